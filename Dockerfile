@@ -1,0 +1,19 @@
+# One image for the three services: the command names the role.
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+# The dependencies, in a layer that only a change of Cargo.toml or Cargo.lock makes anew.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src tests/it && echo 'fn main() {}' >src/main.rs && touch src/lib.rs tests/it/main.rs \
+ && cargo build --locked --release --bin valerix && rm -rf src
+COPY README.md ./
+COPY migrations migrations
+COPY static static
+COPY src src
+RUN touch src/main.rs src/lib.rs && cargo build --locked --release --bin valerix
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /build/target/release/valerix /usr/local/bin/valerix
+ENV HOST=0.0.0.0
+USER nonroot
+ENTRYPOINT ["/usr/local/bin/valerix"]
+CMD ["--help"]

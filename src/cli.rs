@@ -1,0 +1,403 @@
+//! Every flag and environment variable: read here, checked once, and passed on as plain structs.
+
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::platform::client::BaseUrl;
+use crate::platform::database::{DatabaseUrl, redact};
+use crate::platform::telemetry::LogFormat;
+use crate::platform::{gremlin, server, telemetry};
+use crate::{demo, order, payment};
+
+/// An order platform that keeps taking orders while what is behind it breaks, and finishes every one exactly once.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the order service (port 5001)
+    Order(OrderArgs),
+    /// Run the inventory service (port 5002)
+    Inventory(ServiceArgs),
+    /// Run the payment service (port 5003)
+    Payment(PaymentArgs),
+    /// Run all three, on a private database unless `DATABASE_URL` is set
+    Demo(DemoArgs),
+    /// Apply the schema migrations, and exit
+    Migrate(MigrateArgs),
+    /// GET a service's /livez: exit 0 when it answers, else 1
+    Healthcheck(HealthcheckArgs),
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+/// What every service takes.
+#[derive(Debug, Args)]
+pub struct ServiceArgs {
+    /// Address to listen on
+    #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = ip_address)]
+    host: IpAddr,
+    /// Port to listen on [default: 5001 order, 5002 inventory, 5003 payment]
+    #[arg(long, env = "PORT", value_parser = port)]
+    port: Option<u16>,
+    /// PostgreSQL, as postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-full
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
+    database_url: DatabaseUrl,
+    /// Connections to the database, at most
+    #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 16, value_parser = pool_size)]
+    database_pool_size: u32,
+    /// Do not apply schema migrations at start
+    #[arg(long)]
+    no_migrate: bool,
+    /// Origins whose pages may call this service, separated by commas
+    #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = origin,
+          default_value = "http://localhost:5001,http://127.0.0.1:5001")]
+    cors_allowed_origins: Vec<String>,
+    /// Token that the gremlin's routes then ask for [default: none asked]
+    #[arg(long, env = "GREMLIN_TOKEN", hide_env_values = true, value_parser = token)]
+    gremlin_token: Option<String>,
+    /// false: there is no gremlin
+    #[arg(long, env = "GREMLIN_ENABLED", default_value_t = true, action = clap::ArgAction::Set, value_parser = boolean)]
+    gremlin_enabled: bool,
+    /// pretty or json [default: pretty on a terminal, else json]
+    #[arg(long, env = "LOG_FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+    /// What is logged, such as info or valerix=debug,info
+    #[arg(long = "log", env = "RUST_LOG", default_value = "info,actix_server=warn", value_parser = log_filter)]
+    log_filter: String,
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
+
+impl ServiceArgs {
+    #[must_use]
+    pub fn config(self, default_port: u16) -> server::Config {
+        server::Config {
+            host: self.host,
+            port: self.port.unwrap_or(default_port),
+            database_url: self.database_url,
+            database_pool_size: self.database_pool_size,
+            migrate: !self.no_migrate,
+            cors_allowed_origins: self.cors_allowed_origins,
+            gremlin: gremlin::Config { enabled: self.gremlin_enabled, token: self.gremlin_token },
+            telemetry: telemetry::Config {
+                format: self.log_format.unwrap_or_else(LogFormat::detect),
+                filter: self.log_filter,
+            },
+            supervised: self.supervised,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct OrderArgs {
+    #[command(flatten)]
+    pub service: ServiceArgs,
+    /// Where inventory is
+    #[arg(long, env = "INVENTORY_SERVICE_URL", default_value = "http://127.0.0.1:5002", value_parser = base_url)]
+    inventory_service_url: BaseUrl,
+    /// Where payment is
+    #[arg(long, env = "PAYMENT_SERVICE_URL", default_value = "http://127.0.0.1:5003", value_parser = base_url)]
+    payment_service_url: BaseUrl,
+    /// Time for one call to inventory or payment: connect, head and body together
+    #[arg(long, env = "DOWNSTREAM_TIMEOUT_MS", default_value_t = 2000, value_parser = milliseconds)]
+    downstream_timeout_ms: u64,
+}
+
+impl OrderArgs {
+    #[must_use]
+    pub fn config(&self) -> order::Config {
+        order::Config {
+            inventory_url: self.inventory_service_url.clone(),
+            payment_url: self.payment_service_url.clone(),
+            step_timeout: Duration::from_millis(self.downstream_timeout_ms),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct PaymentArgs {
+    #[command(flatten)]
+    pub service: ServiceArgs,
+    /// Share of the charges that the mock gateway approves
+    #[arg(long, env = "PAYMENT_SUCCESS_RATE", default_value_t = 0.9, value_parser = share)]
+    payment_success_rate: f64,
+    /// Decides, together with an order's id, what the mock gateway says [default: random]
+    #[arg(long, env = "PAYMENT_SEED", value_parser = seed)]
+    payment_seed: Option<u64>,
+    /// How long the mock gateway takes
+    #[arg(long, env = "PAYMENT_LATENCY_MS", default_value_t = 0, value_parser = delay)]
+    payment_latency_ms: u64,
+}
+
+impl PaymentArgs {
+    #[must_use]
+    pub fn gateway(&self) -> payment::gateway::MockGateway {
+        payment::gateway::MockGateway {
+            success_rate: self.payment_success_rate,
+            seed: self.payment_seed.unwrap_or_else(rand::random),
+            latency: Duration::from_millis(self.payment_latency_ms),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Address to listen on
+    #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = ip_address)]
+    host: IpAddr,
+    #[arg(long, default_value_t = 5001, value_parser = port)]
+    order_port: u16,
+    #[arg(long, default_value_t = 5002, value_parser = port)]
+    inventory_port: u16,
+    #[arg(long, default_value_t = 5003, value_parser = port)]
+    payment_port: u16,
+    /// A database of your own instead of the private one
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
+    database_url: Option<DatabaseUrl>,
+    /// Where the private database keeps its files [default: .valerix]
+    #[arg(long, env = "VALERIX_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Forget all that the private database has stored
+    #[arg(long, conflicts_with = "database_url")]
+    reset: bool,
+}
+
+impl From<DemoArgs> for demo::Config {
+    fn from(args: DemoArgs) -> Self {
+        Self {
+            host: args.host,
+            ports: [args.order_port, args.inventory_port, args.payment_port],
+            database_url: args.database_url,
+            data_dir: args.data_dir,
+            reset: args.reset,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// PostgreSQL, as for the services
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
+    pub database_url: DatabaseUrl,
+}
+
+#[derive(Debug, Args)]
+pub struct HealthcheckArgs {
+    /// The service
+    #[arg(long, value_parser = base_url)]
+    url: Option<BaseUrl>,
+    /// Its port on this machine, when no --url is given
+    #[arg(long, env = "PORT", default_value_t = 5001, value_parser = port)]
+    port: u16,
+}
+
+impl HealthcheckArgs {
+    /// # Errors
+    /// Never in practice: a port makes a good address.
+    pub fn target(self) -> Result<BaseUrl, String> {
+        self.url.map_or_else(|| format!("http://127.0.0.1:{}", self.port).parse(), Ok)
+    }
+}
+
+// Each of these says what the variable takes, in words that follow "takes".
+
+fn ip_address(text: &str) -> Result<IpAddr, String> {
+    let text = if text == "localhost" { "127.0.0.1" } else { text };
+    text.parse().map_err(|_| "an IP address, such as 127.0.0.1, 0.0.0.0 or ::1".to_owned())
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| "a port from 1 to 65535".to_owned())
+}
+
+fn pool_size(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|size| (1..=1000).contains(size))
+        .ok_or_else(|| "a number from 1 to 1000".to_owned())
+}
+
+fn milliseconds(text: &str) -> Result<u64, String> {
+    let allowed = |ms: &u64| (1..=60_000).contains(ms);
+    text.parse().ok().filter(allowed).ok_or_else(|| "milliseconds from 1 to 60000".to_owned())
+}
+
+fn delay(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|ms| *ms <= 60_000).ok_or_else(|| "milliseconds from 0 to 60000".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "a number from 0 to 1".to_owned())
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a whole number from 0 to {}", u64::MAX))
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("true or false".to_owned()),
+    }
+}
+
+fn token(text: &str) -> Result<String, String> {
+    let visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    visible.then(|| text.to_owned()).ok_or_else(|| "one or more visible ASCII characters".to_owned())
+}
+
+fn database_url(text: &str) -> Result<DatabaseUrl, String> {
+    let form = "postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-full";
+    text.parse().map_err(|error| format!("{form} ({error})"))
+}
+
+fn base_url(text: &str) -> Result<BaseUrl, String> {
+    text.parse().map_err(|error| format!("an address such as http://127.0.0.1:5002 ({error})"))
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let takes = || "origins such as http://localhost:5001, separated by commas".to_owned();
+    let (scheme, host) = text.trim().split_once("://").ok_or_else(takes)?;
+    let plain =
+        !host.is_empty() && !host.contains(['/', '*', '?', ' ']) && ["http", "https"].contains(&scheme);
+    plain.then(|| format!("{scheme}://{host}")).ok_or_else(takes)
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("tracing directives, such as info or valerix=debug,info ({error})")),
+    }
+}
+
+/// Reads the command line and the environment; on bad configuration says so in one line and exits with code 2.
+#[must_use]
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| match in_one_line(&error) {
+        Some(line) => {
+            eprintln!("valerix: {line}");
+            std::process::exit(2);
+        }
+        None => error.exit(),
+    })
+}
+
+/// Names the variable, what it held and what it takes; nothing for `--help` and wrong usage of the command line.
+fn in_one_line(error: &clap::Error) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
+        _ => None,
+    };
+    let argument = text(ContextKind::InvalidArg)?;
+    let name = variable_of(&argument).unwrap_or_else(|| argument.clone());
+    match error.kind() {
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            let takes = error.source().map(ToString::to_string).or_else(|| text(ContextKind::ValidValue))?;
+            let held = text(ContextKind::InvalidValue).unwrap_or_default();
+            let held = match name.split(' ').next() {
+                Some("DATABASE_URL") if !held.is_empty() => redact(&held),
+                Some("GREMLIN_TOKEN") if !held.is_empty() => "***".to_owned(),
+                _ => held,
+            };
+            Some(format!("{name} is '{held}'; it takes {takes}"))
+        }
+        ErrorKind::MissingRequiredArgument => {
+            let takes = if name.starts_with("DATABASE_URL") {
+                "; it takes postgres://user:password@host:port/name"
+            } else {
+                ""
+            };
+            Some(format!("{name} is not set{takes}"))
+        }
+        _ => None,
+    }
+}
+
+/// `--port <PORT>` → `PORT (--port)`
+fn variable_of(argument: &str) -> Option<String> {
+    let flag = argument.split_whitespace().find_map(|word| word.strip_prefix("--"))?;
+    let command = Cli::command();
+    let mut arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let variable = arguments.find(|argument| argument.get_long() == Some(flag))?.get_env()?;
+    Some(format!("{} (--{flag})", variable.to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(arguments: &[&str]) -> String {
+        let all = ["valerix"].iter().chain(arguments);
+        let error = Cli::try_parse_from(all).unwrap_err();
+        in_one_line(&error).unwrap_or_else(|| error.to_string())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_in_one_line_with_name_value_and_what_is_taken() {
+        let url = ["--database-url", "postgres://h/db"];
+        for (flag, value, wanted) in [
+            ("--port", "0", "PORT (--port) is '0'; it takes a port from 1 to 65535"),
+            ("--host", "here", "HOST (--host) is 'here'; it takes an IP address"),
+            (
+                "--gremlin-enabled",
+                "maybe",
+                "GREMLIN_ENABLED (--gremlin-enabled) is 'maybe'; it takes true or false",
+            ),
+            (
+                "--database-pool-size",
+                "0",
+                "DATABASE_POOL_SIZE (--database-pool-size) is '0'; it takes a number",
+            ),
+            (
+                "--downstream-timeout-ms",
+                "",
+                "DOWNSTREAM_TIMEOUT_MS (--downstream-timeout-ms) is ''; it takes milli",
+            ),
+            (
+                "--cors-allowed-origins",
+                "*",
+                "CORS_ALLOWED_ORIGINS (--cors-allowed-origins) is '*'; it takes origins",
+            ),
+            ("--log-format", "xml", "LOG_FORMAT (--log-format) is 'xml'; it takes pretty, json"),
+            ("--log", "a=b=c", "RUST_LOG (--log) is 'a=b=c'; it takes tracing directives"),
+            (
+                "--payment-service-url",
+                "ftp://x",
+                "PAYMENT_SERVICE_URL (--payment-service-url) is 'ftp://x'; it takes",
+            ),
+        ] {
+            let told = line(&["order", url[0], url[1], flag, value]);
+            assert!(told.starts_with(wanted), "{told}");
+            assert!(!told.contains('\n'), "{told}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_never_told() {
+        let told = line(&["order", "--database-url", "postgres://u:hunter2@h/db?sslmode=maybe"]);
+        assert!(told.contains("postgres://u:***@h/db?sslmode=maybe"), "{told}");
+        let told = line(&["order", "--database-url", "postgres://h/db", "--gremlin-token", "hunter2 "]);
+        assert!(told.starts_with("GREMLIN_TOKEN") && !told.contains("hunter2"), "{told}");
+    }
+}

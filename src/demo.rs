@@ -1,0 +1,282 @@
+//! `valerix demo`: the three services as supervised processes, on a private database unless one is given.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Read, Seek, Write};
+use std::net::{IpAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::platform::client::{BaseUrl, Client};
+use crate::platform::database::DatabaseUrl;
+use crate::platform::deadline::Deadline;
+use crate::platform::shutdown::Shutdown;
+use crate::postgres::{Home, PostgresError, Server};
+use crate::supervisor::{Sink, Spec, keep_running};
+
+const DATABASE: &str = "valerix";
+const DEFAULT_DATA_DIR: &str = ".valerix";
+/// For root, whose home the server's user cannot reach.
+const ROOTS_DATA_DIR: &str = "/var/lib/valerix";
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the demo is configured with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub host: IpAddr,
+    pub ports: [u16; 3],
+    pub database_url: Option<DatabaseUrl>,
+    /// `.valerix` when not given.
+    pub data_dir: Option<PathBuf>,
+    pub reset: bool,
+}
+
+/// Why the demo ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    #[error(
+        "port {0} is taken by another program; choose others with --order-port, --inventory-port, --payment-port"
+    )]
+    PortTaken(u16),
+    #[error("another demo uses {}: {holder}; open that one, stop it, or choose another --data-dir", .path.display())]
+    Held { path: PathBuf, holder: String },
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    #[error("{0}: {1}")]
+    Service(&'static str, io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+const ROLES: [&str; 3] = ["order", "inventory", "payment"];
+const COLOURS: [&str; 3] = ["36", "33", "35"];
+
+/// Runs until Ctrl-C or SIGTERM, then stops everything in order.
+///
+/// # Errors
+/// See [`DemoError`]; what was started is stopped before it returns.
+pub async fn run(config: Config) -> Result<(), DemoError> {
+    for port in config.ports {
+        TcpListener::bind((config.host, port)).map_err(|_| DemoError::PortTaken(port))?;
+    }
+    let shutdown = Shutdown::listen(false)?;
+    let mut database = Database::open(&config).await?;
+    let url = database.url();
+    let (stop, stopping) = watch::channel(false);
+    let services = tokio::spawn(supervise(config.clone(), url, stopping));
+    announce(&config, &database).await;
+    let outcome = tokio::select! {
+        () = shutdown.requested() => Ok(()),
+        ended = services_ended(services, &stop) => ended,
+        failed = database.keep_running() => Err(failed),
+    };
+    println!("stopping …");
+    stop.send_replace(true);
+    stop.closed().await;
+    database.close().await;
+    println!("stopped");
+    outcome
+}
+
+async fn services_ended(
+    services: tokio::task::JoinHandle<Result<(), DemoError>>,
+    stop: &watch::Sender<bool>,
+) -> Result<(), DemoError> {
+    let outcome = services.await.map_err(io::Error::other)?;
+    stop.send_replace(true);
+    outcome
+}
+
+async fn supervise(config: Config, url: String, stop: watch::Receiver<bool>) -> Result<(), DemoError> {
+    let keep = |role: usize| {
+        let (spec, stop) = (spec(&config, role, &url), stop.clone());
+        async move {
+            let spec = spec?;
+            let output = Arc::clone(&spec.output);
+            keep_running(spec, stop, move |pid| {
+                output(&format!("started as process {pid}"));
+            })
+            .await
+        }
+    };
+    let failed = |role: usize| move |error| DemoError::Service(ROLES[role], error);
+    let (order, inventory, payment) = tokio::join!(keep(0), keep(1), keep(2));
+    order.map_err(failed(0))?;
+    inventory.map_err(failed(1))?;
+    payment.map_err(failed(2))
+}
+
+fn spec(config: &Config, role: usize, database_url: &str) -> io::Result<Spec> {
+    let [order, inventory, payment] = config.ports;
+    let address = |port| format!("http://{}", std::net::SocketAddr::new(config.host, port));
+    let mut environment = vec![
+        ("HOST".to_owned(), config.host.to_string()),
+        ("PORT".to_owned(), config.ports[role].to_string()),
+        ("DATABASE_URL".to_owned(), database_url.to_owned()),
+        ("INVENTORY_SERVICE_URL".to_owned(), address(inventory)),
+        ("PAYMENT_SERVICE_URL".to_owned(), address(payment)),
+    ];
+    let preset = |name: &str| std::env::var_os(name).is_some();
+    if !preset("CORS_ALLOWED_ORIGINS") {
+        let origins = format!("http://localhost:{order},http://127.0.0.1:{order}");
+        environment.push(("CORS_ALLOWED_ORIGINS".to_owned(), origins));
+    }
+    if !preset("LOG_FORMAT") {
+        environment.push(("LOG_FORMAT".to_owned(), "pretty".to_owned()));
+    }
+    Ok(Spec {
+        program: std::env::current_exe()?,
+        arguments: vec![ROLES[role].to_owned()],
+        environment,
+        output: prefixed(ROLES[role], COLOURS[role]),
+    })
+}
+
+fn prefixed(role: &'static str, colour: &'static str) -> Sink {
+    let coloured = io::stdout().is_terminal();
+    Arc::new(move |line| {
+        if coloured {
+            println!("\x1b[{colour}m{role:>9} │\x1b[0m {line}");
+        } else {
+            println!("{role:>9} │ {line}");
+        }
+    })
+}
+
+/// Says what runs where once all three can serve.
+async fn announce(config: &Config, database: &Database) {
+    let address = |port| format!("http://{}", std::net::SocketAddr::new(config.host, port));
+    let [order, inventory, payment] = config.ports.map(address);
+    let all_ready = async {
+        for url in [&order, &inventory, &payment] {
+            ready(url).await;
+        }
+    };
+    let local = tokio::task::LocalSet::new();
+    if local.run_until(tokio::time::timeout(READY_LIMIT, all_ready)).await.is_err() {
+        println!("\nThe services are not ready yet; their lines above say why.");
+    }
+    println!(
+        "\n  Valerix is running.\n\n\
+         \x20   dashboard   {order}/\n\
+         \x20   order       {order}      API: {order}/docs/\n\
+         \x20   inventory   {inventory}      API: {inventory}/docs/\n\
+         \x20   payment     {payment}      API: {payment}/docs/\n\
+         \x20   database    {}\n\n\
+         \x20 Try:  curl -X POST {order}/orders -d '{{\"product_id\":\"PROD-001\",\"quantity\":1}}'\n\
+         \x20       curl -X POST {inventory}/gremlin/latency -d '{{\"enabled\":true,\"delay_ms\":3000}}'\n\
+         \x20       kill -9 one of the processes named above: it is started again\n\
+         \x20 Ctrl-C ends it all; the data stay.\n",
+        database.describe()
+    );
+}
+
+async fn ready(url: &str) {
+    let Ok(base) = url.parse::<BaseUrl>() else { return };
+    let client = Client::new(base);
+    loop {
+        let answer = client.get("/readyz", Deadline::after(Duration::from_secs(1))).await;
+        if answer.is_ok_and(|answer| answer.status.is_success()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The database of the demo: one that was named, or a private server with the lock on its directory.
+enum Database {
+    External(DatabaseUrl),
+    Private { server: Box<Server>, _lock: File },
+}
+
+impl Database {
+    async fn open(config: &Config) -> Result<Self, DemoError> {
+        if let Some(url) = &config.database_url {
+            return Ok(Self::External(url.clone()));
+        }
+        let home = home(config.data_dir.as_deref())?;
+        let lock = lock(home.root(), config)?;
+        if config.reset {
+            home.reset().await?;
+            println!("{}: begun anew", home.root().display());
+        }
+        let server = Server::start(home, vec!["max_connections=200".to_owned()]).await?;
+        if server.was_taken_over() {
+            println!(
+                "took over the database server that an earlier demo left running (process {})",
+                server.pid()
+            );
+        }
+        server.ensure_database(DATABASE).await?;
+        Ok(Self::Private { server: Box::new(server), _lock: lock })
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::External(url) => url.with_password().to_owned(),
+            Self::Private { server, .. } => server.url(DATABASE),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::External(url) => url.to_string(),
+            Self::Private { server, .. } => {
+                format!("{}   (PostgreSQL {})", server.psql(DATABASE), server.major())
+            }
+        }
+    }
+
+    /// Starts a private server again when it dies; returns only when that fails.
+    async fn keep_running(&mut self) -> DemoError {
+        let Self::Private { server, .. } = self else {
+            return std::future::pending().await;
+        };
+        loop {
+            server.ended().await;
+            println!("the database server ended; starting it again");
+            if let Err(error) = server.restart().await {
+                return error.into();
+            }
+        }
+    }
+
+    async fn close(self) {
+        if let Self::Private { mut server, .. } = self {
+            server.stop().await;
+        }
+    }
+}
+
+fn home(given: Option<&Path>) -> Result<Home, PostgresError> {
+    if let Some(path) = given {
+        return Home::open(path);
+    }
+    match Home::open(Path::new(DEFAULT_DATA_DIR)) {
+        Err(PostgresError::Unreachable { path, user }) => {
+            println!("user {user} cannot reach {}; the data are kept in {ROOTS_DATA_DIR}", path.display());
+            Home::open(Path::new(ROOTS_DATA_DIR))
+        }
+        other => other,
+    }
+}
+
+/// Held as long as the demo lives, and free again however it dies.
+fn lock(root: &Path, config: &Config) -> Result<File, DemoError> {
+    let path = root.join("lock");
+    let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
+    if file.try_lock().is_err() {
+        let mut holder = String::new();
+        file.read_to_string(&mut holder)?;
+        return Err(DemoError::Held { path: root.to_owned(), holder: holder.trim().to_owned() });
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    let order = std::net::SocketAddr::new(config.host, config.ports[0]);
+    writeln!(file, "process {}, dashboard http://{order}/", std::process::id())?;
+    // Readable by whoever is refused, whatever the umask was.
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    Ok(file)
+}

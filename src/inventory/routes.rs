@@ -1,0 +1,130 @@
+//! Inventory's HTTP.
+
+use actix_web::http::StatusCode;
+use actix_web::{get, post, web};
+use utoipa_actix_web::service_config::ServiceConfig;
+use uuid::Uuid;
+
+use super::ledger::Goods;
+use super::store::{self, ReserveOutcome, StockRow};
+use crate::api::{Release, Released, Reserve, Reserved, Stock};
+use crate::platform::database::Database;
+use crate::platform::fields::Body;
+use crate::platform::health::Checks;
+use crate::platform::problem::{Problem, ProblemBody};
+use crate::platform::server::{Platform, Role};
+
+/// The inventory role.
+#[derive(Clone)]
+pub struct Inventory;
+
+impl Role for Inventory {
+    const SERVICE: &'static str = "inventory-service";
+
+    fn checks(&self, platform: &Platform) -> Checks {
+        let database = platform.database.clone();
+        Checks::new(Self::SERVICE, move || {
+            let database = database.clone();
+            async move { database.run(async |connection| store::find(connection, "").await).await.is_ok() }
+        })
+    }
+
+    fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>) {
+        service
+            .app_data(web::Data::new(platform.database.clone()))
+            .service(list)
+            .service(reserve)
+            .service(release)
+            .service(show);
+    }
+}
+
+impl From<StockRow> for Stock {
+    fn from(row: StockRow) -> Self {
+        Self { product_id: row.product_id, stock: row.stock, reserved: row.reserved, stocked: row.stocked }
+    }
+}
+
+/// All products
+#[utoipa::path(tag = "inventory", responses((status = 200, body = [Stock]),
+    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/inventory")]
+async fn list(database: web::Data<Database>) -> Result<web::Json<Vec<Stock>>, Problem> {
+    let rows = database.run(async |connection| store::list(connection).await).await?;
+    Ok(web::Json(rows.into_iter().map(Stock::from).collect()))
+}
+
+/// One product
+#[utoipa::path(tag = "inventory", params(("product_id" = String, Path)), responses((status = 200, body = Stock),
+    (status = 404, content_type = "application/problem+json", body = ProblemBody),
+    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/inventory/{product_id}")]
+async fn show(
+    database: web::Data<Database>,
+    product_id: web::Path<String>,
+) -> Result<web::Json<Stock>, Problem> {
+    let unknown = || unknown_product(&product_id);
+    if product_id.contains('\0') {
+        return Err(unknown());
+    }
+    let row = database.run(async |connection| store::find(connection, &product_id).await).await?;
+    row.map(|row| web::Json(row.into())).ok_or_else(unknown)
+}
+
+/// Takes stock for an order
+///
+/// Once per order, however often it is asked. A higher `epoch` takes the order over from a lower one.
+#[utoipa::path(tag = "inventory", request_body = Reserve, responses((status = 200, body = Reserved),
+    (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 404, description = "unknown-product", content_type = "application/problem+json", body = ProblemBody),
+    (status = 409, description = "insufficient-stock or stale-epoch", content_type = "application/problem+json", body = ProblemBody),
+    (status = 422, description = "The same order with another payload", content_type = "application/problem+json", body = ProblemBody),
+    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+#[post("/inventory/reserve")]
+async fn reserve(database: web::Data<Database>, body: Body<Reserve>) -> Result<web::Json<Reserved>, Problem> {
+    let Reserve { product_id, quantity, order_id, epoch } = body.0;
+    let order_id = order_id.unwrap_or_else(Uuid::now_v7);
+    tracing::Span::current().record("order_id", tracing::field::display(order_id));
+    let goods = Goods { product_id, quantity };
+    let epoch = epoch.unwrap_or(1);
+    let outcome =
+        database.run(async |connection| store::reserve(connection, order_id, epoch, &goods).await).await?;
+    let conflict =
+        |code, detail: String| Err(Problem::new(StatusCode::CONFLICT, code, detail).of_order(order_id));
+    match outcome {
+        ReserveOutcome::Held { stock, reserved } => {
+            Ok(web::Json(Reserved { order_id, product_id: goods.product_id, quantity, stock, reserved }))
+        }
+        ReserveOutcome::InsufficientStock => conflict(
+            "insufficient-stock",
+            format!("There are no {quantity} units of {} left.", goods.product_id),
+        ),
+        ReserveOutcome::Stale => {
+            conflict("stale-epoch", format!("Epoch {epoch} of this order was overtaken or has given up."))
+        }
+        ReserveOutcome::UnknownProduct => Err(unknown_product(&goods.product_id)),
+        ReserveOutcome::OtherGoods => {
+            let detail = "This order reserved another product or quantity before.";
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reservation-mismatch", detail)
+                .of_order(order_id))
+        }
+    }
+}
+
+/// Gives an order's stock back
+///
+/// Once, however often it is asked. An order that was never heard of stays released: a reserve that comes late is refused.
+#[utoipa::path(tag = "inventory", request_body = Release, responses((status = 200, body = Released),
+    (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+#[post("/inventory/release")]
+async fn release(database: web::Data<Database>, body: Body<Release>) -> Result<web::Json<Released>, Problem> {
+    let Release { order_id, epoch } = body.0;
+    tracing::Span::current().record("order_id", tracing::field::display(order_id));
+    let released = database.run(async |connection| store::release(connection, order_id, epoch).await).await?;
+    Ok(web::Json(Released { order_id, released }))
+}
+
+fn unknown_product(product_id: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown-product", format!("There is no product {product_id}."))
+}

@@ -1,0 +1,14 @@
+#![forbid(unsafe_code)]
+#![doc = include_str!("../README.md")]
+
+pub mod api;
+pub mod cli;
+pub mod demo;
+pub mod healthcheck;
+pub mod inventory;
+pub mod order;
+pub mod payment;
+pub mod platform;
+pub mod postgres;
+pub mod schema;
+pub mod supervisor;

@@ -1,0 +1,47 @@
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use valerix::cli::{self, Cli, Command};
+use valerix::inventory::Inventory;
+use valerix::order::OrderRole;
+use valerix::payment::PaymentRole;
+use valerix::platform::{database, server};
+use valerix::{demo, healthcheck};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(cli::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("valerix: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+    match command {
+        Command::Order(args) => {
+            let role = OrderRole::new(args.config());
+            server::run(args.service.config(5001), |_| role).await?;
+        }
+        Command::Inventory(args) => server::run(args.config(5002), |_| Inventory).await?,
+        Command::Payment(args) => {
+            let role = PaymentRole { gateway: Arc::new(args.gateway()) };
+            server::run(args.service.config(5003), |_| role).await?;
+        }
+        Command::Demo(args) => demo::run(args.into()).await?,
+        Command::Migrate(args) => match database::migrate(&args.database_url).await?.as_slice() {
+            [] => println!("nothing to apply: the schema is up to date"),
+            applied => println!("applied {}", applied.join(", ")),
+        },
+        Command::Healthcheck(args) => healthcheck::run(args.target()?).await?,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "valerix", &mut std::io::stdout());
+        }
+    }
+    Ok(())
+}

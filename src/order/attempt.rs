@@ -1,0 +1,145 @@
+//! Drives one attempt at an order: asks the flow what to do, calls, stores, until there is nothing more to do now.
+
+use std::time::Duration;
+
+use actix_web::web;
+
+use super::clients::{Inventory, Payments, Subject};
+use super::flow::{Attempt, Event, State, Step};
+use super::store::{self, OrderRow, Transition};
+use crate::platform::database::{Database, DatabaseError};
+use crate::platform::deadline::Deadline;
+use crate::platform::metrics::Metrics;
+use crate::platform::problem::Problem;
+use crate::platform::telemetry;
+
+/// What an attempt works with; one per worker thread.
+#[derive(Clone)]
+pub struct Driver {
+    pub database: Database,
+    pub inventory: Inventory,
+    pub payments: Payments,
+    pub metrics: web::Data<Metrics>,
+    /// For each call: connect, head and body together.
+    pub step_timeout: Duration,
+}
+
+impl Driver {
+    /// Goes on with an order until it is settled, overtaken, or has to wait; calls nobody once the budget is spent,
+    /// and leaves what is owed then to recovery. Returns the order as it then is.
+    ///
+    /// # Errors
+    /// When the order's own database fails; what was stored before stays, and recovery goes on from it.
+    pub async fn drive(&self, mut order: OrderRow, budget: Deadline) -> Result<OrderRow, DatabaseError> {
+        let mut attempt = Attempt::new(state_of(&order)?);
+        loop {
+            let step = attempt.next();
+            if step == Step::Stop {
+                return Ok(order);
+            }
+            let event = self.perform(step, &order, budget).await;
+            let (after, change) = attempt.on(event);
+            if let Some(change) = change {
+                match self.store(&order, after.state, change.reason).await? {
+                    Some(changed) => order = changed,
+                    None => return self.overtaken(order).await,
+                }
+            } else if event == Event::Overtaken {
+                return self.overtaken(order).await;
+            }
+            attempt = after;
+        }
+    }
+
+    async fn perform(&self, step: Step, order: &OrderRow, budget: Deadline) -> Event {
+        let subject = Subject {
+            order_id: order.id,
+            product_id: &order.product_id,
+            quantity: order.quantity,
+            epoch: order.epoch,
+        };
+        let deadline = Deadline::after(self.step_timeout).min(budget);
+        match step {
+            Step::Reserve => self.inventory.reserve(subject, deadline).await,
+            Step::Release => self.inventory.release(subject, deadline).await,
+            Step::Charge => self.payments.charge(subject, deadline).await,
+            Step::AskPayment => self.payments.ask(subject, deadline).await,
+            Step::Void => self.payments.void(subject, deadline).await,
+            Step::Stop => Event::Overtaken,
+        }
+    }
+
+    async fn store(
+        &self,
+        order: &OrderRow,
+        state: State,
+        reason: &str,
+    ) -> Result<Option<OrderRow>, DatabaseError> {
+        let trace_id = telemetry::current_trace_id();
+        let change = Transition { id: order.id, state, reason, trace_id: trace_id.as_deref() };
+        let changed =
+            self.database.run(async |connection| store::transition(connection, &change).await).await?;
+        if changed.is_some() {
+            self.metrics.orders.with_label_values(&[state.status.as_str(), reason]).inc();
+            tracing::info!(order_id = %order.id, status = %state.status, reason, attempt = state.epoch, "order changed");
+        }
+        Ok(changed)
+    }
+
+    /// Someone else has the order now: what they made of it is what counts.
+    async fn overtaken(&self, order: OrderRow) -> Result<OrderRow, DatabaseError> {
+        tracing::info!(order_id = %order.id, attempt = order.epoch, "overtaken by a later attempt");
+        let present = self.database.run(async |connection| store::find(connection, order.id).await).await?;
+        Ok(present.unwrap_or(order))
+    }
+}
+
+/// # Errors
+/// When the row holds a name that this program does not know.
+pub fn state_of(order: &OrderRow) -> Result<State, DatabaseError> {
+    let unknown = |error: crate::api::UnknownName| {
+        DatabaseError::Query(diesel::result::Error::DeserializationError(Box::new(error)))
+    };
+    Ok(State {
+        status: order.status.parse().map_err(unknown)?,
+        failure_reason: order.failure_reason.as_deref().map(str::parse).transpose().map_err(unknown)?,
+        epoch: order.epoch,
+        release_due: order.release_due,
+        void_due: order.void_due,
+    })
+}
+
+impl TryFrom<OrderRow> for crate::api::Order {
+    type Error = Problem;
+
+    fn try_from(row: OrderRow) -> Result<Self, Problem> {
+        let State { status, failure_reason, .. } = state_of(&row)?;
+        Ok(Self {
+            id: row.id,
+            product_id: row.product_id,
+            quantity: row.quantity,
+            status,
+            message: message(status, failure_reason),
+            failure_reason,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            trace_id: row.traceparent.as_deref().and_then(telemetry::trace_id_of),
+        })
+    }
+}
+
+fn message(status: crate::api::OrderStatus, reason: Option<crate::api::FailureReason>) -> String {
+    use crate::api::{FailureReason as Reason, OrderStatus as Status};
+    let text = match (status, reason) {
+        (Status::Confirmed, _) => "Order confirmed",
+        (Status::Failed, Some(Reason::InsufficientStock)) => "Order failed: not enough stock",
+        (Status::Failed, Some(Reason::UnknownProduct)) => "Order failed: there is no such product",
+        (Status::Failed, Some(Reason::PaymentDeclined)) => "Order failed: the payment was declined",
+        (Status::Failed, Some(Reason::Expired)) => "Order failed: it could not be finished in time",
+        (Status::Failed, None) => "Order failed",
+        (Status::Pending | Status::PendingInventory | Status::PendingPayment, _) => {
+            "Order is being processed"
+        }
+    };
+    text.to_owned()
+}

@@ -1,0 +1,11 @@
+//! The order service: routes → attempt (drives) → flow (pure rules), store | clients.
+
+mod attempt;
+mod clients;
+pub mod flow;
+mod page;
+mod routes;
+pub mod sla;
+mod store;
+
+pub use routes::{Config, OrderRole};

@@ -1,0 +1,234 @@
+//! Order's HTTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{HttpResponse, get, post, web};
+use utoipa_actix_web::service_config::ServiceConfig;
+use uuid::Uuid;
+
+use super::attempt::Driver;
+use super::clients::{Inventory, Payments};
+use super::sla::{Sla, Window};
+use super::store::{self, Cursor, EventRow, Filter, NewOrder, OrderRow};
+use crate::api::{
+    FailureReason, ListOrders, Order, OrderDetail, OrderEvent, OrderPage, OrderStatus, PlaceOrder,
+};
+use crate::platform::client::{BaseUrl, Client};
+use crate::platform::database::{Database, DatabaseError};
+use crate::platform::deadline::Deadline;
+use crate::platform::fields::{Body, Query};
+use crate::platform::health::Checks;
+use crate::platform::metrics::Observer;
+use crate::platform::problem::{FieldError, Problem, ProblemBody};
+use crate::platform::server::{Platform, Role};
+use crate::platform::telemetry;
+
+const PAGE_LENGTH: i32 = 20;
+/// How long a customer with a pending order should wait before asking again.
+const RETRY_AFTER_SECONDS: u32 = 5;
+/// For a dependency to answer its own health check.
+const HEALTH_TIMEOUT: Duration = Duration::from_millis(1200);
+/// Beyond both step deadlines, for the order's own statements.
+const BUDGET_MARGIN: Duration = Duration::from_millis(100);
+/// Beyond both step deadlines, until another may take the order over: longer than the request can live.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// What the order service is configured with beside the platform.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub inventory_url: BaseUrl,
+    pub payment_url: BaseUrl,
+    pub step_timeout: Duration,
+}
+
+/// The order role.
+#[derive(Clone)]
+pub struct OrderRole {
+    config: Config,
+    sla: Arc<Window>,
+}
+
+impl OrderRole {
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config, sla: Arc::default() }
+    }
+
+    fn driver(&self, platform: &Platform) -> Driver {
+        Driver {
+            database: platform.database.clone(),
+            inventory: Inventory(Client::new(self.config.inventory_url.clone())),
+            payments: Payments(Client::new(self.config.payment_url.clone())),
+            metrics: platform.metrics.clone(),
+            step_timeout: self.config.step_timeout,
+        }
+    }
+}
+
+impl Role for OrderRole {
+    const SERVICE: &'static str = "order-service";
+
+    fn checks(&self, platform: &Platform) -> Checks {
+        let Driver { database, inventory, payments, .. } = self.driver(platform);
+        Checks::new(Self::SERVICE, move || {
+            let database = database.clone();
+            async move {
+                database.run(async |connection| store::find(connection, Uuid::nil()).await).await.is_ok()
+            }
+        })
+        .and_service("inventory-service", move || reachable(inventory.0.clone()))
+        .and_service("payment-service", move || reachable(payments.0.clone()))
+    }
+
+    fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>) {
+        service
+            .app_data(web::Data::new(platform.database.clone()))
+            .app_data(web::Data::new(self.driver(platform)))
+            .app_data(web::Data::from(Arc::clone(&self.sla)))
+            .service(place)
+            .service(list)
+            .service(show)
+            .service(sla);
+        super::page::routes(service);
+    }
+
+    fn observer(&self) -> Option<Observer> {
+        let window = Arc::clone(&self.sla);
+        Some(Arc::new(move |method, route, took| {
+            if method == Method::POST && route == "/orders" {
+                window.record(took);
+            }
+        }))
+    }
+}
+
+async fn reachable(client: Client) -> bool {
+    let answer = client.get("/health", Deadline::after(HEALTH_TIMEOUT)).await;
+    answer.is_ok_and(|answer| answer.status == StatusCode::OK)
+}
+
+/// Places an order
+///
+/// Answers within two step deadlines and a margin, whatever inventory and payment do. A 202 order is finished later by itself.
+#[utoipa::path(tag = "order", request_body = PlaceOrder, responses(
+    (status = 201, description = "Confirmed", body = Order, headers(("location" = String))),
+    (status = 202, description = "Taken; a service behind is slow or down", body = Order,
+        headers(("location" = String), ("retry-after" = i32))),
+    (status = 400, description = "No order was made", content_type = "application/problem+json", body = ProblemBody),
+    (status = 402, description = "payment-declined", content_type = "application/problem+json", body = ProblemBody),
+    (status = 409, description = "insufficient-stock", content_type = "application/problem+json", body = ProblemBody),
+    (status = 422, description = "unknown-product", content_type = "application/problem+json", body = ProblemBody),
+    (status = 503, description = "No order was made", content_type = "application/problem+json", body = ProblemBody)))]
+#[post("/orders")]
+async fn place(driver: web::Data<Driver>, body: Body<PlaceOrder>) -> Result<HttpResponse, Problem> {
+    let budget = Deadline::after(driver.step_timeout * 2 + BUDGET_MARGIN);
+    let traceparent = telemetry::current_traceparent();
+    let trace_id = telemetry::current_trace_id();
+    let new = NewOrder {
+        id: Uuid::now_v7(),
+        product_id: &body.0.product_id,
+        quantity: body.0.quantity,
+        traceparent: traceparent.as_deref(),
+        trace_id: trace_id.as_deref(),
+        lease: driver.step_timeout * 2 + LEASE_MARGIN,
+    };
+    tracing::Span::current().record("order_id", tracing::field::display(new.id));
+    let placed = driver.database.run(async |connection| store::insert(connection, &new).await).await?;
+    driver.metrics.orders.with_label_values(&[OrderStatus::Pending.as_str(), "placed"]).inc();
+    let order = match driver.drive(placed.clone(), budget).await {
+        Ok(order) => order,
+        // The order is in the books and will be finished: a customer who were told to come again might buy twice.
+        Err(error) => {
+            tracing::error!(order_id = %placed.id, %error, "the order's end could not be stored; recovery finishes it");
+            placed
+        }
+    };
+    answer(order)
+}
+
+fn answer(row: OrderRow) -> Result<HttpResponse, Problem> {
+    let order = Order::try_from(row)?;
+    let location = (header::LOCATION, format!("/orders/{}", order.id));
+    match (order.status, order.failure_reason) {
+        (OrderStatus::Confirmed, _) => Ok(HttpResponse::Created().insert_header(location).json(order)),
+        (OrderStatus::Failed, reason) => Err(failed(&order, reason)),
+        (OrderStatus::Pending | OrderStatus::PendingInventory | OrderStatus::PendingPayment, _) => {
+            Ok(HttpResponse::Accepted()
+                .insert_header(location)
+                .insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS))
+                .json(order))
+        }
+    }
+}
+
+fn failed(order: &Order, reason: Option<FailureReason>) -> Problem {
+    let reason = reason.unwrap_or(FailureReason::Expired);
+    let status = match reason {
+        FailureReason::InsufficientStock | FailureReason::Expired => StatusCode::CONFLICT,
+        FailureReason::UnknownProduct => StatusCode::UNPROCESSABLE_ENTITY,
+        FailureReason::PaymentDeclined => StatusCode::PAYMENT_REQUIRED,
+    };
+    Problem::new(status, reason.as_str(), format!("{}.", order.message)).of_order(order.id)
+}
+
+/// One order with everything that happened to it
+#[utoipa::path(tag = "order", params(("id" = Uuid, Path)), responses((status = 200, body = OrderDetail),
+    (status = 404, content_type = "application/problem+json", body = ProblemBody),
+    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/orders/{id}")]
+async fn show(database: web::Data<Database>, id: web::Path<Uuid>) -> Result<web::Json<OrderDetail>, Problem> {
+    tracing::Span::current().record("order_id", tracing::field::display(*id));
+    let (order, events) = database
+        .run(async |connection| {
+            let order = store::find(connection, *id).await?;
+            Ok::<_, DatabaseError>((order, store::events(connection, *id).await?))
+        })
+        .await?;
+    let order = order.ok_or_else(|| Problem::not_found("There is no such order."))?;
+    let events = events.into_iter().map(OrderEvent::try_from).collect::<Result<_, _>>()?;
+    Ok(web::Json(OrderDetail { order: order.try_into()?, events }))
+}
+
+impl TryFrom<EventRow> for OrderEvent {
+    type Error = Problem;
+
+    fn try_from(row: EventRow) -> Result<Self, Problem> {
+        let EventRow { at, reason, attempt, trace_id, .. } = row;
+        Ok(Self { at, status: row.status.parse().map_err(Problem::internal)?, reason, attempt, trace_id })
+    }
+}
+
+/// Orders, the newest first
+#[utoipa::path(tag = "order", params(ListOrders), responses((status = 200, body = OrderPage),
+    (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/orders")]
+async fn list(
+    database: web::Data<Database>,
+    query: Query<ListOrders>,
+) -> Result<web::Json<OrderPage>, Problem> {
+    let ListOrders { status, product_id, limit, cursor } = query.0;
+    let before = cursor.map(|cursor| cursor.parse::<Cursor>()).transpose().map_err(|()| {
+        let detail = "must be the next_cursor of a page".to_owned();
+        Problem::invalid(vec![FieldError { field: "cursor".to_owned(), detail }])
+    })?;
+    let limit = limit.unwrap_or(PAGE_LENGTH);
+    // One more than asked for tells whether there is a next page.
+    let filter = Filter { status, product_id: product_id.as_deref(), before, limit: i64::from(limit) + 1 };
+    let mut rows = database.run(async |connection| store::list(connection, &filter).await).await?;
+    let length = usize::try_from(limit).unwrap_or_default();
+    let more = rows.len() > length;
+    rows.truncate(length);
+    let last = rows.last().map(|row| Cursor { created_at: row.created_at, id: row.id }.to_string());
+    let orders = rows.into_iter().map(Order::try_from).collect::<Result<_, _>>()?;
+    Ok(web::Json(OrderPage { orders, next_cursor: last.filter(|_| more) }))
+}
+
+/// The service level of `POST /orders` over the last 30 s
+#[utoipa::path(tag = "order", responses((status = 200, body = Sla)))]
+#[get("/sla")]
+async fn sla(window: web::Data<Window>) -> web::Json<Sla> {
+    web::Json(window.report())
+}

@@ -1,0 +1,154 @@
+//! Payment's HTTP.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, get, post, web};
+use rust_decimal::Decimal;
+use utoipa_actix_web::service_config::ServiceConfig;
+use uuid::Uuid;
+
+use super::gateway::{Decision, Gateway, GatewayUnavailable};
+use super::store::{self, PaymentRow};
+use crate::api::{Charge, Payment, PaymentStatus, PaymentsOfOrder, Void};
+use crate::platform::database::Database;
+use crate::platform::fields::{Body, Query};
+use crate::platform::health::Checks;
+use crate::platform::problem::{Problem, ProblemBody};
+use crate::platform::server::{Platform, Role};
+
+/// The payment role.
+#[derive(Clone)]
+pub struct PaymentRole {
+    pub gateway: Arc<dyn Gateway>,
+}
+
+impl Role for PaymentRole {
+    const SERVICE: &'static str = "payment-service";
+
+    fn checks(&self, platform: &Platform) -> Checks {
+        let database = platform.database.clone();
+        Checks::new(Self::SERVICE, move || {
+            let database = database.clone();
+            async move {
+                database.run(async |connection| store::find(connection, Uuid::nil()).await).await.is_ok()
+            }
+        })
+    }
+
+    fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>) {
+        service
+            .app_data(web::Data::new(platform.database.clone()))
+            .app_data(web::Data::from(Arc::clone(&self.gateway)))
+            .service(charge)
+            .service(of_order)
+            .service(void)
+            .service(show);
+    }
+}
+
+impl TryFrom<PaymentRow> for Payment {
+    type Error = Problem;
+
+    fn try_from(row: PaymentRow) -> Result<Self, Problem> {
+        let PaymentRow { id, order_id, amount, created_at, .. } = row;
+        Ok(Self { id, order_id, amount, status: row.status.parse().map_err(Problem::internal)?, created_at })
+    }
+}
+
+impl From<GatewayUnavailable> for Problem {
+    fn from(error: GatewayUnavailable) -> Self {
+        Self::unavailable("gateway-unavailable", "The payment gateway does not answer.").because(error)
+    }
+}
+
+/// Charges an order, once
+///
+/// The same order again gives the stored payment, whatever became of it.
+#[utoipa::path(tag = "payment", request_body = Charge, responses(
+    (status = 201, description = "Charged", body = Payment),
+    (status = 200, description = "Was charged before", body = Payment),
+    (status = 402, description = "Declined, now or before, or voided", body = Payment),
+    (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+#[post("/payments")]
+async fn charge(
+    database: web::Data<Database>,
+    gateway: web::Data<dyn Gateway>,
+    body: Body<Charge>,
+) -> Result<HttpResponse, Problem> {
+    let Charge { order_id, amount } = body.0;
+    tracing::Span::current().record("order_id", tracing::field::display(order_id));
+    let amount = amount.unwrap_or_else(|| Decimal::new(9999, 2));
+    if let Some(stored) = database.run(async |c| store::find_by_order(c, order_id).await).await? {
+        return answer(stored, StatusCode::OK);
+    }
+    // The gateway knows the order by its id: asked twice, it charges once. What counts is the row that is stored first.
+    let status = match gateway.charge(order_id, amount).await? {
+        Decision::Approved => PaymentStatus::Success,
+        Decision::Declined => PaymentStatus::Failed,
+    };
+    if let Some(stored) = database.run(async |c| store::insert(c, order_id, amount, status).await).await? {
+        return answer(stored, StatusCode::CREATED);
+    }
+    let stored = database.run(async |c| store::find_by_order(c, order_id).await).await?;
+    let stored = stored.ok_or_else(|| Problem::internal("a payment that was there is gone"))?;
+    if stored.status == PaymentStatus::Voided.as_str() {
+        gateway.cancel(order_id).await?;
+    }
+    answer(stored, StatusCode::OK)
+}
+
+fn answer(row: PaymentRow, success: StatusCode) -> Result<HttpResponse, Problem> {
+    let payment = Payment::try_from(row)?;
+    let status =
+        if payment.status == PaymentStatus::Success { success } else { StatusCode::PAYMENT_REQUIRED };
+    Ok(HttpResponse::build(status).json(payment))
+}
+
+/// Undoes an order's charge, and forbids a later one
+#[utoipa::path(tag = "payment", request_body = Void, responses((status = 200, body = Payment),
+    (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+#[post("/payments/void")]
+async fn void(
+    database: web::Data<Database>,
+    gateway: web::Data<dyn Gateway>,
+    body: Body<Void>,
+) -> Result<web::Json<Payment>, Problem> {
+    let order_id = body.0.order_id;
+    tracing::Span::current().record("order_id", tracing::field::display(order_id));
+    // First the money, then the row: a crash between the two leaves a void that is asked for again.
+    gateway.cancel(order_id).await?;
+    let row = database.run(async |connection| store::void(connection, order_id).await).await?;
+    Ok(web::Json(row.try_into()?))
+}
+
+/// One payment
+#[utoipa::path(tag = "payment", params(("id" = Uuid, Path)), responses((status = 200, body = Payment),
+    (status = 404, content_type = "application/problem+json", body = ProblemBody),
+    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/payments/{id}")]
+async fn show(database: web::Data<Database>, id: web::Path<Uuid>) -> Result<web::Json<Payment>, Problem> {
+    let row = database.run(async |connection| store::find(connection, *id).await).await?;
+    Ok(web::Json(row.ok_or_else(unknown_payment)?.try_into()?))
+}
+
+/// The payment of an order
+#[utoipa::path(tag = "payment", params(PaymentsOfOrder), responses((status = 200, body = Payment),
+    (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 404, description = "unknown-payment", content_type = "application/problem+json", body = ProblemBody),
+    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/payments")]
+async fn of_order(
+    database: web::Data<Database>,
+    query: Query<PaymentsOfOrder>,
+) -> Result<web::Json<Payment>, Problem> {
+    let row =
+        database.run(async |connection| store::find_by_order(connection, query.0.order_id).await).await?;
+    Ok(web::Json(row.ok_or_else(unknown_payment)?.try_into()?))
+}
+
+fn unknown_payment() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown-payment", "There is no such payment.")
+}

@@ -1,0 +1,138 @@
+//! Calls to other services: one deadline for connect, head and body together.
+
+use std::time::Duration;
+
+use actix_web::http::{StatusCode, Uri};
+use awc::error::{ConnectError, SendRequestError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::deadline::Deadline;
+use super::telemetry;
+
+/// An answer of one of our services is never larger.
+const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+
+/// Where a service is: `http://host:port`, with an optional path before its routes.
+#[derive(Debug, Clone)]
+pub struct BaseUrl(String);
+
+impl std::str::FromStr for BaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
+        let plain = uri.scheme_str() == Some("http") && uri.query().is_none();
+        match uri.host() {
+            Some(host) if plain && !host.is_empty() => Ok(Self(text.trim_end_matches('/').to_owned())),
+            _ => Err("it is not an address of that form".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why there is no answer to go by.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The other side never saw the request.
+    #[error("not connected: {0}")]
+    NotConnected(String),
+    /// It may have been carried out or not, now or later.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The same, known sooner.
+    #[error("broken off: {0}")]
+    BrokenOff(String),
+    /// An answer that makes no sense, so that what was done is unknown.
+    #[error("unusable answer: {0}")]
+    Unusable(String),
+}
+
+/// An answer: its status, and its body as it came.
+pub struct Answer {
+    pub status: StatusCode,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// # Errors
+    /// When the body is not what the service's contract says.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| CallError::Unusable(format!("{}: {error}", self.status)))
+    }
+}
+
+/// A client of one service; one per worker, because connections belong to a worker.
+#[derive(Clone)]
+pub struct Client {
+    http: awc::Client,
+    base: BaseUrl,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(base: BaseUrl) -> Self {
+        // The deadline of each call bounds the whole of it.
+        let http = awc::Client::builder().disable_timeout().disable_redirects().no_default_headers().finish();
+        Self { http, base }
+    }
+
+    /// # Errors
+    /// See [`CallError`]; an error status is an answer, not an error.
+    pub async fn post<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+        deadline: Deadline,
+    ) -> Result<Answer, CallError> {
+        let request = self.http.post(format!("{}{path}", self.base));
+        within(deadline, async { read(with_trace(request).send_json(body).await).await }).await
+    }
+
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
+        let request = self.http.get(format!("{}{path}", self.base));
+        within(deadline, async { read(with_trace(request).send().await).await }).await
+    }
+}
+
+fn with_trace(mut request: awc::ClientRequest) -> awc::ClientRequest {
+    telemetry::inject(request.headers_mut());
+    request
+}
+
+async fn within<T>(
+    deadline: Deadline,
+    call: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    let remaining = deadline.remaining();
+    if remaining == Duration::ZERO {
+        return Err(CallError::TimedOut);
+    }
+    tokio::time::timeout(remaining, call).await.map_err(|_| CallError::TimedOut)?
+}
+
+async fn read<S>(response: Result<awc::ClientResponse<S>, SendRequestError>) -> Result<Answer, CallError>
+where
+    S: futures_util::Stream<Item = Result<actix_web::web::Bytes, actix_web::error::PayloadError>> + Unpin,
+{
+    let mut response = response.map_err(|error| match error {
+        SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => CallError::TimedOut,
+        SendRequestError::Connect(error) => CallError::NotConnected(error.to_string()),
+        error => CallError::BrokenOff(error.to_string()),
+    })?;
+    let status = response.status();
+    let body = response
+        .body()
+        .limit(ANSWER_LIMIT_BYTES)
+        .await
+        .map_err(|error| CallError::BrokenOff(error.to_string()))?;
+    Ok(Answer { status, body: body.to_vec() })
+}

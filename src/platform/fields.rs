@@ -1,0 +1,267 @@
+//! Reading a request's body or query field by field, so that one answer names every wrong field.
+//!
+//! A body is JSON whatever its Content-Type says, at most 16 KiB, and must arrive within 5 s.
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::web::BytesMut;
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::StreamExt;
+use rust_decimal::Decimal;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::problem::{FieldError, Problem};
+
+pub const BODY_LIMIT_BYTES: usize = 16 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A request body or query that can be read from [`Fields`].
+pub trait FromFields: Sized + 'static {
+    /// Reads every field; mistakes are noted in `fields`, which then refuses the whole.
+    fn from_fields(fields: &mut Fields) -> Self;
+}
+
+/// The named values of one request, and what is wrong with them.
+pub struct Fields {
+    values: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+/// What is wrong with a value, in words that follow "must be".
+type Expected = String;
+
+impl Fields {
+    fn of_json(bytes: &[u8]) -> Result<Self, Problem> {
+        match serde_json::from_slice(bytes) {
+            Ok(Value::Object(values)) => Ok(Self { values, errors: Vec::new() }),
+            Ok(_) => Err(Problem::malformed("The body must be a JSON object.")),
+            Err(error) if bytes.is_empty() => {
+                Err(Problem::malformed("The body is empty; it must be a JSON object.").because(error))
+            }
+            Err(error) => Err(Problem::malformed(format!("The body is not valid JSON: {error}."))),
+        }
+    }
+
+    fn of_query(query: &str) -> Result<Self, Problem> {
+        let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
+            .map_err(|error| Problem::malformed(format!("The query cannot be read: {error}.")))?;
+        let values =
+            pairs.into_inner().into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+        Ok(Self { values, errors: Vec::new() })
+    }
+
+    fn finish<T: FromFields>(mut self) -> Result<T, Problem> {
+        let value = T::from_fields(&mut self);
+        if self.errors.is_empty() { Ok(value) } else { Err(Problem::invalid(self.errors)) }
+    }
+
+    /// Notes a mistake that spans more than one field's own rule.
+    pub fn reject(&mut self, field: &str, detail: impl Into<String>) {
+        self.errors.push(FieldError { field: field.to_owned(), detail: detail.into() });
+    }
+
+    /// A field that must be there; its default stands in where it is wrong, and is never used.
+    pub fn required<T: Default>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&Value) -> Result<T, Expected>,
+    ) -> T {
+        let value = self.optional(name, read);
+        if value.is_none() && self.errors.last().is_none_or(|error| error.field != name) {
+            self.reject(name, "is required");
+        }
+        value.unwrap_or_default()
+    }
+
+    /// A field that may be absent or null.
+    pub fn optional<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Expected>) -> Option<T> {
+        let value = self.values.remove(name).filter(|value| !value.is_null())?;
+        match read(&value) {
+            Ok(value) => Some(value),
+            Err(expected) => {
+                self.reject(name, format!("must be {expected}"));
+                None
+            }
+        }
+    }
+}
+
+/// Text of so many characters, without NUL (which PostgreSQL cannot store).
+pub fn text(characters: RangeInclusive<usize>) -> impl FnOnce(&Value) -> Result<String, Expected> {
+    move |value| {
+        let fits = |text: &&str| characters.contains(&text.chars().count()) && !text.contains('\0');
+        value.as_str().filter(fits).map(str::to_owned).ok_or_else(|| {
+            format!("text of {} to {} characters, without NUL", characters.start(), characters.end())
+        })
+    }
+}
+
+/// A whole number in a range.
+pub fn integer(range: RangeInclusive<i32>) -> impl FnOnce(&Value) -> Result<i32, Expected> {
+    // JSON does not tell 1 from 1.0.
+    move |value| in_range(value.as_f64().filter(|number| number.fract() == 0.0).and_then(whole_i32), &range)
+}
+
+/// A whole number in a range, as a query has it: in decimal digits.
+pub fn digits(range: RangeInclusive<i32>) -> impl FnOnce(&Value) -> Result<i32, Expected> {
+    move |value| in_range(value.as_str().and_then(|digits| digits.parse().ok()), &range)
+}
+
+fn in_range(number: Option<i32>, range: &RangeInclusive<i32>) -> Result<i32, Expected> {
+    let number = number.filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
+}
+
+fn whole_i32(number: f64) -> Option<i32> {
+    let fits = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number);
+    #[expect(clippy::cast_possible_truncation, reason = "whole and inside i32, both checked")]
+    fits.then_some(number as i32)
+}
+
+pub fn boolean(value: &Value) -> Result<bool, Expected> {
+    value.as_bool().ok_or_else(|| "true or false".to_owned())
+}
+
+/// A UUID other than the nil one, which names nothing.
+pub fn uuid(value: &Value) -> Result<Uuid, Expected> {
+    value
+        .as_str()
+        .and_then(|text| Uuid::try_parse(text).ok())
+        .filter(|id| !id.is_nil())
+        .ok_or_else(|| "a UUID".to_owned())
+}
+
+/// An amount of money: 0.01 to 99999999.99, two decimals at most.
+pub fn amount(value: &Value) -> Result<Decimal, Expected> {
+    let most = Decimal::new(9_999_999_999, 2);
+    value
+        .as_number()
+        // Via its shortest decimal text, never via binary arithmetic: 99.99 stays 99.99.
+        .and_then(|number| Decimal::from_str(&number.to_string()).ok())
+        .filter(|amount| amount.normalize().scale() <= 2 && *amount > Decimal::ZERO && *amount <= most)
+        .ok_or_else(|| format!("an amount from 0.01 to {most} with at most two decimals"))
+}
+
+/// One of a closed set of names.
+pub fn name<T: FromStr>(value: &Value) -> Result<T, Expected>
+where
+    T::Err: std::fmt::Display,
+{
+    let text = value.as_str().ok_or_else(|| "text".to_owned())?;
+    text.parse().map_err(|error: T::Err| format!("a known name: {error}"))
+}
+
+/// Extractor: a JSON body.
+pub struct Body<T>(pub T);
+
+impl<T: FromFields> FromRequest for Body<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let payload = payload.take();
+        Box::pin(async move {
+            let bytes = tokio::time::timeout(BODY_TIMEOUT, read_body(payload)).await.map_err(|_| {
+                let detail = format!("The body did not arrive within {} s.", BODY_TIMEOUT.as_secs());
+                Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail)
+            })??;
+            Fields::of_json(&bytes)?.finish().map(Body)
+        })
+    }
+}
+
+async fn read_body(mut payload: Payload) -> Result<BytesMut, Problem> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| Problem::malformed("The body broke off.").because(error))?;
+        if body.len() + chunk.len() > BODY_LIMIT_BYTES {
+            let detail = format!("The body is larger than {BODY_LIMIT_BYTES} bytes.");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Extractor: the query string.
+pub struct Query<T>(pub T);
+
+impl<T: FromFields> FromRequest for Query<T> {
+    type Error = Problem;
+    type Future = std::future::Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(Fields::of_query(request.query_string()).and_then(Fields::finish).map(Query))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Sample {
+        name: String,
+        count: i32,
+        price: Option<Decimal>,
+    }
+
+    impl FromFields for Sample {
+        fn from_fields(fields: &mut Fields) -> Self {
+            Self {
+                name: fields.required("name", text(1..=3)),
+                count: fields.required("count", integer(1..=10)),
+                price: fields.optional("price", amount),
+            }
+        }
+    }
+
+    fn read(body: &Value) -> Result<Sample, Vec<String>> {
+        let fields = Fields::of_json(body.to_string().as_bytes()).unwrap();
+        let mut fields = fields;
+        let sample = Sample::from_fields(&mut fields);
+        if fields.errors.is_empty() {
+            Ok(sample)
+        } else {
+            Err(fields.errors.into_iter().map(|error| error.field).collect())
+        }
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_once() {
+        let wrong = read(&json!({"name": "", "price": 1.005})).unwrap_err();
+        assert_eq!(wrong, ["name", "count", "price"]);
+    }
+
+    #[test]
+    fn limits_count_characters_and_hold_at_both_ends() {
+        assert_eq!(read(&json!({"name": "äöü", "count": 10})).unwrap().name, "äöü");
+        assert!(read(&json!({"name": "abcd", "count": 1})).is_err());
+        assert!(read(&json!({"name": "a\u{0}", "count": 1})).is_err());
+        for count in [json!(0), json!(11), json!(1.5), json!(1e30), json!(true), json!("5"), json!(null)] {
+            assert_eq!(read(&json!({"name": "a", "count": count})).unwrap_err(), ["count"], "{count}");
+        }
+        assert_eq!(read(&json!({"name": "a", "count": 1.0})).unwrap().count, 1);
+    }
+
+    #[test]
+    fn amounts_are_exact_to_the_cent() {
+        let price =
+            |value| read(&json!({"name": "a", "count": 1, "price": value})).map(|sample| sample.price);
+        assert_eq!(price(json!(99.99)).unwrap(), Some(Decimal::new(9999, 2)));
+        assert_eq!(price(json!(5)).unwrap(), Some(Decimal::new(5, 0)));
+        assert_eq!(price(json!(99_999_999.99)).unwrap(), Some(Decimal::new(9_999_999_999, 2)));
+        for wrong in [json!(0), json!(-1), json!(0.001), json!(100_000_000), json!("1.00")] {
+            assert!(price(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+}

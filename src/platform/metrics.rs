@@ -1,0 +1,176 @@
+//! Every series the platform exports, named in one place.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpResponse, get, web};
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+use super::problem::Problem;
+
+const DURATION_BUCKETS_SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0];
+
+/// Seen by whoever wants to know of each finished request: method, route, time taken.
+pub type Observer = Arc<dyn Fn(&Method, &str, Duration) + Send + Sync>;
+
+/// One process's metrics.
+pub struct Metrics {
+    service: &'static str,
+    registry: Registry,
+    http_requests: IntCounterVec,
+    http_duration: HistogramVec,
+    /// Orders by the status and reason they reached.
+    pub orders: IntCounterVec,
+    /// Connections of the database pool: open, and of these idle.
+    pub pool_open: IntGauge,
+    pub pool_idle: IntGauge,
+}
+
+impl Metrics {
+    /// # Errors
+    /// When two series share a name; the names below are constant, so any test that starts a service finds it.
+    pub fn new(service: &'static str) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
+        let http_duration = HistogramOpts::new(
+            "http_request_duration_seconds",
+            "Time from a request's head to its answer's head.",
+        )
+        .buckets(DURATION_BUCKETS_SECONDS.to_vec());
+        let metrics = Self {
+            service,
+            http_requests: counter(
+                "http_requests_total",
+                "HTTP requests answered.",
+                &["service", "method", "path", "status_code"],
+            )?,
+            http_duration: register(
+                &registry,
+                HistogramVec::new(http_duration, &["service", "method", "path"])?,
+            )?,
+            orders: counter(
+                "valerix_orders_total",
+                "Changes of an order's status, by the status reached and why.",
+                &["status", "reason"],
+            )?,
+            pool_open: gauge(
+                "valerix_database_connections_open",
+                "Database connections that the pool holds open.",
+            )?,
+            pool_idle: gauge(
+                "valerix_database_connections_idle",
+                "Of the open connections, those that nobody uses.",
+            )?,
+            registry,
+        };
+        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(metrics)
+    }
+
+    /// The Prometheus text format.
+    ///
+    /// # Errors
+    /// When a collected series cannot be encoded.
+    pub fn render(&self) -> prometheus::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    fn observe(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
+        let method = bounded(method);
+        self.http_requests.with_label_values(&[self.service, method, route, status.as_str()]).inc();
+        self.http_duration.with_label_values(&[self.service, method, route]).observe(took.as_secs_f64());
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+/// A caller may invent methods; the label must not grow with them.
+fn bounded(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("OTHER")
+}
+
+/// The pattern of the route that a request matched; all unmatched requests share one.
+#[derive(Clone)]
+pub struct Route(String);
+
+impl Route {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[must_use]
+pub fn route_of(request: &ServiceRequest) -> Route {
+    let known = request.extensions().get::<Route>().cloned();
+    known.unwrap_or_else(|| Route(request.match_pattern().unwrap_or_else(|| "unmatched".to_owned())))
+}
+
+/// Middleware: counts and times each request, and writes its one log line.
+///
+/// # Errors
+/// Those of the service behind it.
+pub async fn observe<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let started = Instant::now();
+    let metrics = request.app_data::<web::Data<Metrics>>().cloned();
+    let observer = request.app_data::<Observer>().cloned();
+    let (method, route) = (request.method().clone(), route_of(&request));
+    let outcome = next.call(request).await;
+    let status = match &outcome {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    let took = started.elapsed();
+    if let Some(metrics) = metrics {
+        metrics.observe(&method, route.as_str(), status, took);
+    }
+    if let Some(observer) = observer {
+        observer(&method, route.as_str(), took);
+    }
+    let duration_ms = (took.as_secs_f64() * 1e5).round() / 100.0;
+    let (method, route, status) = (method.as_str(), route.as_str(), status.as_u16());
+    if ROUTINE.contains(&route) {
+        tracing::debug!(method, route, status, duration_ms, "request");
+    } else {
+        tracing::info!(method, route, status, duration_ms, "request");
+    }
+    outcome
+}
+
+/// Asked every few seconds by machines; their lines would bury the others.
+const ROUTINE: [&str; 5] = ["/health", "/livez", "/readyz", "/metrics", "/sla"];
+
+/// Prometheus metrics
+#[utoipa::path(tag = "platform", responses((status = 200, description = "Prometheus text format", content_type = "text/plain", body = String)))]
+#[get("/metrics")]
+pub async fn exposition(metrics: web::Data<Metrics>) -> Result<HttpResponse, Problem> {
+    let text = metrics.render().map_err(Problem::internal)?;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}

@@ -1,0 +1,15 @@
+//! What every role stands on. Nothing in here knows a role.
+
+pub mod client;
+pub mod database;
+pub mod deadline;
+pub mod fields;
+pub mod gremlin;
+pub mod health;
+pub mod metrics;
+pub mod openapi;
+pub mod problem;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;
+mod tls;

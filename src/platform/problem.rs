@@ -1,0 +1,235 @@
+//! RFC 9457 problems: the one place where an error becomes HTTP.
+
+use std::fmt;
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest, HttpResponse, ResponseError};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::telemetry;
+
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// One wrong field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FieldError {
+    pub field: String,
+    pub detail: String,
+}
+
+/// An answer that is an error. What is public is in the fields; `cause` goes to the log alone.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+    order_id: Option<Uuid>,
+    retry_after_seconds: Option<u32>,
+    allow: Option<String>,
+    cause: Option<String>,
+}
+
+impl Problem {
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            order_id: None,
+            retry_after_seconds: None,
+            allow: None,
+            cause: None,
+        }
+    }
+
+    /// 400, with every wrong field named.
+    #[must_use]
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        let detail = format!("The request is not valid: see {}.", names.join(", "));
+        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail) }
+    }
+
+    /// 400 for a body that is not a JSON object at all.
+    #[must_use]
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed-json", detail)
+    }
+
+    #[must_use]
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// 405 with the methods that the resource does have.
+    #[must_use]
+    pub fn method_not_allowed(method: &str, allow: String) -> Self {
+        let detail = format!("{method} is not allowed here; allowed: {allow}.");
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail) }
+    }
+
+    /// 503: nothing was done, and trying again soon is worth it.
+    #[must_use]
+    pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
+        Self { retry_after_seconds: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
+    }
+
+    /// 500 for what must not happen; the cause is logged, never shown.
+    #[must_use]
+    pub fn internal(cause: impl fmt::Display) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal-error",
+            "The service made a mistake; it is logged.",
+        )
+        .because(cause)
+    }
+
+    #[must_use]
+    pub fn because(self, cause: impl fmt::Display) -> Self {
+        Self { cause: Some(cause.to_string()), ..self }
+    }
+
+    #[must_use]
+    pub fn of_order(self, order_id: Uuid) -> Self {
+        Self { order_id: Some(order_id), ..self }
+    }
+
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after_seconds: Some(seconds), ..self }
+    }
+
+    /// For errors that actix made itself, of which only the status is known.
+    fn from_status(status: StatusCode) -> Self {
+        let (code, detail) = match status {
+            StatusCode::NOT_FOUND => ("not-found", "There is nothing at this address."),
+            StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "The request is too large."),
+            StatusCode::REQUEST_TIMEOUT => ("too-slow", "The request did not arrive in time."),
+            status if status.is_client_error() => ("bad-request", "The request cannot be understood."),
+            _ => ("internal-error", "The service made a mistake; it is logged."),
+        };
+        Self::new(status, code, detail)
+    }
+
+    fn response(&self, instance: Option<&str>, trace_id: Option<&str>) -> HttpResponse {
+        let body = ProblemBody {
+            r#type: format!("urn:problem-type:valerix:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: self.status.as_u16(),
+            detail: self.detail.clone(),
+            instance: instance.map(str::to_owned),
+            code: self.code.to_owned(),
+            trace_id: trace_id.map(str::to_owned),
+            errors: self.errors.clone(),
+            order_id: self.order_id,
+        };
+        let mut response = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after_seconds {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if let Some(allow) = &self.allow {
+            response.insert_header((header::ALLOW, allow.as_str()));
+        }
+        response.content_type(MEDIA_TYPE).body(serde_json::to_string(&body).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status.as_u16(), self.code, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response(None, None)
+    }
+}
+
+/// `application/problem+json`, with the extension members `code`, `trace_id`, `errors` and `order_id`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    pub r#type: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Stable, kebab-case; what a program decides by.
+    pub code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The wrong fields of an invalid request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// The order that came to nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<Uuid>,
+}
+
+/// Middleware: gives every error answer its problem document, and every answer its trace id.
+pub async fn render<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
+    let response = next.call(request).await?;
+    let trace_id = telemetry::current_trace_id();
+    let mut response = if response.status().is_client_error() || response.status().is_server_error() {
+        let (request, response) = response.into_parts();
+        let rendered = render_error(&request, response, trace_id.as_deref());
+        ServiceResponse::new(request, rendered)
+    } else {
+        response.map_into_left_body()
+    };
+    if let Some(value) = trace_id.and_then(|id| HeaderValue::from_str(&id).ok()) {
+        response.headers_mut().insert(header::HeaderName::from_static("x-trace-id"), value);
+    }
+    Ok(response)
+}
+
+fn render_error<B: MessageBody + 'static>(
+    request: &HttpRequest,
+    response: HttpResponse<B>,
+    trace_id: Option<&str>,
+) -> HttpResponse<EitherBody<B, BoxBody>> {
+    let own = response.error().is_some();
+    let problem = response.error().and_then(|error| error.as_error::<Problem>());
+    if !own && response.headers().contains_key(header::CONTENT_TYPE) {
+        return response.map_into_left_body();
+    }
+    let fallback;
+    let problem = if let Some(problem) = problem {
+        problem
+    } else {
+        fallback = Problem::from_status(response.status());
+        &fallback
+    };
+    let cause = problem.cause.as_deref().unwrap_or("none given");
+    match problem.status {
+        StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(code = problem.code, cause, "cannot serve now"),
+        status if status.is_server_error() => tracing::error!(code = problem.code, cause, "request failed"),
+        _ => {}
+    }
+    let mut rendered = problem.response(Some(request.path()), trace_id);
+    for (name, value) in response.headers() {
+        if !rendered.headers().contains_key(name) {
+            rendered.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    rendered.map_into_right_body()
+}

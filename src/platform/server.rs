@@ -1,0 +1,269 @@
+//! How a service is put together, started and stopped.
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_cors::Cors;
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::HeaderName;
+use actix_web::http::{Method, header};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{App, HttpServer, web};
+use tracing_actix_web::TracingLogger;
+use utoipa::openapi::{InfoBuilder, OpenApiBuilder};
+use utoipa_actix_web::AppExt;
+use utoipa_actix_web::service_config::ServiceConfig;
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::database::{Database, DatabaseUrl, MigrationError, migrate};
+use super::gremlin::{self, Gremlin};
+use super::health::{self, Checks};
+use super::metrics::{self, Metrics, Observer};
+use super::openapi::{self, Description};
+use super::problem;
+use super::shutdown::Shutdown;
+use super::telemetry::{RequestSpan, Telemetry};
+
+/// How long a request's head may take to arrive.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than a client of ours keeps an idle connection (15 s), so that none is closed under its next request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long requests in flight may take to finish once the service is told to stop.
+const DRAIN_SECONDS: u64 = 5;
+const POOL_REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// What every service is configured with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub host: IpAddr,
+    pub port: u16,
+    pub database_url: DatabaseUrl,
+    pub database_pool_size: u32,
+    pub migrate: bool,
+    pub cors_allowed_origins: Vec<String>,
+    pub gremlin: gremlin::Config,
+    pub telemetry: super::telemetry::Config,
+    /// Stop when standard input ends: the supervisor holds the other end.
+    pub supervised: bool,
+}
+
+/// Why a service could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: {cause}")]
+    Listen { address: SocketAddr, cause: String },
+    #[error("telemetry: {0}")]
+    Telemetry(String),
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// What a role adds to the platform.
+pub trait Role: Clone + Send + 'static {
+    const SERVICE: &'static str;
+
+    /// What the service depends on. Called once in each worker.
+    fn checks(&self, platform: &Platform) -> Checks;
+
+    /// The role's routes and their state. Called once in each worker.
+    fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>);
+
+    /// Called for each finished request.
+    fn observer(&self) -> Option<Observer> {
+        None
+    }
+}
+
+/// What the platform gives to a role; clones share it.
+#[derive(Clone)]
+pub struct Platform {
+    pub database: Database,
+    pub metrics: web::Data<Metrics>,
+    pub gremlin: Gremlin,
+}
+
+/// Runs a service until it is told to stop.
+///
+/// # Errors
+/// When it cannot start; once it serves, trouble is answered and logged instead.
+pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> Result<(), StartError> {
+    let address = SocketAddr::new(config.host, config.port);
+    let listener = TcpListener::bind(address)
+        .map_err(|error| StartError::Listen { address, cause: in_words(&error, config.port) })?;
+    let telemetry = Telemetry::install(R::SERVICE, &config.telemetry).map_err(StartError::Telemetry)?;
+    let shutdown = Shutdown::listen(config.supervised)?;
+    let platform = Platform {
+        database: Database::new(&config.database_url, config.database_pool_size),
+        metrics: web::Data::new(Metrics::new(R::SERVICE)?),
+        gremlin: Gremlin::new(config.gremlin.clone()),
+    };
+    tokio::spawn(report_pool(platform.clone()));
+    let role = role(&platform);
+    let address = listener.local_addr()?;
+    tracing::info!(%address, database = %config.database_url, version = env!("CARGO_PKG_VERSION"), "listening");
+    let server = serve(listener, &config, platform, role, shutdown.clone())?;
+    let outcome = if config.migrate {
+        let schema = bring_up_schema(&config.database_url, shutdown);
+        tokio::pin!(server);
+        tokio::select! {
+            ended = &mut server => ended.map_err(StartError::from),
+            Err(error) = schema => Err(StartError::from(error)),
+        }
+    } else {
+        server.await.map_err(StartError::from)
+    };
+    match &outcome {
+        Ok(()) => tracing::info!("stopped"),
+        Err(error) => tracing::error!(%error, "stopped"),
+    }
+    telemetry.flush();
+    outcome
+}
+
+fn in_words(error: &std::io::Error, port: u16) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("port {port} is taken by another program; set PORT to a free one")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!("port {port} needs rights that this user does not have")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// The application, the same in every worker. A request passes the layers from the outermost, which is wrapped
+/// last: trace → log and metrics → CORS → problem documents → gremlin → route.
+fn serve<R: Role>(
+    listener: TcpListener,
+    config: &Config,
+    platform: Platform,
+    role: R,
+    shutdown: Shutdown,
+) -> std::io::Result<actix_web::dev::Server> {
+    let origins = Arc::new(config.cors_allowed_origins.clone());
+    let server = HttpServer::new(move || {
+        let document = OpenApiBuilder::new()
+            .info(
+                InfoBuilder::new()
+                    .title(format!("Valerix {}", R::SERVICE))
+                    .version(env!("CARGO_PKG_VERSION"))
+                    .build(),
+            )
+            .build();
+        let (app, document) = App::new()
+            .into_utoipa_app()
+            .openapi(document)
+            .configure(|service| routes(&role, &platform, service))
+            .split_for_parts();
+        let app = app
+            .app_data(web::Data::new(role.checks(&platform)))
+            .app_data(web::Data::new(platform.gremlin.clone()))
+            .app_data(platform.metrics.clone())
+            .app_data(web::Data::new(Description::new(&document)))
+            .route("/openapi.json", web::get().to(openapi::document))
+            .service(web::redirect("/docs", "/docs/"))
+            .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", document))
+            .default_service(web::to(openapi::no_route));
+        let app = match role.observer() {
+            Some(observer) => app.app_data(observer),
+            None => app,
+        };
+        app.wrap(from_fn(gremlin::interfere))
+            .wrap(from_fn(problem::render))
+            .wrap(cors(&origins))
+            .wrap(from_fn(metrics::observe))
+            .wrap(TracingLogger::<RequestSpan>::new())
+            .wrap(from_fn(head_as_get))
+    });
+    let server = server
+        .client_request_timeout(HEAD_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(DRAIN_SECONDS)
+        .shutdown_signal(async move { shutdown.requested().await })
+        .listen(listener)?;
+    Ok(server.run())
+}
+
+fn routes<R: Role>(role: &R, platform: &Platform, service: &mut ServiceConfig<'_>) {
+    service
+        .service(health::health)
+        .service(health::livez)
+        .service(health::readyz)
+        .service(metrics::exposition);
+    gremlin::routes(&platform.gremlin, service);
+    role.routes(platform, service);
+}
+
+fn cors(origins: &[String]) -> Cors {
+    let cors = origins.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
+    cors.allowed_methods([Method::GET, Method::POST, Method::DELETE])
+        .allowed_headers([
+            header::CONTENT_TYPE,
+            header::AUTHORIZATION,
+            HeaderName::from_static("traceparent"),
+        ])
+        .allowed_header("idempotency-key")
+        .expose_headers(["x-trace-id", "location", "retry-after"])
+        .max_age(3600)
+        // A request from elsewhere is answered without the headers that would let a page read it.
+        .block_on_origin_mismatch(false)
+}
+
+/// A HEAD is answered as a GET whose body is not sent (actix leaves it out by the request's own method).
+async fn head_as_get<B>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<actix_web::dev::ServiceResponse<B>, actix_web::Error>
+where
+    B: actix_web::body::MessageBody,
+{
+    if request.method() == Method::HEAD {
+        request.head_mut().method = Method::GET;
+    }
+    next.call(request).await
+}
+
+/// Brings the schema up to date, however long the database takes to come; never returns `Ok`, so that it can
+/// stand beside the server in a `select!`.
+async fn bring_up_schema(
+    url: &DatabaseUrl,
+    shutdown: Shutdown,
+) -> Result<std::convert::Infallible, MigrationError> {
+    let mut pause = Duration::from_millis(250);
+    let mut last = String::new();
+    loop {
+        match migrate(url).await {
+            Ok(applied) => {
+                tracing::info!(applied = applied.len(), "schema is up to date");
+                std::future::pending::<()>().await;
+            }
+            Err(MigrationError::Unreachable { cause, .. }) => {
+                if cause != last {
+                    tracing::warn!(database = %url, cause, "waiting for the database");
+                    last = cause;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(2)),
+            () = shutdown.requested() => std::future::pending().await,
+        }
+    }
+}
+
+async fn report_pool(platform: Platform) {
+    let mut tick = tokio::time::interval(POOL_REPORT_EVERY);
+    loop {
+        tick.tick().await;
+        let (open, idle) = platform.database.state();
+        platform.metrics.pool_open.set(open.into());
+        platform.metrics.pool_idle.set(idle.into());
+    }
+}

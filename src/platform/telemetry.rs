@@ -1,0 +1,280 @@
+//! Logs and traces: one subscriber, set up once at start.
+
+use std::fmt;
+use std::io::IsTerminal;
+
+use actix_web::HttpMessage;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tracing::Span;
+use tracing::field::{Field, Visit};
+use tracing_actix_web::RootSpanBuilder;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::metrics::route_of;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+impl LogFormat {
+    /// Pretty on a terminal, else JSON.
+    #[must_use]
+    pub fn detect() -> Self {
+        if std::io::stdout().is_terminal() { Self::Pretty } else { Self::Json }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub format: LogFormat,
+    /// `RUST_LOG` in tracing's directive syntax.
+    pub filter: String,
+}
+
+/// Keeps telemetry alive; flush it last of all.
+pub struct Telemetry {
+    provider: SdkTracerProvider,
+}
+
+impl Telemetry {
+    /// Installs the process's subscriber.
+    ///
+    /// # Errors
+    /// When a subscriber was installed before.
+    pub fn install(service: &'static str, config: &Config) -> Result<Self, String> {
+        let provider = SdkTracerProvider::builder()
+            .with_resource(Resource::builder().with_attribute(KeyValue::new("service.name", service)).build())
+            .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
+            .build();
+        let traces = tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("valerix"))
+            .with_location(false)
+            .with_threads(false);
+        let registry = tracing_subscriber::registry().with(EnvFilter::new(&config.filter)).with(traces);
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stdout);
+        match config.format {
+            LogFormat::Json => registry
+                .with(lines.fmt_fields(JsonFields::new()).event_format(JsonLine { service }))
+                .try_init(),
+            LogFormat::Pretty => registry
+                .with(lines.with_ansi(std::io::stdout().is_terminal()).event_format(PlainLine))
+                .try_init(),
+        }
+        .map_err(|error| error.to_string())?;
+        Ok(Self { provider })
+    }
+
+    /// Sends what is still waiting to be sent.
+    pub fn flush(self) {
+        if let Err(error) = self.provider.shutdown() {
+            tracing::warn!(%error, "telemetry was not flushed");
+        }
+    }
+}
+
+/// Trace id of the span we are in, as 32 hex digits.
+#[must_use]
+pub fn current_trace_id() -> Option<String> {
+    let context = Span::current().context();
+    let span = context.span().span_context().clone();
+    span.is_valid().then(|| span.trace_id().to_string())
+}
+
+/// The `traceparent` header for what the current span calls or stores for later.
+#[must_use]
+pub fn current_traceparent() -> Option<String> {
+    struct One(Option<String>);
+    impl Injector for One {
+        fn set(&mut self, key: &str, value: String) {
+            if key == "traceparent" {
+                self.0 = Some(value);
+            }
+        }
+    }
+    let mut header = One(None);
+    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut header);
+    header.0
+}
+
+/// Trace id inside a stored `traceparent`.
+#[must_use]
+pub fn trace_id_of(traceparent: &str) -> Option<String> {
+    traceparent.split('-').nth(1).map(str::to_owned)
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|value| value.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+/// Puts the current trace into the headers of an outgoing request.
+pub fn inject(headers: &mut HeaderMap) {
+    if let Some(value) = current_traceparent().and_then(|value| HeaderValue::from_str(&value).ok()) {
+        headers.insert(HeaderName::from_static("traceparent"), value);
+    }
+}
+
+/// The span of a request, child of the caller's where a valid `traceparent` came with it.
+pub struct RequestSpan;
+
+impl RootSpanBuilder for RequestSpan {
+    fn on_request_start(request: &ServiceRequest) -> Span {
+        let method = request.method().as_str();
+        let route = route_of(request);
+        let span = tracing::info_span!(
+            "request",
+            otel.name = format!("{method} {route}"),
+            otel.kind = "server",
+            otel.status_code = tracing::field::Empty,
+            http.request.method = method,
+            http.route = route.as_str(),
+            http.response.status_code = tracing::field::Empty,
+            url.path = request.path(),
+            order_id = tracing::field::Empty,
+        );
+        let parent =
+            TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(request.headers()));
+        // Fails only where no subscriber listens, and then there is no trace to join.
+        let _ = span.set_parent(parent);
+        request.extensions_mut().insert(route);
+        span
+    }
+
+    fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, actix_web::Error>) {
+        let status = match outcome {
+            Ok(response) => response.status(),
+            Err(error) => error.as_response_error().status_code(),
+        };
+        span.record("http.response.status_code", status.as_u16());
+        // HTTP semantic conventions: for a server span only 5xx is an error, and success stays unset.
+        if status.is_server_error() {
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+}
+
+/// One JSON object per event: timestamp, level, service, message, the event's own fields, `order_id` of
+/// the nearest span that has one, and the trace.
+struct JsonLine {
+    service: &'static str,
+}
+
+impl<S> FormatEvent<S, JsonFields> for JsonLine
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> fmt::Result {
+        let mut line = serde_json::Map::new();
+        line.insert("timestamp".into(), super::health::timestamp().into());
+        line.insert("level".into(), event.metadata().level().as_str().into());
+        line.insert("service".into(), self.service.into());
+        line.insert("target".into(), event.metadata().target().into());
+        event.record(&mut JsonVisitor(&mut line));
+        if !line.contains_key("order_id") {
+            let order_id = context.event_scope().into_iter().flatten().find_map(|span| {
+                let extensions = span.extensions();
+                let fields = extensions.get::<FormattedFields<JsonFields>>()?;
+                serde_json::from_str::<serde_json::Value>(&fields.fields).ok()?.get("order_id").cloned()
+            });
+            line.extend(order_id.map(|id| ("order_id".to_owned(), id)));
+        }
+        if let Some(span) = current_span() {
+            line.insert("trace_id".into(), span.trace_id().to_string().into());
+            line.insert("span_id".into(), span.span_id().to_string().into());
+        }
+        writeln!(writer, "{}", serde_json::Value::Object(line))
+    }
+}
+
+/// Time, level, message, the event's fields, and the first digits of the trace: what fits a terminal.
+struct PlainLine;
+
+impl<S, N> FormatEvent<S, N> for PlainLine
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> fmt::Result {
+        write!(writer, "{} {:>5} ", chrono::Local::now().format("%H:%M:%S%.3f"), event.metadata().level())?;
+        context.format_fields(writer.by_ref(), event)?;
+        if let Some(span) = current_span() {
+            write!(writer, " trace={:.8}", span.trace_id().to_string())?;
+        }
+        writeln!(writer)
+    }
+}
+
+/// Inside a formatter the subscriber is locked; the span is read from OpenTelemetry's own context.
+fn current_span() -> Option<SpanContext> {
+    let current = Context::current();
+    Some(current.span().span_context().clone()).filter(SpanContext::is_valid)
+}
+
+struct JsonVisitor<'a>(&'a mut serde_json::Map<String, serde_json::Value>);
+
+impl JsonVisitor<'_> {
+    fn put(&mut self, field: &Field, value: impl Into<serde_json::Value>) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for JsonVisitor<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
+    }
+}

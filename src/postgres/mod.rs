@@ -1,0 +1,312 @@
+//! A private PostgreSQL from the server binaries installed on this machine: for `demo`, `prove` and the tests.
+//!
+//! It listens on a socket in a directory that only its owner may enter, and on no port. Its durability is not touched.
+
+mod binaries;
+mod owner;
+mod postmaster;
+
+use std::fs::{self, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tokio::process::{Child, Command};
+
+pub use binaries::{Binaries, OLDEST_MAJOR};
+use owner::Owner;
+use postmaster::Postmaster;
+
+/// Socket addresses are limited to 107 bytes on Linux; `/.s.PGSQL.5432` comes behind the directory.
+const LONGEST_SOCKET_DIR: usize = 90;
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(5);
+
+/// Why there is no database.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    #[error(
+        "no PostgreSQL server (version {OLDEST_MAJOR} or newer) is installed: on Debian run \
+         'apt-get install postgresql', or set DATABASE_URL to one that runs elsewhere"
+    )]
+    NotInstalled,
+    #[error("{} belongs to PostgreSQL {found}, but the installed server is {installed}; nothing was touched: \
+             install PostgreSQL {found}, choose another --data-dir, or begin anew with --reset", .path.display())]
+    OtherVersion { path: PathBuf, found: String, installed: u32 },
+    #[error("PostgreSQL does not run as root, and user {user} cannot reach {}; choose another --data-dir", .path.display())]
+    Unreachable { path: PathBuf, user: String },
+    #[error("PostgreSQL does not run as root, and this machine has neither a user postgres nor nobody")]
+    NoUser,
+    #[error("{what} failed: {cause}")]
+    Command { what: &'static str, cause: String },
+    #[error("PostgreSQL did not start within {} s; see {}", START_LIMIT.as_secs(), .log.display())]
+    NotStarted { log: PathBuf },
+    #[error("{}: {cause}", .path.display())]
+    File { path: PathBuf, cause: io::Error },
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> PostgresError + '_ {
+    move |cause| PostgresError::File { path: path.to_owned(), cause }
+}
+
+/// Where a private server keeps its files.
+#[derive(Debug, Clone)]
+pub struct Home {
+    root: PathBuf,
+    owner: Owner,
+}
+
+impl Home {
+    /// Makes the directory if need be.
+    ///
+    /// # Errors
+    /// When it cannot be made, or the server's user cannot reach it.
+    pub fn open(root: &Path) -> Result<Self, PostgresError> {
+        let owner = Owner::find()?;
+        fs::create_dir_all(root).map_err(at(root))?;
+        let root = fs::canonicalize(root).map_err(at(root))?;
+        owner.check_reach(&root)?;
+        Ok(Self { root, owner })
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.root.join("postgres.log")
+    }
+
+    /// The directory of the socket: inside the home, or in the temporary directory where that path would be too long.
+    fn socket_dir(&self) -> PathBuf {
+        let inside = self.root.join("socket");
+        if inside.as_os_str().len() <= LONGEST_SOCKET_DIR {
+            return inside;
+        }
+        let mut hasher = DefaultHasher::new();
+        self.root.hash(&mut hasher);
+        std::env::temp_dir().join(format!("valerix-{:016x}", hasher.finish()))
+    }
+
+    /// Forgets everything that was stored. A server that still runs here is stopped first.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub async fn reset(&self) -> Result<(), PostgresError> {
+        if let Some(postmaster) = Postmaster::running(&self.data()) {
+            postmaster.stop().await;
+        }
+        for directory in [self.data(), self.data().with_extension("new"), self.socket_dir()] {
+            match fs::remove_dir_all(&directory) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&directory)(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A running private server.
+pub struct Server {
+    home: Home,
+    binaries: Binaries,
+    settings: Vec<String>,
+    postmaster: Postmaster,
+    /// Absent where the server was taken over from a parent that died.
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts the server, initialising its files when there are none; takes over one that still runs there.
+    /// `settings` are `name=value` pairs of `postgresql.conf`.
+    ///
+    /// # Errors
+    /// See [`PostgresError`].
+    pub async fn start(home: Home, settings: Vec<String>) -> Result<Self, PostgresError> {
+        let binaries = Binaries::find()?;
+        let data = home.data();
+        if data.join("PG_VERSION").exists() {
+            check_version(&data, binaries.major)?;
+        } else {
+            initialise(&home, &binaries).await?;
+        }
+        if let Some(postmaster) = Postmaster::running(&data) {
+            let postmaster = postmaster.ready(&home.log(), None).await?;
+            return Ok(Self { home, binaries, settings, postmaster, child: None });
+        }
+        let (postmaster, child) = launch(&home, &binaries, &settings).await?;
+        Ok(Self { home, binaries, settings, postmaster, child: Some(child) })
+    }
+
+    /// Whether it ran before us, left behind by a parent that was killed.
+    #[must_use]
+    pub fn was_taken_over(&self) -> bool {
+        self.child.is_none()
+    }
+
+    #[must_use]
+    pub fn major(&self) -> u32 {
+        self.binaries.major
+    }
+
+    /// Address of one of its databases.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        let host = self.postmaster.socket_dir().to_string_lossy().replace('%', "%25").replace('/', "%2F");
+        format!("postgres://postgres@{host}/{database}")
+    }
+
+    /// How `psql` reaches it.
+    #[must_use]
+    pub fn psql(&self, database: &str) -> String {
+        format!("psql -h {} -U postgres {database}", self.postmaster.socket_dir().display())
+    }
+
+    /// Makes the database if it does not exist.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn ensure_database(&self, name: &str) -> Result<(), PostgresError> {
+        let failed = |error: tokio_postgres::Error| PostgresError::Command {
+            what: "creating the database",
+            cause: error.to_string(),
+        };
+        let (client, connection) =
+            tokio_postgres::connect(&self.url("postgres"), tokio_postgres::NoTls).await.map_err(failed)?;
+        let driver = tokio::spawn(connection);
+        let exists = client
+            .query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name])
+            .await
+            .map_err(failed)?;
+        if exists.is_none() {
+            client.batch_execute(&format!("CREATE DATABASE \"{name}\"")).await.map_err(failed)?;
+        }
+        drop(client);
+        let _ = driver.await;
+        Ok(())
+    }
+
+    /// Returns when the server has ended, by whatever cause.
+    pub async fn ended(&mut self) {
+        match &mut self.child {
+            Some(child) => drop(child.wait().await),
+            None => self.postmaster.gone().await,
+        }
+    }
+
+    /// Starts it again after it has ended.
+    ///
+    /// # Errors
+    /// See [`PostgresError`].
+    pub async fn restart(&mut self) -> Result<(), PostgresError> {
+        let (postmaster, child) = launch(&self.home, &self.binaries, &self.settings).await?;
+        self.postmaster = postmaster;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Ends it as a power cut would, for tests of what survives.
+    pub async fn kill(&mut self) {
+        self.postmaster.signal(Signal::SIGKILL);
+        self.ended().await;
+        self.postmaster.orphans_gone().await;
+    }
+
+    /// Stops it: open sessions are ended, what is committed is safe. Bounded in time.
+    pub async fn stop(&mut self) {
+        self.postmaster.signal(Signal::SIGINT);
+        if tokio::time::timeout(STOP_LIMIT, self.ended()).await.is_err() {
+            self.postmaster.signal(Signal::SIGQUIT);
+            self.ended().await;
+        }
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.postmaster.pid()
+    }
+}
+
+fn check_version(data: &Path, installed: u32) -> Result<(), PostgresError> {
+    let file = data.join("PG_VERSION");
+    let found = fs::read_to_string(&file).map_err(at(&file))?.trim().to_owned();
+    if found == installed.to_string() {
+        Ok(())
+    } else {
+        Err(PostgresError::OtherVersion { path: data.to_owned(), found, installed })
+    }
+}
+
+/// In a directory of another name first, so that an interrupted start never looks like a finished one.
+async fn initialise(home: &Home, binaries: &Binaries) -> Result<(), PostgresError> {
+    let unfinished = home.data().with_extension("new");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).map_err(at(&unfinished))?;
+    }
+    home.owner.make_private_dir(&unfinished)?;
+    let mut command = Command::new(binaries.path("initdb"));
+    command.arg("-D").arg(&unfinished);
+    command.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]);
+    home.owner.apply(command.current_dir(&home.root).stdin(Stdio::null()));
+    let failed = |cause| PostgresError::Command { what: "initdb", cause };
+    let output = command.output().await.map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(text.lines().last().unwrap_or("no reason given").to_owned()));
+    }
+    fs::rename(&unfinished, home.data()).map_err(at(&unfinished))
+}
+
+async fn launch(
+    home: &Home,
+    binaries: &Binaries,
+    settings: &[String],
+) -> Result<(Postmaster, Child), PostgresError> {
+    let socket_dir = home.socket_dir();
+    home.owner.make_private_dir(&socket_dir)?;
+    postmaster::remove_stale(&home.data(), &socket_dir);
+    let log = home.log();
+    let output = OpenOptions::new().create(true).append(true).open(&log).map_err(at(&log))?;
+    let errors = output.try_clone().map_err(at(&log))?;
+    let mut command = Command::new(binaries.path("postgres"));
+    command.arg("-D").arg(home.data()).arg("-k").arg(&socket_dir);
+    command.args([
+        "-p",
+        "5432",
+        "-c",
+        "listen_addresses=",
+        "-c",
+        "logging_collector=off",
+        "-c",
+        "lc_messages=C",
+    ]);
+    for setting in settings {
+        command.arg("-c").arg(setting);
+    }
+    // A group of its own: a Ctrl-C in the terminal must not stop the database before those who use it.
+    command.current_dir(&home.root).stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+    home.owner.apply(&mut command);
+    let mut child = command
+        .spawn()
+        .map_err(|error| PostgresError::Command { what: "postgres", cause: error.to_string() })?;
+    let started = Instant::now();
+    loop {
+        if let Some(postmaster) = Postmaster::running(&home.data()) {
+            return Ok((postmaster.ready(&log, Some(&mut child)).await?, child));
+        }
+        if started.elapsed() > START_LIMIT || matches!(child.try_wait(), Ok(Some(_))) {
+            return Err(PostgresError::NotStarted { log });
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

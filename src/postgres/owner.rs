@@ -1,0 +1,54 @@
+//! Who the server runs as: never root, which it refuses.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use nix::unistd::{Uid, User, chown};
+
+use super::{PostgresError, at};
+
+/// Root's stand-in, or nobody special: the user we are.
+#[derive(Debug, Clone)]
+pub struct Owner(Option<User>);
+
+impl Owner {
+    pub fn find() -> Result<Self, PostgresError> {
+        if !Uid::effective().is_root() {
+            return Ok(Self(None));
+        }
+        let named = |name| User::from_name(name).ok().flatten();
+        named("postgres")
+            .or_else(|| named("nobody"))
+            .map(|user| Self(Some(user)))
+            .ok_or(PostgresError::NoUser)
+    }
+
+    /// Makes a command run as the owner.
+    pub fn apply(&self, command: &mut tokio::process::Command) {
+        if let Some(user) = &self.0 {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+    }
+
+    /// Tries it out: a process of the owner's that begins in the directory.
+    pub fn check_reach(&self, directory: &Path) -> Result<(), PostgresError> {
+        let Some(user) = &self.0 else { return Ok(()) };
+        let mut probe = std::process::Command::new("/bin/true");
+        probe.current_dir(directory).uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        match probe.status() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(PostgresError::Unreachable { path: directory.to_owned(), user: user.name.clone() }),
+        }
+    }
+
+    pub fn make_private_dir(&self, path: &Path) -> Result<(), PostgresError> {
+        fs::create_dir_all(path).map_err(at(path))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at(path))?;
+        if let Some(user) = &self.0 {
+            chown(path, Some(user.uid), Some(user.gid)).map_err(|errno| at(path)(errno.into()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! The running server as its `postmaster.pid` shows it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use tokio::process::Child;
+
+use super::{POLL, PostgresError, START_LIMIT, STOP_LIMIT};
+
+/// A live server process, known to be that of its data directory.
+#[derive(Debug, Clone)]
+pub struct Postmaster {
+    pid: i32,
+    data: PathBuf,
+    socket_dir: PathBuf,
+}
+
+impl Postmaster {
+    /// The server that runs on the data directory, if one does.
+    pub fn running(data: &Path) -> Option<Self> {
+        let lines = PidFile::read(data)?;
+        let postmaster = Self { pid: lines.pid, data: data.to_owned(), socket_dir: lines.socket_dir };
+        postmaster.is_alive().then_some(postmaster)
+    }
+
+    /// A process id may have been given to somebody else since; a server works in its data directory.
+    fn is_alive(&self) -> bool {
+        works_in(self.pid, &self.data)
+    }
+
+    pub const fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    pub fn socket_dir(&self) -> &Path {
+        &self.socket_dir
+    }
+
+    /// Waits until the server says that it takes connections.
+    pub async fn ready(self, log: &Path, mut child: Option<&mut Child>) -> Result<Self, PostgresError> {
+        let started = Instant::now();
+        loop {
+            match PidFile::read(&self.data) {
+                Some(lines) if lines.ready && lines.pid == self.pid => {
+                    return Ok(Self { socket_dir: lines.socket_dir, ..self });
+                }
+                _ => {}
+            }
+            let ended = match &mut child {
+                Some(child) => matches!(child.try_wait(), Ok(Some(_))),
+                None => !self.is_alive(),
+            };
+            if ended || started.elapsed() > START_LIMIT {
+                return Err(PostgresError::NotStarted { log: log.to_owned() });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        // It may have ended by itself in the meantime, which is what a signal is sent for.
+        let _ = signal::kill(Pid::from_raw(self.pid), signal);
+    }
+
+    pub async fn gone(&self) {
+        while self.is_alive() {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    pub async fn stop(&self) {
+        self.signal(Signal::SIGINT);
+        if tokio::time::timeout(STOP_LIMIT, self.gone()).await.is_err() {
+            self.signal(Signal::SIGQUIT);
+            self.gone().await;
+        }
+    }
+
+    /// After a kill the server's helpers live on for a moment, and a new server must wait for them.
+    pub async fn orphans_gone(&self) {
+        while processes().any(|pid| works_in(pid, &self.data)) {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+fn works_in(pid: i32, data: &Path) -> bool {
+    fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|directory| directory == data)
+}
+
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Removes what a killed server left behind; a live one's files are never touched.
+pub fn remove_stale(data: &Path, socket_dir: &Path) {
+    if Postmaster::running(data).is_none() {
+        for file in [
+            data.join("postmaster.pid"),
+            socket_dir.join(".s.PGSQL.5432.lock"),
+            socket_dir.join(".s.PGSQL.5432"),
+        ] {
+            // Most often there is none.
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+/// The lines of `postmaster.pid` that matter: 1 process id, 5 socket directory, 8 status.
+struct PidFile {
+    pid: i32,
+    socket_dir: PathBuf,
+    ready: bool,
+}
+
+impl PidFile {
+    fn read(data: &Path) -> Option<Self> {
+        let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        Some(Self {
+            pid: lines.first()?.parse().ok()?,
+            socket_dir: lines.get(4).copied().unwrap_or_default().into(),
+            ready: lines.get(7) == Some(&"ready"),
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! Section 12 of the contract, step by step.
+
+use serde_json::json;
+
+use crate::harness::{Stack, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checklist() {
+    let stack = Stack::start().await;
+    let health = stack.order.get("/health").await.json();
+    assert_eq!(health["status"], "healthy");
+    assert_eq!(
+        health["dependencies"],
+        json!({"database": "connected", "inventory-service": "reachable", "payment-service": "reachable"})
+    );
+    for (service, name) in [(&stack.inventory, "inventory-service"), (&stack.payment, "payment-service")] {
+        let health = service.get("/health").await.json();
+        assert_eq!(health["service"], name);
+        assert_eq!(
+            (&health["status"], &health["dependencies"]),
+            (&json!("healthy"), &json!({"database": "connected"}))
+        );
+    }
+
+    let order = stack.place("PROD-001", 1).await;
+    assert_eq!((order.status.as_u16(), &order.json()["status"]), (201, &json!("CONFIRMED")));
+
+    stack.inventory.latency(true, 3000).await;
+    let slow = stack.place("PROD-001", 1).await;
+    assert_eq!(slow.status, 202, "{slow:?}");
+    assert_eq!(slow.json()["message"], "Order is being processed");
+    assert_eq!(slow.json()["status"], "PENDING_INVENTORY");
+    assert!((1.9..3.0).contains(&slow.took.as_secs_f64()), "{:?}", slow.took);
+    assert_eq!(slow.header("location"), format!("/orders/{}", slow.json()["id"].as_str().unwrap()));
+    assert!(slow.header("retry-after").parse::<u32>().is_ok());
+
+    // Two slow orders for one fast one: the average of the window is above a second.
+    assert_eq!(stack.place("PROD-001", 1).await.status, 202);
+    let sla = stack.order.get("/sla").await.json();
+    assert_eq!(sla["status"], "red", "{sla}");
+
+    stack.inventory.latency(false, 0).await;
+    eventually("orders to be confirmed at once again", async || {
+        (stack.place("PROD-001", 1).await.status == 201).then_some(())
+    })
+    .await;
+    eventually("the light to turn green", async || {
+        // New fast orders bring the average down, as in a shop that goes on.
+        stack.place("PROD-001", 1).await;
+        (stack.order.get("/sla").await.json()["status"] == "green").then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,131 @@
+//! Bad configuration, taken ports, absent and strange databases: one clear line each.
+
+use std::process::Output;
+
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::harness::{PROGRAM, Service, TestDatabase, eventually, free_port};
+
+async fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).env_clear().envs(env.iter().copied());
+    command.output().await.unwrap()
+}
+
+/// Runs the program, which must refuse with this exit code and one line on standard error.
+#[track_caller]
+fn one_line(output: &Output, code: i32) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with("valerix: "), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn bad_configuration_is_one_line_and_exit_code_2() {
+    const URL: (&str, &str) = ("DATABASE_URL", "postgres://localhost/x");
+    for (role, env, wanted) in [
+        ("order", &[][..], "DATABASE_URL (--database-url) is not set"),
+        ("inventory", &[URL, ("PORT", "99999")], "PORT (--port) is '99999'; it takes a port from 1 to 65535"),
+        ("order", &[URL, ("DOWNSTREAM_TIMEOUT_MS", "0")], "DOWNSTREAM_TIMEOUT_MS"),
+        ("payment", &[URL, ("PAYMENT_SUCCESS_RATE", "1.1")], "PAYMENT_SUCCESS_RATE"),
+        (
+            "order",
+            &[("DATABASE_URL", "postgres://u:hunter2@h/x?sslmode=no")],
+            "postgres://u:***@h/x?sslmode=no",
+        ),
+        ("demo", &[("HOST", "nowhere")], "HOST (--host) is 'nowhere'"),
+    ] {
+        let told = one_line(&run(&[role], env).await, 2);
+        assert!(told.contains(wanted), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_is_one_line_and_exit_code_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(&["payment"], &[("DATABASE_URL", "postgres://localhost/x"), ("PORT", &port)]).await;
+    assert!(one_line(&output, 1).contains(&format!("port {port} is taken")), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_waits_for_a_database_that_is_not_there_yet() {
+    let database = TestDatabase::named();
+    let service = Service::start("inventory", free_port(), &[("DATABASE_URL", database.url())]);
+    eventually("the service to answer", async || {
+        service.try_request(reqwest::Method::GET, "/livez", &[], None).await.ok()
+    })
+    .await;
+    service.get("/readyz").await.is_problem(503, "not-ready");
+    service.get("/inventory").await.is_problem(503, "database-unavailable");
+    assert_eq!(service.get("/inventory").await.header("retry-after"), "1");
+    assert_eq!(service.get("/health").await.json()["dependencies"]["database"], "disconnected");
+    let waiting =
+        |line: &String| line.contains("waiting for the database") && line.contains("does not exist");
+    assert_eq!(service.lines().iter().filter(|line| waiting(line)).count(), 1, "{:#?}", service.lines());
+
+    database.create_now().await;
+    service.ready().await;
+    assert_eq!(service.get("/inventory").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_says_what_it_did_and_what_it_cannot_do() {
+    let database = TestDatabase::empty().await;
+    let url = database.url();
+    let env = [("DATABASE_URL", url.as_str())];
+    let first = run(&["migrate"], &env).await;
+    assert!(String::from_utf8_lossy(&first.stdout).starts_with("applied "), "{first:?}");
+    let second = run(&["migrate"], &env).await;
+    assert!(String::from_utf8_lossy(&second.stdout).starts_with("nothing to apply"), "{second:?}");
+
+    database.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101000000')").await;
+    let newer = one_line(&run(&["migrate"], &env).await, 1);
+    assert!(newer.contains("99990101000000") && newer.contains("newer"), "{newer}");
+
+    let nowhere = format!("postgres://u:hunter2@127.0.0.1:{}/x", free_port());
+    let unreachable = one_line(&run(&["migrate"], &[("DATABASE_URL", &nowhere)]).await, 1);
+    assert!(unreachable.contains("cannot reach") && !unreachable.contains("hunter2"), "{unreachable}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_processes_migrate_at_once() {
+    let database = TestDatabase::empty().await;
+    let url = database.url();
+    let env = [("DATABASE_URL", url.as_str())];
+    let runs = futures_util::future::join_all((0..6).map(|_| run(&["migrate"], &env))).await;
+    assert!(runs.iter().all(|output| output.status.success()), "{runs:#?}");
+    let applied = runs.iter().filter(|output| output.stdout.starts_with(b"applied")).count();
+    assert_eq!(applied, 1, "one of them did all of it");
+    assert_eq!(database.count("SELECT count(*) FROM inventory").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_product_row_opens_its_books() {
+    let database = TestDatabase::create().await;
+    database.execute("INSERT INTO inventory (product_id, stock) VALUES ('NEW', 7)").await;
+    assert_eq!(database.count("SELECT stocked::bigint FROM inventory WHERE product_id = 'NEW'").await, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn healthcheck_tells_by_its_exit_code() {
+    let database = TestDatabase::create().await;
+    let service = Service::start("payment", free_port(), &[("DATABASE_URL", database.url())]);
+    service.ready().await;
+    assert!(run(&["healthcheck", "--url", &service.url], &[]).await.status.success());
+    let port = free_port().to_string();
+    one_line(&run(&["healthcheck"], &[("PORT", &port)]).await, 1);
+    assert_eq!(service.post("/payments", &json!({})).await.status, 400);
+}
+
+#[tokio::test]
+async fn completions_and_version_need_nothing() {
+    for arguments in [&["completions", "bash"][..], &["--version"], &["--help"], &["order", "--help"]] {
+        let output = run(arguments, &[]).await;
+        assert!(output.status.success() && !output.stdout.is_empty(), "{arguments:?}: {output:?}");
+    }
+}

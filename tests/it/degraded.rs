@@ -1,0 +1,128 @@
+//! What the customer sees while inventory or payment misbehaves, and what is in the books then.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::fake::{ALL, Fake};
+use crate::harness::{Answer, Service, Stack, TestDatabase, free_port};
+
+/// Short, so that the whole table takes seconds; what counts is the ratio of the times.
+const STEP: Duration = Duration::from_millis(600);
+const STEP_MS: &str = "600";
+
+async fn order_service(database: &TestDatabase, inventory: &str, payment: &str) -> Service {
+    let env = [
+        ("DATABASE_URL", database.url()),
+        ("INVENTORY_SERVICE_URL", inventory.to_owned()),
+        ("PAYMENT_SERVICE_URL", payment.to_owned()),
+        ("DOWNSTREAM_TIMEOUT_MS", STEP_MS.to_owned()),
+    ];
+    let order = Service::start("order", free_port(), &env);
+    order.ready().await;
+    order
+}
+
+#[track_caller]
+fn is_pending(answer: &Answer, status: &str, most: Duration) {
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let body = answer.json();
+    assert_eq!((&body["status"], &body["message"]), (&json!(status), &json!("Order is being processed")));
+    assert_eq!(answer.header("location"), format!("/orders/{}", body["id"].as_str().unwrap()));
+    assert!(answer.header("retry-after").parse::<u32>().is_ok());
+    assert!(answer.took < most, "{:?} is longer than {most:?}", answer.took);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_taken_however_inventory_misbehaves() {
+    let stack = Stack::start().await;
+    for behaviour in ALL {
+        let fake = Fake::start(behaviour).await;
+        let order = order_service(&stack.database, &fake.url, &stack.payment.url).await;
+        let answer = order.post("/orders", &json!({"product_id": "PROD-001", "quantity": 1})).await;
+        is_pending(&answer, "PENDING_INVENTORY", STEP * 2);
+        assert_eq!(answer.took >= STEP, behaviour.is_silent(), "{behaviour:?} took {:?}", answer.took);
+    }
+    assert_eq!(
+        stack.database.count("SELECT count(*) FROM payments").await,
+        0,
+        "nobody pays for what is not reserved"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_taken_however_payment_misbehaves_and_its_stock_goes_back() {
+    let stack = Stack::start().await;
+    for behaviour in ALL {
+        let fake = Fake::start(behaviour).await;
+        let order = order_service(&stack.database, &stack.inventory.url, &fake.url).await;
+        let answer = order.post("/orders", &json!({"product_id": "PROD-001", "quantity": 1})).await;
+        is_pending(&answer, "PENDING_PAYMENT", STEP * 2);
+        assert_eq!(answer.took >= STEP, behaviour.is_silent(), "{behaviour:?} took {:?}", answer.took);
+        let id = answer.json()["id"].as_str().unwrap().to_owned();
+        let held = format!("SELECT count(*) FROM reservations WHERE order_id = '{id}' AND state = 'HELD'");
+        assert_eq!(stack.database.count(&held).await, 0, "{behaviour:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_ends_within_two_steps_and_a_margin_whatever_is_silent() {
+    let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", STEP_MS)]).await;
+    // Inventory answers the reserve late, payment never, and the roll-back finds inventory silent.
+    stack.inventory.latency(true, 550).await;
+    stack.payment.latency(true, 5000).await;
+    let answer = stack.place("PROD-001", 1).await;
+    is_pending(&answer, "PENDING_PAYMENT", STEP * 2 + Duration::from_millis(400));
+    stack.inventory.latency(true, 5000).await;
+    is_pending(&stack.place("PROD-001", 1).await, "PENDING_INVENTORY", STEP * 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_requests_stay_fast_while_orders_wait_for_inventory() {
+    let stack = Stack::with(&[("DATABASE_POOL_SIZE", "2")]).await;
+    stack.inventory.latency(true, 5000).await;
+    let waiting = futures_util::future::join_all((0..20).map(|_| stack.place("PROD-001", 1)));
+    let others = async {
+        for _ in 0..10 {
+            let list = stack.order.get("/orders").await;
+            assert_eq!(list.status, 200);
+            assert!(
+                list.took < Duration::from_secs(1),
+                "{:?}: a connection is held across a call",
+                list.took
+            );
+        }
+    };
+    let (answers, ()) = tokio::join!(waiting, others);
+    assert!(answers.iter().all(|answer| answer.status == 202), "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_names_what_is_gone_and_readiness_does_not_depend_on_it() {
+    let mut stack = Stack::start().await;
+    stack.inventory.process.kill().await.unwrap();
+    let health = stack.order.get("/health").await;
+    assert_eq!(health.status, 200);
+    let health = health.json();
+    assert_eq!(health["status"], "degraded");
+    assert_eq!(
+        health["dependencies"],
+        json!({"database": "connected", "inventory-service": "unreachable", "payment-service": "reachable"})
+    );
+    assert_eq!(stack.order.get("/readyz").await.status, 200);
+    stack.payment.latency(true, 5000).await;
+    let slow = stack.order.get("/health").await;
+    assert!(slow.took < Duration::from_secs(2), "{:?}", slow.took);
+    assert_eq!(slow.json()["dependencies"]["payment-service"], "unreachable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_table_it_needs_a_service_is_up_but_not_ready() {
+    let stack = Stack::start().await;
+    stack.database.execute("ALTER TABLE inventory RENAME TO elsewhere").await;
+    let health = stack.inventory.get("/health").await;
+    assert_eq!((health.status.as_u16(), &health.json()["status"]), (200, &json!("degraded")));
+    assert_eq!(health.json()["dependencies"]["database"], "disconnected");
+    stack.inventory.get("/readyz").await.is_problem(503, "not-ready");
+    assert_eq!(stack.inventory.get("/livez").await.status, 200);
+}

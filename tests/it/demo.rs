@@ -1,0 +1,205 @@
+//! `valerix demo` as its user meets it: started, killed in parts and as a whole, started twice.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::harness::{PROGRAM, eventually, free_port};
+
+/// A data directory of its own below the temporary directory, removed at the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("valerix-demo-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Demo {
+    child: Child,
+    ports: [u16; 3],
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Demo {
+    fn start(data: &Path, ports: [u16; 3], extra: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command
+            .arg("demo")
+            .arg("--data-dir")
+            .arg(data)
+            .args(extra)
+            .env_remove("DATABASE_URL")
+            .env("PAYMENT_SUCCESS_RATE", "1");
+        for (flag, port) in ["--order-port", "--inventory-port", "--payment-port"].iter().zip(ports) {
+            command.arg(flag).arg(port.to_string());
+        }
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let sink = Arc::clone(&lines);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = output.next_line().await {
+                sink.lock().unwrap().push(line);
+            }
+        });
+        Self { child, ports, lines }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    async fn running(&self) {
+        eventually(&format!("the demo to run: {:#?}", self.lines()), async || {
+            self.lines().iter().any(|line| line.contains("Valerix is running")).then_some(())
+        })
+        .await;
+    }
+
+    fn url(&self, role: usize) -> String {
+        format!("http://127.0.0.1:{}", self.ports[role])
+    }
+
+    async fn order(&self) -> Option<u16> {
+        let body = r#"{"product_id":"PROD-001","quantity":1}"#;
+        let answer = reqwest::Client::new().post(format!("{}/orders", self.url(0))).body(body).send().await;
+        Some(answer.ok()?.status().as_u16())
+    }
+
+    async fn orders(&self) -> usize {
+        let page = reqwest::get(format!("{}/orders?limit=100", self.url(0))).await.unwrap();
+        page.json::<serde_json::Value>().await.unwrap()["orders"].as_array().unwrap().len()
+    }
+
+    /// Process ids that a role was started with, in turn.
+    fn pids(&self, role: &str) -> Vec<i32> {
+        let lines = self.lines();
+        let of_role = lines.iter().filter(|line| line.trim_start().starts_with(role));
+        of_role.filter_map(|line| line.split_once("started as process ")?.1.trim().parse().ok()).collect()
+    }
+
+    async fn stop(mut self) {
+        kill(Pid::from_raw(self.child.id().unwrap().try_into().unwrap()), Signal::SIGINT).unwrap();
+        let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait())
+            .await
+            .expect("it stops")
+            .unwrap();
+        assert_eq!(status.code(), Some(0), "{:#?}", self.lines());
+    }
+
+    async fn refused(mut self) -> String {
+        let stderr = self.child.stderr.take().unwrap();
+        let status =
+            tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await.expect("it ends").unwrap();
+        let mut text = BufReader::new(stderr).lines();
+        let line = text.next_line().await.unwrap().unwrap_or_default();
+        assert_eq!((status.code(), text.next_line().await.unwrap()), (Some(1), None), "{line}");
+        line
+    }
+}
+
+fn ports() -> [u16; 3] {
+    [free_port(), free_port(), free_port()]
+}
+
+fn server_pid(data: &Path) -> Option<i32> {
+    let text = std::fs::read_to_string(data.join("data/postmaster.pid")).ok()?;
+    text.lines().next()?.trim().parse().ok()
+}
+
+fn is_alive(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_lives_through_kills_and_keeps_its_data() {
+    let data = Directory::new("kills");
+    let demo = Demo::start(&data.0, ports(), &[]);
+    demo.running().await;
+    assert_eq!(demo.order().await, Some(201));
+
+    // A second one on the same data is told who is there.
+    let told = Demo::start(&data.0, ports(), &[]).refused().await;
+    assert!(told.contains("another demo") && told.contains(&demo.url(0)), "{told}");
+    // So is one whose ports are taken.
+    let other = Directory::new("ports");
+    let told = Demo::start(&other.0, demo.ports, &[]).refused().await;
+    assert!(told.contains(&format!("port {} is taken", demo.ports[0])), "{told}");
+
+    for role in ["order", "inventory", "payment"] {
+        let before = demo.pids(role);
+        kill(Pid::from_raw(*before.last().unwrap()), Signal::SIGKILL).unwrap();
+        eventually("the role to be started again", async || {
+            (demo.pids(role).len() > before.len()).then_some(())
+        })
+        .await;
+    }
+    eventually("orders to be confirmed again", async || (demo.order().await == Some(201)).then_some(()))
+        .await;
+    kill(Pid::from_raw(server_pid(&data.0).unwrap()), Signal::SIGKILL).unwrap();
+    eventually("orders to be confirmed on a restarted database", async || {
+        (demo.order().await == Some(201)).then_some(())
+    })
+    .await;
+
+    // The demo itself dies; its services follow, its database server stays.
+    let orders = demo.orders().await;
+    let services: Vec<i32> =
+        ["order", "inventory", "payment"].iter().map(|role| *demo.pids(role).last().unwrap()).collect();
+    let server = server_pid(&data.0).unwrap();
+    let Demo { mut child, ports, .. } = demo;
+    child.kill().await.unwrap();
+    eventually("the services to follow", async || services.iter().all(|pid| !is_alive(*pid)).then_some(()))
+        .await;
+    assert!(is_alive(server));
+    let again = Demo::start(&data.0, ports, &[]);
+    again.running().await;
+    assert!(again.lines().iter().any(|line| line.contains("took over")), "{:#?}", again.lines());
+    assert_eq!((again.orders().await, server_pid(&data.0)), (orders, Some(server)));
+    again.stop().await;
+    assert!(!is_alive(server), "a clean stop ends the server, taken over or not");
+    assert_eq!(server_pid(&data.0), None);
+
+    let fresh = Demo::start(&data.0, ports, &["--reset"]);
+    fresh.running().await;
+    assert_eq!(fresh.orders().await, 0);
+    fresh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_of_another_postgresql_are_left_alone() {
+    let data = Directory::new("version");
+    std::fs::create_dir_all(data.0.join("data")).unwrap();
+    std::fs::write(data.0.join("data/PG_VERSION"), "9\n").unwrap();
+    let told = Demo::start(&data.0, ports(), &[]).refused().await;
+    assert!(told.contains("belongs to PostgreSQL 9"), "{told}");
+    let left: Vec<_> = std::fs::read_dir(data.0.join("data")).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing was touched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_first_start_is_begun_anew() {
+    let data = Directory::new("interrupted");
+    std::fs::create_dir_all(data.0.join("data.new/base")).unwrap();
+    std::fs::write(data.0.join("data.new/PG_VERSION"), "15\n").unwrap();
+    let demo = Demo::start(&data.0, ports(), &[]);
+    demo.running().await;
+    assert_eq!(demo.order().await, Some(201));
+    demo.stop().await;
+}

@@ -1,0 +1,100 @@
+//! One private server for all tests of a run; a database for each, cloned from a migrated template.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{ChildStdin, Command, Stdio};
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio_postgres::{Client, NoTls, Row};
+use valerix::platform::database::{DatabaseUrl, migrate};
+use valerix::postgres::{Home, Server};
+
+const TEMPLATE: &str = "template_valerix";
+
+struct Shared {
+    server: Server,
+    /// When the test process ends, however it ends, this closes, and the watcher stops the server.
+    _lifeline: ChildStdin,
+}
+
+fn shared() -> &'static Shared {
+    static SHARED: OnceLock<Shared> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        // On a thread with a runtime of its own: the first test that needs it may end before the others.
+        std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(start())).join().unwrap()
+    })
+}
+
+async fn start() -> Shared {
+    let root = std::env::temp_dir().join(format!("valerix-test-{}", std::process::id()));
+    let home = Home::open(&root).unwrap();
+    let server = Server::start(home, vec!["max_connections=600".to_owned()]).await.unwrap();
+    let mut watcher = Command::new("sh");
+    let script = "cat; kill -INT \"$0\"; while kill -0 \"$0\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$1\"";
+    watcher.args(["-c", script, &server.pid().to_string()]).arg(&root).stdin(Stdio::piped()).process_group(0);
+    let mut lifeline = watcher.spawn().unwrap().stdin.take().unwrap();
+    lifeline.flush().unwrap();
+    server.ensure_database(TEMPLATE).await.unwrap();
+    migrate(&DatabaseUrl::from_str(&server.url(TEMPLATE)).unwrap()).await.unwrap();
+    Shared { server, _lifeline: lifeline }
+}
+
+/// A database of the test's own, with the schema in it.
+pub struct TestDatabase {
+    name: String,
+}
+
+impl TestDatabase {
+    pub async fn create() -> Self {
+        let this = Self::named();
+        connect("postgres")
+            .await
+            .batch_execute(&format!("CREATE DATABASE {} TEMPLATE {TEMPLATE}", this.name))
+            .await
+            .unwrap();
+        this
+    }
+
+    /// Without the schema.
+    pub async fn empty() -> Self {
+        let this = Self::named();
+        this.create_now().await;
+        this
+    }
+
+    /// Makes a named one, without the schema.
+    pub async fn create_now(&self) {
+        connect("postgres").await.batch_execute(&format!("CREATE DATABASE {}", self.name)).await.unwrap();
+    }
+
+    /// A name that nothing has yet.
+    pub fn named() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self { name: format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed)) }
+    }
+
+    pub fn url(&self) -> String {
+        shared().server.url(&self.name)
+    }
+
+    pub async fn query(&self, statement: &str) -> Vec<Row> {
+        connect(&self.name).await.query(statement, &[]).await.unwrap()
+    }
+
+    pub async fn execute(&self, statements: &str) {
+        connect(&self.name).await.batch_execute(statements).await.unwrap();
+    }
+
+    /// The figure that a statement gives.
+    pub async fn count(&self, statement: &str) -> i64 {
+        self.query(statement).await[0].get(0)
+    }
+}
+
+async fn connect(database: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(&shared().server.url(database), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}

@@ -1,0 +1,211 @@
+//! What the tests stand on.
+
+pub mod database;
+pub mod fake;
+
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
+use valerix::supervisor::{Process, Spec};
+
+pub use database::TestDatabase;
+
+/// Long enough for a loaded machine; a test waits for a condition and never this long when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_valerix");
+
+/// Below the range from which the system gives out ports by itself.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 10_000).unwrap();
+    loop {
+        let offset = (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 15_000;
+        let port = 15_000 + offset;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Waits until the condition gives a value.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+    pub took: Duration,
+}
+
+impl Answer {
+    async fn read(response: Response, since: Instant) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self { status, headers, text: response.text().await.unwrap(), took: since.elapsed() }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
+    }
+
+    /// Checks that it is a problem document with this status and code.
+    #[track_caller]
+    pub fn is_problem(&self, status: u16, code: &str) -> Value {
+        let body = self.json();
+        assert_eq!((self.status.as_u16(), body["code"].as_str()), (status, Some(code)), "{self:?}");
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(body["status"], status);
+        assert_eq!(body["trace_id"], self.header("x-trace-id"), "{self:?}");
+        for member in ["type", "title", "detail", "instance"] {
+            assert!(body[member].is_string(), "no {member}: {body}");
+        }
+        body
+    }
+}
+
+/// One running service.
+pub struct Service {
+    pub url: String,
+    pub process: Process,
+    lines: Arc<Mutex<Vec<String>>>,
+    http: reqwest::Client,
+}
+
+impl Service {
+    /// Starts a role; its environment is `env` alone, whatever the tests' own is.
+    pub fn start(role: &str, port: u16, env: &[(&str, String)]) -> Self {
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let sink = Arc::clone(&lines);
+        let mut environment = vec![
+            ("PORT".to_owned(), port.to_string()),
+            ("LOG_FORMAT".to_owned(), "json".to_owned()),
+            ("DATABASE_POOL_SIZE".to_owned(), "6".to_owned()),
+        ];
+        environment.extend(env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        let spec = Spec {
+            program: PROGRAM.into(),
+            arguments: vec![role.to_owned()],
+            environment,
+            output: Arc::new(move |line| sink.lock().unwrap().push(line.to_owned())),
+        };
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let url = format!("http://127.0.0.1:{port}");
+        Self { url, process: Process::start(&spec).unwrap(), lines, http }
+    }
+
+    pub async fn ready(&self) {
+        eventually(&format!("{} to be ready: {:#?}", self.url, self.lines()), async || {
+            let answer = self.http.get(format!("{}/readyz", self.url)).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Answer {
+        self.try_request(method, path, headers, body).await.unwrap()
+    }
+
+    pub async fn try_request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> reqwest::Result<Answer> {
+        let started = Instant::now();
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body.to_owned());
+        }
+        Ok(Answer::read(request.send().await?, started).await)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path, &[], None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.request(Method::POST, path, &[], Some(&body.to_string())).await
+    }
+
+    pub async fn latency(&self, enabled: bool, delay_ms: u32) {
+        let body = serde_json::json!({"enabled": enabled, "delay_ms": delay_ms});
+        assert_eq!(self.post("/gremlin/latency", &body).await.status, 200);
+    }
+}
+
+/// The three services on a database of their own.
+pub struct Stack {
+    pub database: TestDatabase,
+    pub order: Service,
+    pub inventory: Service,
+    pub payment: Service,
+}
+
+impl Stack {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// `env` goes to all three. Payments succeed unless it says otherwise.
+    pub async fn with(env: &[(&str, &str)]) -> Self {
+        let database = TestDatabase::create().await;
+        let ports = [free_port(), free_port(), free_port()];
+        let mut all = vec![
+            ("DATABASE_URL", database.url()),
+            ("INVENTORY_SERVICE_URL", format!("http://127.0.0.1:{}", ports[1])),
+            ("PAYMENT_SERVICE_URL", format!("http://127.0.0.1:{}", ports[2])),
+            ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
+        ];
+        all.extend(env.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let stack = Self {
+            order: Service::start("order", ports[0], &all),
+            inventory: Service::start("inventory", ports[1], &all),
+            payment: Service::start("payment", ports[2], &all),
+            database,
+        };
+        tokio::join!(stack.order.ready(), stack.inventory.ready(), stack.payment.ready());
+        stack
+    }
+
+    pub async fn place(&self, product_id: &str, quantity: i32) -> Answer {
+        self.order.post("/orders", &serde_json::json!({"product_id": product_id, "quantity": quantity})).await
+    }
+
+    /// Units in stock and held.
+    pub async fn stock(&self, product_id: &str) -> (i64, i64) {
+        let stock = self.inventory.get(&format!("/inventory/{product_id}")).await.json();
+        (stock["stock"].as_i64().unwrap(), stock["reserved"].as_i64().unwrap())
+    }
+}

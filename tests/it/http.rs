@@ -1,0 +1,248 @@
+//! What all services share: problems, methods, metrics, traces, the gremlin's switch, CORS, stopping.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Service, Stack, eventually};
+
+fn address(service: &Service) -> &str {
+    service.url.strip_prefix("http://").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_described_is_what_is_served() {
+    let stack = Stack::start().await;
+    for service in [&stack.order, &stack.inventory, &stack.payment] {
+        let document = service.get("/openapi.json").await.json();
+        let paths = document["paths"].as_object().unwrap();
+        assert!(paths.len() >= 5, "{document}");
+        for (path, operations) in paths {
+            let described: BTreeSet<String> =
+                operations.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+            let filled = path.replace("{id}", "x").replace("{product_id}", "x");
+            // PATCH is nowhere; the refusal lists what is served at this path.
+            let refused = service.request(Method::PATCH, &filled, &[], None).await;
+            refused.is_problem(405, "method-not-allowed");
+            let served: BTreeSet<String> = refused.header("allow").split(", ").map(str::to_owned).collect();
+            let mut wanted = described.clone();
+            if described.contains("GET") {
+                wanted.insert("HEAD".to_owned());
+            }
+            assert_eq!(served, wanted, "{path}");
+            for method in &described {
+                let answer = service.request(method.parse().unwrap(), &filled, &[], None).await;
+                assert_ne!(answer.status, 405, "{method} {path}");
+                let documented = &operations[method.to_lowercase()]["responses"];
+                assert!(
+                    documented[answer.status.as_str()].is_object() || answer.status == 404,
+                    "{method} {path} {answer:?}"
+                );
+            }
+        }
+        assert_eq!(service.get("/docs/").await.status, 200);
+        service.get("/no/such/thing").await.is_problem(404, "not-found");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_is_get_without_a_body() {
+    let stack = Stack::start().await;
+    let (get, head) =
+        (stack.order.get("/health").await, stack.order.request(Method::HEAD, "/health", &[], None).await);
+    assert_eq!((get.status, get.header("content-type")), (head.status, head.header("content-type")));
+    assert_eq!(head.text, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_have_the_contracts_labels_and_stay_bounded() {
+    let stack = Stack::start().await;
+    stack.place("PROD-001", 1).await;
+    for n in 0..50 {
+        stack.order.get(&format!("/random/{n}")).await;
+        stack.order.get(&format!("/orders/00000000-0000-0000-0000-0000000000{n:02}")).await;
+    }
+    let odd = Method::from_bytes(b"BREW").unwrap();
+    stack.order.request(odd, "/orders", &[], None).await.is_problem(405, "method-not-allowed");
+    let metrics = stack.order.get("/metrics").await;
+    assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
+    let find = |line: &str| {
+        let found = metrics.text.lines().find(|text| text.starts_with(line));
+        found
+            .unwrap_or_else(|| panic!("no {line} in\n{}", metrics.text))
+            .rsplit_once(' ')
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    let series = |method, path, status| {
+        format!(
+            r#"http_requests_total{{method="{method}",path="{path}",service="order-service",status_code="{status}"}}"#
+        )
+    };
+    assert_eq!(find(&series("POST", "/orders", 201)), "1");
+    assert_eq!(find(&series("GET", "unmatched", 404)), "50");
+    assert_eq!(find(&series("GET", "/orders/{id}", 404)), "50");
+    assert_eq!(find(&series("OTHER", "/orders", 405)), "1");
+    for bound in ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2", "2.5", "5", "10", "+Inf"]
+    {
+        let labels = format!(r#"{{method="POST",path="/orders",service="order-service",le="{bound}"}}"#);
+        find(&format!("http_request_duration_seconds_bucket{labels}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_trace_runs_through_all_services() {
+    let stack = Stack::start().await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent = format!("00-{trace}-b7ad6b7169203331-01");
+    let body = r#"{"product_id":"PROD-001","quantity":1}"#;
+    let answer = stack.order.request(Method::POST, "/orders", &[("traceparent", &parent)], Some(body)).await;
+    assert_eq!((answer.header("x-trace-id"), &answer.json()["trace_id"]), (trace, &json!(trace)));
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    for (service, name, route) in [
+        (&stack.order, "order-service", "/orders"),
+        (&stack.inventory, "inventory-service", "/inventory/reserve"),
+        (&stack.payment, "payment-service", "/payments"),
+    ] {
+        let line: Value = eventually("the request's log line", async || {
+            let lines = service.lines();
+            let parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            parsed.into_iter().find(|line| line["message"] == "request" && line["route"] == route)
+        })
+        .await;
+        assert_eq!(
+            (&line["trace_id"], &line["service"], &line["order_id"]),
+            (&json!(trace), &json!(name), &json!(id))
+        );
+        assert!(
+            line["span_id"].is_string() && line["duration_ms"].is_number() && line["status"].is_number(),
+            "{line}"
+        );
+    }
+    for malformed in ["", "00-0-0-00", "zz", &"0".repeat(1000)] {
+        let answer = stack.order.request(Method::GET, "/health", &[("traceparent", malformed)], None).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-trace-id").len()), (200, 32));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gremlin_slows_every_endpoint_but_those_one_needs_to_stop_it() {
+    let stack = Stack::start().await;
+    for service in [&stack.order, &stack.inventory, &stack.payment] {
+        service.latency(true, 700).await;
+        for path in ["/gremlin/latency", "/metrics", "/livez", "/readyz"] {
+            let answer = service.get(path).await;
+            assert!(answer.took < Duration::from_millis(600), "{path} took {:?}", answer.took);
+        }
+        for path in ["/health", "/nothing"] {
+            let answer = service.get(path).await;
+            assert!(answer.took >= Duration::from_millis(700), "{path} took {:?}", answer.took);
+        }
+        assert_eq!(service.get("/gremlin/latency").await.json(), json!({"enabled": true, "delay_ms": 700}));
+        for (body, field) in [
+            (json!({}), "enabled"),
+            (json!({"enabled": "yes"}), "enabled"),
+            (json!({"enabled": true, "delay_ms": -1}), "delay_ms"),
+            (json!({"enabled": true, "delay_ms": 60_001}), "delay_ms"),
+        ] {
+            let problem = service.post("/gremlin/latency", &body).await.is_problem(400, "invalid-request");
+            assert_eq!(problem["errors"][0]["field"], field);
+        }
+        assert_eq!(service.get("/gremlin/latency").await.json(), json!({"enabled": true, "delay_ms": 700}));
+        service.latency(false, 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gremlin_can_ask_for_a_token_or_be_absent() {
+    let guarded = Stack::with(&[("GREMLIN_TOKEN", "s3cret")]).await;
+    let body = r#"{"enabled":true}"#;
+    for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("authorization", "s3cret")]] {
+        let answer = guarded.order.request(Method::POST, "/gremlin/latency", headers, Some(body)).await;
+        answer.is_problem(401, "unauthorized");
+    }
+    let allowed = [("authorization", "Bearer s3cret")];
+    let answer = guarded.order.request(Method::GET, "/gremlin/latency", &allowed, None).await;
+    assert_eq!(answer.json()["enabled"], false);
+    let without = Stack::with(&[("GREMLIN_ENABLED", "false")]).await;
+    without
+        .order
+        .request(Method::POST, "/gremlin/latency", &[], Some(body))
+        .await
+        .is_problem(404, "not-found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_listed_origin_may_call_and_no_other() {
+    let stack = Stack::with(&[("CORS_ALLOWED_ORIGINS", "http://shop.example")]).await;
+    let from =
+        async |origin| stack.inventory.request(Method::GET, "/inventory", &[("origin", origin)], None).await;
+    assert_eq!(
+        from("http://shop.example").await.header("access-control-allow-origin"),
+        "http://shop.example"
+    );
+    let other = from("http://evil.example").await;
+    assert!(other.headers.get("access-control-allow-origin").is_none(), "{other:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_dribbles_is_given_up() {
+    let stack = Stack::start().await;
+    let mut stream = TcpStream::connect(address(&stack.order)).await.unwrap();
+    stream
+        .write_all(b"POST /orders HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"prod")
+        .await
+        .unwrap();
+    let mut answer = vec![0; 1024];
+    let started = Instant::now();
+    let length = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("problem+json"), "{answer}");
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_service_finishes_what_is_in_flight_and_exits_with_0() {
+    let mut stack = Stack::start().await;
+    stack.inventory.latency(true, 1000).await;
+    let (order, inventory) = (&stack.order, &stack.inventory);
+    let in_flight = async {
+        let body = json!({"product_id": "PROD-001", "quantity": 1});
+        order.post("/orders", &body).await
+    };
+    let stop = async {
+        let arrived = "SELECT count(*) FROM orders";
+        eventually("the order to be in flight", async || {
+            (stack.database.count(arrived).await == 1).then_some(())
+        })
+        .await;
+        for service in [order, inventory] {
+            service.process.signal(Signal::SIGTERM);
+        }
+    };
+    let (answer, ()) = tokio::join!(in_flight, stop);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    for service in [&mut stack.order, &mut stack.inventory, &mut stack.payment] {
+        let started = Instant::now();
+        assert_eq!(service.process.stop().await.unwrap().code(), Some(0), "{:#?}", service.lines());
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_supervisor_is_gone_stops_by_itself() {
+    let stack = Stack::start().await;
+    let pid = stack.payment.process.pid();
+    drop(stack.payment);
+    eventually("the process to end", async || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z")).then_some(())
+    })
+    .await;
+}

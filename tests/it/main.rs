@@ -1,0 +1,11 @@
+//! The platform from outside: real processes, a real PostgreSQL, a database for each test.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+
+mod checklist;
+mod configuration;
+mod degraded;
+mod demo;
+mod harness;
+mod http;
+mod services;
