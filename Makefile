@@ -1,24 +1,23 @@
 # `make` lists what there is. `make demo` and `make test` install what they need on a Debian machine with Rust.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-CARGO := cargo --locked
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: postgres ## the platform on its own database; prints the dashboard's address
-	@$(CARGO) build --quiet --release
+	@cargo build --locked --quiet --release
 	@target/release/valerix demo $(ARGS)
 
 demo-gremlin: ## the checklist against a running platform, told step by step
 	@scripts/demo-gremlin
 
 test: postgres lint ## everything
-	$(CARGO) test
+	cargo test --locked
 
 lint: ## formatting and clippy
 	cargo fmt --check
-	$(CARGO) clippy --all-targets --quiet -- --deny warnings
+	cargo clippy --locked --all-targets --quiet -- --deny warnings
 
 fmt: ## format the code
 	cargo fmt

@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::platform::client::BaseUrl;
 use crate::platform::database::{DatabaseUrl, redact};
 use crate::platform::telemetry::LogFormat;
-use crate::platform::{gremlin, server, telemetry};
+use crate::platform::{crash, gremlin, server, telemetry};
 use crate::{demo, order, payment};
 
 /// An order platform that keeps taking orders while what is behind it breaks, and finishes every one exactly once.
@@ -34,6 +34,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Apply the schema migrations, and exit
     Migrate(MigrateArgs),
+    /// Check the books of a live database; exit 1 when they do not balance
+    Audit(AuditArgs),
     /// GET a service's /livez: exit 0 when it answers, else 1
     Healthcheck(HealthcheckArgs),
     /// Print a completion script for a shell
@@ -77,6 +79,9 @@ pub struct ServiceArgs {
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     supervised: bool,
+    /// Die or stall at a named place: for tests
+    #[arg(long, hide = true, env = "VALERIX_CRASH_POINT", value_parser = crash_plan)]
+    crash_point: Option<crash::Plan>,
 }
 
 impl ServiceArgs {
@@ -95,6 +100,7 @@ impl ServiceArgs {
                 filter: self.log_filter,
             },
             supervised: self.supervised,
+            crash: self.crash_point,
         }
     }
 }
@@ -112,6 +118,25 @@ pub struct OrderArgs {
     /// Time for one call to inventory or payment: connect, head and body together
     #[arg(long, env = "DOWNSTREAM_TIMEOUT_MS", default_value_t = 2000, value_parser = milliseconds)]
     downstream_timeout_ms: u64,
+    #[command(flatten)]
+    bound: RecoveryBound,
+    /// How long an idempotency key is remembered
+    #[arg(long, env = "IDEMPOTENCY_KEY_TTL_SECONDS", default_value_t = 86_400, value_parser = seconds)]
+    idempotency_key_ttl_seconds: u64,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub struct RecoveryBound {
+    /// An order that is unfinished for longer is failed, and what it holds given back
+    #[arg(long, env = "RECOVERY_BOUND_SECONDS", default_value_t = 3600, value_parser = seconds)]
+    recovery_bound_seconds: u64,
+}
+
+impl RecoveryBound {
+    #[must_use]
+    pub const fn duration(self) -> Duration {
+        Duration::from_secs(self.recovery_bound_seconds)
+    }
 }
 
 impl OrderArgs {
@@ -121,6 +146,10 @@ impl OrderArgs {
             inventory_url: self.inventory_service_url.clone(),
             payment_url: self.payment_service_url.clone(),
             step_timeout: Duration::from_millis(self.downstream_timeout_ms),
+            recovery: order::recovery::Config {
+                bound: self.bound.duration(),
+                key_ttl: Duration::from_secs(self.idempotency_key_ttl_seconds),
+            },
         }
     }
 }
@@ -193,6 +222,18 @@ pub struct MigrateArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// PostgreSQL, as for the services
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
+    pub database_url: DatabaseUrl,
+    #[command(flatten)]
+    pub bound: RecoveryBound,
+    /// For machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct HealthcheckArgs {
     /// The service
     #[arg(long, value_parser = base_url)]
@@ -231,6 +272,17 @@ fn pool_size(text: &str) -> Result<u32, String> {
 fn milliseconds(text: &str) -> Result<u64, String> {
     let allowed = |ms: &u64| (1..=60_000).contains(ms);
     text.parse().ok().filter(allowed).ok_or_else(|| "milliseconds from 1 to 60000".to_owned())
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    // What PostgreSQL adds to a time as milliseconds in 32 bits.
+    let most = 2_000_000;
+    let allowed = |seconds: &u64| (1..=most).contains(seconds);
+    text.parse().ok().filter(allowed).ok_or_else(|| format!("seconds from 1 to {most}"))
+}
+
+fn crash_plan(text: &str) -> Result<crash::Plan, String> {
+    text.parse()
 }
 
 fn delay(text: &str) -> Result<u64, String> {

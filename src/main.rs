@@ -9,7 +9,7 @@ use valerix::inventory::Inventory;
 use valerix::order::OrderRole;
 use valerix::payment::PaymentRole;
 use valerix::platform::{database, server};
-use valerix::{demo, healthcheck};
+use valerix::{audit, demo, healthcheck};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -25,8 +25,8 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
     match command {
         Command::Order(args) => {
-            let role = OrderRole::new(args.config());
-            server::run(args.service.config(5001), |_| role).await?;
+            let config = args.config();
+            server::run(args.service.config(5001), |platform| OrderRole::new(config, platform)).await?;
         }
         Command::Inventory(args) => server::run(args.config(5002), |_| Inventory).await?,
         Command::Payment(args) => {
@@ -38,6 +38,13 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             [] => println!("nothing to apply: the schema is up to date"),
             applied => println!("applied {}", applied.join(", ")),
         },
+        Command::Audit(args) => {
+            let audit = audit::of(&args.database_url, args.bound.duration()).await?;
+            println!("{}", if args.json { serde_json::to_string_pretty(&audit)? } else { audit.to_string() });
+            if !audit.clean {
+                return Err("the books do not balance".into());
+            }
+        }
         Command::Healthcheck(args) => healthcheck::run(args.target()?).await?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "valerix", &mut std::io::stdout());

@@ -15,9 +15,13 @@ CREATE TABLE orders (
     -- Epoch whose hold must still be given back, and whether a charge must still be undone.
     release_due     INT,
     void_due        BOOLEAN      NOT NULL DEFAULT FALSE,
+    -- Until then the order belongs to whoever drives it now.
     lease_until     TIMESTAMPTZ,
-    next_attempt_at TIMESTAMPTZ,
+    next_attempt_at TIMESTAMPTZ  NOT NULL DEFAULT now(),
     attempts        INT          NOT NULL DEFAULT 0,
+    idempotency_key VARCHAR(255),
+    -- The status that its request was answered with, to be given again for the same key.
+    answered        VARCHAR(50),
     traceparent     VARCHAR(55),
     created_at      TIMESTAMPTZ  NOT NULL DEFAULT now(),
     updated_at      TIMESTAMPTZ  NOT NULL DEFAULT now(),
@@ -27,6 +31,14 @@ CREATE TABLE orders (
 
 -- The newest first, page by page.
 CREATE INDEX orders_newest ON orders (created_at DESC, id DESC);
+
+-- What recovery has to do, the longest due first; a settled order is not in it.
+CREATE INDEX orders_unsettled ON orders (next_attempt_at)
+    WHERE status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT') OR release_due IS NOT NULL OR void_due;
+
+CREATE UNIQUE INDEX orders_idempotency_key ON orders (idempotency_key) WHERE idempotency_key IS NOT NULL;
+-- To forget keys that are old enough.
+CREATE INDEX orders_keys_by_age ON orders (created_at) WHERE idempotency_key IS NOT NULL;
 
 -- What happened to an order, written in the statement that made it happen.
 CREATE TABLE order_events (

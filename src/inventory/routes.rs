@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::ledger::Goods;
 use super::store::{self, ReserveOutcome, StockRow};
 use crate::api::{Release, Released, Reserve, Reserved, Stock};
+use crate::platform::crash;
 use crate::platform::database::Database;
+use crate::platform::deadline::Deadline;
 use crate::platform::fields::Body;
 use crate::platform::health::Checks;
 use crate::platform::problem::{Problem, ProblemBody};
@@ -81,14 +83,21 @@ async fn show(
     (status = 422, description = "The same order with another payload", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/inventory/reserve")]
-async fn reserve(database: web::Data<Database>, body: Body<Reserve>) -> Result<web::Json<Reserved>, Problem> {
+async fn reserve(
+    database: web::Data<Database>,
+    deadline: Deadline,
+    body: Body<Reserve>,
+) -> Result<web::Json<Reserved>, Problem> {
     let Reserve { product_id, quantity, order_id, epoch } = body.0;
     let order_id = order_id.unwrap_or_else(Uuid::now_v7);
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
     let goods = Goods { product_id, quantity };
     let epoch = epoch.unwrap_or(1);
-    let outcome =
-        database.run(async |connection| store::reserve(connection, order_id, epoch, &goods).await).await?;
+    crash::point("inventory.reserve.begin").await;
+    deadline.check()?;
+    let work = async |connection: &mut _| store::reserve(connection, order_id, epoch, &goods).await;
+    let outcome = database.run_until(deadline, work).await?;
+    crash::point("inventory.reserve.committed").await;
     let conflict =
         |code, detail: String| Err(Problem::new(StatusCode::CONFLICT, code, detail).of_order(order_id));
     match outcome {
@@ -118,10 +127,18 @@ async fn reserve(database: web::Data<Database>, body: Body<Reserve>) -> Result<w
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/inventory/release")]
-async fn release(database: web::Data<Database>, body: Body<Release>) -> Result<web::Json<Released>, Problem> {
+async fn release(
+    database: web::Data<Database>,
+    deadline: Deadline,
+    body: Body<Release>,
+) -> Result<web::Json<Released>, Problem> {
     let Release { order_id, epoch } = body.0;
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
-    let released = database.run(async |connection| store::release(connection, order_id, epoch).await).await?;
+    crash::point("inventory.release.begin").await;
+    deadline.check()?;
+    let work = async |connection: &mut _| store::release(connection, order_id, epoch).await;
+    let released = database.run_until(deadline, work).await?;
+    crash::point("inventory.release.committed").await;
     Ok(web::Json(Released { order_id, released }))
 }
 

@@ -6,7 +6,10 @@ use actix_web::web;
 
 use super::clients::{Inventory, Payments, Subject};
 use super::flow::{Attempt, Event, State, Step};
+use super::recovery;
 use super::store::{self, OrderRow, Transition};
+use crate::api::OrderStatus;
+use crate::platform::crash;
 use crate::platform::database::{Database, DatabaseError};
 use crate::platform::deadline::Deadline;
 use crate::platform::metrics::Metrics;
@@ -30,20 +33,33 @@ impl Driver {
     ///
     /// # Errors
     /// When the order's own database fails; what was stored before stays, and recovery goes on from it.
-    pub async fn drive(&self, mut order: OrderRow, budget: Deadline) -> Result<OrderRow, DatabaseError> {
+    pub async fn drive(
+        &self,
+        mut order: OrderRow,
+        budget: Deadline,
+        expired: bool,
+    ) -> Result<OrderRow, DatabaseError> {
         let mut attempt = Attempt::new(state_of(&order)?);
+        let mut holds_lease = true;
         loop {
             let step = attempt.next();
             if step == Step::Stop {
+                if holds_lease {
+                    self.give_up(&order).await?;
+                }
                 return Ok(order);
             }
-            let event = self.perform(step, &order, budget).await;
+            let unfinished = attempt.state.status != OrderStatus::Failed;
+            let event =
+                if expired && unfinished { Event::Expired } else { self.perform(step, &order, budget).await };
             let (after, change) = attempt.on(event);
             if let Some(change) = change {
-                match self.store(&order, after.state, change.reason).await? {
+                let rest = (after.next() == Step::Stop).then(|| rest(&order));
+                match self.store(&order, after.state, change.reason, rest).await? {
                     Some(changed) => order = changed,
                     None => return self.overtaken(order).await,
                 }
+                holds_lease = rest.is_none();
             } else if event == Event::Overtaken {
                 return self.overtaken(order).await;
             }
@@ -59,14 +75,21 @@ impl Driver {
             epoch: order.epoch,
         };
         let deadline = Deadline::after(self.step_timeout).min(budget);
-        match step {
+        let event = match step {
             Step::Reserve => self.inventory.reserve(subject, deadline).await,
             Step::Release => self.inventory.release(subject, deadline).await,
             Step::Charge => self.payments.charge(subject, deadline).await,
             Step::AskPayment => self.payments.ask(subject, deadline).await,
             Step::Void => self.payments.void(subject, deadline).await,
             Step::Stop => Event::Overtaken,
+        };
+        match event {
+            Event::Reserved => crash::point("order.reserved").await,
+            Event::Charged => crash::point("order.charged").await,
+            Event::Released => crash::point("order.released").await,
+            _ => {}
         }
+        event
     }
 
     async fn store(
@@ -74,16 +97,29 @@ impl Driver {
         order: &OrderRow,
         state: State,
         reason: &str,
+        rest: Option<Duration>,
     ) -> Result<Option<OrderRow>, DatabaseError> {
         let trace_id = telemetry::current_trace_id();
-        let change = Transition { id: order.id, state, reason, trace_id: trace_id.as_deref() };
+        let change = Transition { id: order.id, state, reason, trace_id: trace_id.as_deref(), rest };
         let changed =
             self.database.run(async |connection| store::transition(connection, &change).await).await?;
         if changed.is_some() {
             self.metrics.orders.with_label_values(&[state.status.as_str(), reason]).inc();
             tracing::info!(order_id = %order.id, status = %state.status, reason, attempt = state.epoch, "order changed");
+            crash::point(match state.status {
+                OrderStatus::Confirmed => "order.confirmed",
+                OrderStatus::Failed => "order.failed",
+                _ => "order.pending",
+            })
+            .await;
         }
         Ok(changed)
+    }
+
+    /// The attempt ends with something left to do and nothing to store: the next one need not wait for the lease.
+    async fn give_up(&self, order: &OrderRow) -> Result<(), DatabaseError> {
+        let rest = rest(order);
+        self.database.run(async |connection| store::give_up(connection, order, rest).await).await
     }
 
     /// Someone else has the order now: what they made of it is what counts.
@@ -94,15 +130,21 @@ impl Driver {
     }
 }
 
+fn rest(order: &OrderRow) -> Duration {
+    recovery::backoff(order.attempts, rand::random())
+}
+
 /// # Errors
 /// When the row holds a name that this program does not know.
 pub fn state_of(order: &OrderRow) -> Result<State, DatabaseError> {
-    let unknown = |error: crate::api::UnknownName| {
-        DatabaseError::Query(diesel::result::Error::DeserializationError(Box::new(error)))
-    };
     Ok(State {
-        status: order.status.parse().map_err(unknown)?,
-        failure_reason: order.failure_reason.as_deref().map(str::parse).transpose().map_err(unknown)?,
+        status: order.status.parse().map_err(DatabaseError::unknown_name)?,
+        failure_reason: order
+            .failure_reason
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(DatabaseError::unknown_name)?,
         epoch: order.epoch,
         release_due: order.release_due,
         void_due: order.void_due,

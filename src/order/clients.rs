@@ -5,8 +5,9 @@ use uuid::Uuid;
 
 use super::flow::Event;
 use crate::api::{Charge, Payment, PaymentStatus, Release, Released, Reserve, Reserved, Void};
-use crate::platform::client::{Answer, CallError, Client};
+use crate::platform::client::{Answer, CallError};
 use crate::platform::deadline::Deadline;
+use crate::platform::dependency::Dependency;
 use crate::platform::problem::ProblemBody;
 
 /// What an attempt needs to know of its order.
@@ -19,7 +20,7 @@ pub struct Subject<'a> {
 }
 
 #[derive(Clone)]
-pub struct Inventory(pub Client);
+pub struct Inventory(pub Dependency);
 
 impl Inventory {
     pub async fn reserve(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
@@ -63,7 +64,7 @@ impl Inventory {
 }
 
 #[derive(Clone)]
-pub struct Payments(pub Client);
+pub struct Payments(pub Dependency);
 
 impl Payments {
     pub async fn charge(&self, subject: Subject<'_>, deadline: Deadline) -> Event {

@@ -3,7 +3,9 @@
 mod attempt;
 mod clients;
 pub mod flow;
+pub mod idempotency;
 mod page;
+pub mod recovery;
 mod routes;
 pub mod sla;
 mod store;

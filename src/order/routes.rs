@@ -4,25 +4,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::{HttpResponse, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use tokio::sync::{Notify, Semaphore};
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::attempt::Driver;
 use super::clients::{Inventory, Payments};
+use super::idempotency::{self, Repeated};
+use super::recovery::{self, Worker};
 use super::sla::{Sla, Window};
 use super::store::{self, Cursor, EventRow, Filter, NewOrder, OrderRow};
 use crate::api::{
     FailureReason, ListOrders, Order, OrderDetail, OrderEvent, OrderPage, OrderStatus, PlaceOrder,
 };
+use crate::audit::Audit;
 use crate::platform::client::{BaseUrl, Client};
+use crate::platform::crash;
 use crate::platform::database::{Database, DatabaseError};
 use crate::platform::deadline::Deadline;
+use crate::platform::dependency::{Dependency, Guard};
 use crate::platform::fields::{Body, Query};
 use crate::platform::health::Checks;
 use crate::platform::metrics::Observer;
 use crate::platform::problem::{FieldError, Problem, ProblemBody};
 use crate::platform::server::{Platform, Role};
+use crate::platform::shutdown::Shutdown;
 use crate::platform::telemetry;
 
 const PAGE_LENGTH: i32 = 20;
@@ -33,7 +40,13 @@ const HEALTH_TIMEOUT: Duration = Duration::from_millis(1200);
 /// Beyond both step deadlines, for the order's own statements.
 const BUDGET_MARGIN: Duration = Duration::from_millis(100);
 /// Beyond both step deadlines, until another may take the order over: longer than the request can live.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
+const LEASE_MARGIN: Duration = Duration::from_secs(2);
+/// Orders under way in one process; more are turned away.
+const INTAKE: usize = 512;
+/// A call that takes this share of its deadline counts as failed for the breaker.
+const SLOW_SHARE: f64 = 0.5;
+const INVENTORY: &str = "inventory-service";
+const PAYMENT: &str = "payment-service";
 
 /// What the order service is configured with beside the platform.
 #[derive(Debug, Clone)]
@@ -41,6 +54,7 @@ pub struct Config {
     pub inventory_url: BaseUrl,
     pub payment_url: BaseUrl,
     pub step_timeout: Duration,
+    pub recovery: recovery::Config,
 }
 
 /// The order role.
@@ -48,19 +62,38 @@ pub struct Config {
 pub struct OrderRole {
     config: Config,
     sla: Arc<Window>,
+    intake: Arc<Semaphore>,
+    inventory: Arc<Guard>,
+    payment: Arc<Guard>,
+    /// Told when inventory or payment is back.
+    returned: Arc<Notify>,
 }
 
 impl OrderRole {
     #[must_use]
-    pub fn new(config: Config) -> Self {
-        Self { config, sla: Arc::default() }
+    pub fn new(config: Config, platform: &Platform) -> Self {
+        let returned: Arc<Notify> = Arc::default();
+        let slow = config.step_timeout.mul_f64(SLOW_SHARE);
+        let guard = |name| Arc::new(Guard::new(name, slow, platform.metrics.clone(), Arc::clone(&returned)));
+        Self {
+            inventory: guard(INVENTORY),
+            payment: guard(PAYMENT),
+            returned,
+            sla: Arc::default(),
+            intake: Arc::new(Semaphore::new(INTAKE)),
+            config,
+        }
     }
 
+    /// For one thread: connections belong to it.
     fn driver(&self, platform: &Platform) -> Driver {
+        let client = |url: &BaseUrl| Client::new(url.clone());
+        let inventory = Dependency::new(client(&self.config.inventory_url), Arc::clone(&self.inventory));
+        let payment = Dependency::new(client(&self.config.payment_url), Arc::clone(&self.payment));
         Driver {
             database: platform.database.clone(),
-            inventory: Inventory(Client::new(self.config.inventory_url.clone())),
-            payments: Payments(Client::new(self.config.payment_url.clone())),
+            inventory: Inventory(inventory),
+            payments: Payments(payment),
             metrics: platform.metrics.clone(),
             step_timeout: self.config.step_timeout,
         }
@@ -71,15 +104,17 @@ impl Role for OrderRole {
     const SERVICE: &'static str = "order-service";
 
     fn checks(&self, platform: &Platform) -> Checks {
-        let Driver { database, inventory, payments, .. } = self.driver(platform);
+        let database = platform.database.clone();
+        let [inventory, payment] =
+            [&self.config.inventory_url, &self.config.payment_url].map(|url| Client::new(url.clone()));
         Checks::new(Self::SERVICE, move || {
             let database = database.clone();
             async move {
                 database.run(async |connection| store::find(connection, Uuid::nil()).await).await.is_ok()
             }
         })
-        .and_service("inventory-service", move || reachable(inventory.0.clone()))
-        .and_service("payment-service", move || reachable(payments.0.clone()))
+        .and_service(INVENTORY, move || reachable(inventory.clone()))
+        .and_service(PAYMENT, move || reachable(payment.clone()))
     }
 
     fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>) {
@@ -87,10 +122,13 @@ impl Role for OrderRole {
             .app_data(web::Data::new(platform.database.clone()))
             .app_data(web::Data::new(self.driver(platform)))
             .app_data(web::Data::from(Arc::clone(&self.sla)))
+            .app_data(web::Data::from(Arc::clone(&self.intake)))
+            .app_data(web::Data::new(self.config.recovery))
             .service(place)
             .service(list)
             .service(show)
-            .service(sla);
+            .service(sla)
+            .service(audit);
         super::page::routes(service);
     }
 
@@ -102,6 +140,16 @@ impl Role for OrderRole {
             }
         }))
     }
+
+    async fn background(self, platform: Platform, shutdown: Shutdown) {
+        let worker = Worker {
+            driver: self.driver(&platform),
+            config: self.config.recovery,
+            guards: [self.inventory, self.payment],
+            returned: self.returned,
+        };
+        worker.run(shutdown).await;
+    }
 }
 
 async fn reachable(client: Client) -> bool {
@@ -112,17 +160,31 @@ async fn reachable(client: Client) -> bool {
 /// Places an order
 ///
 /// Answers within two step deadlines and a margin, whatever inventory and payment do. A 202 order is finished later by itself.
-#[utoipa::path(tag = "order", request_body = PlaceOrder, responses(
+#[utoipa::path(tag = "order", request_body = PlaceOrder,
+    params(("idempotency-key" = Option<String>, Header, description = "The same key and body: the same order and answer")),
+    responses(
     (status = 201, description = "Confirmed", body = Order, headers(("location" = String))),
     (status = 202, description = "Taken; a service behind is slow or down", body = Order,
         headers(("location" = String), ("retry-after" = i32))),
     (status = 400, description = "No order was made", content_type = "application/problem+json", body = ProblemBody),
     (status = 402, description = "payment-declined", content_type = "application/problem+json", body = ProblemBody),
-    (status = 409, description = "insufficient-stock", content_type = "application/problem+json", body = ProblemBody),
-    (status = 422, description = "unknown-product", content_type = "application/problem+json", body = ProblemBody),
+    (status = 409, description = "insufficient-stock, or idempotency-key-in-flight", content_type = "application/problem+json", body = ProblemBody),
+    (status = 422, description = "unknown-product, or idempotency-key-reused", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, description = "No order was made", content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/orders")]
-async fn place(driver: web::Data<Driver>, body: Body<PlaceOrder>) -> Result<HttpResponse, Problem> {
+async fn place(
+    request: HttpRequest,
+    driver: web::Data<Driver>,
+    intake: web::Data<Semaphore>,
+    body: Body<PlaceOrder>,
+) -> Result<HttpResponse, Problem> {
+    let Ok(_place) = intake.try_acquire() else {
+        driver.metrics.shed.inc();
+        return Err(
+            Problem::unavailable("overloaded", "Too many orders are under way.").because("intake is full")
+        );
+    };
+    let key = idempotency::key_of(request.headers())?;
     let budget = Deadline::after(driver.step_timeout * 2 + BUDGET_MARGIN);
     let traceparent = telemetry::current_traceparent();
     let trace_id = telemetry::current_trace_id();
@@ -133,11 +195,16 @@ async fn place(driver: web::Data<Driver>, body: Body<PlaceOrder>) -> Result<Http
         traceparent: traceparent.as_deref(),
         trace_id: trace_id.as_deref(),
         lease: driver.step_timeout * 2 + LEASE_MARGIN,
+        idempotency_key: key.as_deref(),
     };
-    tracing::Span::current().record("order_id", tracing::field::display(new.id));
     let placed = driver.database.run(async |connection| store::insert(connection, &new).await).await?;
+    let Some(placed) = placed else {
+        return answer_again(&driver, &body.0, key.as_deref().unwrap_or_default()).await;
+    };
+    tracing::Span::current().record("order_id", tracing::field::display(placed.id));
     driver.metrics.orders.with_label_values(&[OrderStatus::Pending.as_str(), "placed"]).inc();
-    let order = match driver.drive(placed.clone(), budget).await {
+    crash::point("order.placed").await;
+    let order = match driver.drive(placed.clone(), budget, false).await {
         Ok(order) => order,
         // The order is in the books and will be finished: a customer who were told to come again might buy twice.
         Err(error) => {
@@ -145,6 +212,24 @@ async fn place(driver: web::Data<Driver>, body: Body<PlaceOrder>) -> Result<Http
             placed
         }
     };
+    answer(order)
+}
+
+/// The key is taken: what its first request was answered, or why there is no answer.
+async fn answer_again(driver: &Driver, body: &PlaceOrder, key: &str) -> Result<HttpResponse, Problem> {
+    let keyed = driver.database.run(async |connection| store::find_by_key(connection, key).await).await?;
+    // It can have been forgotten in this very moment.
+    let keyed = keyed
+        .ok_or_else(|| Problem::unavailable("idempotency-key-expired", "The key expired; try again."))?;
+    tracing::Span::current().record("order_id", tracing::field::display(keyed.order.id));
+    let order = match idempotency::repeated(keyed, body)? {
+        Repeated::Answered(order) => order,
+        Repeated::Unanswered(order) => {
+            driver.database.run(async |connection| store::note_answer(connection, &order).await).await?;
+            order
+        }
+    };
+    driver.metrics.replayed.inc();
     answer(order)
 }
 
@@ -231,4 +316,18 @@ async fn list(
 #[get("/sla")]
 async fn sla(window: web::Data<Window>) -> web::Json<Sla> {
     web::Json(window.report())
+}
+
+/// The books, checked
+///
+/// Reads the tables of all services at one moment.
+#[utoipa::path(tag = "order", responses((status = 200, body = Audit),
+    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/audit")]
+async fn audit(
+    database: web::Data<Database>,
+    recovery: web::Data<recovery::Config>,
+) -> Result<web::Json<Audit>, Problem> {
+    let bound = recovery.bound;
+    Ok(web::Json(database.run(async |connection| crate::audit::run(connection, bound).await).await?))
 }

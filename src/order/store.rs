@@ -1,8 +1,12 @@
 //! Order's tables. Each change of an order is one statement: a compare-and-set on (id, epoch) that also writes the event.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid, Varchar};
+use diesel::sql_types::{
+    BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid, Varchar,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
@@ -23,13 +27,18 @@ pub struct OrderRow {
     pub release_due: Option<i32>,
     pub void_due: bool,
     pub attempts: i32,
+    pub answered: Option<String>,
     pub traceparent: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
 const COLUMNS: &str = "id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, \
-                       traceparent, created_at, updated_at";
+                       answered, traceparent, created_at, updated_at";
+
+/// Must be the condition of the index `orders_unsettled`, word for word, or that index is not used.
+const UNSETTLED: &str =
+    "(status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT') OR release_due IS NOT NULL OR void_due)";
 
 #[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = order_events)]
@@ -49,19 +58,23 @@ pub struct NewOrder<'a> {
     pub traceparent: Option<&'a str>,
     pub trace_id: Option<&'a str>,
     /// How long the order belongs to the request that places it.
-    pub lease: std::time::Duration,
+    pub lease: Duration,
+    pub idempotency_key: Option<&'a str>,
 }
 
+/// Stores the order, unless its idempotency key is taken: then returns nothing and changes nothing.
+///
 /// # Errors
 /// Those of the database.
 pub async fn insert(
     connection: &mut AsyncPgConnection,
     order: &NewOrder<'_>,
-) -> Result<OrderRow, DatabaseError> {
+) -> Result<Option<OrderRow>, DatabaseError> {
     let statement = format!(
         "WITH placed AS (
-             INSERT INTO orders (id, product_id, quantity, traceparent, lease_until)
-             VALUES ($1, $2, $3, $4, now() + $5 * interval '1 millisecond') RETURNING *),
+             INSERT INTO orders (id, product_id, quantity, traceparent, lease_until, idempotency_key)
+             VALUES ($1, $2, $3, $4, now() + $5 * interval '1 millisecond', $7)
+             ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING *),
          event AS (
              INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
              SELECT id, status, 'placed', epoch, $6 FROM placed)
@@ -74,12 +87,14 @@ pub async fn insert(
         .bind::<Nullable<Varchar>, _>(order.traceparent)
         .bind::<Integer, _>(milliseconds(order.lease))
         .bind::<Nullable<Varchar>, _>(order.trace_id)
+        .bind::<Nullable<Varchar>, _>(order.idempotency_key)
         .get_result(connection)
-        .await?;
+        .await
+        .optional()?;
     Ok(row)
 }
 
-fn milliseconds(duration: std::time::Duration) -> i32 {
+fn milliseconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
@@ -89,6 +104,8 @@ pub struct Transition<'a> {
     pub state: State,
     pub reason: &'a str,
     pub trace_id: Option<&'a str>,
+    /// The attempt ends with this change: give up the lease, and let the next one come after so long.
+    pub rest: Option<Duration>,
 }
 
 /// Stores the change if the order still has that epoch; returns nothing where it was overtaken.
@@ -101,7 +118,11 @@ pub async fn transition(
 ) -> Result<Option<OrderRow>, DatabaseError> {
     let statement = format!(
         "WITH changed AS (
-             UPDATE orders SET status = $3, failure_reason = $4, release_due = $5, void_due = $6, updated_at = now()
+             UPDATE orders SET status = $3, failure_reason = $4, release_due = $5, void_due = $6, updated_at = now(),
+                 lease_until = CASE WHEN $9 IS NULL THEN lease_until END,
+                 next_attempt_at = COALESCE(now() + $9 * interval '1 millisecond', next_attempt_at),
+                 -- Epoch 1 is the request, which answers with the status it reached.
+                 answered = CASE WHEN epoch = 1 THEN $3 ELSE answered END
              WHERE id = $1 AND epoch = $2 RETURNING *),
          event AS (
              INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
@@ -117,10 +138,174 @@ pub async fn transition(
         .bind::<Bool, _>(change.state.void_due)
         .bind::<Text, _>(change.reason)
         .bind::<Nullable<Varchar>, _>(change.trace_id)
+        .bind::<Nullable<Integer>, _>(change.rest.map(milliseconds))
         .get_result(connection)
         .await
         .optional()?;
     Ok(row)
+}
+
+/// An attempt ends without a change: as [`Transition::rest`], unless it was overtaken.
+///
+/// # Errors
+/// Those of the database.
+pub async fn give_up(
+    connection: &mut AsyncPgConnection,
+    order: &OrderRow,
+    rest: Duration,
+) -> Result<(), DatabaseError> {
+    let statement =
+        "UPDATE orders SET lease_until = NULL, next_attempt_at = now() + $3 * interval '1 millisecond'
+                     WHERE id = $1 AND epoch = $2";
+    diesel::sql_query(statement)
+        .bind::<SqlUuid, _>(order.id)
+        .bind::<Integer, _>(order.epoch)
+        .bind::<Integer, _>(milliseconds(rest))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// An order that a worker has taken over.
+#[derive(Debug, QueryableByName)]
+pub struct Claimed {
+    #[diesel(embed)]
+    pub order: OrderRow,
+    /// Older than the recovery bound.
+    #[diesel(sql_type = Bool)]
+    pub expired: bool,
+}
+
+/// Which orders to claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Those that are due.
+    Due,
+    /// Whichever comes next, due or not: to see whether a dependency is back.
+    Probe,
+}
+
+/// Takes over orders that are unsettled and in nobody's hands: each gets a higher epoch and a new lease. The locks
+/// are gone when the statement is; only the database's clock is used.
+///
+/// # Errors
+/// Those of the database.
+pub async fn claim(
+    connection: &mut AsyncPgConnection,
+    claim: Claim,
+    limit: i32,
+    lease: Duration,
+    bound: Duration,
+) -> Result<Vec<Claimed>, DatabaseError> {
+    let due = match claim {
+        Claim::Due => "AND next_attempt_at <= now()",
+        Claim::Probe => "",
+    };
+    let columns = COLUMNS.split(", ").map(|column| format!("orders.{column}")).collect::<Vec<_>>().join(", ");
+    let statement = format!(
+        "UPDATE orders SET epoch = epoch + 1, attempts = attempts + 1,
+             lease_until = now() + $2 * interval '1 millisecond'
+         FROM (SELECT id AS due_id FROM orders
+               WHERE {UNSETTLED} {due} AND (lease_until IS NULL OR lease_until <= now())
+               ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED) AS due
+         WHERE id = due_id
+         RETURNING {columns}, created_at < now() - $3 * interval '1 millisecond' AS expired"
+    );
+    let claimed = diesel::sql_query(statement)
+        .bind::<Integer, _>(limit)
+        .bind::<Integer, _>(milliseconds(lease))
+        .bind::<Integer, _>(milliseconds(bound))
+        .load(connection)
+        .await?;
+    Ok(claimed)
+}
+
+/// Makes what waits due at once. What is beyond the limit comes due by itself soon.
+///
+/// # Errors
+/// Those of the database.
+pub async fn wake(connection: &mut AsyncPgConnection, limit: i32) -> Result<usize, DatabaseError> {
+    let statement = format!(
+        "UPDATE orders SET next_attempt_at = now()
+         WHERE id IN (SELECT id FROM orders
+                      WHERE {UNSETTLED} AND next_attempt_at > now() AND (lease_until IS NULL OR lease_until <= now())
+                      ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED)"
+    );
+    Ok(diesel::sql_query(statement).bind::<Integer, _>(limit).execute(connection).await?)
+}
+
+/// How much is unsettled.
+#[derive(Debug, QueryableByName)]
+pub struct Backlog {
+    #[diesel(sql_type = BigInt)]
+    pub orders: i64,
+    /// Age of the oldest; 0 without one.
+    #[diesel(sql_type = Double)]
+    pub oldest_seconds: f64,
+}
+
+/// # Errors
+/// Those of the database.
+pub async fn backlog(connection: &mut AsyncPgConnection) -> Result<Backlog, DatabaseError> {
+    let statement = format!(
+        "SELECT count(*) AS orders,
+             COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
+         FROM orders WHERE {UNSETTLED}"
+    );
+    Ok(diesel::sql_query(statement).get_result(connection).await?)
+}
+
+/// The order that has an idempotency key, and whether its request may still be under way.
+#[derive(Debug, QueryableByName)]
+pub struct Keyed {
+    #[diesel(embed)]
+    pub order: OrderRow,
+    #[diesel(sql_type = Bool)]
+    pub in_flight: bool,
+}
+
+/// # Errors
+/// Those of the database.
+pub async fn find_by_key(
+    connection: &mut AsyncPgConnection,
+    key: &str,
+) -> Result<Option<Keyed>, DatabaseError> {
+    let statement = format!(
+        "SELECT {COLUMNS}, answered IS NULL AND epoch = 1 AND COALESCE(lease_until > now(), false) AS in_flight
+         FROM orders WHERE idempotency_key = $1"
+    );
+    Ok(diesel::sql_query(statement).bind::<Varchar, _>(key).get_result(connection).await.optional()?)
+}
+
+/// Notes what a request was answered with that could not note it itself.
+///
+/// # Errors
+/// Those of the database.
+pub async fn note_answer(connection: &mut AsyncPgConnection, order: &OrderRow) -> Result<(), DatabaseError> {
+    let unanswered = orders::table.find(order.id).filter(orders::answered.is_null());
+    diesel::update(unanswered).set(orders::answered.eq(&order.status)).execute(connection).await?;
+    Ok(())
+}
+
+/// Forgets old keys, so many at a time; returns how many.
+///
+/// # Errors
+/// Those of the database.
+pub async fn forget_keys(
+    connection: &mut AsyncPgConnection,
+    older_than: Duration,
+    limit: i32,
+) -> Result<usize, DatabaseError> {
+    let statement = "UPDATE orders SET idempotency_key = NULL
+         WHERE id IN (SELECT id FROM orders
+                      WHERE idempotency_key IS NOT NULL AND created_at < now() - $1 * interval '1 second'
+                      ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+    let seconds = i32::try_from(older_than.as_secs()).unwrap_or(i32::MAX);
+    Ok(diesel::sql_query(statement)
+        .bind::<Integer, _>(seconds)
+        .bind::<Integer, _>(limit)
+        .execute(connection)
+        .await?)
 }
 
 /// # Errors

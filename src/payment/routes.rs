@@ -9,9 +9,12 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::gateway::{Decision, Gateway, GatewayUnavailable};
+use super::rules::{self, ChargePlan};
 use super::store::{self, PaymentRow};
 use crate::api::{Charge, Payment, PaymentStatus, PaymentsOfOrder, Void};
+use crate::platform::crash;
 use crate::platform::database::Database;
+use crate::platform::deadline::Deadline;
 use crate::platform::fields::{Body, Query};
 use crate::platform::health::Checks;
 use crate::platform::problem::{Problem, ProblemBody};
@@ -51,8 +54,9 @@ impl TryFrom<PaymentRow> for Payment {
     type Error = Problem;
 
     fn try_from(row: PaymentRow) -> Result<Self, Problem> {
+        let status = row.status()?;
         let PaymentRow { id, order_id, amount, created_at, .. } = row;
-        Ok(Self { id, order_id, amount, status: row.status.parse().map_err(Problem::internal)?, created_at })
+        Ok(Self { id, order_id, amount, status, created_at })
     }
 }
 
@@ -75,12 +79,18 @@ impl From<GatewayUnavailable> for Problem {
 async fn charge(
     database: web::Data<Database>,
     gateway: web::Data<dyn Gateway>,
+    deadline: Deadline,
     body: Body<Charge>,
 ) -> Result<HttpResponse, Problem> {
     let Charge { order_id, amount } = body.0;
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
     let amount = amount.unwrap_or_else(|| Decimal::new(9999, 2));
-    if let Some(stored) = database.run(async |c| store::find_by_order(c, order_id).await).await? {
+    crash::point("payment.charge.begin").await;
+    deadline.check()?;
+    let find = async |connection: &mut _| store::find_by_order(connection, order_id).await;
+    let stored = database.run_until(deadline, find).await?;
+    let status = stored.as_ref().map(PaymentRow::status).transpose()?;
+    if let (ChargePlan::Keep(_), Some(stored)) = (rules::charge(status), stored) {
         return answer(stored, StatusCode::OK);
     }
     // The gateway knows the order by its id: asked twice, it charges once. What counts is the row that is stored first.
@@ -88,12 +98,17 @@ async fn charge(
         Decision::Approved => PaymentStatus::Success,
         Decision::Declined => PaymentStatus::Failed,
     };
-    if let Some(stored) = database.run(async |c| store::insert(c, order_id, amount, status).await).await? {
-        return answer(stored, StatusCode::CREATED);
+    crash::point("payment.charge.decided").await;
+    // Past the deadline still: the gateway has decided, and whoever asks later must learn it.
+    let inserted =
+        database.run(async |connection| store::insert(connection, order_id, amount, status).await).await?;
+    crash::point("payment.charge.committed").await;
+    if let Some(row) = inserted {
+        return answer(row, StatusCode::CREATED);
     }
-    let stored = database.run(async |c| store::find_by_order(c, order_id).await).await?;
+    let stored = database.run(find).await?;
     let stored = stored.ok_or_else(|| Problem::internal("a payment that was there is gone"))?;
-    if stored.status == PaymentStatus::Voided.as_str() {
+    if stored.status()? == PaymentStatus::Voided {
         gateway.cancel(order_id).await?;
     }
     answer(stored, StatusCode::OK)
@@ -114,13 +129,17 @@ fn answer(row: PaymentRow, success: StatusCode) -> Result<HttpResponse, Problem>
 async fn void(
     database: web::Data<Database>,
     gateway: web::Data<dyn Gateway>,
+    deadline: Deadline,
     body: Body<Void>,
 ) -> Result<web::Json<Payment>, Problem> {
     let order_id = body.0.order_id;
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
+    crash::point("payment.void.begin").await;
+    deadline.check()?;
     // First the money, then the row: a crash between the two leaves a void that is asked for again.
     gateway.cancel(order_id).await?;
     let row = database.run(async |connection| store::void(connection, order_id).await).await?;
+    crash::point("payment.void.committed").await;
     Ok(web::Json(row.try_into()?))
 }
 

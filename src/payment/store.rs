@@ -2,15 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use super::rules;
 use crate::api::PaymentStatus;
 use crate::platform::database::DatabaseError;
 use crate::schema::payments;
 
-#[derive(Debug, Queryable, QueryableByName, Selectable)]
+#[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = payments)]
 pub struct PaymentRow {
     pub id: Uuid,
@@ -18,6 +19,14 @@ pub struct PaymentRow {
     pub amount: Decimal,
     pub status: String,
     pub created_at: DateTime<Utc>,
+}
+
+impl PaymentRow {
+    /// # Errors
+    /// When the row holds a name that this program does not know.
+    pub fn status(&self) -> Result<PaymentStatus, DatabaseError> {
+        self.status.parse().map_err(DatabaseError::unknown_name)
+    }
 }
 
 /// # Errors
@@ -68,15 +77,29 @@ pub async fn insert(
 /// # Errors
 /// Those of the database.
 pub async fn void(connection: &mut AsyncPgConnection, order_id: Uuid) -> Result<PaymentRow, DatabaseError> {
-    let statement = "
-        INSERT INTO payments (id, order_id, status) VALUES ($1, $2, 'VOIDED')
-        ON CONFLICT (order_id) DO UPDATE SET status =
-            CASE payments.status WHEN 'SUCCESS' THEN 'REFUNDED' WHEN 'PENDING' THEN 'VOIDED' ELSE payments.status END
-        RETURNING id, order_id, amount, status, created_at";
-    let row = diesel::sql_query(statement)
-        .bind::<diesel::sql_types::Uuid, _>(Uuid::now_v7())
-        .bind::<diesel::sql_types::Uuid, _>(order_id)
-        .get_result(connection)
-        .await?;
-    Ok(row)
+    let attempt = try_void(connection, order_id).await;
+    match attempt {
+        // A charge or another void of the order was stored in between: its row is there now.
+        Err(error) if error.violates("payments_once_per_order") => try_void(connection, order_id).await,
+        other => other,
+    }
+}
+
+async fn try_void(connection: &mut AsyncPgConnection, order_id: Uuid) -> Result<PaymentRow, DatabaseError> {
+    connection
+        .transaction(async |connection| {
+            let of_order = payments::table.filter(payments::order_id.eq(order_id));
+            let stored =
+                of_order.select(PaymentRow::as_select()).for_update().first(connection).await.optional()?;
+            let Some(row) = stored else {
+                let status = payments::status.eq(rules::void(None).as_str());
+                let tombstone = (payments::id.eq(Uuid::now_v7()), payments::order_id.eq(order_id), status);
+                let insert = diesel::insert_into(payments::table).values(tombstone);
+                return Ok(insert.returning(PaymentRow::as_returning()).get_result(connection).await?);
+            };
+            let after = rules::void(Some(row.status()?));
+            let update = diesel::update(of_order).set(payments::status.eq(after.as_str()));
+            Ok(update.returning(PaymentRow::as_returning()).get_result(connection).await?)
+        })
+        .await
 }

@@ -7,7 +7,7 @@ use awc::error::{ConnectError, SendRequestError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::deadline::Deadline;
+use super::deadline::{self, Deadline};
 use super::telemetry;
 
 /// An answer of one of our services is never larger.
@@ -48,6 +48,9 @@ pub enum CallError {
     /// The same, known sooner.
     #[error("broken off: {0}")]
     BrokenOff(String),
+    /// The call was not even begun.
+    #[error("not tried: {0}")]
+    NotTried(&'static str),
     /// An answer that makes no sense, so that what was done is unknown.
     #[error("unusable answer: {0}")]
     Unusable(String),
@@ -92,20 +95,21 @@ impl Client {
         deadline: Deadline,
     ) -> Result<Answer, CallError> {
         let request = self.http.post(format!("{}{path}", self.base));
-        within(deadline, async { read(with_trace(request).send_json(body).await).await }).await
+        within(deadline, async { read(prepared(request, deadline).send_json(body).await).await }).await
     }
 
     /// # Errors
     /// See [`CallError`].
     pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
         let request = self.http.get(format!("{}{path}", self.base));
-        within(deadline, async { read(with_trace(request).send().await).await }).await
+        within(deadline, async { read(prepared(request, deadline).send().await).await }).await
     }
 }
 
-fn with_trace(mut request: awc::ClientRequest) -> awc::ClientRequest {
+/// The trace goes along, and how long the answer will still be of use.
+fn prepared(mut request: awc::ClientRequest, deadline: Deadline) -> awc::ClientRequest {
     telemetry::inject(request.headers_mut());
-    request
+    request.insert_header((deadline::HEADER, deadline.remaining().as_millis().to_string()))
 }
 
 async fn within<T>(

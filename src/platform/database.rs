@@ -14,6 +14,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
 use tokio_postgres::config::SslMode;
 
+use super::deadline::Deadline;
 use super::problem::Problem;
 use super::tls;
 
@@ -132,7 +133,7 @@ pub enum DatabaseError {
     Busy,
     #[error("unreachable: {0}")]
     Unreachable(String),
-    #[error("no answer within {} ms", WORK_TIMEOUT.as_millis())]
+    #[error("no answer in time")]
     TimedOut,
     #[error("{0}")]
     Query(#[from] DieselError),
@@ -143,6 +144,12 @@ impl DatabaseError {
     #[must_use]
     pub fn violates(&self, constraint: &str) -> bool {
         matches!(self, Self::Query(DieselError::DatabaseError(_, info)) if info.constraint_name() == Some(constraint))
+    }
+
+    /// A row holds a name that this program does not know.
+    #[must_use]
+    pub fn unknown_name(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Query(DieselError::DeserializationError(Box::new(error)))
     }
 
     /// A mistake of ours, where all else is trouble of the database's that may pass.
@@ -174,10 +181,7 @@ impl From<DatabaseError> for Problem {
         if error.is_our_mistake() {
             return Self::internal(error);
         }
-        let detail = match error {
-            DatabaseError::Busy => "The database is overloaded.",
-            _ => "The database cannot be reached or cannot do this now.",
-        };
+        let detail = "The database cannot be reached, or is too busy, or cannot do this now.";
         Self::unavailable("database-unavailable", detail).because(error)
     }
 }
@@ -228,6 +232,18 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.run_until(Deadline::after(WORK_TIMEOUT), work).await
+    }
+
+    /// As [`Database::run`], and not past the caller's deadline.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn run_until<T, E: From<DatabaseError>>(
+        &self,
+        deadline: Deadline,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
         let bounded = async {
             let mut connection = self.pool.get().await.map_err(|error| match error {
                 bb8::RunError::TimedOut => DatabaseError::Busy,
@@ -236,7 +252,9 @@ impl Database {
             work(&mut connection).await
         };
         // Work given up half way inside a transaction leaves its connection marked broken, and the pool drops it.
-        tokio::time::timeout(WORK_TIMEOUT, bounded).await.map_err(|_| DatabaseError::TimedOut)?
+        tokio::time::timeout(deadline.remaining().min(WORK_TIMEOUT), bounded)
+            .await
+            .map_err(|_| DatabaseError::TimedOut)?
     }
 
     /// Open connections, and how many of them are idle.

@@ -11,7 +11,8 @@ use actix_web::{Error, HttpMessage, HttpResponse, get, web};
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use super::problem::Problem;
@@ -30,6 +31,19 @@ pub struct Metrics {
     http_duration: HistogramVec,
     /// Orders by the status and reason they reached.
     pub orders: IntCounterVec,
+    /// Calls to a dependency by how they ended: answered, error, timeout, not-tried.
+    pub dependency_calls: IntCounterVec,
+    pub dependency_retries: IntCounterVec,
+    /// 1 for the state that a dependency's breaker is in, 0 for the others.
+    pub breaker_state: IntGaugeVec,
+    /// Attempts of the recovery worker by how they ended: settled, waiting, overtaken, error.
+    pub recovery_attempts: IntCounterVec,
+    pub orders_unfinished: IntGauge,
+    pub oldest_unfinished_seconds: Gauge,
+    /// Requests turned away with 503 because too many were under way.
+    pub shed: IntCounter,
+    /// Requests answered from a stored answer by their idempotency key.
+    pub replayed: IntCounter,
     /// Connections of the database pool: open, and of these idle.
     pub pool_open: IntGauge,
     pub pool_idle: IntGauge,
@@ -64,6 +78,50 @@ impl Metrics {
                 "valerix_orders_total",
                 "Changes of an order's status, by the status reached and why.",
                 &["status", "reason"],
+            )?,
+            dependency_calls: counter(
+                "valerix_dependency_calls_total",
+                "Calls to another service, by how they ended.",
+                &["dependency", "outcome"],
+            )?,
+            dependency_retries: counter(
+                "valerix_dependency_retries_total",
+                "Calls tried again because they cannot have run.",
+                &["dependency"],
+            )?,
+            breaker_state: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("valerix_breaker_state", "1 for the state that the breaker is in."),
+                    &["dependency", "state"],
+                )?,
+            )?,
+            recovery_attempts: counter(
+                "valerix_recovery_attempts_total",
+                "Attempts of the recovery worker, by how they ended.",
+                &["outcome"],
+            )?,
+            orders_unfinished: gauge(
+                "valerix_orders_unfinished",
+                "Orders that are pending or still owe a release or a void.",
+            )?,
+            oldest_unfinished_seconds: register(
+                &registry,
+                Gauge::new("valerix_oldest_unfinished_order_seconds", "Age of the oldest unfinished order.")?,
+            )?,
+            shed: register(
+                &registry,
+                IntCounter::new(
+                    "valerix_requests_shed_total",
+                    "Orders turned away because too many were under way.",
+                )?,
+            )?,
+            replayed: register(
+                &registry,
+                IntCounter::new(
+                    "valerix_idempotent_replays_total",
+                    "Orders answered again by their idempotency key.",
+                )?,
             )?,
             pool_open: gauge(
                 "valerix_database_connections_open",

@@ -1,8 +1,11 @@
 //! What every role stands on. Nothing in here knows a role.
 
+pub mod breaker;
 pub mod client;
+pub mod crash;
 pub mod database;
 pub mod deadline;
+pub mod dependency;
 pub mod fields;
 pub mod gremlin;
 pub mod health;

@@ -16,6 +16,7 @@ use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::crash;
 use super::database::{Database, DatabaseUrl, MigrationError, migrate};
 use super::gremlin::{self, Gremlin};
 use super::health::{self, Checks};
@@ -46,6 +47,8 @@ pub struct Config {
     pub telemetry: super::telemetry::Config,
     /// Stop when standard input ends: the supervisor holds the other end.
     pub supervised: bool,
+    /// Where a test makes the process die or stall.
+    pub crash: Option<crash::Plan>,
 }
 
 /// Why a service could not start.
@@ -77,6 +80,11 @@ pub trait Role: Clone + Send + 'static {
     fn observer(&self) -> Option<Observer> {
         None
     }
+
+    /// What the role does beside answering requests, on a thread of its own, until it is told to stop.
+    fn background(self, _: Platform, _: Shutdown) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
 }
 
 /// What the platform gives to a role; clones share it.
@@ -97,6 +105,10 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
         .map_err(|error| StartError::Listen { address, cause: in_words(&error, config.port) })?;
     let telemetry = Telemetry::install(R::SERVICE, &config.telemetry).map_err(StartError::Telemetry)?;
     let shutdown = Shutdown::listen(config.supervised)?;
+    if let Some(plan) = config.crash.clone() {
+        tracing::warn!(?plan, "a crash point is armed");
+        crash::arm(plan);
+    }
     let platform = Platform {
         database: Database::new(&config.database_url, config.database_pool_size),
         metrics: web::Data::new(Metrics::new(R::SERVICE)?),
@@ -104,6 +116,7 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
     };
     tokio::spawn(report_pool(platform.clone()));
     let role = role(&platform);
+    start_background(&role, &platform, &shutdown)?;
     let address = listener.local_addr()?;
     tracing::info!(%address, database = %config.database_url, version = env!("CARGO_PKG_VERSION"), "listening");
     let server = serve(listener, &config, platform, role, shutdown.clone())?;
@@ -123,6 +136,17 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
     }
     telemetry.flush();
     outcome
+}
+
+/// A thread with a runtime of its own, because HTTP clients belong to a thread. The process does not wait for it to
+/// end: what it leaves unfinished is taken over like after any crash.
+fn start_background<R: Role>(role: &R, platform: &Platform, shutdown: &Shutdown) -> std::io::Result<()> {
+    let (role, platform, shutdown) = (role.clone(), platform.clone(), shutdown.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("background".to_owned()).spawn(move || {
+        tokio::task::LocalSet::new().block_on(&runtime, role.background(platform, shutdown));
+    })?;
+    Ok(())
 }
 
 fn in_words(error: &std::io::Error, port: u16) -> String {

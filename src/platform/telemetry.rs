@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::time::Instant;
 
 use actix_web::HttpMessage;
 use actix_web::body::MessageBody;
@@ -24,6 +25,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::deadline::Arrived;
 use super::metrics::route_of;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -162,6 +164,7 @@ impl RootSpanBuilder for RequestSpan {
         // Fails only where no subscriber listens, and then there is no trace to join.
         let _ = span.set_parent(parent);
         request.extensions_mut().insert(route);
+        request.extensions_mut().insert(Arrived(Instant::now()));
         span
     }
 

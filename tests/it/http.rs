@@ -211,7 +211,7 @@ async fn a_body_that_dribbles_is_given_up() {
 async fn a_stopped_service_finishes_what_is_in_flight_and_exits_with_0() {
     let mut stack = Stack::start().await;
     stack.inventory.latency(true, 1000).await;
-    let (order, inventory) = (&stack.order, &stack.inventory);
+    let order = &stack.order;
     let in_flight = async {
         let body = json!({"product_id": "PROD-001", "quantity": 1});
         order.post("/orders", &body).await
@@ -222,9 +222,7 @@ async fn a_stopped_service_finishes_what_is_in_flight_and_exits_with_0() {
             (stack.database.count(arrived).await == 1).then_some(())
         })
         .await;
-        for service in [order, inventory] {
-            service.process.signal(Signal::SIGTERM);
-        }
+        order.process.signal(Signal::SIGTERM);
     };
     let (answer, ()) = tokio::join!(in_flight, stop);
     assert_eq!(answer.status, 201, "{answer:?}");

@@ -8,4 +8,5 @@ mod degraded;
 mod demo;
 mod harness;
 mod http;
+mod recovery;
 mod services;

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
+use valerix::audit::Audit;
 use valerix::supervisor::{Process, Spec};
 
 pub use database::TestDatabase;
@@ -85,30 +87,32 @@ impl Answer {
 pub struct Service {
     pub url: String,
     pub process: Process,
+    role: String,
+    port: u16,
     lines: Arc<Mutex<Vec<String>>>,
     http: reqwest::Client,
 }
 
 impl Service {
-    /// Starts a role; its environment is `env` alone, whatever the tests' own is.
+    /// Starts a role; its configuration is `env` alone, whatever the tests' own is.
     pub fn start(role: &str, port: u16, env: &[(&str, String)]) -> Self {
-        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-        let sink = Arc::clone(&lines);
-        let mut environment = vec![
-            ("PORT".to_owned(), port.to_string()),
-            ("LOG_FORMAT".to_owned(), "json".to_owned()),
-            ("DATABASE_POOL_SIZE".to_owned(), "6".to_owned()),
-        ];
-        environment.extend(env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        let spec = Spec {
-            program: PROGRAM.into(),
-            arguments: vec![role.to_owned()],
-            environment,
-            output: Arc::new(move |line| sink.lock().unwrap().push(line.to_owned())),
-        };
+        let lines = Arc::default();
+        let process = Process::start(&spec(role, port, env, &lines)).unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        let url = format!("http://127.0.0.1:{port}");
-        Self { url, process: Process::start(&spec).unwrap(), lines, http }
+        Self { url: format!("http://127.0.0.1:{port}"), process, role: role.to_owned(), port, lines, http }
+    }
+
+    /// Kills it if it lives, and starts it again at the same address.
+    pub async fn restart(&mut self, env: &[(&str, String)], extra: &[(&str, &str)]) {
+        self.process.kill().await.unwrap();
+        let mut env = env.to_vec();
+        env.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        self.process = Process::start(&spec(&self.role, self.port, &env, &self.lines)).unwrap();
+        self.ready().await;
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.process.ended().now_or_never().is_some()
     }
 
     pub async fn ready(&self) {
@@ -165,12 +169,29 @@ impl Service {
     }
 }
 
+fn spec(role: &str, port: u16, env: &[(&str, String)], lines: &Arc<Mutex<Vec<String>>>) -> Spec {
+    let mut environment = vec![
+        ("PORT".to_owned(), port.to_string()),
+        ("LOG_FORMAT".to_owned(), "json".to_owned()),
+        ("DATABASE_POOL_SIZE".to_owned(), "6".to_owned()),
+    ];
+    environment.extend(env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    let sink = Arc::clone(lines);
+    Spec {
+        program: PROGRAM.into(),
+        arguments: vec![role.to_owned()],
+        environment,
+        output: Arc::new(move |line| sink.lock().unwrap().push(line.to_owned())),
+    }
+}
+
 /// The three services on a database of their own.
 pub struct Stack {
     pub database: TestDatabase,
     pub order: Service,
     pub inventory: Service,
     pub payment: Service,
+    env: Vec<(&'static str, String)>,
 }
 
 impl Stack {
@@ -178,29 +199,89 @@ impl Stack {
         Self::with(&[]).await
     }
 
-    /// `env` goes to all three. Payments succeed unless it says otherwise.
-    pub async fn with(env: &[(&str, &str)]) -> Self {
+    /// `env` goes to all three. Payments succeed unless it says otherwise. A crash point is armed in its role alone.
+    pub async fn with(extra: &[(&'static str, &str)]) -> Self {
         let database = TestDatabase::create().await;
         let ports = [free_port(), free_port(), free_port()];
-        let mut all = vec![
+        let mut env = vec![
             ("DATABASE_URL", database.url()),
             ("INVENTORY_SERVICE_URL", format!("http://127.0.0.1:{}", ports[1])),
             ("PAYMENT_SERVICE_URL", format!("http://127.0.0.1:{}", ports[2])),
             ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
         ];
-        all.extend(env.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        env.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let stack = Self {
-            order: Service::start("order", ports[0], &all),
-            inventory: Service::start("inventory", ports[1], &all),
-            payment: Service::start("payment", ports[2], &all),
+            order: Service::start("order", ports[0], &env),
+            inventory: Service::start("inventory", ports[1], &env),
+            payment: Service::start("payment", ports[2], &env),
+            env,
             database,
         };
         tokio::join!(stack.order.ready(), stack.inventory.ready(), stack.payment.ready());
         stack
     }
 
+    /// A replica of the order service on the same database, without crash points.
+    pub async fn another_order_service(&self) -> Service {
+        let env: Vec<_> =
+            self.env.iter().filter(|(name, _)| *name != "VALERIX_CRASH_POINT").cloned().collect();
+        let service = Service::start("order", free_port(), &env);
+        service.ready().await;
+        service
+    }
+
+    pub async fn restart_order(&mut self, extra: &[(&'static str, &str)]) {
+        self.order.restart(&self.env, extra).await;
+    }
+
+    pub async fn restart_inventory(&mut self, extra: &[(&'static str, &str)]) {
+        self.inventory.restart(&self.env, extra).await;
+    }
+
+    pub async fn restart_payment(&mut self, extra: &[(&'static str, &str)]) {
+        self.payment.restart(&self.env, extra).await;
+    }
+
+    /// Starts what has died, as an orchestrator would.
+    pub async fn revive(&mut self) {
+        for service in [&mut self.order, &mut self.inventory, &mut self.payment] {
+            if service.has_ended() {
+                service.restart(&self.env, &[]).await;
+            }
+        }
+    }
+
+    /// What all services have said.
+    pub fn lines(&self) -> Vec<String> {
+        [self.order.lines(), self.inventory.lines(), self.payment.lines()].concat()
+    }
+
     pub async fn place(&self, product_id: &str, quantity: i32) -> Answer {
         self.order.post("/orders", &serde_json::json!({"product_id": product_id, "quantity": quantity})).await
+    }
+
+    /// Waits until no order is pending or owes anything.
+    pub async fn settled(&self) {
+        eventually("every order to be settled", async || {
+            (self.audit().await?.orders.unsettled == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// The books as `/audit` shows them; nothing while the service is down.
+    pub async fn audit(&self) -> Option<Audit> {
+        let answer = self.order.try_request(Method::GET, "/audit", &[], None).await.ok()?;
+        serde_json::from_str(&answer.text).ok()
+    }
+
+    /// Every invariant holds, and nothing was reserved for an order that nobody knows.
+    #[track_caller]
+    pub fn balances(&self) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let audit = self.audit().await.unwrap();
+            assert!(audit.clean && audit.orders.reservations_without_order == 0, "{caller}: {audit}");
+        }
     }
 
     /// Units in stock and held.

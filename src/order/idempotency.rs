@@ -1,0 +1,132 @@
+//! `Idempotency-Key`: the same request sent again gets the same order and the same answer. The database decides:
+//! the key is unique there, across replicas and restarts.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
+
+use super::store::{Keyed, OrderRow};
+use crate::api::PlaceOrder;
+use crate::platform::problem::{FieldError, Problem};
+
+pub const HEADER: &str = "idempotency-key";
+const LONGEST: usize = 255;
+
+/// Reads the key, bare or as a quoted string.
+///
+/// # Errors
+/// When it is there and cannot be a key.
+pub fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all(HEADER);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(refused("must come once"));
+    }
+    parse(value.as_bytes()).map(Some).map_err(refused)
+}
+
+fn refused(detail: impl Into<String>) -> Problem {
+    Problem::invalid(vec![FieldError { field: HEADER.to_owned(), detail: detail.into() }])
+}
+
+/// A bare word, or a string in double quotes with `\"` and `\\` inside (RFC 9651).
+///
+/// # Errors
+/// In words, what it must be.
+pub fn parse(value: &[u8]) -> Result<String, String> {
+    let text = std::str::from_utf8(value).map_err(|_| "must be visible ASCII".to_owned())?.trim();
+    let key = match text.strip_prefix('"') {
+        Some(rest) => unquote(rest)?,
+        None => text.to_owned(),
+    };
+    if key.is_empty() || key.len() > LONGEST {
+        return Err(format!("must have 1 to {LONGEST} characters"));
+    }
+    if !key.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Err("must be visible ASCII, without control characters".to_owned());
+    }
+    Ok(key)
+}
+
+fn unquote(text: &str) -> Result<String, String> {
+    let mut key = String::new();
+    let mut characters = text.chars();
+    loop {
+        match characters.next() {
+            Some('"') if characters.as_str().is_empty() => return Ok(key),
+            Some('\\') => match characters.next() {
+                Some(escaped @ ('"' | '\\')) => key.push(escaped),
+                _ => return Err("must escape nothing but quotes and backslashes".to_owned()),
+            },
+            Some('"') => return Err("must end with its closing quote".to_owned()),
+            Some(character) => key.push(character),
+            None => return Err("must have a closing quote".to_owned()),
+        }
+    }
+}
+
+/// What to answer to a key that is there already.
+#[derive(Debug)]
+pub enum Repeated {
+    /// The stored answer again.
+    Answered(OrderRow),
+    /// Its request died unanswered: the order's present state, which from now on is the answer.
+    Unanswered(OrderRow),
+}
+
+/// # Errors
+/// When the key belongs to another request, or to one that is still under way.
+pub fn repeated(keyed: Keyed, body: &PlaceOrder) -> Result<Repeated, Problem> {
+    let Keyed { mut order, in_flight } = keyed;
+    if order.product_id != body.product_id || order.quantity != body.quantity {
+        let detail = "This idempotency key was used with another body.";
+        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail);
+        return Err(problem.of_order(order.id));
+    }
+    if in_flight {
+        let detail = "The request with this idempotency key is still under way.";
+        return Err(Problem::new(StatusCode::CONFLICT, "idempotency-key-in-flight", detail)
+            .of_order(order.id)
+            .retry_after(1));
+    }
+    match order.answered.take() {
+        Some(answered) => {
+            if answered != order.status {
+                // It was pending then, and has moved on: the answer stays what it was.
+                order.failure_reason = None;
+                order.status = answered;
+            }
+            Ok(Repeated::Answered(order))
+        }
+        None => Ok(Repeated::Unanswered(order)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_bare_or_quoted() {
+        for (value, key) in [
+            ("abc", "abc"),
+            ("  abc ", "abc"),
+            ("\"abc\"", "abc"),
+            (r#""a\"b\\c""#, r#"a"b\c"#),
+            ("8e03978e-40d5-43e8-bc93-6894a57f9324", "8e03978e-40d5-43e8-bc93-6894a57f9324"),
+        ] {
+            assert_eq!(parse(value.as_bytes()).as_deref(), Ok(key));
+        }
+        assert!(parse("x".repeat(255).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_refused() {
+        let long = "x".repeat(256);
+        for value in
+            ["", "  ", "\"\"", "\"abc", "\"a\"b\"", r#""a\n""#, "\"abc\\", "a\tb", "a\u{7f}", "ü", &long]
+        {
+            assert!(parse(value.as_bytes()).is_err(), "{value:?}");
+        }
+        assert!(parse(&[0xff, 0xfe]).is_err());
+    }
+}

@@ -1,0 +1,225 @@
+//! Calls to a service we depend on, guarded: breaker, bulkhead, retry budget. The guards are one for the process,
+//! shared by its worker threads; the connections belong to a worker.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::http::StatusCode;
+use actix_web::web;
+use rand::RngExt;
+use serde::Serialize;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+
+use super::breaker::{Breaker, RetryBudget, State};
+use super::client::{Answer, CallError, Client};
+use super::deadline::Deadline;
+use super::metrics::Metrics;
+
+/// Calls under way at once, at most.
+const BULKHEAD: usize = 256;
+/// How long a call waits for its place.
+const BULKHEAD_WAIT: Duration = Duration::from_millis(100);
+const MOST_RETRIES: u32 = 2;
+const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// The guards of one dependency.
+pub struct Guard {
+    name: &'static str,
+    breaker: Mutex<Breaker>,
+    budget: Mutex<RetryBudget>,
+    bulkhead: Semaphore,
+    /// A call that takes this long counts as failed, whatever it brought.
+    slow: Duration,
+    metrics: web::Data<Metrics>,
+    /// Told when the dependency is back.
+    returned: Arc<Notify>,
+}
+
+impl Guard {
+    #[must_use]
+    pub fn new(
+        name: &'static str,
+        slow: Duration,
+        metrics: web::Data<Metrics>,
+        returned: Arc<Notify>,
+    ) -> Self {
+        let guard = Self {
+            name,
+            breaker: Mutex::default(),
+            budget: Mutex::default(),
+            bulkhead: Semaphore::new(BULKHEAD),
+            slow,
+            metrics,
+            returned,
+        };
+        guard.show(State::Closed);
+        guard
+    }
+
+    #[must_use]
+    pub fn state(&self) -> State {
+        lock(&self.breaker).state(Instant::now())
+    }
+
+    fn show(&self, state: State) {
+        for known in [State::Closed, State::HalfOpen, State::Open] {
+            let gauge = self.metrics.breaker_state.with_label_values(&[self.name, known.as_str()]);
+            gauge.set(i64::from(known == state));
+        }
+    }
+
+    /// Changes the breaker, and tells of a change of its state.
+    fn with_breaker<T>(&self, change: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
+        let now = Instant::now();
+        let mut breaker = lock(&self.breaker);
+        let before = breaker.state(now);
+        let result = change(&mut breaker, now);
+        let after = breaker.state(now);
+        drop(breaker);
+        if before != after {
+            self.show(after);
+            tracing::warn!(
+                dependency = self.name,
+                from = before.as_str(),
+                to = after.as_str(),
+                "breaker changed"
+            );
+            if after == State::Closed {
+                self.returned.notify_one();
+            }
+        }
+        result
+    }
+
+    fn admit(&self) -> Result<Admission<'_>, CallError> {
+        if self.with_breaker(Breaker::admit) {
+            return Ok(Admission { guard: self, started: Instant::now(), open: true });
+        }
+        Err(CallError::NotTried("its breaker is open"))
+    }
+
+    async fn place(&self) -> Result<SemaphorePermit<'_>, CallError> {
+        let place = tokio::time::timeout(BULKHEAD_WAIT, self.bulkhead.acquire()).await;
+        place.ok().and_then(Result::ok).ok_or(CallError::NotTried("its bulkhead is full"))
+    }
+
+    fn may_retry(&self) -> bool {
+        let may = lock(&self.budget).withdraw();
+        if may {
+            self.metrics.dependency_retries.with_label_values(&[self.name]).inc();
+        }
+        may
+    }
+
+    fn count(&self, outcome: &str) {
+        self.metrics.dependency_calls.with_label_values(&[self.name, outcome]).inc();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A call that the breaker let through. Dropped without a result, as when the customer hung up, it counts as given up.
+struct Admission<'a> {
+    guard: &'a Guard,
+    started: Instant,
+    open: bool,
+}
+
+impl Admission<'_> {
+    fn conclude(mut self, answered: bool) {
+        self.open = false;
+        let good = answered && self.started.elapsed() < self.guard.slow;
+        self.guard.with_breaker(|breaker, now| breaker.record(now, good));
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.guard.with_breaker(Breaker::abandon);
+        }
+    }
+}
+
+/// A worker's client of a dependency.
+#[derive(Clone)]
+pub struct Dependency {
+    client: Client,
+    guard: Arc<Guard>,
+}
+
+impl Dependency {
+    #[must_use]
+    pub fn new(client: Client, guard: Arc<Guard>) -> Self {
+        Self { client, guard }
+    }
+
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn post<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+        deadline: Deadline,
+    ) -> Result<Answer, CallError> {
+        self.call(deadline, async || self.client.post(path, body, deadline).await).await
+    }
+
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
+        self.call(deadline, async || self.client.get(path, deadline).await).await
+    }
+
+    async fn call(
+        &self,
+        deadline: Deadline,
+        send: impl AsyncFn() -> Result<Answer, CallError>,
+    ) -> Result<Answer, CallError> {
+        let guarded = async {
+            let admission = self.guard.admit()?;
+            let _place = self.guard.place().await?;
+            let outcome = self.send_with_retries(deadline, send).await;
+            admission.conclude(outcome.as_ref().is_ok_and(|answer| !answer.status.is_server_error()));
+            outcome
+        };
+        let outcome = guarded.await;
+        self.guard.count(match &outcome {
+            Ok(answer) if answer.status.is_server_error() => "error",
+            Ok(_) => "answered",
+            Err(CallError::TimedOut) => "timeout",
+            Err(CallError::NotTried(_)) => "not-tried",
+            Err(_) => "error",
+        });
+        outcome
+    }
+
+    async fn send_with_retries(
+        &self,
+        deadline: Deadline,
+        send: impl AsyncFn() -> Result<Answer, CallError>,
+    ) -> Result<Answer, CallError> {
+        lock(&self.guard.budget).deposit();
+        let mut pause = FIRST_RETRY_PAUSE;
+        for _ in 0..MOST_RETRIES {
+            let outcome = send().await;
+            let wait = rand::rng().random_range(Duration::ZERO..=pause);
+            if !cannot_have_run(&outcome) || wait >= deadline.remaining() || !self.guard.may_retry() {
+                return outcome;
+            }
+            tokio::time::sleep(wait).await;
+            pause *= 4;
+        }
+        send().await
+    }
+}
+
+/// Only what surely was not carried out is tried again: the flow knows what to do about the rest.
+fn cannot_have_run(outcome: &Result<Answer, CallError>) -> bool {
+    match outcome {
+        Ok(answer) => answer.status == StatusCode::SERVICE_UNAVAILABLE,
+        Err(error) => matches!(error, CallError::NotConnected(_)),
+    }
+}
