@@ -1,6 +1,7 @@
 //! Every flag and environment variable: read here, checked once, and passed on as plain structs.
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::platform::client::BaseUrl;
 use crate::platform::database::{DatabaseUrl, redact};
 use crate::platform::telemetry::LogFormat;
 use crate::platform::{crash, gremlin, server, telemetry};
-use crate::{demo, order, payment};
+use crate::{demo, order, payment, prove};
 
 /// An order platform that keeps taking orders while what is behind it breaks, and finishes every one exactly once.
 #[derive(Debug, Parser)]
@@ -36,6 +37,8 @@ pub enum Command {
     Migrate(MigrateArgs),
     /// Check the books of a live database; exit 1 when they do not balance
     Audit(AuditArgs),
+    /// Run a seeded chaos campaign against freshly started services; exit 1 when it does not prove what it should
+    Prove(ProveArgs),
     /// GET a service's /livez: exit 0 when it answers, else 1
     Healthcheck(HealthcheckArgs),
     /// Print a completion script for a shell
@@ -231,6 +234,46 @@ pub struct AuditArgs {
     /// For machines
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ProveArgs {
+    /// Fixes every request and every fault [default: random, printed]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Orders to place
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    orders: u32,
+    /// Times that a role is killed; other faults come in proportion
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    kills: u32,
+    /// Times that the database is restarted or killed, in turn
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    database_restarts: u32,
+    /// Keep the campaign's database here; what is there is removed first [default: a temporary directory]
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// For machines
+    #[arg(long)]
+    pub json: bool,
+    /// Statements run before the books are checked: for tests of the check
+    #[arg(long, hide = true)]
+    tamper: Option<String>,
+}
+
+impl ProveArgs {
+    #[must_use]
+    pub fn config(&self) -> prove::Config {
+        prove::Config {
+            seed: self.seed.unwrap_or_else(rand::random),
+            orders: self.orders,
+            kills: self.kills,
+            database_restarts: self.database_restarts,
+            data_dir: self.data_dir.clone(),
+            tamper: self.tamper.clone(),
+            progress: std::io::stderr().is_terminal(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

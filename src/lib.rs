@@ -11,5 +11,6 @@ pub mod order;
 pub mod payment;
 pub mod platform;
 pub mod postgres;
+pub mod prove;
 pub mod schema;
 pub mod supervisor;

@@ -9,7 +9,7 @@ use valerix::inventory::Inventory;
 use valerix::order::OrderRole;
 use valerix::payment::PaymentRole;
 use valerix::platform::{database, server};
-use valerix::{audit, demo, healthcheck};
+use valerix::{audit, demo, healthcheck, prove};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -43,6 +43,18 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             println!("{}", if args.json { serde_json::to_string_pretty(&audit)? } else { audit.to_string() });
             if !audit.clean {
                 return Err("the books do not balance".into());
+            }
+        }
+        Command::Prove(args) => {
+            let config = args.config();
+            // HTTP clients belong to a thread.
+            let report = tokio::task::LocalSet::new().run_until(prove::run(&config)).await?;
+            println!(
+                "{}",
+                if args.json { serde_json::to_string_pretty(&report)? } else { report.to_string() }
+            );
+            if !report.proved {
+                return Err("the campaign did not prove what it should".into());
             }
         }
         Command::Healthcheck(args) => healthcheck::run(args.target()?).await?,

@@ -77,6 +77,14 @@ impl Process {
         self.child.wait().await
     }
 
+    /// Whether it has ended by itself.
+    ///
+    /// # Errors
+    /// When the process cannot be waited for.
+    pub fn has_ended(&mut self) -> io::Result<bool> {
+        self.child.try_wait().map(|status| status.is_some())
+    }
+
     /// Ends it at once, without a chance to finish anything.
     ///
     /// # Errors

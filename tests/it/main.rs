@@ -8,5 +8,6 @@ mod degraded;
 mod demo;
 mod harness;
 mod http;
+mod prove;
 mod recovery;
 mod services;

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use valerix::audit::Audit;
@@ -112,7 +111,7 @@ impl Service {
     }
 
     pub fn has_ended(&mut self) -> bool {
-        self.process.ended().now_or_never().is_some()
+        self.process.has_ended().unwrap()
     }
 
     pub async fn ready(&self) {

@@ -1,0 +1,354 @@
+//! The campaign's processes: three roles and a database of its own, and what is done to them.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tokio_postgres::{Client, NoTls};
+
+use super::check::{Books, OrderFact};
+use super::plan::{Fault, Plan, Role};
+use super::{ProveError, STEP_TIMEOUT};
+use crate::platform::client::{BaseUrl, Client as HttpClient};
+use crate::platform::database::{DatabaseUrl, migrate};
+use crate::platform::deadline::Deadline;
+use crate::platform::gremlin::Latency;
+use crate::postgres::{Home, Server};
+use crate::supervisor::{Process, Spec};
+
+const DATABASE: &str = "valerix";
+const READY_LIMIT: Duration = Duration::from_secs(30);
+const CALL_LIMIT: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(20);
+const LINES_KEPT: usize = 20;
+
+pub struct Cluster {
+    server: Server,
+    home: PathBuf,
+    temporary: bool,
+    roles: BTreeMap<Role, Running>,
+    url: DatabaseUrl,
+    seed: u64,
+    crash_points: Arc<Mutex<Vec<String>>>,
+}
+
+struct Running {
+    port: u16,
+    /// Absent between a kill and the next start.
+    process: Option<Process>,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Cluster {
+    pub async fn start(plan: &Plan, data_dir: Option<&Path>) -> Result<Self, ProveError> {
+        let own = || std::env::temp_dir().join(format!("valerix-prove-{}", std::process::id()));
+        let home = Home::open(&data_dir.map_or_else(own, Path::to_owned))?;
+        home.reset().await?;
+        let root = home.root().to_owned();
+        let server = Server::start(home, vec!["max_connections=100".to_owned()]).await?;
+        server.ensure_database(DATABASE).await?;
+        let url: DatabaseUrl = server.url(DATABASE).parse().map_err(std::io::Error::other)?;
+        migrate(&url).await?;
+        let mut roles = BTreeMap::new();
+        for role in Role::ALL {
+            roles.insert(role, Running { port: free_port()?, process: None, lines: Arc::default() });
+        }
+        let crash_points = Arc::default();
+        let temporary = data_dir.is_none();
+        let mut cluster = Self { server, home: root, temporary, roles, url, seed: plan.seed, crash_points };
+        cluster.stock(plan).await?;
+        for role in Role::ALL {
+            cluster.launch(role, None)?;
+        }
+        for role in Role::ALL {
+            cluster.ready(role).await?;
+        }
+        Ok(cluster)
+    }
+
+    async fn stock(&self, plan: &Plan) -> Result<(), ProveError> {
+        let client = self.connect().await?;
+        client.execute("DELETE FROM inventory", &[]).await?;
+        for (product_id, stock) in &plan.products {
+            client
+                .execute("INSERT INTO inventory (product_id, stock) VALUES ($1, $2)", &[product_id, stock])
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self, role: Role, crash_point: Option<String>) -> Result<(), ProveError> {
+        let at = |role: Role| format!("http://127.0.0.1:{}", self.roles[&role].port);
+        let mut environment: Vec<(String, String)> = [
+            ("HOST", "127.0.0.1".to_owned()),
+            ("PORT", self.roles[&role].port.to_string()),
+            ("DATABASE_URL", self.url.with_password().to_owned()),
+            ("INVENTORY_SERVICE_URL", at(Role::Inventory)),
+            ("PAYMENT_SERVICE_URL", at(Role::Payment)),
+            ("DOWNSTREAM_TIMEOUT_MS", STEP_TIMEOUT.as_millis().to_string()),
+            ("PAYMENT_SEED", self.seed.to_string()),
+            ("LOG_FORMAT", "json".to_owned()),
+            ("RUST_LOG", "warn".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec();
+        environment.extend(crash_point.map(|plan| ("VALERIX_CRASH_POINT".to_owned(), plan)));
+        let (lines, reached) = (Arc::clone(&self.roles[&role].lines), Arc::clone(&self.crash_points));
+        let output = Arc::new(move |line: &str| note(line, &lines, &reached));
+        let spec = Spec {
+            program: std::env::current_exe()?,
+            arguments: vec![role.as_str().to_owned()],
+            environment,
+            output,
+        };
+        let process = Process::start(&spec)?;
+        if let Some(running) = self.roles.get_mut(&role) {
+            running.process = Some(process);
+        }
+        Ok(())
+    }
+
+    /// Waits until the role can serve, or has died at a crash point on the way.
+    async fn ready(&mut self, role: Role) -> Result<(), ProveError> {
+        let started = Instant::now();
+        let client = self.http(role)?;
+        loop {
+            let answer = client.get("/readyz", Deadline::after(CALL_LIMIT)).await;
+            if answer.is_ok_and(|answer| answer.status.is_success()) || self.has_ended(role)? {
+                return Ok(());
+            }
+            if started.elapsed() > READY_LIMIT {
+                let lines = self.roles[&role].lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
+                return Err(ProveError::NotReady(role.as_str(), lines));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn http(&self, role: Role) -> Result<HttpClient, ProveError> {
+        let url: BaseUrl =
+            format!("http://127.0.0.1:{}", self.roles[&role].port).parse().map_err(std::io::Error::other)?;
+        Ok(HttpClient::new(url))
+    }
+
+    pub fn order_url(&self) -> String {
+        format!("http://127.0.0.1:{}/orders", self.roles[&Role::Order].port)
+    }
+
+    pub fn database_url(&self) -> DatabaseUrl {
+        self.url.clone()
+    }
+
+    /// Does it, and returns when the services are up again; what a fault leaves behind is theirs to mend.
+    pub async fn inflict(&mut self, fault: &Fault) -> Result<(), ProveError> {
+        self.revive().await?;
+        match fault {
+            Fault::Kill(role) => self.replace(*role, None).await,
+            Fault::Crash { role, point, turn } => {
+                self.replace(*role, Some(format!("{point}=abort@{turn}"))).await
+            }
+            Fault::Stop(role, lasting) => {
+                self.signal(*role, Signal::SIGSTOP);
+                tokio::time::sleep(*lasting).await;
+                self.signal(*role, Signal::SIGCONT);
+                Ok(())
+            }
+            Fault::Latency { role, delay, lasting } => {
+                self.latency(*role, Some(*delay)).await;
+                tokio::time::sleep(*lasting).await;
+                self.latency(*role, None).await;
+                Ok(())
+            }
+            Fault::DatabaseRestart => {
+                self.server.stop().await;
+                Ok(self.server.restart().await?)
+            }
+            Fault::DatabaseKill => {
+                self.server.kill().await;
+                Ok(self.server.restart().await?)
+            }
+        }
+    }
+
+    async fn replace(&mut self, role: Role, crash_point: Option<String>) -> Result<(), ProveError> {
+        if let Some(mut process) = self.roles.get_mut(&role).and_then(|running| running.process.take()) {
+            process.kill().await?;
+        }
+        self.launch(role, crash_point)?;
+        self.ready(role).await
+    }
+
+    /// Starts again what has died at a crash point.
+    async fn revive(&mut self) -> Result<(), ProveError> {
+        for role in Role::ALL {
+            if self.has_ended(role)? {
+                self.replace(role, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn has_ended(&mut self, role: Role) -> Result<bool, ProveError> {
+        let process = self.roles.get_mut(&role).and_then(|running| running.process.as_mut());
+        Ok(process.map(Process::has_ended).transpose()?.unwrap_or(true))
+    }
+
+    fn signal(&self, role: Role, signal: Signal) {
+        if let Some(process) = &self.roles[&role].process {
+            process.signal(signal);
+        }
+    }
+
+    /// A role that died at a crash point meanwhile has no latency to switch.
+    async fn latency(&self, role: Role, delay: Option<Duration>) {
+        let delay_ms = delay.and_then(|delay| i32::try_from(delay.as_millis()).ok()).unwrap_or_default();
+        let body = Latency { enabled: delay.is_some(), delay_ms };
+        if let Ok(client) = self.http(role)
+            && let Err(error) = client.post("/gremlin/latency", &body, Deadline::after(CALL_LIMIT)).await
+        {
+            tracing::debug!(%error, "the gremlin was not reached");
+        }
+    }
+
+    /// Every role fresh, with nothing armed or slowed.
+    pub async fn heal(&mut self) -> Result<(), ProveError> {
+        for role in Role::ALL {
+            self.replace(role, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is unsettled; returns what still is when the time is up.
+    pub async fn quiet(&self, limit: Duration) -> Result<i64, ProveError> {
+        let client = self.connect().await?;
+        let statement = "SELECT count(*) FROM orders
+            WHERE status NOT IN ('CONFIRMED', 'FAILED') OR release_due IS NOT NULL OR void_due";
+        let started = Instant::now();
+        loop {
+            let unsettled: i64 = client.query_one(statement, &[]).await?.get(0);
+            if unsettled == 0 || started.elapsed() > limit {
+                return Ok(unsettled);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    pub async fn execute(&self, statements: &str) -> Result<(), ProveError> {
+        Ok(self.connect().await?.batch_execute(statements).await?)
+    }
+
+    pub async fn books(&self) -> Result<Books, ProveError> {
+        let client = self.connect().await?;
+        let orders =
+            client.query("SELECT id, status, idempotency_key, product_id, quantity FROM orders", &[]).await?;
+        let orders = orders.iter().map(|row| {
+            let fact = OrderFact {
+                status: row.get(1),
+                key: row.get(2),
+                product_id: row.get(3),
+                quantity: row.get(4),
+            };
+            (row.get(0), fact)
+        });
+        let payments = client
+            .query("SELECT order_id, count(*) FROM payments WHERE status = 'SUCCESS' GROUP BY 1", &[])
+            .await?;
+        let held = "SELECT order_id, product_id, quantity FROM reservations WHERE state = 'HELD'";
+        let stocked = client.query("SELECT product_id, stocked FROM inventory", &[]).await?;
+        Ok(Books {
+            orders: orders.collect(),
+            charges: payments.iter().map(|row| (row.get(0), row.get(1))).collect(),
+            held: client
+                .query(held, &[])
+                .await?
+                .iter()
+                .map(|row| (row.get(0), (row.get(1), row.get(2))))
+                .collect(),
+            stocked: stocked.iter().map(|row| (row.get(0), row.get(1))).collect(),
+        })
+    }
+
+    /// How often each way of finishing an order late was taken.
+    pub async fn paths(&self) -> Result<BTreeMap<String, i64>, ProveError> {
+        let client = self.connect().await?;
+        let mut paths = BTreeMap::new();
+        for (name, condition) in PATHS {
+            let statement = format!("SELECT count(*) FROM order_events e WHERE {condition}");
+            paths.insert((*name).to_owned(), client.query_one(&statement, &[]).await?.get(0));
+        }
+        Ok(paths)
+    }
+
+    pub fn crash_points_reached(&self) -> BTreeMap<String, u32> {
+        let reached = self.crash_points.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = BTreeMap::new();
+        for point in reached.iter() {
+            *counts.entry(point.clone()).or_default() += 1;
+        }
+        counts
+    }
+
+    async fn connect(&self) -> Result<Client, ProveError> {
+        let (client, connection) = tokio_postgres::connect(self.url.with_password(), NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    pub async fn end(mut self) -> Result<(), ProveError> {
+        for running in self.roles.values_mut() {
+            if let Some(process) = &mut running.process {
+                process.stop().await?;
+            }
+        }
+        self.server.stop().await;
+        if self.temporary {
+            std::fs::remove_dir_all(&self.home)?;
+        }
+        Ok(())
+    }
+}
+
+/// Each by the event that ends it.
+const PATHS: &[(&str, &str)] = &[
+    (
+        "pending-confirmed",
+        "reason = 'confirmed' AND attempt > 1 AND NOT EXISTS (SELECT FROM order_events b WHERE b.order_id = e.order_id
+         AND b.reason IN ('inventory-unavailable', 'payment-unavailable'))",
+    ),
+    (
+        "pending-inventory-confirmed",
+        "reason = 'confirmed' AND attempt > 1 AND EXISTS (SELECT FROM order_events b WHERE b.order_id = e.order_id
+         AND b.status = 'PENDING_INVENTORY')",
+    ),
+    (
+        "pending-payment-confirmed",
+        "reason = 'confirmed' AND attempt > 1 AND EXISTS (SELECT FROM order_events b WHERE b.order_id = e.order_id
+         AND b.status = 'PENDING_PAYMENT')",
+    ),
+    ("declined-late", "reason = 'payment-declined' AND attempt > 1"),
+    ("out-of-stock-late", "reason = 'insufficient-stock' AND attempt > 1"),
+    ("release-drained", "reason = 'stock-returned' AND attempt > 1"),
+    ("void-drained", "reason = 'payment-voided'"),
+];
+
+fn note(line: &str, lines: &Mutex<Vec<String>>, reached: &Mutex<Vec<String>>) {
+    if line.contains("crash point reached")
+        && let Ok(event) = serde_json::from_str::<serde_json::Value>(line)
+        && let Some(point) = event["point"].as_str()
+    {
+        reached.lock().unwrap_or_else(PoisonError::into_inner).push(point.to_owned());
+    }
+    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    lines.push(line.to_owned());
+    if lines.len() > LINES_KEPT {
+        lines.remove(0);
+    }
+}
+
+/// Given out by the system and free again; a campaign that loses the race for it says so when it starts.
+fn free_port() -> Result<u16, ProveError> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
