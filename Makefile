@@ -15,6 +15,12 @@ demo-gremlin: ## the checklist against a running platform, told step by step
 test: postgres lint ## everything
 	cargo test --locked
 
+prove: postgres ## a long chaos campaign on three seeds: 5,000 orders, 100 kills, 5 database restarts each
+	@cargo build --locked --quiet --release
+	@for seed in $${SEEDS:-11 12 13}; do \
+	  target/release/valerix prove --seed $$seed --orders 5000 --kills 100 --database-restarts 5 || exit 1; \
+	done
+
 lint: ## formatting and clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
@@ -34,4 +40,4 @@ down: ## stop the containers; their data stay
 postgres: # PostgreSQL's server programs; a cluster of Debian's own is not made
 	@scripts/install-postgres
 
-.PHONY: help demo demo-gremlin test lint fmt image up down postgres
+.PHONY: help demo demo-gremlin test prove lint fmt image up down postgres

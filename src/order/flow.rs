@@ -31,9 +31,11 @@ impl State {
     /// Nothing is left to be done for it, by anyone.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
+        self.is_final() && self.release_due.is_none() && !self.void_due
+    }
+
+    const fn is_final(&self) -> bool {
         matches!(self.status, OrderStatus::Confirmed | OrderStatus::Failed)
-            && self.release_due.is_none()
-            && !self.void_due
     }
 
     const fn failed(self, reason: FailureReason, void_due: bool) -> Self {
@@ -134,7 +136,7 @@ impl Attempt {
     #[must_use]
     pub const fn on(self, event: Event) -> (Self, Option<Change>) {
         match (self.next(), event) {
-            (_, Event::Expired) => self.fail(FailureReason::Expired, true),
+            (_, Event::Expired) if !self.state.is_final() => self.fail(FailureReason::Expired, true),
             (Step::AskPayment, Event::Charged | Event::NotCharged) => {
                 (Self { stage: Stage::Asked, ..self }, None)
             }
@@ -311,6 +313,7 @@ mod tests {
             Event::Released,
             Event::Voided,
             Event::Unavailable,
+            Event::Expired,
         ];
         let failed = taken_over(S::Pending).failed(FailureReason::PaymentDeclined, true);
         for state in [taken_over(S::Confirmed), failed] {

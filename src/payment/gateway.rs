@@ -25,7 +25,8 @@ pub trait Gateway: Send + Sync {
     /// Charges the order's customer once.
     fn charge(&self, order_id: Uuid, amount: Decimal) -> BoxFuture<'_, Result<Decision, GatewayUnavailable>>;
 
-    /// Gives a charge back, or forbids one that has not come yet.
+    /// Gives a charge back, or forbids one that has not come yet: a charge that was begun before and is still on its way
+    /// must find this, or an order that was given up would be paid for.
     fn cancel(&self, order_id: Uuid) -> BoxFuture<'_, Result<(), GatewayUnavailable>>;
 }
 

@@ -1,0 +1,390 @@
+//! The state of everything, and what can happen to it.
+
+use valerix::api::{OrderStatus, PaymentStatus};
+use valerix::inventory::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
+use valerix::order::flow::{Attempt, Event, State, Step};
+use valerix::payment::rules::ChargePlan;
+
+use crate::network::{Message, Sent};
+use crate::rules::Rules;
+
+/// Units ever delivered; the order and its rival want one each.
+pub const STOCKED: i32 = 1;
+
+/// Who drives an attempt. The workers are told apart by who took the order over first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Who {
+    Request,
+    FirstWorker,
+    SecondWorker,
+}
+
+const DRIVERS: [Who; 3] = [Who::Request, Who::FirstWorker, Who::SecondWorker];
+
+/// Far more than an attempt takes that nothing disturbs; one that goes in circles has not ended the order by then.
+const MOST_STEPS: usize = 20;
+
+/// Where a driver stands. It may stall anywhere, since everyone else may always go first, and it may die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Driver {
+    Absent,
+    /// About to do its next step.
+    Ready(Attempt),
+    /// Has sent its step's message.
+    Waiting(Attempt),
+    /// Has its answer, and is about to store what follows from it.
+    Storing(Attempt),
+    /// Stopped, was overtaken, or died.
+    Gone,
+}
+
+/// The ledger's row of the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Reservation {
+    pub epoch: i32,
+    pub hold: Hold,
+}
+
+/// What the gateway knows of the order, whose id is its idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Gateway {
+    would_approve: bool,
+    approved: Option<bool>,
+    cancelled: bool,
+    /// Charges made and not given back.
+    pub captured: u8,
+}
+
+impl Gateway {
+    fn charge(&mut self, rules: Rules) -> PaymentStatus {
+        let first_answer = self.approved.filter(|_| rules.gateway_charges_once());
+        let approved = first_answer.unwrap_or_else(|| {
+            let approved = self.would_approve && !self.cancelled;
+            // More than two is as bad as two.
+            self.captured = (self.captured + u8::from(approved)).min(2);
+            approved
+        });
+        self.approved = Some(approved);
+        if approved { PaymentStatus::Success } else { PaymentStatus::Failed }
+    }
+
+    fn cancel(&mut self, rules: Rules) {
+        self.captured = 0;
+        self.cancelled |= rules.gateway_remembers_cancel();
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    RivalBuys,
+    RivalReturns,
+    /// A worker takes the order over. Leases only make it rare that the earlier driver still lives, so here they
+    /// never prevent it.
+    Claim,
+    /// A driver sends its step's message.
+    Send(Who),
+    /// A message arrives, and its answer reaches nobody.
+    Deliver(Message),
+    /// A driver's message arrives, for the first time or again, and so does its answer.
+    Answer(Who),
+    /// A driver waits no longer; its message may still be on its way.
+    TimeOut(Who),
+    /// The order was older than the recovery bound when the worker took it over: it fails without a call.
+    Expire(Who),
+    /// A driver's compare-and-set reaches the order's database.
+    Store(Who),
+    Die(Who),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct World {
+    pub order: State,
+    drivers: [Driver; 3],
+    pub sent: Sent,
+    pub reservation: Option<Reservation>,
+    pub stock: i32,
+    /// Units the rival has.
+    pub rival: i32,
+    pub payment: Option<PaymentStatus>,
+    pub gateway: Gateway,
+    /// A change of the order's row that no order may make.
+    pub forbidden_move: Option<(OrderStatus, OrderStatus)>,
+}
+
+impl World {
+    pub fn new(would_approve: bool) -> Self {
+        Self {
+            order: State::PLACED,
+            drivers: [Driver::Ready(Attempt::new(State::PLACED)), Driver::Absent, Driver::Absent],
+            sent: Sent::default(),
+            reservation: None,
+            stock: STOCKED,
+            rival: 0,
+            payment: None,
+            gateway: Gateway { would_approve, approved: None, cancelled: false, captured: 0 },
+            forbidden_move: None,
+        }
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.reservation.is_some_and(|row| row.hold == Hold::Held)
+    }
+
+    pub fn actions(&self, actions: &mut Vec<Action>) {
+        if self.stock > 0 {
+            actions.push(Action::RivalBuys);
+        }
+        if self.rival > 0 {
+            actions.push(Action::RivalReturns);
+        }
+        if !self.order.is_settled() && self.drivers.contains(&Driver::Absent) {
+            actions.push(Action::Claim);
+        }
+        actions.extend(self.sent.messages().map(Action::Deliver));
+        for who in DRIVERS {
+            match self.drivers[who as usize] {
+                Driver::Absent | Driver::Gone => continue,
+                Driver::Ready(attempt) => {
+                    actions.push(Action::Send(who));
+                    let took_over_now = who != Who::Request && attempt == Attempt::new(attempt.state);
+                    if took_over_now && !is_final(attempt.state.status) {
+                        actions.push(Action::Expire(who));
+                    }
+                }
+                Driver::Waiting(_) => actions.extend([Action::Answer(who), Action::TimeOut(who)]),
+                Driver::Storing(_) => actions.push(Action::Store(who)),
+            }
+            actions.push(Action::Die(who));
+        }
+    }
+
+    pub fn act(&mut self, rules: Rules, action: Action) {
+        match action {
+            Action::RivalBuys => (self.stock, self.rival) = (self.stock - 1, self.rival + 1),
+            Action::RivalReturns => (self.stock, self.rival) = (self.stock + 1, self.rival - 1),
+            Action::Claim => self.claim(rules),
+            Action::Deliver(message) => self.deliver(rules, message),
+            Action::Send(who)
+            | Action::Answer(who)
+            | Action::TimeOut(who)
+            | Action::Expire(who)
+            | Action::Store(who)
+            | Action::Die(who) => {
+                let driver = self.drivers[who as usize];
+                self.drivers[who as usize] = self.drive(rules, driver, action);
+            }
+        }
+    }
+
+    fn claim(&mut self, rules: Rules) {
+        if let Some(place) = self.drivers.iter().position(|driver| *driver == Driver::Absent) {
+            self.order = rules.claim(self.order);
+            self.drivers[place] = go_on(Attempt::new(self.order));
+        }
+    }
+
+    /// One move of one driver, between any two of which anything else may happen.
+    fn drive(&mut self, rules: Rules, driver: Driver, action: Action) -> Driver {
+        match (driver, action) {
+            (Driver::Ready(attempt), Action::Send(_)) => {
+                if let Some(message) = message(attempt) {
+                    self.sent.add(message);
+                }
+                Driver::Waiting(attempt)
+            }
+            (Driver::Ready(attempt), Action::Expire(_)) => hear(rules, attempt, Event::Expired),
+            (Driver::Waiting(attempt), Action::Answer(_)) => {
+                let event = self.perform(rules, attempt);
+                hear(rules, attempt, event)
+            }
+            (Driver::Waiting(attempt), Action::TimeOut(_)) => hear(rules, attempt, Event::Unavailable),
+            (Driver::Storing(attempt), Action::Store(_)) if self.store(rules, attempt.state) => {
+                go_on(attempt)
+            }
+            _ => Driver::Gone,
+        }
+    }
+
+    /// The world after one more worker, whom nothing disturbs, took the order over.
+    pub fn recovered(&self, rules: Rules) -> Self {
+        let mut world = *self;
+        if world.order.is_settled() {
+            return world;
+        }
+        world.order = rules.claim(world.order);
+        let mut attempt = Attempt::new(world.order);
+        for _ in 0..MOST_STEPS {
+            let event = world.perform(rules, attempt);
+            let (after, change) = rules.on(attempt, event);
+            let goes_on = change.is_none() || world.store(rules, after.state);
+            if !goes_on || after.next() == Step::Stop {
+                break;
+            }
+            attempt = after;
+        }
+        world
+    }
+
+    /// Whether nothing that is still on its way could change anything, in whatever order and however often it comes.
+    pub fn is_at_rest(&self, rules: Rules) -> bool {
+        let books = |world: &Self| (world.reservation, world.stock, world.payment, world.gateway.captured);
+        let mut world = *self;
+        loop {
+            let before = world;
+            for message in before.sent.messages() {
+                world.deliver(rules, message);
+                if books(&world) != books(self) {
+                    return false;
+                }
+            }
+            // What arrived may have sent more.
+            if world == before {
+                return true;
+            }
+        }
+    }
+
+    /// The compare-and-set; false where the order was overtaken.
+    fn store(&mut self, rules: Rules, state: State) -> bool {
+        if !rules.may_store(self.order, state.epoch) {
+            return false;
+        }
+        if !may_become(self.order, state) {
+            self.forbidden_move = Some((self.order.status, state.status));
+        }
+        // A statement that stores a change never moves the epoch.
+        self.order = State { epoch: self.order.epoch, ..state };
+        true
+    }
+
+    /// A call that is answered, all at once: whatever stops half-way is a delivery.
+    fn perform(&mut self, rules: Rules, attempt: Attempt) -> Event {
+        match message(attempt) {
+            Some(Message::Reserve(epoch)) => return self.reserve(rules, epoch),
+            Some(Message::Release(epoch)) => {
+                self.release(rules, epoch);
+                return Event::Released;
+            }
+            Some(Message::Void) => {
+                self.gateway.cancel(rules);
+                self.payment = rules.void(self.payment);
+                return Event::Voided;
+            }
+            Some(Message::Charge) if rules.charge(self.payment) == ChargePlan::Decide => {
+                let decided = self.gateway.charge(rules);
+                self.payment.get_or_insert(decided);
+            }
+            _ => {}
+        }
+        // What order makes of payment's answer.
+        match self.payment {
+            Some(PaymentStatus::Success) => Event::Charged,
+            None | Some(PaymentStatus::Pending) => Event::NotCharged,
+            Some(PaymentStatus::Failed | PaymentStatus::Refunded | PaymentStatus::Voided) => Event::Declined,
+        }
+    }
+
+    fn deliver(&mut self, rules: Rules, message: Message) {
+        match message {
+            Message::Reserve(epoch) => {
+                self.reserve(rules, epoch);
+            }
+            Message::Release(epoch) => self.release(rules, epoch),
+            Message::Charge => {
+                if rules.charge(self.payment) == ChargePlan::Decide {
+                    self.sent.add(Message::AskGateway);
+                }
+            }
+            Message::AskGateway => {
+                let decided = self.gateway.charge(rules);
+                self.sent.add(Message::StoreCharge(decided));
+            }
+            // What counts is the row that is stored first.
+            Message::StoreCharge(decided) => {
+                self.payment.get_or_insert(decided);
+            }
+            Message::Void => {
+                self.gateway.cancel(rules);
+                self.sent.add(Message::StoreVoid);
+            }
+            Message::StoreVoid => self.payment = rules.void(self.payment),
+        }
+    }
+
+    fn entry(&self) -> Option<Entry> {
+        self.reservation.map(|Reservation { epoch, hold }| Entry {
+            epoch,
+            hold,
+            goods: (hold == Hold::Held).then(goods),
+        })
+    }
+
+    /// As inventory's store does it, in one transaction.
+    fn reserve(&mut self, rules: Rules, epoch: i32) -> Event {
+        let hold = match rules.reserve(self.entry(), epoch, &goods()) {
+            ReservePlan::Stale => return Event::Overtaken,
+            ReservePlan::OtherGoods => return Event::Unavailable,
+            ReservePlan::AlreadyHeld => return Event::Reserved,
+            ReservePlan::Restamp => Hold::Held,
+            ReservePlan::Take if self.stock > 0 => {
+                self.stock -= 1;
+                Hold::Held
+            }
+            ReservePlan::Take => Hold::Released,
+        };
+        if hold == Hold::Held || self.reservation.is_some() {
+            self.reservation = Some(Reservation { epoch, hold });
+        }
+        if hold == Hold::Held { Event::Reserved } else { Event::InsufficientStock }
+    }
+
+    fn release(&mut self, rules: Rules, epoch: i32) {
+        match rules.release(self.entry(), epoch) {
+            ReleasePlan::Nothing => return,
+            ReleasePlan::GiveBack => self.stock += 1,
+            ReleasePlan::Tombstone | ReleasePlan::Stamp => {}
+        }
+        self.reservation = Some(Reservation { epoch, hold: Hold::Released });
+    }
+}
+
+fn go_on(attempt: Attempt) -> Driver {
+    if attempt.next() == Step::Stop { Driver::Gone } else { Driver::Ready(attempt) }
+}
+
+/// What an attempt makes of an event: a change is stored before it goes on.
+fn hear(rules: Rules, attempt: Attempt, event: Event) -> Driver {
+    let (after, change) = rules.on(attempt, event);
+    if change.is_some() { Driver::Storing(after) } else { go_on(after) }
+}
+
+fn goods() -> Goods {
+    Goods { product_id: String::new(), quantity: 1 }
+}
+
+fn message(attempt: Attempt) -> Option<Message> {
+    let epoch = attempt.state.epoch;
+    match attempt.next() {
+        Step::Reserve => Some(Message::Reserve(epoch)),
+        Step::Release => Some(Message::Release(epoch)),
+        Step::Charge => Some(Message::Charge),
+        Step::Void => Some(Message::Void),
+        Step::AskPayment | Step::Stop => None,
+    }
+}
+
+const fn is_final(status: OrderStatus) -> bool {
+    matches!(status, OrderStatus::Confirmed | OrderStatus::Failed)
+}
+
+/// An order never becomes what it was before, nor leaves its end; what it failed of stays too.
+fn may_become(from: State, to: State) -> bool {
+    use OrderStatus as Status;
+    match (from.status, to.status) {
+        (Status::Failed, Status::Failed) => from.failure_reason == to.failure_reason,
+        (Status::Confirmed | Status::Failed, _)
+        | (_, Status::Pending)
+        | (Status::PendingPayment, Status::PendingInventory) => false,
+        (Status::Pending | Status::PendingInventory | Status::PendingPayment, _) => true,
+    }
+}
