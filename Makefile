@@ -12,7 +12,7 @@ demo: postgres ## the platform on its own database; prints the dashboard's addre
 demo-gremlin: ## the checklist against a running platform, told step by step
 	@scripts/demo-gremlin
 
-test: postgres lint ## everything
+test: postgres prometheus lint deny ## everything
 	cargo test --locked
 
 prove: postgres ## a long chaos campaign on three seeds: 5,000 orders, 100 kills, 5 database restarts each
@@ -24,6 +24,11 @@ prove: postgres ## a long chaos campaign on three seeds: 5,000 orders, 100 kills
 lint: ## formatting and clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
+
+deny: # licences, bans and sources of all dependencies
+	@command -v cargo-deny >/dev/null || test -x target/tools/bin/cargo-deny \
+	  || cargo install --quiet --locked --no-default-features --root target/tools cargo-deny
+	@PATH="$$PWD/target/tools/bin:$$PATH" cargo deny --log-level error check bans licenses sources
 
 fmt: ## format the code
 	cargo fmt
@@ -40,4 +45,7 @@ down: ## stop the containers; their data stay
 postgres: # PostgreSQL's server programs; a cluster of Debian's own is not made
 	@scripts/install-postgres
 
-.PHONY: help demo demo-gremlin test prove lint fmt image up down postgres
+prometheus: # promtool and prometheus, which the tests run
+	@scripts/install-prometheus
+
+.PHONY: prometheus deny help demo demo-gremlin test prove lint fmt image up down postgres

@@ -79,6 +79,8 @@ pub struct ServiceArgs {
     /// What is logged, such as info or valerix=debug,info
     #[arg(long = "log", env = "RUST_LOG", default_value = "info,actix_server=warn", value_parser = log_filter)]
     log_filter: String,
+    #[command(flatten)]
+    otlp: OtlpArgs,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     supervised: bool,
@@ -101,10 +103,32 @@ impl ServiceArgs {
             telemetry: telemetry::Config {
                 format: self.log_format.unwrap_or_else(LogFormat::detect),
                 filter: self.log_filter,
+                otlp_endpoint: self.otlp.endpoint(),
             },
             supervised: self.supervised,
             crash: self.crash_point,
         }
+    }
+}
+
+/// What OpenTelemetry's standard variables say; the exporter's libraries read the others themselves.
+#[derive(Debug, Args)]
+struct OtlpArgs {
+    /// Where spans go by OTLP/gRPC: host:port or http://host:port [default: nowhere]
+    #[arg(long = "otel-exporter-otlp-endpoint", env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
+    endpoint: Option<OtlpEndpoint>,
+    /// The same, for traces alone
+    #[arg(long = "otel-exporter-otlp-traces-endpoint", hide = true, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_parser = otlp_endpoint)]
+    traces_endpoint: Option<OtlpEndpoint>,
+    /// true: no spans are sent
+    #[arg(long = "otel-sdk-disabled", hide = true, env = "OTEL_SDK_DISABLED", default_value_t = false, action = clap::ArgAction::Set, value_parser = boolean)]
+    disabled: bool,
+}
+
+impl OtlpArgs {
+    fn endpoint(self) -> Option<String> {
+        let given = self.traces_endpoint.or(self.endpoint);
+        given.and_then(|endpoint| endpoint.0).filter(|_| !self.disabled)
     }
 }
 
@@ -373,6 +397,20 @@ fn origin(text: &str) -> Result<String, String> {
     plain.then(|| format!("{scheme}://{host}")).ok_or_else(takes)
 }
 
+/// Empty means unset, as OpenTelemetry has it.
+#[derive(Debug, Clone)]
+struct OtlpEndpoint(Option<String>);
+
+fn otlp_endpoint(text: &str) -> Result<OtlpEndpoint, String> {
+    if text.is_empty() {
+        return Ok(OtlpEndpoint(None));
+    }
+    let takes = || "host:port or http://host:port, such as otel-collector:4317".to_owned();
+    let address = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url: BaseUrl = address.parse().map_err(|_| takes())?;
+    Ok(OtlpEndpoint(Some(url.to_string())))
+}
+
 fn log_filter(text: &str) -> Result<String, String> {
     match tracing_subscriber::EnvFilter::builder().parse(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -473,6 +511,11 @@ mod tests {
                 "--cors-allowed-origins",
                 "*",
                 "CORS_ALLOWED_ORIGINS (--cors-allowed-origins) is '*'; it takes origins",
+            ),
+            (
+                "--otel-exporter-otlp-endpoint",
+                "ftp://x",
+                "OTEL_EXPORTER_OTLP_ENDPOINT (--otel-exporter-otlp-endpoint) is 'ftp://x'; it takes host:port",
             ),
             ("--log-format", "xml", "LOG_FORMAT (--log-format) is 'xml'; it takes pretty, json"),
             ("--log", "a=b=c", "RUST_LOG (--log) is 'a=b=c'; it takes tracing directives"),

@@ -20,6 +20,7 @@ use crate::platform::database::DatabaseError;
 use crate::platform::deadline::Deadline;
 use crate::platform::dependency::Guard;
 use crate::platform::shutdown::Shutdown;
+use crate::platform::telemetry;
 
 /// How often it looks when nothing tells it to.
 const POLL: Duration = Duration::from_millis(400);
@@ -146,6 +147,9 @@ impl Worker {
             order_id = %order.id,
             attempt = order.epoch,
         );
+        if let Some(traceparent) = &order.traceparent {
+            telemetry::link(&span, traceparent);
+        }
         crash::point("order.claimed").await;
         let (id, epoch) = (order.id, order.epoch);
         let budget = Deadline::after(self.budget());

@@ -9,13 +9,14 @@ use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod, bb8,
 };
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
 use tokio_postgres::config::SslMode;
 
 use super::deadline::Deadline;
 use super::problem::Problem;
+use super::statements::Statements;
 use super::tls;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
@@ -270,6 +271,7 @@ async fn open_for_pool(url: &DatabaseUrl) -> Result<AsyncPgConnection, Connectio
     // The server gives up before we do, so that no lock is held for a caller that is gone.
     let limit = format!("SET statement_timeout = {}", WORK_TIMEOUT.as_millis() - 500);
     connection.batch_execute(&limit).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    connection.set_instrumentation(Statements::default());
     Ok(connection)
 }
 

@@ -9,6 +9,7 @@ use actix_web::web;
 use rand::RngExt;
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tracing::Instrument;
 
 use super::breaker::{Breaker, RetryBudget, State};
 use super::client::{Answer, CallError, Client};
@@ -164,35 +165,69 @@ impl Dependency {
         body: &T,
         deadline: Deadline,
     ) -> Result<Answer, CallError> {
-        self.call(deadline, async || self.client.post(path, body, deadline).await).await
+        self.call("POST", path, deadline, async || self.client.post(path, body, deadline).await).await
     }
 
     /// # Errors
     /// See [`CallError`].
     pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
-        self.call(deadline, async || self.client.get(path, deadline).await).await
+        self.call("GET", path, deadline, async || self.client.get(path, deadline).await).await
     }
 
+    /// One call in a span of its own, by OpenTelemetry's conventions for HTTP clients; retries are events in it.
     async fn call(
+        &self,
+        method: &'static str,
+        path: &str,
+        deadline: Deadline,
+        send: impl AsyncFn() -> Result<Answer, CallError>,
+    ) -> Result<Answer, CallError> {
+        let route = path.split('?').next().unwrap_or_default();
+        let span = tracing::info_span!(
+            "call",
+            otel.name = format!("{method} {route}"),
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            http.request.method = method,
+            http.response.status_code = tracing::field::Empty,
+            error.type = tracing::field::Empty,
+            peer.service = self.guard.name,
+            url.template = route,
+        );
+        let outcome = self.guarded(deadline, send).instrument(span.clone()).await;
+        let (result, error) = match &outcome {
+            Ok(answer) if answer.status.is_server_error() => {
+                ("error", Some(answer.status.as_str().to_owned()))
+            }
+            // For a client span every status from 400 on is an error.
+            Ok(answer) if answer.status.is_client_error() => {
+                ("answered", Some(answer.status.as_str().to_owned()))
+            }
+            Ok(_) => ("answered", None),
+            Err(error @ CallError::TimedOut) => ("timeout", Some(error.to_string())),
+            Err(error @ CallError::NotTried(_)) => ("not-tried", Some(error.to_string())),
+            Err(error) => ("error", Some(error.to_string())),
+        };
+        self.guard.count(result);
+        if let Ok(answer) = &outcome {
+            span.record("http.response.status_code", answer.status.as_u16());
+        }
+        if let Some(error) = error {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", error);
+        }
+        outcome
+    }
+
+    async fn guarded(
         &self,
         deadline: Deadline,
         send: impl AsyncFn() -> Result<Answer, CallError>,
     ) -> Result<Answer, CallError> {
-        let guarded = async {
-            let admission = self.guard.admit()?;
-            let _place = self.guard.place().await?;
-            let outcome = self.send_with_retries(deadline, send).await;
-            admission.conclude(outcome.as_ref().is_ok_and(|answer| !answer.status.is_server_error()));
-            outcome
-        };
-        let outcome = guarded.await;
-        self.guard.count(match &outcome {
-            Ok(answer) if answer.status.is_server_error() => "error",
-            Ok(_) => "answered",
-            Err(CallError::TimedOut) => "timeout",
-            Err(CallError::NotTried(_)) => "not-tried",
-            Err(_) => "error",
-        });
+        let admission = self.guard.admit()?;
+        let _place = self.guard.place().await?;
+        let outcome = self.send_with_retries(deadline, send).await;
+        admission.conclude(outcome.as_ref().is_ok_and(|answer| !answer.status.is_server_error()));
         outcome
     }
 
@@ -209,6 +244,7 @@ impl Dependency {
             if !cannot_have_run(&outcome) || wait >= deadline.remaining() || !self.guard.may_retry() {
                 return outcome;
             }
+            tracing::info!(dependency = self.guard.name, "trying again: it cannot have run");
             tokio::time::sleep(wait).await;
             pause *= 4;
         }

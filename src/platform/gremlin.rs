@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::fields::{Body, Fields, FromFields, boolean, integer};
+use super::metrics::Metrics;
 use super::problem::{Problem, ProblemBody};
 
 const MOST_DELAY_MS: i32 = 60_000;
@@ -51,13 +52,14 @@ impl FromFields for Latency {
 pub struct Gremlin {
     config: Config,
     latency: Arc<RwLock<Latency>>,
+    metrics: web::Data<Metrics>,
 }
 
 impl Gremlin {
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, metrics: web::Data<Metrics>) -> Self {
         let calm = Latency { enabled: false, delay_ms: USUAL_DELAY_MS };
-        Self { config, latency: Arc::new(RwLock::new(calm)) }
+        Self { config, latency: Arc::new(RwLock::new(calm)), metrics }
     }
 
     fn latency(&self) -> Latency {
@@ -66,6 +68,7 @@ impl Gremlin {
 
     fn set_latency(&self, latency: Latency) {
         *self.latency.write().unwrap_or_else(PoisonError::into_inner) = latency;
+        self.metrics.gremlin_latency_seconds.set(self.delay().unwrap_or_default().as_secs_f64());
         tracing::warn!(enabled = latency.enabled, delay_ms = latency.delay_ms, "gremlin latency switched");
     }
 

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub recovery_attempts: IntCounterVec,
     pub orders_unfinished: IntGauge,
     pub oldest_unfinished_seconds: Gauge,
+    /// What the gremlin adds to each answer; 0 when it is off.
+    pub gremlin_latency_seconds: Gauge,
     /// Requests turned away with 503 because too many were under way.
     pub shed: IntCounter,
     /// Requests answered from a stored answer by their idempotency key.
@@ -108,6 +110,13 @@ impl Metrics {
             oldest_unfinished_seconds: register(
                 &registry,
                 Gauge::new("valerix_oldest_unfinished_order_seconds", "Age of the oldest unfinished order.")?,
+            )?,
+            gremlin_latency_seconds: register(
+                &registry,
+                Gauge::new(
+                    "valerix_gremlin_latency_seconds",
+                    "What the gremlin adds to each answer; 0 when it is off.",
+                )?,
             )?,
             shed: register(
                 &registry,

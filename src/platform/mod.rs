@@ -14,5 +14,6 @@ pub mod openapi;
 pub mod problem;
 pub mod server;
 pub mod shutdown;
+pub mod statements;
 pub mod telemetry;
 mod tls;

@@ -109,10 +109,11 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
         tracing::warn!(?plan, "a crash point is armed");
         crash::arm(plan);
     }
+    let metrics = web::Data::new(Metrics::new(R::SERVICE)?);
     let platform = Platform {
         database: Database::new(&config.database_url, config.database_pool_size),
-        metrics: web::Data::new(Metrics::new(R::SERVICE)?),
-        gremlin: Gremlin::new(config.gremlin.clone()),
+        gremlin: Gremlin::new(config.gremlin.clone(), metrics.clone()),
+        metrics,
     };
     tokio::spawn(report_pool(platform.clone()));
     let role = role(&platform);

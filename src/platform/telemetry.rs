@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::IsTerminal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::HttpMessage;
 use actix_web::body::MessageBody;
@@ -11,6 +11,7 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
 use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
@@ -18,12 +19,13 @@ use tracing::Span;
 use tracing::field::{Field, Visit};
 use tracing_actix_web::RootSpanBuilder;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use super::deadline::Arrived;
 use super::metrics::route_of;
@@ -49,7 +51,12 @@ pub struct Config {
     pub format: LogFormat,
     /// `RUST_LOG` in tracing's directive syntax.
     pub filter: String,
+    /// Where spans go, as `http://host:port`; nowhere when absent.
+    pub otlp_endpoint: Option<String>,
 }
+
+/// How long the last spans may take to leave at shutdown, however dead the collector is.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Keeps telemetry alive; flush it last of all.
 pub struct Telemetry {
@@ -57,38 +64,90 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Installs the process's subscriber.
+    /// Installs the process's subscriber. Must be called on the main runtime, where the exporter's connection lives.
     ///
     /// # Errors
-    /// When a subscriber was installed before.
+    /// When a subscriber was installed before, or the exporter cannot be set up.
     pub fn install(service: &'static str, config: &Config) -> Result<Self, String> {
-        let provider = SdkTracerProvider::builder()
-            .with_resource(Resource::builder().with_attribute(KeyValue::new("service.name", service)).build())
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
-            .build();
+        let provider = provider(service, config.otlp_endpoint.as_deref())?;
+        // What is traced does not depend on what is logged: every answer carries a trace id, whatever RUST_LOG says.
         let traces = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("valerix"))
             .with_location(false)
-            .with_threads(false);
-        let registry = tracing_subscriber::registry().with(EnvFilter::new(&config.filter)).with(traces);
+            .with_threads(false)
+            .with_target(false)
+            .with_filter(filter_fn(is_ours));
+        let logged =
+            EnvFilter::new(&config.filter).or(filter_fn(|metadata| metadata.is_span() && is_ours(metadata)));
+        let registry = tracing_subscriber::registry().with(traces);
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stdout);
         match config.format {
-            LogFormat::Json => registry
-                .with(lines.fmt_fields(JsonFields::new()).event_format(JsonLine { service }))
-                .try_init(),
-            LogFormat::Pretty => registry
-                .with(lines.with_ansi(std::io::stdout().is_terminal()).event_format(PlainLine))
-                .try_init(),
+            LogFormat::Json => {
+                let lines = lines.fmt_fields(JsonFields::new()).event_format(JsonLine { service });
+                registry.with(lines.with_filter(logged)).try_init()
+            }
+            LogFormat::Pretty => {
+                let lines = lines.with_ansi(std::io::stdout().is_terminal()).event_format(PlainLine);
+                registry.with(lines.with_filter(logged)).try_init()
+            }
         }
         .map_err(|error| error.to_string())?;
         Ok(Self { provider })
     }
 
-    /// Sends what is still waiting to be sent.
+    /// Sends what is still waiting to be sent, within [`FLUSH_LIMIT`].
     pub fn flush(self) {
-        if let Err(error) = self.provider.shutdown() {
-            tracing::warn!(%error, "telemetry was not flushed");
+        if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_LIMIT) {
+            tracing::warn!(%error, "the last spans were not sent");
         }
+    }
+}
+
+/// The exporter's own libraries must not be traced, or each export would make the next one.
+fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
+    metadata.target().starts_with("valerix") && *metadata.level() <= tracing::Level::INFO
+}
+
+/// Batches leave from a thread of their own; when the queue is full, spans are dropped rather than requests held up.
+/// The sampler and the batches follow the standard `OTEL_*` variables.
+fn provider(service: &'static str, endpoint: Option<&str>) -> Result<SdkTracerProvider, String> {
+    let resource = Resource::builder();
+    let resource = match std::env::var_os("OTEL_SERVICE_NAME") {
+        Some(_) => resource,
+        None => resource.with_service_name(service),
+    };
+    let resource = resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let builder = SdkTracerProvider::builder().with_resource(resource.build());
+    let Some(endpoint) = endpoint else {
+        // Trace ids all the same, for answers and logs.
+        return Ok(builder.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff))).build());
+    };
+    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build();
+    Ok(builder.with_batch_exporter(exporter.map_err(|error| error.to_string())?).build())
+}
+
+/// Whether what happens in the current span will be exported: else its details need not be put together.
+#[must_use]
+pub fn is_sampled() -> bool {
+    Context::current().span().span_context().is_sampled()
+}
+
+/// Links a span to the trace of which a stored `traceparent` tells.
+pub fn link(span: &Span, traceparent: &str) {
+    struct Stored<'a>(&'a str);
+    impl Extractor for Stored<'_> {
+        fn get(&self, key: &str) -> Option<&str> {
+            (key == "traceparent").then_some(self.0)
+        }
+
+        fn keys(&self) -> Vec<&str> {
+            vec!["traceparent"]
+        }
+    }
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Stored(traceparent));
+    let origin = context.span().span_context().clone();
+    if origin.is_valid() {
+        span.add_link(origin);
     }
 }
 

@@ -147,8 +147,10 @@ impl Cluster {
         self.revive().await?;
         match fault {
             Fault::Kill(role) => self.replace(*role, None).await,
-            Fault::Crash { role, point, turn } => {
-                self.replace(*role, Some(format!("{point}=abort@{turn}"))).await
+            Fault::Crash { role, point, turn, stall } => {
+                let action =
+                    stall.map_or_else(|| "abort".to_owned(), |stall| format!("stall:{}", stall.as_millis()));
+                self.replace(*role, Some(format!("{point}={action}@{turn}"))).await
             }
             Fault::Stop(role, lasting) => {
                 self.signal(*role, Signal::SIGSTOP);

@@ -45,8 +45,9 @@ pub struct Request {
 pub enum Fault {
     /// kill -9, and a fresh start.
     Kill(Role),
-    /// kill -9, and a start with a crash point armed: the process aborts at its nth passing, if it comes to that.
-    Crash { role: Role, point: &'static str, turn: u32 },
+    /// kill -9, and a start with a crash point armed: at its nth passing, if it comes to that, the process aborts, or
+    /// one request in it stalls and wakes late.
+    Crash { role: Role, point: &'static str, turn: u32, stall: Option<Duration> },
     /// SIGSTOP, and SIGCONT after so long.
     Stop(Role, Duration),
     /// The gremlin makes every answer this late, for so long.
@@ -184,7 +185,10 @@ fn faults(random: &mut StdRng, kills: u32, database_restarts: u32) -> Vec<Fault>
         let points: Vec<_> = crash::POINTS.iter().filter(|point| point.starts_with(role.as_str())).collect();
         let common: Vec<_> = points.iter().filter(|point| !first || COMMON.contains(point)).collect();
         let point = common.choose(random).map_or(crash::POINTS[0], |point| ***point);
-        all.push(Fault::Crash { role, point, turn: if first { 1 } else { random.random_range(1..=4) } });
+        let turn = if first { 1 } else { random.random_range(1..=4) };
+        let late = Duration::from_millis(random.random_range(1000..=4000));
+        let stall = (!first && random.random_bool(0.5)).then_some(late);
+        all.push(Fault::Crash { role, point, turn, stall });
     }
     let mut between = |low: u64, high: u64| Duration::from_millis(random.random_range(low..=high));
     all.extend(roles(others).map(|role| Fault::Stop(role, between(300, 2500))));

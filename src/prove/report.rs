@@ -15,7 +15,7 @@ use crate::audit::Audit;
 #[derive(Debug, Default)]
 pub struct Faults {
     by_kind: BTreeMap<Kind, u32>,
-    /// Named places at which a process really aborted.
+    /// Named places at which a process really aborted or stalled.
     pub crash_points: BTreeMap<String, u32>,
 }
 
@@ -62,7 +62,7 @@ impl Report {
         for answer in answers {
             *by_outcome.entry(answer.outcome.to_string()).or_default() += 1;
         }
-        // An armed point counts when a process really died there.
+        // An armed point counts when it was really reached.
         let ran = |kind: &Kind| match kind {
             Kind::Crash(role) => {
                 let of_role =

@@ -11,3 +11,4 @@ mod http;
 mod prove;
 mod recovery;
 mod services;
+mod tracing;

@@ -14,11 +14,11 @@ async fn prove(arguments: &[&str]) -> (Option<i32>, Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_campaign_proves() {
     let (code, report) =
-        prove(&["--seed", "1", "--orders", "400", "--kills", "15", "--database-restarts", "2"]).await;
+        prove(&["--seed", "1", "--orders", "500", "--kills", "18", "--database-restarts", "2"]).await;
     assert_eq!((code, &report["proved"]), (Some(0), &Value::Bool(true)), "{report:#}");
     let answered: u64 =
         report["answers"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
-    assert_eq!(answered, 400);
+    assert_eq!(answered, 500);
     assert!(
         report["faults"].as_object().unwrap().values().all(|count| count.as_u64() > Some(0)),
         "{report:#}"

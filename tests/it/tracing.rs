@@ -1,0 +1,252 @@
+//! Traces as a collector gets them: from three real processes over OTLP/gRPC.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use reqwest::Method;
+use tonic::{Request, Response, Status};
+
+use crate::harness::{Stack, eventually, free_port};
+
+/// A span and the service it came from.
+#[derive(Debug, Clone)]
+struct Received {
+    service: String,
+    span: Span,
+}
+
+impl Received {
+    fn attribute(&self, key: &str) -> Option<String> {
+        text(&self.span.attributes, key)
+    }
+
+    fn kind(&self) -> SpanKind {
+        SpanKind::try_from(self.span.kind).unwrap()
+    }
+}
+
+fn text(attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue], key: &str) -> Option<String> {
+    let value = attributes.iter().find(|attribute| attribute.key == key)?.value.clone()?.value?;
+    Some(match value {
+        Value::StringValue(text) => text,
+        Value::IntValue(number) => number.to_string(),
+        Value::BoolValue(truth) => truth.to_string(),
+        other => format!("{other:?}"),
+    })
+}
+
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<Received>>>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        for resource in request.into_inner().resource_spans {
+            let service = text(&resource.resource.unwrap().attributes, "service.name").unwrap();
+            let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
+            let received = spans.map(|span| Received { service: service.clone(), span });
+            self.0.lock().unwrap().extend(received);
+        }
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+impl Collector {
+    fn start() -> (Self, String) {
+        let collector = Self::default();
+        let address = format!("127.0.0.1:{}", free_port());
+        let server =
+            tonic::transport::Server::builder().add_service(TraceServiceServer::new(collector.clone()));
+        tokio::spawn(server.serve(address.parse().unwrap()));
+        (collector, address)
+    }
+
+    fn of_trace(&self, trace_id: &str) -> Vec<Received> {
+        let all = self.0.lock().unwrap();
+        all.iter().filter(|received| hex(&received.span.trace_id) == trace_id).cloned().collect()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Batches leave every 200 ms instead of every 5 s.
+const QUICK: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "200");
+
+async fn traced(collector: &str, extra: &[(&'static str, &str)]) -> Stack {
+    Stack::with(&[&[("OTEL_EXPORTER_OTLP_ENDPOINT", collector), QUICK], extra].concat()).await
+}
+
+fn find<'a>(spans: &'a [Received], service: &str, name: &str) -> Option<&'a Received> {
+    spans.iter().find(|received| received.service == service && received.span.name == name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_one_trace_through_three_services_and_their_sql() {
+    let (collector, address) = Collector::start();
+    let stack = traced(&address, &[]).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let body = r#"{"product_id":"PROD-001","quantity":1}"#;
+    let answer = stack.order.request(Method::POST, "/orders", &[("traceparent", &parent)], Some(body)).await;
+    assert_eq!(answer.header("x-trace-id"), trace);
+    let spans = eventually("the whole trace", async || {
+        let spans = collector.of_trace(trace);
+        let roots = [
+            ("order-service", "POST /orders"),
+            ("inventory-service", "POST /inventory/reserve"),
+            ("payment-service", "POST /payments"),
+        ];
+        roots
+            .iter()
+            .all(|(service, name)| {
+                spans
+                    .iter()
+                    .any(|r| r.service == *service && r.span.name == *name && r.kind() == SpanKind::Server)
+            })
+            .then_some(spans)
+    })
+    .await;
+    let by_id: HashMap<_, _> =
+        spans.iter().map(|received| (received.span.span_id.clone(), received)).collect();
+    let server = |service: &str, name: &str| {
+        let of_kind = spans.iter().filter(|r| r.kind() == SpanKind::Server);
+        of_kind.into_iter().find(|r| r.service == service && r.span.name == name).unwrap()
+    };
+    let order = server("order-service", "POST /orders");
+    assert_eq!(hex(&order.span.parent_span_id), "00f067aa0ba902b7");
+    assert_eq!(order.attribute("http.response.status_code").as_deref(), Some("201"));
+    assert_eq!(order.attribute("http.route").as_deref(), Some("/orders"));
+    for (service, name) in
+        [("inventory-service", "POST /inventory/reserve"), ("payment-service", "POST /payments")]
+    {
+        let call = by_id[&server(service, name).span.parent_span_id];
+        assert_eq!(
+            (call.service.as_str(), call.kind(), call.span.name.as_str()),
+            ("order-service", SpanKind::Client, name)
+        );
+        assert_eq!(call.span.parent_span_id, order.span.span_id);
+        assert_eq!(call.attribute("peer.service").as_deref(), Some(service));
+    }
+    for (service, statement, parent) in [
+        ("order-service", "INSERT order_events", order),
+        ("inventory-service", "UPDATE inventory", server("inventory-service", "POST /inventory/reserve")),
+        ("payment-service", "INSERT payments", server("payment-service", "POST /payments")),
+    ] {
+        let sql = find(&spans, service, statement).unwrap_or_else(|| panic!("no {statement}: {spans:#?}"));
+        assert_eq!((sql.kind(), &sql.span.parent_span_id), (SpanKind::Client, &parent.span.span_id));
+        assert_eq!(sql.attribute("db.system.name").as_deref(), Some("postgresql"));
+        let text = sql.attribute("db.query.text").unwrap();
+        assert!(
+            !text.contains("PROD-001") && !text.contains("binds"),
+            "a statement's values are not exported: {text}"
+        );
+    }
+    assert!(
+        spans.iter().all(|received| received.span.status.as_ref().is_none_or(|status| status.code != 2)),
+        "{spans:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_attempt_is_a_trace_of_its_own_linked_to_the_order() {
+    let (collector, address) = Collector::start();
+    let stack = traced(&format!("http://{address}"), &[("DOWNSTREAM_TIMEOUT_MS", "400")]).await;
+    stack.inventory.latency(true, 30_000).await;
+    let order = stack.place("PROD-001", 1).await;
+    let placed = order.json()["trace_id"].as_str().unwrap().to_owned();
+    let call = eventually("the failed call", async || {
+        find(&collector.of_trace(&placed), "order-service", "POST /inventory/reserve").cloned()
+    })
+    .await;
+    assert_eq!(call.span.status.as_ref().map(|status| status.code), Some(2));
+    assert_eq!(call.attribute("error.type").as_deref(), Some("no answer in time"));
+    stack.inventory.latency(false, 0).await;
+    stack.settled().await;
+    let recovered = eventually("the recovery's trace", async || {
+        let all = collector.0.lock().unwrap().clone();
+        all.into_iter().find(|received| {
+            let links = received.span.links.iter().any(|link| hex(&link.trace_id) == placed);
+            received.span.name == "recover order" && links
+        })
+    })
+    .await;
+    assert_ne!(hex(&recovered.span.trace_id), placed);
+    assert!(recovered.span.parent_span_id.is_empty(), "it is a root");
+    assert_eq!(recovered.attribute("order_id").as_deref(), order.json()["id"].as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sampler_is_the_standard_variables() {
+    let (collector, address) = Collector::start();
+    let stack = traced(
+        &address,
+        &[("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")],
+    )
+    .await;
+    let unsampled = stack.place("PROD-001", 1).await.header("x-trace-id").to_owned();
+    let sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    stack.order.request(Method::GET, "/orders", &[("traceparent", sampled)], None).await;
+    eventually("the sampled parent's trace", async || {
+        (!collector.of_trace("0af7651916cd43dd8448eb211c80319c").is_empty()).then_some(())
+    })
+    .await;
+    assert!(collector.of_trace(&unsampled).is_empty(), "a ratio of 0 exports nothing of its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_hangs_or_is_absent_holds_nothing_up() {
+    // Takes connections, never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hanging = silent.local_addr().unwrap().to_string();
+    let absent = format!("127.0.0.1:{}", free_port());
+    for endpoint in [hanging, absent] {
+        let mut stack = traced(&endpoint, &[]).await;
+        for _ in 0..20 {
+            let order = stack.place("PROD-001", 1).await;
+            assert_eq!(order.status, 201);
+            assert!(order.took < Duration::from_secs(1), "{:?}", order.took);
+        }
+        let started = std::time::Instant::now();
+        assert_eq!(stack.order.process.stop().await.unwrap().code(), Some(0));
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_yet_sent_is_flushed_at_shutdown() {
+    let (collector, address) = Collector::start();
+    let mut stack =
+        Stack::with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &address), ("OTEL_BSP_SCHEDULE_DELAY", "600000")])
+            .await;
+    let trace = stack.place("PROD-001", 1).await.header("x-trace-id").to_owned();
+    assert!(collector.of_trace(&trace).is_empty());
+    assert_eq!(stack.order.process.stop().await.unwrap().code(), Some(0));
+    assert!(find(&collector.of_trace(&trace), "order-service", "POST /orders").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_carry_a_trace_id_whatever_is_logged() {
+    let stack = Stack::with(&[("RUST_LOG", "off")]).await;
+    assert_eq!(stack.order.get("/livez").await.header("x-trace-id").len(), 32);
+    stack.order.get("/nothing").await.is_problem(404, "not-found");
+    assert_eq!(stack.order.lines(), Vec::<String>::new());
+}
