@@ -13,7 +13,6 @@ use crate::platform::crash;
 use crate::platform::database::{Database, DatabaseError};
 use crate::platform::deadline::Deadline;
 use crate::platform::metrics::Metrics;
-use crate::platform::problem::Problem;
 use crate::platform::telemetry;
 
 /// What an attempt works with; one per worker thread.
@@ -39,7 +38,7 @@ impl Driver {
         budget: Deadline,
         expired: bool,
     ) -> Result<OrderRow, DatabaseError> {
-        let mut attempt = Attempt::new(state_of(&order)?);
+        let mut attempt = Attempt::new(order.state()?);
         let mut holds_lease = true;
         loop {
             let step = attempt.next();
@@ -132,56 +131,4 @@ impl Driver {
 
 fn rest(order: &OrderRow) -> Duration {
     recovery::backoff(order.attempts, rand::random())
-}
-
-/// # Errors
-/// When the row holds a name that this program does not know.
-pub fn state_of(order: &OrderRow) -> Result<State, DatabaseError> {
-    Ok(State {
-        status: order.status.parse().map_err(DatabaseError::unknown_name)?,
-        failure_reason: order
-            .failure_reason
-            .as_deref()
-            .map(str::parse)
-            .transpose()
-            .map_err(DatabaseError::unknown_name)?,
-        epoch: order.epoch,
-        release_due: order.release_due,
-        void_due: order.void_due,
-    })
-}
-
-impl TryFrom<OrderRow> for crate::api::Order {
-    type Error = Problem;
-
-    fn try_from(row: OrderRow) -> Result<Self, Problem> {
-        let State { status, failure_reason, .. } = state_of(&row)?;
-        Ok(Self {
-            id: row.id,
-            product_id: row.product_id,
-            quantity: row.quantity,
-            status,
-            message: message(status, failure_reason),
-            failure_reason,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            trace_id: row.traceparent.as_deref().and_then(telemetry::trace_id_of),
-        })
-    }
-}
-
-fn message(status: crate::api::OrderStatus, reason: Option<crate::api::FailureReason>) -> String {
-    use crate::api::{FailureReason as Reason, OrderStatus as Status};
-    let text = match (status, reason) {
-        (Status::Confirmed, _) => "Order confirmed",
-        (Status::Failed, Some(Reason::InsufficientStock)) => "Order failed: not enough stock",
-        (Status::Failed, Some(Reason::UnknownProduct)) => "Order failed: there is no such product",
-        (Status::Failed, Some(Reason::PaymentDeclined)) => "Order failed: the payment was declined",
-        (Status::Failed, Some(Reason::Expired)) => "Order failed: it could not be finished in time",
-        (Status::Failed, None) => "Order failed",
-        (Status::Pending | Status::PendingInventory | Status::PendingPayment, _) => {
-            "Order is being processed"
-        }
-    };
-    text.to_owned()
 }

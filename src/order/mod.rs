@@ -1,4 +1,4 @@
-//! The order service: routes → attempt (drives) → flow (pure rules), store | clients.
+//! The order service: routes → attempt (drives) → flow (pure rules), store | clients; view: rows → answers.
 
 mod attempt;
 mod clients;
@@ -9,5 +9,6 @@ pub mod recovery;
 mod routes;
 pub mod sla;
 mod store;
+mod view;
 
 pub use routes::{Config, OrderRole};

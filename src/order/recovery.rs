@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use tracing::Instrument;
 
-use super::attempt::{Driver, state_of};
+use super::attempt::Driver;
 use super::store::{self, Claim, Claimed};
 use crate::platform::breaker::State;
 use crate::platform::crash;
@@ -158,7 +158,7 @@ impl Worker {
             match self.driver.drive(order, budget, expired).await {
                 Ok(after) if after.epoch != epoch => settled.set("overtaken"),
                 Ok(after) => {
-                    let done = state_of(&after).is_ok_and(|state| state.is_settled());
+                    let done = after.state().is_ok_and(|state| state.is_settled());
                     settled.set(if done { "settled" } else { "waiting" });
                 }
                 Err(error) => tracing::warn!(order_id = %id, %error, "the attempt could not be stored"),

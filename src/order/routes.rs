@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use tokio::sync::{Notify, Semaphore};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -14,10 +14,9 @@ use super::clients::{Inventory, Payments};
 use super::idempotency::{self, Repeated};
 use super::recovery::{self, Worker};
 use super::sla::{Sla, Window};
-use super::store::{self, Cursor, EventRow, Filter, NewOrder, OrderRow};
-use crate::api::{
-    FailureReason, ListOrders, Order, OrderDetail, OrderEvent, OrderPage, OrderStatus, PlaceOrder,
-};
+use super::store::{self, Cursor, Filter, NewOrder};
+use super::view::answer;
+use crate::api::{ListOrders, Order, OrderDetail, OrderEvent, OrderPage, OrderStatus, PlaceOrder};
 use crate::audit::Audit;
 use crate::platform::client::{BaseUrl, Client};
 use crate::platform::crash;
@@ -33,8 +32,6 @@ use crate::platform::shutdown::Shutdown;
 use crate::platform::telemetry;
 
 const PAGE_LENGTH: i32 = 20;
-/// How long a customer with a pending order should wait before asking again.
-const RETRY_AFTER_SECONDS: u32 = 5;
 /// For a dependency to answer its own health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(1200);
 /// Beyond both step deadlines, for the order's own statements.
@@ -233,31 +230,6 @@ async fn answer_again(driver: &Driver, body: &PlaceOrder, key: &str) -> Result<H
     answer(order)
 }
 
-fn answer(row: OrderRow) -> Result<HttpResponse, Problem> {
-    let order = Order::try_from(row)?;
-    let location = (header::LOCATION, format!("/orders/{}", order.id));
-    match (order.status, order.failure_reason) {
-        (OrderStatus::Confirmed, _) => Ok(HttpResponse::Created().insert_header(location).json(order)),
-        (OrderStatus::Failed, reason) => Err(failed(&order, reason)),
-        (OrderStatus::Pending | OrderStatus::PendingInventory | OrderStatus::PendingPayment, _) => {
-            Ok(HttpResponse::Accepted()
-                .insert_header(location)
-                .insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS))
-                .json(order))
-        }
-    }
-}
-
-fn failed(order: &Order, reason: Option<FailureReason>) -> Problem {
-    let reason = reason.unwrap_or(FailureReason::Expired);
-    let status = match reason {
-        FailureReason::InsufficientStock | FailureReason::Expired => StatusCode::CONFLICT,
-        FailureReason::UnknownProduct => StatusCode::UNPROCESSABLE_ENTITY,
-        FailureReason::PaymentDeclined => StatusCode::PAYMENT_REQUIRED,
-    };
-    Problem::new(status, reason.as_str(), format!("{}.", order.message)).of_order(order.id)
-}
-
 /// One order with everything that happened to it
 #[utoipa::path(tag = "order", params(("id" = Uuid, Path)), responses((status = 200, body = OrderDetail),
     (status = 404, content_type = "application/problem+json", body = ProblemBody),
@@ -274,15 +246,6 @@ async fn show(database: web::Data<Database>, id: web::Path<Uuid>) -> Result<web:
     let order = order.ok_or_else(|| Problem::not_found("There is no such order."))?;
     let events = events.into_iter().map(OrderEvent::try_from).collect::<Result<_, _>>()?;
     Ok(web::Json(OrderDetail { order: order.try_into()?, events }))
-}
-
-impl TryFrom<EventRow> for OrderEvent {
-    type Error = Problem;
-
-    fn try_from(row: EventRow) -> Result<Self, Problem> {
-        let EventRow { at, reason, attempt, trace_id, .. } = row;
-        Ok(Self { at, status: row.status.parse().map_err(Problem::internal)?, reason, attempt, trace_id })
-    }
 }
 
 /// Orders, the newest first

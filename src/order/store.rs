@@ -33,6 +33,25 @@ pub struct OrderRow {
     pub updated_at: DateTime<Utc>,
 }
 
+impl OrderRow {
+    /// # Errors
+    /// When the row holds a name that this program does not know.
+    pub fn state(&self) -> Result<State, DatabaseError> {
+        Ok(State {
+            status: self.status.parse().map_err(DatabaseError::unknown_name)?,
+            failure_reason: self
+                .failure_reason
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .map_err(DatabaseError::unknown_name)?,
+            epoch: self.epoch,
+            release_due: self.release_due,
+            void_due: self.void_due,
+        })
+    }
+}
+
 const COLUMNS: &str = "id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, \
                        answered, traceparent, created_at, updated_at";
 

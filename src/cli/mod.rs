@@ -1,16 +1,23 @@
 //! Every flag and environment variable: read here, checked once, and passed on as plain structs.
 
-use std::error::Error;
+mod complaint;
+mod values;
+
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+
+pub use complaint::parse;
+use values::{
+    OtlpEndpoint, base_url, boolean, crash_plan, database_url, delay, ip_address, log_filter, milliseconds,
+    origin, otlp_endpoint, pool_size, port, seconds, seed, share, token,
+};
 
 use crate::platform::client::BaseUrl;
-use crate::platform::database::{DatabaseUrl, redact};
+use crate::platform::database::DatabaseUrl;
 use crate::platform::telemetry::LogFormat;
 use crate::platform::{crash, gremlin, server, telemetry};
 use crate::{demo, order, payment, prove};
@@ -315,227 +322,5 @@ impl HealthcheckArgs {
     /// Never in practice: a port makes a good address.
     pub fn target(self) -> Result<BaseUrl, String> {
         self.url.map_or_else(|| format!("http://127.0.0.1:{}", self.port).parse(), Ok)
-    }
-}
-
-// Each of these says what the variable takes, in words that follow "takes".
-
-fn ip_address(text: &str) -> Result<IpAddr, String> {
-    let text = if text == "localhost" { "127.0.0.1" } else { text };
-    text.parse().map_err(|_| "an IP address, such as 127.0.0.1, 0.0.0.0 or ::1".to_owned())
-}
-
-fn port(text: &str) -> Result<u16, String> {
-    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| "a port from 1 to 65535".to_owned())
-}
-
-fn pool_size(text: &str) -> Result<u32, String> {
-    text.parse()
-        .ok()
-        .filter(|size| (1..=1000).contains(size))
-        .ok_or_else(|| "a number from 1 to 1000".to_owned())
-}
-
-fn milliseconds(text: &str) -> Result<u64, String> {
-    let allowed = |ms: &u64| (1..=60_000).contains(ms);
-    text.parse().ok().filter(allowed).ok_or_else(|| "milliseconds from 1 to 60000".to_owned())
-}
-
-fn seconds(text: &str) -> Result<u64, String> {
-    // What PostgreSQL adds to a time as milliseconds in 32 bits.
-    let most = 2_000_000;
-    let allowed = |seconds: &u64| (1..=most).contains(seconds);
-    text.parse().ok().filter(allowed).ok_or_else(|| format!("seconds from 1 to {most}"))
-}
-
-fn crash_plan(text: &str) -> Result<crash::Plan, String> {
-    text.parse()
-}
-
-fn delay(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|ms| *ms <= 60_000).ok_or_else(|| "milliseconds from 0 to 60000".to_owned())
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| "a number from 0 to 1".to_owned())
-}
-
-fn seed(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("a whole number from 0 to {}", u64::MAX))
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("true or false".to_owned()),
-    }
-}
-
-fn token(text: &str) -> Result<String, String> {
-    let visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    visible.then(|| text.to_owned()).ok_or_else(|| "one or more visible ASCII characters".to_owned())
-}
-
-fn database_url(text: &str) -> Result<DatabaseUrl, String> {
-    let form = "postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-full";
-    text.parse().map_err(|error| format!("{form} ({error})"))
-}
-
-fn base_url(text: &str) -> Result<BaseUrl, String> {
-    text.parse().map_err(|error| format!("an address such as http://127.0.0.1:5002 ({error})"))
-}
-
-fn origin(text: &str) -> Result<String, String> {
-    let takes = || "origins such as http://localhost:5001, separated by commas".to_owned();
-    let (scheme, host) = text.trim().split_once("://").ok_or_else(takes)?;
-    let plain =
-        !host.is_empty() && !host.contains(['/', '*', '?', ' ']) && ["http", "https"].contains(&scheme);
-    plain.then(|| format!("{scheme}://{host}")).ok_or_else(takes)
-}
-
-/// Empty means unset, as OpenTelemetry has it.
-#[derive(Debug, Clone)]
-struct OtlpEndpoint(Option<String>);
-
-fn otlp_endpoint(text: &str) -> Result<OtlpEndpoint, String> {
-    if text.is_empty() {
-        return Ok(OtlpEndpoint(None));
-    }
-    let takes = || "host:port or http://host:port, such as otel-collector:4317".to_owned();
-    let address = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let url: BaseUrl = address.parse().map_err(|_| takes())?;
-    Ok(OtlpEndpoint(Some(url.to_string())))
-}
-
-fn log_filter(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("tracing directives, such as info or valerix=debug,info ({error})")),
-    }
-}
-
-/// Reads the command line and the environment; on bad configuration says so in one line and exits with code 2.
-#[must_use]
-pub fn parse() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| match in_one_line(&error) {
-        Some(line) => {
-            eprintln!("valerix: {line}");
-            std::process::exit(2);
-        }
-        None => error.exit(),
-    })
-}
-
-/// Names the variable, what it held and what it takes; nothing for `--help` and wrong usage of the command line.
-fn in_one_line(error: &clap::Error) -> Option<String> {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
-        _ => None,
-    };
-    let argument = text(ContextKind::InvalidArg)?;
-    let name = variable_of(&argument).unwrap_or_else(|| argument.clone());
-    match error.kind() {
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let takes = error.source().map(ToString::to_string).or_else(|| text(ContextKind::ValidValue))?;
-            let held = text(ContextKind::InvalidValue).unwrap_or_default();
-            let held = match name.split(' ').next() {
-                Some("DATABASE_URL") if !held.is_empty() => redact(&held),
-                Some("GREMLIN_TOKEN") if !held.is_empty() => "***".to_owned(),
-                _ => held,
-            };
-            Some(format!("{name} is '{held}'; it takes {takes}"))
-        }
-        ErrorKind::MissingRequiredArgument => {
-            let takes = if name.starts_with("DATABASE_URL") {
-                "; it takes postgres://user:password@host:port/name"
-            } else {
-                ""
-            };
-            Some(format!("{name} is not set{takes}"))
-        }
-        _ => None,
-    }
-}
-
-/// `--port <PORT>` → `PORT (--port)`
-fn variable_of(argument: &str) -> Option<String> {
-    let flag = argument.split_whitespace().find_map(|word| word.strip_prefix("--"))?;
-    let command = Cli::command();
-    let mut arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
-    let variable = arguments.find(|argument| argument.get_long() == Some(flag))?.get_env()?;
-    Some(format!("{} (--{flag})", variable.to_string_lossy()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(arguments: &[&str]) -> String {
-        let all = ["valerix"].iter().chain(arguments);
-        let error = Cli::try_parse_from(all).unwrap_err();
-        in_one_line(&error).unwrap_or_else(|| error.to_string())
-    }
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_wrong_value_is_told_in_one_line_with_name_value_and_what_is_taken() {
-        let url = ["--database-url", "postgres://h/db"];
-        for (flag, value, wanted) in [
-            ("--port", "0", "PORT (--port) is '0'; it takes a port from 1 to 65535"),
-            ("--host", "here", "HOST (--host) is 'here'; it takes an IP address"),
-            (
-                "--gremlin-enabled",
-                "maybe",
-                "GREMLIN_ENABLED (--gremlin-enabled) is 'maybe'; it takes true or false",
-            ),
-            (
-                "--database-pool-size",
-                "0",
-                "DATABASE_POOL_SIZE (--database-pool-size) is '0'; it takes a number",
-            ),
-            (
-                "--downstream-timeout-ms",
-                "",
-                "DOWNSTREAM_TIMEOUT_MS (--downstream-timeout-ms) is ''; it takes milli",
-            ),
-            (
-                "--cors-allowed-origins",
-                "*",
-                "CORS_ALLOWED_ORIGINS (--cors-allowed-origins) is '*'; it takes origins",
-            ),
-            (
-                "--otel-exporter-otlp-endpoint",
-                "ftp://x",
-                "OTEL_EXPORTER_OTLP_ENDPOINT (--otel-exporter-otlp-endpoint) is 'ftp://x'; it takes host:port",
-            ),
-            ("--log-format", "xml", "LOG_FORMAT (--log-format) is 'xml'; it takes pretty, json"),
-            ("--log", "a=b=c", "RUST_LOG (--log) is 'a=b=c'; it takes tracing directives"),
-            (
-                "--payment-service-url",
-                "ftp://x",
-                "PAYMENT_SERVICE_URL (--payment-service-url) is 'ftp://x'; it takes",
-            ),
-        ] {
-            let told = line(&["order", url[0], url[1], flag, value]);
-            assert!(told.starts_with(wanted), "{told}");
-            assert!(!told.contains('\n'), "{told}");
-        }
-    }
-
-    #[test]
-    fn secrets_are_never_told() {
-        let told = line(&["order", "--database-url", "postgres://u:hunter2@h/db?sslmode=maybe"]);
-        assert!(told.contains("postgres://u:***@h/db?sslmode=maybe"), "{told}");
-        let told = line(&["order", "--database-url", "postgres://h/db", "--gremlin-token", "hunter2 "]);
-        assert!(told.starts_with("GREMLIN_TOKEN") && !told.contains("hunter2"), "{told}");
     }
 }

@@ -1,0 +1,105 @@
+//! How each value is read. An error says what the variable takes, in words that follow "it takes".
+
+use std::net::IpAddr;
+
+use crate::platform::client::BaseUrl;
+use crate::platform::crash;
+use crate::platform::database::DatabaseUrl;
+
+pub fn ip_address(text: &str) -> Result<IpAddr, String> {
+    let text = if text == "localhost" { "127.0.0.1" } else { text };
+    text.parse().map_err(|_| "an IP address, such as 127.0.0.1, 0.0.0.0 or ::1".to_owned())
+}
+
+pub fn port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| "a port from 1 to 65535".to_owned())
+}
+
+pub fn pool_size(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|size| (1..=1000).contains(size))
+        .ok_or_else(|| "a number from 1 to 1000".to_owned())
+}
+
+pub fn milliseconds(text: &str) -> Result<u64, String> {
+    let allowed = |ms: &u64| (1..=60_000).contains(ms);
+    text.parse().ok().filter(allowed).ok_or_else(|| "milliseconds from 1 to 60000".to_owned())
+}
+
+pub fn seconds(text: &str) -> Result<u64, String> {
+    // What PostgreSQL adds to a time as milliseconds in 32 bits.
+    let most = 2_000_000;
+    let allowed = |seconds: &u64| (1..=most).contains(seconds);
+    text.parse().ok().filter(allowed).ok_or_else(|| format!("seconds from 1 to {most}"))
+}
+
+pub fn crash_plan(text: &str) -> Result<crash::Plan, String> {
+    text.parse()
+}
+
+pub fn delay(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|ms| *ms <= 60_000).ok_or_else(|| "milliseconds from 0 to 60000".to_owned())
+}
+
+pub fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "a number from 0 to 1".to_owned())
+}
+
+pub fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a whole number from 0 to {}", u64::MAX))
+}
+
+pub fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("true or false".to_owned()),
+    }
+}
+
+pub fn token(text: &str) -> Result<String, String> {
+    let visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    visible.then(|| text.to_owned()).ok_or_else(|| "one or more visible ASCII characters".to_owned())
+}
+
+pub fn database_url(text: &str) -> Result<DatabaseUrl, String> {
+    let form = "postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-full";
+    text.parse().map_err(|error| format!("{form} ({error})"))
+}
+
+pub fn base_url(text: &str) -> Result<BaseUrl, String> {
+    text.parse().map_err(|error| format!("an address such as http://127.0.0.1:5002 ({error})"))
+}
+
+pub fn origin(text: &str) -> Result<String, String> {
+    let takes = || "origins such as http://localhost:5001, separated by commas".to_owned();
+    let (scheme, host) = text.trim().split_once("://").ok_or_else(takes)?;
+    let plain =
+        !host.is_empty() && !host.contains(['/', '*', '?', ' ']) && ["http", "https"].contains(&scheme);
+    plain.then(|| format!("{scheme}://{host}")).ok_or_else(takes)
+}
+
+/// Empty means unset, as OpenTelemetry has it.
+#[derive(Debug, Clone)]
+pub struct OtlpEndpoint(pub Option<String>);
+
+pub fn otlp_endpoint(text: &str) -> Result<OtlpEndpoint, String> {
+    if text.is_empty() {
+        return Ok(OtlpEndpoint(None));
+    }
+    let takes = || "host:port or http://host:port, such as otel-collector:4317".to_owned();
+    let address = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url: BaseUrl = address.parse().map_err(|_| takes())?;
+    Ok(OtlpEndpoint(Some(url.to_string())))
+}
+
+pub fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("tracing directives, such as info or valerix=debug,info ({error})")),
+    }
+}
