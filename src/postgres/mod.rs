@@ -103,7 +103,7 @@ impl Home {
     /// # Errors
     /// When a file cannot be removed.
     pub async fn reset(&self) -> Result<(), PostgresError> {
-        if let Some(postmaster) = Postmaster::running(&self.data()) {
+        if let Some(postmaster) = Postmaster::running(&self.data(), &self.owner) {
             postmaster.stop().await;
         }
         for directory in [self.data(), self.data().with_extension("new"), self.socket_dir()] {
@@ -140,7 +140,7 @@ impl Server {
         } else {
             initialise(&home, &binaries).await?;
         }
-        if let Some(postmaster) = Postmaster::running(&data) {
+        if let Some(postmaster) = Postmaster::running(&data, &home.owner) {
             let postmaster = postmaster.ready(&home.log(), None).await?;
             return Ok(Self { home, binaries, settings, postmaster, child: None });
         }
@@ -209,6 +209,8 @@ impl Server {
     /// # Errors
     /// See [`PostgresError`].
     pub async fn restart(&mut self) -> Result<(), PostgresError> {
+        // A killed server's helpers live on for a moment, and hold what the new one needs.
+        self.postmaster.orphans_gone().await;
         let (postmaster, child) = launch(&self.home, &self.binaries, &self.settings).await?;
         self.postmaster = postmaster;
         self.child = Some(child);
@@ -219,7 +221,6 @@ impl Server {
     pub async fn kill(&mut self) {
         self.postmaster.signal(Signal::SIGKILL);
         self.ended().await;
-        self.postmaster.orphans_gone().await;
     }
 
     /// Stops it: open sessions are ended, what is committed is safe. Bounded in time.
@@ -274,7 +275,7 @@ async fn launch(
 ) -> Result<(Postmaster, Child), PostgresError> {
     let socket_dir = home.socket_dir();
     home.owner.make_private_dir(&socket_dir)?;
-    postmaster::remove_stale(&home.data(), &socket_dir);
+    postmaster::remove_stale(&home.data(), &socket_dir, &home.owner);
     let log = home.log();
     let output = OpenOptions::new().create(true).append(true).open(&log).map_err(at(&log))?;
     let errors = output.try_clone().map_err(at(&log))?;
@@ -301,7 +302,7 @@ async fn launch(
         .map_err(|error| PostgresError::Command { what: "postgres", cause: error.to_string() })?;
     let started = Instant::now();
     loop {
-        if let Some(postmaster) = Postmaster::running(&home.data()) {
+        if let Some(postmaster) = Postmaster::running(&home.data(), &home.owner) {
             return Ok((postmaster.ready(&log, Some(&mut child)).await?, child));
         }
         if started.elapsed() > START_LIMIT || matches!(child.try_wait(), Ok(Some(_))) {

@@ -1,9 +1,11 @@
 //! Who the server runs as: never root, which it refuses.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use nix::unistd::{Uid, User, chown};
 
@@ -40,6 +42,22 @@ impl Owner {
         match probe.status() {
             Ok(_) => Ok(()),
             Err(_) => Err(PostgresError::Unreachable { path: directory.to_owned(), user: user.name.clone() }),
+        }
+    }
+
+    /// Where a link of the owner's processes leads. Root without the right to look into other users' processes, as in a
+    /// container, asks in the owner's name.
+    pub fn read_link(&self, link: &Path) -> Option<PathBuf> {
+        match (fs::read_link(link), &self.0) {
+            (Ok(target), _) => Some(target),
+            (Err(error), Some(user)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let mut readlink = std::process::Command::new("readlink");
+                readlink.arg(link).uid(user.uid.as_raw()).gid(user.gid.as_raw()).current_dir("/");
+                let output = readlink.output().ok()?;
+                let target = output.stdout.strip_suffix(b"\n")?;
+                Some(PathBuf::from(OsStr::from_bytes(target)))
+            }
+            (Err(_), _) => None,
         }
     }
 

@@ -8,6 +8,7 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use tokio::process::Child;
 
+use super::owner::Owner;
 use super::{POLL, PostgresError, START_LIMIT, STOP_LIMIT};
 
 /// A live server process, known to be that of its data directory.
@@ -16,19 +17,27 @@ pub struct Postmaster {
     pid: i32,
     data: PathBuf,
     socket_dir: PathBuf,
+    owner: Owner,
 }
 
 impl Postmaster {
     /// The server that runs on the data directory, if one does.
-    pub fn running(data: &Path) -> Option<Self> {
+    pub fn running(data: &Path, owner: &Owner) -> Option<Self> {
         let lines = PidFile::read(data)?;
-        let postmaster = Self { pid: lines.pid, data: data.to_owned(), socket_dir: lines.socket_dir };
+        let (data, owner) = (data.to_owned(), owner.clone());
+        let postmaster = Self { pid: lines.pid, data, socket_dir: lines.socket_dir, owner };
         postmaster.is_alive().then_some(postmaster)
     }
 
     /// A process id may have been given to somebody else since; a server works in its data directory.
     fn is_alive(&self) -> bool {
-        works_in(self.pid, &self.data)
+        self.works_here(self.pid)
+    }
+
+    fn works_here(&self, pid: i32) -> bool {
+        self.owner
+            .read_link(Path::new(&format!("/proc/{pid}/cwd")))
+            .is_some_and(|directory| directory == self.data)
     }
 
     pub const fn pid(&self) -> i32 {
@@ -79,26 +88,26 @@ impl Postmaster {
         }
     }
 
-    /// After a kill the server's helpers live on for a moment, and a new server must wait for them.
+    /// Waits until no process of the server's is left.
     pub async fn orphans_gone(&self) {
-        while processes().any(|pid| works_in(pid, &self.data)) {
+        while servers().any(|pid| self.works_here(pid)) {
             tokio::time::sleep(POLL).await;
         }
     }
 }
 
-fn works_in(pid: i32, data: &Path) -> bool {
-    fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|directory| directory == data)
-}
-
-fn processes() -> impl Iterator<Item = i32> {
+/// Processes that are PostgreSQL's, by their name.
+fn servers() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "postgres")
+    })
 }
 
 /// Removes what a killed server left behind; a live one's files are never touched.
-pub fn remove_stale(data: &Path, socket_dir: &Path) {
-    if Postmaster::running(data).is_none() {
+pub fn remove_stale(data: &Path, socket_dir: &Path, owner: &Owner) {
+    if Postmaster::running(data, owner).is_none() {
         for file in [
             data.join("postmaster.pid"),
             socket_dir.join(".s.PGSQL.5432.lock"),

@@ -8,6 +8,7 @@ mod degraded;
 mod demo;
 mod harness;
 mod http;
+mod observability;
 mod prove;
 mod recovery;
 mod services;
