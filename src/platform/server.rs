@@ -117,18 +117,20 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
     };
     tokio::spawn(report_pool(platform.clone()));
     let role = role(&platform);
-    start_background(&role, &platform, &shutdown)?;
     let address = listener.local_addr()?;
     tracing::info!(%address, database = %config.database_url, version = env!("CARGO_PKG_VERSION"), "listening");
+    let background =
+        Background { role: role.clone(), platform: platform.clone(), shutdown: shutdown.clone() };
     let server = serve(listener, &config, platform, role, shutdown.clone())?;
     let outcome = if config.migrate {
-        let schema = bring_up_schema(&config.database_url, shutdown);
+        let schema = bring_up_schema(&config.database_url, shutdown, background);
         tokio::pin!(server);
         tokio::select! {
             ended = &mut server => ended.map_err(StartError::from),
-            Err(error) = schema => Err(StartError::from(error)),
+            Err(error) = schema => Err(error),
         }
     } else {
+        background.start()?;
         server.await.map_err(StartError::from)
     };
     match &outcome {
@@ -139,15 +141,24 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
     outcome
 }
 
-/// A thread with a runtime of its own, because HTTP clients belong to a thread. The process does not wait for it to
-/// end: what it leaves unfinished is taken over like after any crash.
-fn start_background<R: Role>(role: &R, platform: &Platform, shutdown: &Shutdown) -> std::io::Result<()> {
-    let (role, platform, shutdown) = (role.clone(), platform.clone(), shutdown.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("background".to_owned()).spawn(move || {
-        tokio::task::LocalSet::new().block_on(&runtime, role.background(platform, shutdown));
-    })?;
-    Ok(())
+/// What a role does beside answering requests; it needs the schema.
+struct Background<R> {
+    role: R,
+    platform: Platform,
+    shutdown: Shutdown,
+}
+
+impl<R: Role> Background<R> {
+    /// On a thread with a runtime of its own, because HTTP clients belong to a thread. The process does not wait for it
+    /// to end: what it leaves unfinished is taken over like after any crash.
+    fn start(self) -> std::io::Result<()> {
+        let Self { role, platform, shutdown } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("background".to_owned()).spawn(move || {
+            tokio::task::LocalSet::new().block_on(&runtime, role.background(platform, shutdown));
+        })?;
+        Ok(())
+    }
 }
 
 fn in_words(error: &std::io::Error, port: u16) -> String {
@@ -254,19 +265,21 @@ where
     next.call(request).await
 }
 
-/// Brings the schema up to date, however long the database takes to come; never returns `Ok`, so that it can
-/// stand beside the server in a `select!`.
-async fn bring_up_schema(
+/// Brings the schema up to date, however long the database takes to come, and then starts what needs it; never
+/// returns `Ok`, so that it can stand beside the server in a `select!`.
+async fn bring_up_schema<R: Role>(
     url: &DatabaseUrl,
     shutdown: Shutdown,
-) -> Result<std::convert::Infallible, MigrationError> {
+    background: Background<R>,
+) -> Result<std::convert::Infallible, StartError> {
     let mut pause = Duration::from_millis(250);
     let mut last = String::new();
     loop {
         match migrate(url).await {
             Ok(applied) => {
                 tracing::info!(applied = applied.len(), "schema is up to date");
-                std::future::pending::<()>().await;
+                background.start()?;
+                return std::future::pending().await;
             }
             Err(MigrationError::Unreachable { cause, .. }) => {
                 if cause != last {
@@ -274,7 +287,7 @@ async fn bring_up_schema(
                     last = cause;
                 }
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(2)),
