@@ -1,5 +1,6 @@
 //! `valerix demo`: the three services as supervised processes, on a private database unless one is given.
 
+use std::convert::Infallible;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::net::{IpAddr, TcpListener};
@@ -64,41 +65,35 @@ pub async fn run(config: Config) -> Result<(), DemoError> {
     let shutdown = Shutdown::listen(false)?;
     let mut database = Database::open(&config).await?;
     let url = database.url();
-    let (stop, stopping) = watch::channel(false);
-    let services = tokio::spawn(supervise(config.clone(), url, stopping));
-    announce(&config, &database).await;
+    let announcement = announce(&config, database.describe());
+    let (stop, _) = watch::channel(false);
+    let services = tokio::spawn(supervise(config.clone(), url, stop.clone()));
     let outcome = tokio::select! {
         () = shutdown.requested() => Ok(()),
-        ended = services_ended(services, &stop) => ended,
+        ended = services => ended.map_err(io::Error::other)?,
         failed = database.keep_running() => Err(failed),
+        never = announcement => match never {},
     };
     println!("stopping …");
     stop.send_replace(true);
+    // No receiver is left when the last service has ended.
     stop.closed().await;
     database.close().await;
     println!("stopped");
     outcome
 }
 
-async fn services_ended(
-    services: tokio::task::JoinHandle<Result<(), DemoError>>,
-    stop: &watch::Sender<bool>,
-) -> Result<(), DemoError> {
-    let outcome = services.await.map_err(io::Error::other)?;
-    stop.send_replace(true);
-    outcome
-}
-
-async fn supervise(config: Config, url: String, stop: watch::Receiver<bool>) -> Result<(), DemoError> {
+/// Keeps all three running until told to stop; one that cannot run at all stops the others.
+async fn supervise(config: Config, url: String, stop: watch::Sender<bool>) -> Result<(), DemoError> {
     let keep = |role: usize| {
         let (spec, stop) = (spec(&config, role, &url), stop.clone());
         async move {
             let spec = spec?;
             let output = Arc::clone(&spec.output);
-            keep_running(spec, stop, move |pid| {
-                output(&format!("started as process {pid}"));
-            })
-            .await
+            let started = move |pid| output(&format!("started as process {pid}"));
+            let outcome = keep_running(spec, stop.subscribe(), started).await;
+            stop.send_replace(true);
+            outcome
         }
     };
     let failed = |role: usize| move |error| DemoError::Service(ROLES[role], error);
@@ -145,8 +140,8 @@ fn prefixed(role: &'static str, colour: &'static str) -> Sink {
     })
 }
 
-/// Says what runs where once all three can serve.
-async fn announce(config: &Config, database: &Database) {
+/// Says what runs where once all three can serve; then there is nothing more to say, and it never ends.
+async fn announce(config: &Config, database: String) -> Infallible {
     let address = |port| format!("http://{}", std::net::SocketAddr::new(config.host, port));
     let [order, inventory, payment] = config.ports.map(address);
     let all_ready = async {
@@ -164,13 +159,13 @@ async fn announce(config: &Config, database: &Database) {
          \x20   order       {order}      API: {order}/docs/\n\
          \x20   inventory   {inventory}      API: {inventory}/docs/\n\
          \x20   payment     {payment}      API: {payment}/docs/\n\
-         \x20   database    {}\n\n\
+         \x20   database    {database}\n\n\
          \x20 Try:  curl -X POST {order}/orders -d '{{\"product_id\":\"PROD-001\",\"quantity\":1}}'\n\
          \x20       curl -X POST {inventory}/gremlin/latency -d '{{\"enabled\":true,\"delay_ms\":3000}}'\n\
          \x20       kill -9 one of the processes named above: it is started again\n\
-         \x20 Ctrl-C ends it all; the data stay.\n",
-        database.describe()
+         \x20 Ctrl-C ends it all; the data stay.\n"
     );
+    std::future::pending().await
 }
 
 async fn ready(url: &str) {

@@ -194,6 +194,30 @@ async fn data_of_another_postgresql_are_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_refuses_its_configuration_ends_the_demo_with_its_reason() {
+    let data = Directory::new("refused");
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg("demo")
+        .arg("--data-dir")
+        .arg(&data.0)
+        .env_remove("DATABASE_URL")
+        .env("PAYMENT_SUCCESS_RATE", "2");
+    for (flag, port) in ["--order-port", "--inventory-port", "--payment-port"].iter().zip(ports()) {
+        command.arg(flag).arg(port.to_string());
+    }
+    let output =
+        tokio::time::timeout(Duration::from_secs(20), command.output()).await.expect("it ends").unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told.contains("PAYMENT_SUCCESS_RATE") && told.contains("it takes a number from 0 to 1"),
+        "{told}"
+    );
+    assert_eq!(server_pid(&data.0), None, "the database server was stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_first_start_is_begun_anew() {
     let data = Directory::new("interrupted");
     std::fs::create_dir_all(data.0.join("data.new/base")).unwrap();
