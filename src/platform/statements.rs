@@ -51,21 +51,15 @@ fn span(text: &str) -> Span {
 /// What a statement does, and to which table: `UPDATE orders`. A statement that begins with `WITH` is named by its
 /// first change.
 fn operation(statement: &str) -> String {
-    let words: Vec<_> = statement.split_whitespace().collect();
-    let after = |keyword: &str| {
-        let position = words.iter().position(|word| word.trim_start_matches('(') == keyword)?;
-        words.get(position + 1).map(|table| table.trim_matches(|c: char| c == '"' || c == '(' || c == ','))
+    let mut words = statement.split_whitespace().map(|word| word.trim_matches(|c: char| "\"(),".contains(c)));
+    let verb = words.clone().next().unwrap_or_default();
+    let change = match verb {
+        "SELECT" => words.find(|word| *word == "FROM").map(|_| "SELECT"),
+        _ => words.find(|word| ["INSERT", "UPDATE", "DELETE"].contains(word)),
     };
-    let verb = words.first().copied().unwrap_or_default();
-    let named = [("INSERT INTO", after("INTO")), ("UPDATE", after("UPDATE")), ("DELETE FROM", after("FROM"))];
-    let change = named.into_iter().find(|(name, table)| {
-        table.is_some()
-            && (name.starts_with(verb)
-                || verb == "WITH" && words.contains(&name.split(' ').next().unwrap_or_default()))
-    });
-    match (change, after("FROM")) {
-        (Some((name, Some(table))), _) => format!("{} {table}", name.split(' ').next().unwrap_or_default()),
-        (_, Some(table)) if verb == "SELECT" => format!("SELECT {table}"),
+    let table = words.find(|word| !["INTO", "FROM"].contains(word));
+    match (change, table) {
+        (Some(change), Some(table)) => format!("{change} {table}"),
         _ => verb.to_owned(),
     }
 }
@@ -86,7 +80,7 @@ mod tests {
             ),
             (
                 "WITH changed AS ( UPDATE orders SET a = 1 RETURNING *), event AS ( INSERT INTO order_events (a) SELECT 1) SELECT 1",
-                "INSERT order_events",
+                "UPDATE orders",
             ),
             ("BEGIN", "BEGIN"),
             ("COMMIT", "COMMIT"),

@@ -99,6 +99,23 @@ fn find<'a>(spans: &'a [Received], service: &str, name: &str) -> Option<&'a Rece
     spans.iter().find(|received| received.service == service && received.span.name == name)
 }
 
+/// A trace as indented text, for people who run the test with `--nocapture`.
+fn tree(spans: &[Received], parent: &[u8], depth: usize) -> String {
+    let mut children: Vec<_> =
+        spans.iter().filter(|received| received.span.parent_span_id == parent).collect();
+    children.sort_by_key(|received| received.span.start_time_unix_nano);
+    let lines = children.into_iter().map(|received| {
+        let span = &received.span;
+        let took = Duration::from_nanos(span.end_time_unix_nano - span.start_time_unix_nano);
+        let error = received.attribute("error.type").map(|error| format!("  ✗ {error}")).unwrap_or_default();
+        let links = span.links.iter().map(|link| hex(&link.trace_id)).collect::<Vec<_>>().join(" ");
+        let links = if links.is_empty() { links } else { format!("  ↗ {links}") };
+        let own = format!("{:depth$}{} [{}] {took:.1?}{error}{links}\n", "", span.name, received.service);
+        own + &tree(spans, &span.span_id, depth + 2)
+    });
+    lines.collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_one_trace_through_three_services_and_their_sql() {
     let (collector, address) = Collector::start();
@@ -147,7 +164,7 @@ async fn an_order_is_one_trace_through_three_services_and_their_sql() {
         assert_eq!(call.attribute("peer.service").as_deref(), Some(service));
     }
     for (service, statement, parent) in [
-        ("order-service", "INSERT order_events", order),
+        ("order-service", "UPDATE orders", order),
         ("inventory-service", "UPDATE inventory", server("inventory-service", "POST /inventory/reserve")),
         ("payment-service", "INSERT payments", server("payment-service", "POST /payments")),
     ] {
@@ -190,6 +207,9 @@ async fn a_recovery_attempt_is_a_trace_of_its_own_linked_to_the_order() {
     })
     .await;
     assert_ne!(hex(&recovered.span.trace_id), placed);
+    println!("{placed}\n{}", tree(&collector.of_trace(&placed), &[], 2));
+    let recovery = hex(&recovered.span.trace_id);
+    println!("{recovery}\n{}", tree(&collector.of_trace(&recovery), &[], 2));
     assert!(recovered.span.parent_span_id.is_empty(), "it is a root");
     assert_eq!(recovered.attribute("order_id").as_deref(), order.json()["id"].as_str());
 }
