@@ -7,49 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::platform::fields::{Fields, FromFields, amount, digits, integer, name, text, uuid};
-
-/// Gives a closed set of names its text form for the wire and the database, in one place.
-macro_rules! names {
-    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-        pub enum $name { $($(#[$vmeta])* #[serde(rename = $text)] $variant),+ }
-
-        impl $name {
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, UnknownName> {
-                Self::ALL.iter().copied().find(|name| name.as_str() == text).ok_or_else(|| UnknownName {
-                    value: text.to_owned(),
-                    known: Self::ALL.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
-                })
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-/// A text that is none of the names it could be.
-#[derive(Debug, thiserror::Error)]
-#[error("'{value}' is none of {known}")]
-pub struct UnknownName {
-    value: String,
-    known: String,
-}
+use crate::platform::names::names;
 
 names! {
     /// Where an order stands. `CONFIRMED` and `FAILED` are final.

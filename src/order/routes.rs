@@ -71,7 +71,7 @@ impl OrderRole {
     pub fn new(config: Config, platform: &Platform) -> Self {
         let returned: Arc<Notify> = Arc::default();
         let slow = config.step_timeout.mul_f64(SLOW_SHARE);
-        let guard = |name| Arc::new(Guard::new(name, slow, platform.metrics.clone(), Arc::clone(&returned)));
+        let guard = |name| Arc::new(Guard::new(name, slow, platform, Arc::clone(&returned)));
         Self {
             inventory: guard(INVENTORY),
             payment: guard(PAYMENT),

@@ -63,6 +63,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer that nobody sent.
+    #[must_use]
+    pub fn made_up(status: StatusCode) -> Self {
+        Self { status, body: Vec::new() }
+    }
+
     /// # Errors
     /// When the body is not what the service's contract says.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {

@@ -14,7 +14,9 @@ use tracing::Instrument;
 use super::breaker::{Breaker, RetryBudget, State};
 use super::client::{Answer, CallError, Client};
 use super::deadline::Deadline;
+use super::gremlin::{self, Gremlin};
 use super::metrics::Metrics;
+use super::server::Platform;
 
 /// Calls under way at once, at most.
 const BULKHEAD: usize = 256;
@@ -32,25 +34,22 @@ pub struct Guard {
     /// A call that takes this long counts as failed, whatever it brought.
     slow: Duration,
     metrics: web::Data<Metrics>,
+    gremlin: Gremlin,
     /// Told when the dependency is back.
     returned: Arc<Notify>,
 }
 
 impl Guard {
     #[must_use]
-    pub fn new(
-        name: &'static str,
-        slow: Duration,
-        metrics: web::Data<Metrics>,
-        returned: Arc<Notify>,
-    ) -> Self {
+    pub fn new(name: &'static str, slow: Duration, platform: &Platform, returned: Arc<Notify>) -> Self {
         let guard = Self {
             name,
             breaker: Mutex::default(),
             budget: Mutex::default(),
             bulkhead: Semaphore::new(BULKHEAD),
             slow,
-            metrics,
+            metrics: platform.metrics.clone(),
+            gremlin: platform.gremlin.clone(),
             returned,
         };
         guard.show(State::Closed);
@@ -165,13 +164,20 @@ impl Dependency {
         body: &T,
         deadline: Deadline,
     ) -> Result<Answer, CallError> {
-        self.call("POST", path, deadline, async || self.client.post(path, body, deadline).await).await
+        let call = gremlin::Call { dependency: self.guard.name, method: "POST", route: path, deadline };
+        let product = || product_of(body);
+        let send =
+            async || self.guard.gremlin.around(call, product, self.client.post(path, body, deadline)).await;
+        self.call("POST", path, deadline, send).await
     }
 
     /// # Errors
     /// See [`CallError`].
     pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
-        self.call("GET", path, deadline, async || self.client.get(path, deadline).await).await
+        let route = path.split('?').next().unwrap_or_default();
+        let call = gremlin::Call { dependency: self.guard.name, method: "GET", route, deadline };
+        let send = async || self.guard.gremlin.around(call, || None, self.client.get(path, deadline)).await;
+        self.call("GET", path, deadline, send).await
     }
 
     /// One call in a span of its own, by OpenTelemetry's conventions for HTTP clients; retries are events in it.
@@ -250,6 +256,12 @@ impl Dependency {
         }
         send().await
     }
+}
+
+/// The product that a call's body names.
+fn product_of<T: Serialize>(body: &T) -> Option<String> {
+    let body = serde_json::to_value(body).ok()?;
+    body.get("product_id")?.as_str().map(str::to_owned)
 }
 
 /// Only what surely was not carried out is tried again: the flow knows what to do about the rest.

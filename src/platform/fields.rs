@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::problem::{FieldError, Problem};
 
 pub const BODY_LIMIT_BYTES: usize = 16 * 1024;
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A request body or query that can be read from [`Fields`].
 pub trait FromFields: Sized + 'static {
@@ -67,6 +67,19 @@ impl Fields {
         self.errors.push(FieldError { field: field.to_owned(), detail: detail.into() });
     }
 
+    /// Whether a mistake was noted for this field.
+    #[must_use]
+    pub fn has_error(&self, field: &str) -> bool {
+        self.errors.iter().any(|error| error.field == field)
+    }
+
+    /// Refuses every field that was not read: where a misspelt one would quietly mean something else.
+    pub fn reject_the_rest(&mut self) {
+        for name in std::mem::take(&mut self.values).into_iter().map(|(name, _)| name) {
+            self.reject(&name, "is not known here");
+        }
+    }
+
     /// A field that must be there; its default stands in where it is wrong, and is never used.
     pub fn required<T: Default>(
         &mut self,
@@ -74,7 +87,7 @@ impl Fields {
         read: impl FnOnce(&Value) -> Result<T, Expected>,
     ) -> T {
         let value = self.optional(name, read);
-        if value.is_none() && self.errors.last().is_none_or(|error| error.field != name) {
+        if value.is_none() && !self.has_error(name) {
             self.reject(name, "is required");
         }
         value.unwrap_or_default()
@@ -123,6 +136,12 @@ fn whole_i32(number: f64) -> Option<i32> {
     let fits = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number);
     #[expect(clippy::cast_possible_truncation, reason = "whole and inside i32, both checked")]
     fits.then_some(number as i32)
+}
+
+/// A number from 0 to 1.
+pub fn share(value: &Value) -> Result<f64, Expected> {
+    let share = value.as_f64().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "a number from 0 to 1".to_owned())
 }
 
 pub fn boolean(value: &Value) -> Result<bool, Expected> {
@@ -202,6 +221,15 @@ impl<T: FromFields> FromRequest for Query<T> {
     }
 }
 
+/// Reads a body as a service does; the names of the wrong fields, if there are any.
+#[cfg(test)]
+pub fn read<T: FromFields>(body: &Value) -> Result<T, Vec<String>> {
+    let mut fields = Fields::of_json(body.to_string().as_bytes()).unwrap();
+    let value = T::from_fields(&mut fields);
+    let wrong: Vec<_> = fields.errors.into_iter().map(|error| error.field).collect();
+    if wrong.is_empty() { Ok(value) } else { Err(wrong) }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -226,14 +254,7 @@ mod tests {
     }
 
     fn read(body: &Value) -> Result<Sample, Vec<String>> {
-        let fields = Fields::of_json(body.to_string().as_bytes()).unwrap();
-        let mut fields = fields;
-        let sample = Sample::from_fields(&mut fields);
-        if fields.errors.is_empty() {
-            Ok(sample)
-        } else {
-            Err(fields.errors.into_iter().map(|error| error.field).collect())
-        }
+        super::read(body)
     }
 
     #[test]

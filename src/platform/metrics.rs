@@ -42,6 +42,11 @@ pub struct Metrics {
     pub oldest_unfinished_seconds: Gauge,
     /// What the gremlin adds to each answer; 0 when it is off.
     pub gremlin_latency_seconds: Gauge,
+    pub gremlin_rules: IntGauge,
+    /// Changes of what the gremlin is to do: switch-on, switch-off, rule-added, rule-removed, rules-cleared.
+    pub gremlin_changes: IntCounterVec,
+    /// By rule, `switch` being the latency switch, and kind.
+    pub gremlin_faults: IntCounterVec,
     /// Requests turned away with 503 because too many were under way.
     pub shed: IntCounter,
     /// Requests answered from a stored answer by their idempotency key.
@@ -117,6 +122,17 @@ impl Metrics {
                     "valerix_gremlin_latency_seconds",
                     "What the gremlin adds to each answer; 0 when it is off.",
                 )?,
+            )?,
+            gremlin_rules: gauge("valerix_gremlin_rules", "Rules of the gremlin that have not ended.")?,
+            gremlin_changes: counter(
+                "valerix_gremlin_changes_total",
+                "Changes of what the gremlin is to do.",
+                &["change"],
+            )?,
+            gremlin_faults: counter(
+                "valerix_gremlin_faults_total",
+                "Faults that the gremlin injected, by its rule.",
+                &["rule", "kind"],
             )?,
             shed: register(
                 &registry,

@@ -10,6 +10,7 @@ pub mod fields;
 pub mod gremlin;
 pub mod health;
 pub mod metrics;
+pub mod names;
 pub mod openapi;
 pub mod problem;
 pub mod server;

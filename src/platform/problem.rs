@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::telemetry;
+use super::{gremlin, telemetry};
 
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -188,6 +188,9 @@ pub async fn render<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
     let response = next.call(request).await?;
+    if gremlin::is_severed(&response) {
+        return Ok(response.map_into_left_body());
+    }
     let trace_id = telemetry::current_trace_id();
     let mut response = if response.status().is_client_error() || response.status().is_server_error() {
         let (request, response) = response.into_parts();

@@ -116,6 +116,12 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
         metrics,
     };
     tokio::spawn(report_pool(platform.clone()));
+    if config.gremlin.is_open() && !config.host.is_loopback() {
+        tracing::warn!(
+            host = %config.host,
+            "whoever reaches this port can break the service: set GREMLIN_TOKEN, or GREMLIN_ENABLED=false"
+        );
+    }
     let role = role(&platform);
     let address = listener.local_addr()?;
     tracing::info!(%address, database = %config.database_url, version = env!("CARGO_PKG_VERSION"), "listening");

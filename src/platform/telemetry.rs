@@ -175,6 +175,11 @@ pub fn current_traceparent() -> Option<String> {
     header.0
 }
 
+/// Notes something in the current span that its creator does not know of.
+pub fn annotate(key: &'static str, value: String) {
+    Span::current().set_attribute(key, value);
+}
+
 /// Trace id inside a stored `traceparent`.
 #[must_use]
 pub fn trace_id_of(traceparent: &str) -> Option<String> {

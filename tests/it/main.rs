@@ -6,6 +6,7 @@ mod checklist;
 mod configuration;
 mod degraded;
 mod demo;
+mod gremlin;
 mod harness;
 mod http;
 mod observability;
