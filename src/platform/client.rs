@@ -135,6 +135,10 @@ where
 {
     let mut response = response.map_err(|error| match error {
         SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => CallError::TimedOut,
+        // awc's name for a connection that was there, and closed before the answer came.
+        SendRequestError::Connect(ConnectError::Disconnected) => {
+            CallError::BrokenOff("closed before an answer came".to_owned())
+        }
         SendRequestError::Connect(error) => CallError::NotConnected(error.to_string()),
         error => CallError::BrokenOff(error.to_string()),
     })?;
