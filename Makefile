@@ -9,8 +9,9 @@ demo: postgres ## the platform on its own database; prints the dashboard's addre
 	@cargo build --locked --quiet --release
 	@target/release/valerix demo $(ARGS)
 
-demo-gremlin: ## the checklist against a running platform, told step by step
-	@scripts/demo-gremlin
+demo-gremlin: postgres ## the checklist and each kind of fault, told step by step; on the running platform, or its own
+	@cargo build --locked --quiet --release
+	@target/release/valerix gremlin tour
 
 test: postgres prometheus lint deny ## everything
 	cargo test --locked

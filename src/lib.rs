@@ -5,6 +5,7 @@ pub mod api;
 pub mod audit;
 pub mod cli;
 pub mod demo;
+pub mod gremlin;
 pub mod healthcheck;
 pub mod inventory;
 pub mod order;

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::CommandFactory;
-use valerix::cli::{self, Cli, Command};
+use valerix::cli::{self, Cli, Command, GremlinTask};
 use valerix::inventory::Inventory;
 use valerix::order::OrderRole;
 use valerix::payment::PaymentRole;
 use valerix::platform::{database, server};
-use valerix::{audit, demo, healthcheck, prove};
+use valerix::{audit, demo, gremlin, healthcheck, prove};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -38,6 +38,20 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             [] => println!("nothing to apply: the schema is up to date"),
             applied => println!("applied {}", applied.join(", ")),
         },
+        Command::Gremlin(args) => {
+            // HTTP clients belong to a thread.
+            let local = tokio::task::LocalSet::new();
+            match args.task()? {
+                GremlinTask::Grant { targets, token, wish, json } => {
+                    local.run_until(gremlin::run(&targets, token.as_deref(), &wish, json)).await?;
+                }
+                GremlinTask::Tour(config) => {
+                    if local.run_until(gremlin::tour::run(config)).await? > 0 {
+                        return Err("something was not as it should be".into());
+                    }
+                }
+            }
+        }
         Command::Audit(args) => {
             let audit = audit::of(&args.database_url, args.bound.duration()).await?;
             println!("{}", if args.json { serde_json::to_string_pretty(&audit)? } else { audit.to_string() });

@@ -1,84 +1,133 @@
-// Texts from users and services only ever become text nodes, never markup.
+import { get } from "./api.js";
+import { refreshBooks } from "./books.js";
+import { lineChart } from "./charts.js";
+import { $, count, duration } from "./dom.js";
+import { flowChanged, forgetTraffic, loadWaiting, settle, startFlow, sweepTraffic, updateFlow } from "./flow.js";
+import { refreshGremlin, startGremlin } from "./gremlin.js";
+import { refreshHealth } from "./health.js";
+import { scrape } from "./metrics.js";
+import { loadOrders, orderChanged, startOrders } from "./orders.js";
+import { showProducts, startPlacing } from "./place.js";
+import { refreshSla } from "./sla.js";
+import { Stream } from "./stream.js";
+import { startTheme } from "./theme.js";
+import { openTimeline, refreshTimeline, startTimeline, timelineChanged } from "./timeline.js";
+import { copyOnClick, linkTraces } from "./words.js";
+
 const REFRESH_MS = 5000;
-const $ = (id) => document.getElementById(id);
+/** Without the order service there is nothing to see: its return is not to be missed. */
+const RETRY_MS = 1000;
+const SPAN_MS = 300_000;
 
-const element = (name, text, className = "") => {
-  const node = document.createElement(name);
-  node.textContent = text;
-  node.className = className;
-  return node;
-};
+const drawRates = lineChart($("rate-chart"), {
+  series: [{ name: "order", style: "series-1" }, { name: "inventory", style: "series-2" }, { name: "payment", style: "series-3" }],
+  format: (rate) => (rate === null ? "–" : rate < 10 && rate % 1 ? rate.toFixed(1) : count(Math.round(rate))),
+  spanMs: SPAN_MS,
+});
+const drawLatencies = lineChart($("latency-chart"), {
+  series: [{ name: "P50", style: "series-4" }, { name: "P90", style: "series-5" }, { name: "P99", style: "series-6" }],
+  format: (ms) => (ms === null ? "–" : duration(ms).replace(/\.0+ /, " ")),
+  spanMs: SPAN_MS,
+  range: [1, 10_000],
+  threshold: 1000,
+});
 
-const getJson = async (path) => {
-  const response = await fetch(path, { headers: { accept: "application/json" } });
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
-  return response.json();
-};
+const stream = new Stream((change) => {
+  orderChanged(change);
+  flowChanged(change);
+  timelineChanged(change);
+}, reload);
 
-const tone = { CONFIRMED: "good", FAILED: "bad" };
-const toneOf = (status) => tone[status] ?? "wait";
+let timer;
+let round = 0;
+let wasOffline = false;
 
-async function showHealth() {
-  const health = await getJson("/health");
-  const entries = Object.entries({ [health.service]: health.status, ...health.dependencies });
-  const good = ["healthy", "connected", "reachable"];
-  $("health").replaceChildren(...entries.map(([name, state]) => {
-    const ok = good.includes(state);
-    return element("li", `${ok ? "●" : "▲"} ${name}: ${state}`, ok ? "good" : "bad");
-  }));
+function reload() {
+  forgetTraffic();
+  return Promise.allSettled([loadOrders(), loadWaiting(), refreshTimeline()]);
 }
 
-async function showSla() {
-  const sla = await getJson("/sla");
-  const red = sla.status === "red";
-  $("sla").textContent = `${red ? "▲" : "●"} SLA ${sla.status}: ${sla.average_ms} ms on average, ${sla.requests} orders in ${sla.window_seconds} s`;
-  $("sla").className = red ? "bad" : "good";
+async function health() {
+  const { health: found, isOffline } = await refreshHealth();
+  updateFlow({ health: found });
+  return isOffline;
 }
 
-async function showOrders() {
-  const { orders } = await getJson("/orders?limit=20");
-  $("orders").replaceChildren(...orders.map((order) => {
-    const row = document.createElement("tr");
-    row.append(
-      element("td", new Date(order.created_at).toLocaleTimeString()),
-      element("td", order.product_id),
-      element("td", order.quantity),
-      element("td", order.status, toneOf(order.status)),
-      element("td", order.failure_reason ?? ""),
-      element("td", (order.trace_id ?? "").slice(0, 8)),
-    );
-    return row;
-  }));
+async function books() {
+  const { products, orders } = await refreshBooks();
+  showProducts(products);
+  settle(orders.unsettled);
 }
 
-async function place(event) {
-  event.preventDefault();
-  const form = new FormData(event.target);
-  const body = JSON.stringify({ product_id: form.get("product_id"), quantity: Number(form.get("quantity")) });
-  const answer = $("answer");
-  answer.className = "";
-  answer.textContent = "ordering …";
-  const started = performance.now();
+async function figures() {
+  const { history, rates, breakers } = await scrape();
+  updateFlow({ rates, breakers });
+  const [order, inventory, payment] = rates.map((rate) => (rate === null ? "not known" : rate.toFixed(1)));
+  drawRates(history.map(({ at, rates: values }) => ({ at, values })), `Requests per second now: order ${order}, inventory ${inventory}, payment ${payment}.`);
+  const newest = history.findLast(({ latencies }) => latencies[0] !== null)?.latencies;
+  drawLatencies(history.map(({ at, latencies: values }) => ({ at, values })),
+    newest ? `Of the newest orders, half took up to ${duration(newest[0])}, 90 % up to ${duration(newest[1])}, 99 % up to ${duration(newest[2])}.` : "No orders yet.");
+}
+
+/** What could not be read says so, and shows what was read last. */
+async function part(id, work) {
   try {
-    const response = await fetch("/orders", { method: "POST", headers: { "content-type": "application/json" }, body });
-    const result = await response.json();
-    const took = Math.round(performance.now() - started);
-    answer.textContent = `${response.status} after ${took} ms: ${result.message ?? result.detail}`;
-    answer.className = response.status === 201 ? "good" : response.ok ? "wait" : "bad";
-  } catch (error) {
-    answer.textContent = `The order service does not answer (${error.message}).`;
-    answer.className = "bad";
+    const result = await work();
+    delete $(id).dataset.stale;
+    return result;
+  } catch {
+    $(id).dataset.stale = "true";
+    return undefined;
   }
-  refresh();
 }
 
 async function refresh() {
-  const results = await Promise.allSettled([showHealth(), showSla(), showOrders()]);
-  if (results[0].status === "rejected") {
-    $("health").replaceChildren(element("li", "▲ order-service: does not answer", "bad"));
+  const mine = ++round;
+  clearTimeout(timer);
+  const started = performance.now();
+  const [isOffline] = await Promise.all([
+    health(),
+    part("sla", refreshSla),
+    part("books", books),
+    part("rate-chart", figures),
+    part("gremlin", refreshGremlin),
+  ]);
+  if (isOffline) stream.doubt();
+  else if (wasOffline) reload();
+  wasOffline = isOffline;
+  sweepTraffic();
+  // Hidden meanwhile, or begun anew.
+  if (mine !== round) return;
+  timer = setTimeout(refresh, isOffline ? RETRY_MS : Math.max(0, REFRESH_MS - (performance.now() - started)));
+}
+
+/** Nobody looks at a hidden tab: it asks for nothing, and gives its connection back. */
+function attend() {
+  if (document.hidden) {
+    round++;
+    clearTimeout(timer);
+    stream.close();
+  } else {
+    stream.open();
+    refresh();
   }
 }
 
-$("place").addEventListener("submit", place);
-refresh();
-setInterval(refresh, REFRESH_MS);
+async function readSettings() {
+  const { version, trace_url: traces, grafana_url: grafana } = await get("/dashboard.json");
+  $("version").textContent = `Valerix ${version}`;
+  linkTraces(traces);
+  if (grafana) Object.assign($("grafana"), { href: grafana, hidden: false });
+}
+
+startTheme();
+startFlow();
+startTimeline();
+startOrders(openTimeline);
+startPlacing(openTimeline);
+startGremlin((faults) => updateFlow({ faults }));
+document.addEventListener("click", copyOnClick);
+document.addEventListener("visibilitychange", attend);
+attend();
+// Where traces are is to be known before the first of them is shown.
+readSettings().catch(() => {}).then(reload);

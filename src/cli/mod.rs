@@ -1,6 +1,7 @@
 //! Every flag and environment variable: read here, checked once, and passed on as plain structs.
 
 mod complaint;
+mod gremlin;
 mod values;
 
 use std::io::IsTerminal;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub use complaint::parse;
+pub use gremlin::{GremlinArgs, GremlinTask};
 use values::{
     OtlpEndpoint, base_url, boolean, crash_plan, database_url, delay, ip_address, log_filter, milliseconds,
     origin, otlp_endpoint, pool_size, port, seconds, seed, share, token,
@@ -19,7 +21,7 @@ use values::{
 use crate::platform::client::BaseUrl;
 use crate::platform::database::DatabaseUrl;
 use crate::platform::telemetry::LogFormat;
-use crate::platform::{crash, gremlin, server, telemetry};
+use crate::platform::{crash, server, telemetry};
 use crate::{demo, order, payment, prove};
 
 /// An order platform that keeps taking orders while what is behind it breaks, and finishes every one exactly once.
@@ -42,6 +44,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Apply the schema migrations, and exit
     Migrate(MigrateArgs),
+    /// Break a running platform on purpose, see what is broken, or be shown around
+    Gremlin(GremlinArgs),
     /// Check the books of a live database; exit 1 when they do not balance
     Audit(AuditArgs),
     /// Run a seeded chaos campaign against freshly started services; exit 1 when it does not prove what it should
@@ -106,7 +110,10 @@ impl ServiceArgs {
             database_pool_size: self.database_pool_size,
             migrate: !self.no_migrate,
             cors_allowed_origins: self.cors_allowed_origins,
-            gremlin: gremlin::Config { enabled: self.gremlin_enabled, token: self.gremlin_token },
+            gremlin: crate::platform::gremlin::Config {
+                enabled: self.gremlin_enabled,
+                token: self.gremlin_token,
+            },
             telemetry: telemetry::Config {
                 format: self.log_format.unwrap_or_else(LogFormat::detect),
                 filter: self.log_filter,

@@ -17,6 +17,16 @@ const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub struct BaseUrl(String);
 
+impl BaseUrl {
+    /// It is on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let uri = self.0.parse::<Uri>().ok();
+        let host = uri.as_ref().and_then(Uri::host).unwrap_or_default().trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
 impl std::str::FromStr for BaseUrl {
     type Err = String;
 
@@ -87,9 +97,19 @@ pub struct Client {
 impl Client {
     #[must_use]
     pub fn new(base: BaseUrl) -> Self {
+        Self::with_token(base, None)
+    }
+
+    /// One that shows a token with each call.
+    #[must_use]
+    pub fn with_token(base: BaseUrl, token: Option<&str>) -> Self {
         // The deadline of each call bounds the whole of it.
-        let http = awc::Client::builder().disable_timeout().disable_redirects().no_default_headers().finish();
-        Self { http, base }
+        let builder = awc::Client::builder().disable_timeout().disable_redirects().no_default_headers();
+        let builder = match token {
+            Some(token) => builder.bearer_auth(token),
+            None => builder,
+        };
+        Self { http: builder.finish(), base }
     }
 
     /// # Errors
@@ -108,6 +128,13 @@ impl Client {
     /// See [`CallError`].
     pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
         let request = self.http.get(format!("{}{path}", self.base));
+        within(deadline, async { read(prepared(request, deadline).send().await).await }).await
+    }
+
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn delete(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
+        let request = self.http.delete(format!("{}{path}", self.base));
         within(deadline, async { read(prepared(request, deadline).send().await).await }).await
     }
 }

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 use tokio_postgres::{Client, NoTls};
 
 use super::check::{Books, OrderFact};
 use super::plan::{Fault, Plan, Role};
 use super::{ProveError, STEP_TIMEOUT};
+use crate::gremlin::Handle;
 use crate::platform::client::{BaseUrl, Client as HttpClient};
 use crate::platform::database::{DatabaseUrl, migrate};
 use crate::platform::deadline::Deadline;
@@ -24,6 +26,8 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
 const LINES_KEPT: usize = 20;
+/// A rule of the gremlin that finds nothing to hit ends after this long.
+const RULE_SECONDS: u32 = 4;
 
 pub struct Cluster {
     server: Server,
@@ -32,7 +36,7 @@ pub struct Cluster {
     roles: BTreeMap<Role, Running>,
     url: DatabaseUrl,
     seed: u64,
-    crash_points: Arc<Mutex<Vec<String>>>,
+    struck: Arc<Mutex<Struck>>,
 }
 
 struct Running {
@@ -56,9 +60,9 @@ impl Cluster {
         for role in Role::ALL {
             roles.insert(role, Running { port: free_port()?, process: None, lines: Arc::default() });
         }
-        let crash_points = Arc::default();
+        let struck = Arc::default();
         let temporary = data_dir.is_none();
-        let mut cluster = Self { server, home: root, temporary, roles, url, seed: plan.seed, crash_points };
+        let mut cluster = Self { server, home: root, temporary, roles, url, seed: plan.seed, struck };
         cluster.stock(plan).await?;
         for role in Role::ALL {
             cluster.launch(role, None)?;
@@ -96,8 +100,8 @@ impl Cluster {
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec();
         environment.extend(crash_point.map(|plan| ("VALERIX_CRASH_POINT".to_owned(), plan)));
-        let (lines, reached) = (Arc::clone(&self.roles[&role].lines), Arc::clone(&self.crash_points));
-        let output = Arc::new(move |line: &str| note(line, &lines, &reached));
+        let (lines, struck) = (Arc::clone(&self.roles[&role].lines), Arc::clone(&self.struck));
+        let output = Arc::new(move |line: &str| note(line, &lines, &struck));
         let spec = Spec {
             program: std::env::current_exe()?,
             arguments: vec![role.as_str().to_owned()],
@@ -128,10 +132,13 @@ impl Cluster {
         }
     }
 
+    fn url_of(&self, role: Role) -> Result<BaseUrl, ProveError> {
+        let url = format!("http://127.0.0.1:{}", self.roles[&role].port);
+        Ok(url.parse().map_err(std::io::Error::other)?)
+    }
+
     fn http(&self, role: Role) -> Result<HttpClient, ProveError> {
-        let url: BaseUrl =
-            format!("http://127.0.0.1:{}", self.roles[&role].port).parse().map_err(std::io::Error::other)?;
-        Ok(HttpClient::new(url))
+        Ok(HttpClient::new(self.url_of(role)?))
     }
 
     pub fn order_url(&self) -> String {
@@ -162,6 +169,16 @@ impl Cluster {
                 self.latency(*role, Some(*delay)).await;
                 tokio::time::sleep(*lasting).await;
                 self.latency(*role, None).await;
+                Ok(())
+            }
+            Fault::Gremlin { role, kind, direction, every, max_fires } => {
+                let wish = json!({
+                    "kind": kind, "direction": direction, "every": every, "max_fires": max_fires,
+                    "ttl_seconds": RULE_SECONDS,
+                });
+                if let Err(error) = Handle::new(&self.url_of(*role)?, None).add(&wish).await {
+                    tracing::debug!(%error, "the gremlin was not reached");
+                }
                 Ok(())
             }
             Fault::DatabaseRestart => {
@@ -284,13 +301,8 @@ impl Cluster {
         Ok(paths)
     }
 
-    pub fn crash_points_reached(&self) -> BTreeMap<String, u32> {
-        let reached = self.crash_points.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut counts = BTreeMap::new();
-        for point in reached.iter() {
-            *counts.entry(point.clone()).or_default() += 1;
-        }
-        counts
+    pub fn struck(&self) -> Struck {
+        self.struck.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn connect(&self) -> Result<Client, ProveError> {
@@ -336,13 +348,30 @@ const PATHS: &[(&str, &str)] = &[
     ("void-drained", "reason = 'payment-voided'"),
 ];
 
-fn note(line: &str, lines: &Mutex<Vec<String>>, reached: &Mutex<Vec<String>>) {
+/// Which faults that wait for their moment really came, as the services' logs tell.
+#[derive(Debug, Clone, Default)]
+pub struct Struck {
+    /// Named places at which a process aborted or stalled.
+    pub crash_points: BTreeMap<String, u32>,
+    /// The gremlin's rules by kind.
+    pub gremlin: BTreeMap<String, u32>,
+}
+
+fn note(line: &str, lines: &Mutex<Vec<String>>, struck: &Mutex<Struck>) {
+    let event = || serde_json::from_str::<serde_json::Value>(line).unwrap_or_default();
+    let mut struck = struck.lock().unwrap_or_else(PoisonError::into_inner);
     if line.contains("crash point reached")
-        && let Ok(event) = serde_json::from_str::<serde_json::Value>(line)
-        && let Some(point) = event["point"].as_str()
+        && let Some(point) = event()["point"].as_str()
     {
-        reached.lock().unwrap_or_else(PoisonError::into_inner).push(point.to_owned());
+        *struck.crash_points.entry(point.to_owned()).or_default() += 1;
+    } else if line.contains("gremlin fault injected") {
+        let event = event();
+        // The latency switch is a fault of its own, which needs no such proof.
+        if let Some(kind) = event["kind"].as_str().filter(|_| event["rule"] != "switch") {
+            *struck.gremlin.entry(kind.to_owned()).or_default() += 1;
+        }
     }
+    drop(struck);
     let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
     lines.push(line.to_owned());
     if lines.len() > LINES_KEPT {

@@ -120,6 +120,8 @@ fn outcome_of(status: u16, code: Option<&str>) -> Outcome {
         (402, _) | (409, Some("insufficient-stock")) => Outcome::Failed,
         (409, Some("idempotency-key-in-flight")) => Outcome::InFlight,
         (503, _) => Outcome::Refused,
+        // The gremlin's, at the order service's door: whoever gets it knows nothing.
+        (_, Some("injected-fault")) => Outcome::NoAnswer,
         _ => Outcome::Unexpected(status),
     }
 }

@@ -105,7 +105,7 @@ async fn campaign(
     if let Some(statements) = &config.tamper {
         cluster.execute(statements).await?;
     }
-    faults.crash_points = cluster.crash_points_reached();
+    faults.struck = cluster.struck();
     let books = cluster.books().await?;
     let answers = queue.answers();
     let findings = check::check(&answers, &books);

@@ -9,6 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::platform::crash;
+use crate::platform::gremlin::rule::{self, Direction};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -52,6 +53,8 @@ pub enum Fault {
     Stop(Role, Duration),
     /// The gremlin makes every answer this late, for so long.
     Latency { role: Role, delay: Duration, lasting: Duration },
+    /// The gremlin has such a rule until it has fired so often.
+    Gremlin { role: Role, kind: rule::Kind, direction: Direction, every: u32, max_fires: u32 },
     /// An orderly stop of the database, and a start.
     DatabaseRestart,
     /// kill -9 of the database, and a start.
@@ -65,6 +68,7 @@ pub enum Kind {
     Crash(Role),
     Stop(Role),
     Latency(Role),
+    Gremlin(rule::Kind),
     DatabaseRestart,
     DatabaseKill,
 }
@@ -75,6 +79,7 @@ impl Kind {
     pub fn all() -> Vec<Self> {
         let of_role = |role| [Self::Kill(role), Self::Crash(role), Self::Stop(role), Self::Latency(role)];
         let mut all: Vec<_> = Role::ALL.into_iter().flat_map(of_role).collect();
+        all.extend(rule::Kind::ALL.iter().copied().map(Self::Gremlin));
         all.extend([Self::DatabaseRestart, Self::DatabaseKill]);
         all.sort();
         all
@@ -88,6 +93,7 @@ impl std::fmt::Display for Kind {
             Self::Crash(role) => write!(f, "crash-point-{}", role.as_str()),
             Self::Stop(role) => write!(f, "stop-{}", role.as_str()),
             Self::Latency(role) => write!(f, "latency-{}", role.as_str()),
+            Self::Gremlin(kind) => write!(f, "gremlin-{kind}"),
             Self::DatabaseRestart => write!(f, "database-restart"),
             Self::DatabaseKill => write!(f, "database-kill"),
         }
@@ -102,6 +108,7 @@ impl Fault {
             Self::Crash { role, .. } => Kind::Crash(*role),
             Self::Stop(role, _) => Kind::Stop(*role),
             Self::Latency { role, .. } => Kind::Latency(*role),
+            Self::Gremlin { kind, .. } => Kind::Gremlin(*kind),
             Self::DatabaseRestart => Kind::DatabaseRestart,
             Self::DatabaseKill => Kind::DatabaseKill,
         }
@@ -195,9 +202,33 @@ fn faults(random: &mut StdRng, kills: u32, database_restarts: u32) -> Vec<Fault>
     for role in roles(others) {
         all.push(Fault::Latency { role, delay: between(200, 2000), lasting: between(300, 1500) });
     }
+    all.extend(rules(random, others.max(kills.min(1) * GREMLIN_LEAST)));
     let database = |n: u32| if n.is_multiple_of(2) { Fault::DatabaseRestart } else { Fault::DatabaseKill };
     all.extend((0..database_restarts).map(database));
     all
+}
+
+/// Each kind of rule twice: at payment or inventory, whose answers an order waits for, and at order.
+const GREMLIN_LEAST: u32 = 12;
+
+/// So many of the gremlin's rules, each kind in turn.
+fn rules(random: &mut StdRng, count: u32) -> Vec<Fault> {
+    let kinds = (0..count as usize).map(|n| (n, rule::Kind::ALL[n % rule::Kind::ALL.len()]));
+    kinds
+        .map(|(n, kind)| {
+            let round = n / rule::Kind::ALL.len();
+            let role = [Role::Payment, Role::Order, Role::Inventory][round % 3];
+            // Only order calls others.
+            let outbound = role == Role::Order && random.random_bool(0.5);
+            Fault::Gremlin {
+                role,
+                kind,
+                direction: if outbound { Direction::Outbound } else { Direction::Inbound },
+                every: random.random_range(1..=3),
+                max_fires: random.random_range(1..=4),
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::check::{Answer, Findings};
+use super::cluster::Struck;
 use super::plan::{Fault, Kind};
 use super::{Config, QUIET_LIMIT};
 use crate::audit::Audit;
@@ -15,8 +16,7 @@ use crate::audit::Audit;
 #[derive(Debug, Default)]
 pub struct Faults {
     by_kind: BTreeMap<Kind, u32>,
-    /// Named places at which a process really aborted or stalled.
-    pub crash_points: BTreeMap<String, u32>,
+    pub struck: Struck,
 }
 
 impl Faults {
@@ -62,13 +62,14 @@ impl Report {
         for answer in answers {
             *by_outcome.entry(answer.outcome.to_string()).or_default() += 1;
         }
-        // An armed point counts when it was really reached.
+        // An armed point counts when it was really reached, a rule when it fired.
         let ran = |kind: &Kind| match kind {
             Kind::Crash(role) => {
                 let of_role =
-                    faults.crash_points.iter().filter(|(point, _)| point.starts_with(role.as_str()));
+                    faults.struck.crash_points.iter().filter(|(point, _)| point.starts_with(role.as_str()));
                 of_role.map(|(_, count)| *count).sum()
             }
+            Kind::Gremlin(kind) => faults.struck.gremlin.get(kind.as_str()).copied().unwrap_or_default(),
             _ => faults.by_kind.get(kind).copied().unwrap_or_default(),
         };
         let faults_by_name: BTreeMap<_, _> =
@@ -87,7 +88,7 @@ impl Report {
             answers: by_outcome,
             asked_again: answers.iter().filter(|answer| answer.tries > 1).count(),
             faults: faults_by_name,
-            crash_points: faults.crash_points,
+            crash_points: faults.struck.crash_points,
             recovery_paths,
             never_ran,
             unsettled,

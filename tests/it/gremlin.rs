@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Service, Stack, eventually, free_port};
+use crate::harness::{PROGRAM, Service, Stack, eventually, free_port};
 
 impl Service {
     pub async fn break_with(&self, rule: Value) -> u64 {
@@ -268,4 +268,75 @@ async fn a_service_that_listens_to_others_with_an_open_gremlin_says_so() {
         service.ready().await;
         assert_eq!(service.lines().iter().any(|line| line.contains(said)), warned);
     }
+}
+
+async fn valerix(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let mut command = tokio::process::Command::new(PROGRAM);
+    command.args(arguments).env_remove("GREMLIN_TOKEN").envs(env.iter().copied());
+    let output = command.output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_reaches_every_service_and_says_what_is_wrong() {
+    let stack = Stack::with(&[("GREMLIN_TOKEN", "s3cret")]).await;
+    let env = [
+        ("ORDER_SERVICE_URL", stack.order.url.as_str()),
+        ("INVENTORY_SERVICE_URL", &stack.inventory.url),
+        ("PAYMENT_SERVICE_URL", &stack.payment.url),
+        ("GREMLIN_TOKEN", "s3cret"),
+    ];
+    let (code, shown, _) = valerix(&["gremlin", "on"], &env).await;
+    assert_eq!(code, Some(0));
+    assert!(shown.contains("inventory-service") && shown.contains("latency 3000 ms"), "{shown}");
+    let add = ["gremlin", "add", "vanish", "--on", "payment", "--route", "/payments", "--every", "2"];
+    let (code, shown, _) = valerix(&add, &env).await;
+    assert!(code == Some(0) && shown.contains("each 2th") && shown.contains("/payments"), "{shown}");
+    let (_, shown, _) = valerix(&["gremlin", "status", "--json"], &env).await;
+    let statuses: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(statuses[0]["service"], "order-service");
+    assert_eq!(statuses[1]["latency"], json!({"enabled": true, "delay_ms": 3000}));
+    assert_eq!(statuses[2]["rules"][0]["kind"], "vanish");
+    for (arguments, said) in [
+        (&["gremlin", "add", "flood"][..], "kind must be a known name"),
+        (
+            &["gremlin", "add", "latency", "--delay-ms", "-1"],
+            "delay_ms must be a whole number from 0 to 60000",
+        ),
+        (&["gremlin", "rm", "99"], "There is no such rule"),
+        (
+            &["gremlin", "on", "--on", "warehouse"],
+            "it takes order, inventory, payment, all or http://host:port",
+        ),
+        (&["gremlin", "status", "--token", "wrong"], "it asks for its token"),
+        (&["gremlin", "status", "--on", "http://127.0.0.1:1"], "does not answer"),
+    ] {
+        let (code, _, complaint) = valerix(arguments, &env).await;
+        assert!(code == Some(1) && complaint.contains(said), "{arguments:?}: {complaint}");
+    }
+    assert_eq!(valerix(&["gremlin", "rm", "--all", "--on", "payment"], &env).await.0, Some(0));
+    assert_eq!(valerix(&["gremlin", "off", "--on", "all"], &env).await.0, Some(0));
+    let (_, shown, _) = valerix(&["gremlin", "status"], &env).await;
+    assert_eq!(shown.matches("nothing").count(), 3, "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_starts_a_platform_where_none_runs_and_finds_all_well() {
+    let nowhere = format!("http://127.0.0.1:{}", free_port());
+    let (code, told, complaint) = valerix(&["gremlin", "tour"], &[("ORDER_SERVICE_URL", &nowhere)]).await;
+    assert_eq!(code, Some(0), "{told}{complaint}");
+    for kind in ["latency:", "error:", "drop:", "vanish:", "hang:", "crash:", "The books"] {
+        assert!(told.contains(kind), "no {kind} {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_fails_where_something_is_not_as_it_should_be() {
+    // The platform that it starts inherits a deadline that is not the checklist's 2 s.
+    let nowhere = format!("http://127.0.0.1:{}", free_port());
+    let env = [("ORDER_SERVICE_URL", nowhere.as_str()), ("DOWNSTREAM_TIMEOUT_MS", "300")];
+    let (code, told, _) = valerix(&["gremlin", "tour"], &env).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("✗ the customer: 202 after 0.3"), "{told}");
 }

@@ -1,0 +1,165 @@
+//! `valerix gremlin`: the gremlin from the command line, on any service.
+
+mod table;
+pub mod tour;
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::platform::client::{Answer, BaseUrl, CallError, Client};
+use crate::platform::deadline::Deadline;
+use crate::platform::gremlin::rule::RuleView;
+use crate::platform::gremlin::{Latency, Removed, RuleList};
+use crate::platform::problem::ProblemBody;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A service whose gremlin is spoken to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub name: String,
+    pub url: BaseUrl,
+}
+
+/// What is wanted of it.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    Latency(Latency),
+    /// A rule as it is asked for: what is not given is the service's to choose, and to refuse.
+    Add(serde_json::Map<String, serde_json::Value>),
+    Remove(u32),
+    Clear,
+    Status,
+}
+
+/// Why a service did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum GremlinError {
+    #[error("{url} does not answer: {cause}")]
+    Unreachable { url: BaseUrl, cause: CallError },
+    #[error("{url}: {detail}")]
+    Refused { url: BaseUrl, detail: String },
+}
+
+/// How a service's gremlin stands.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub service: String,
+    pub url: String,
+    pub latency: Latency,
+    pub rules: Vec<RuleView>,
+}
+
+/// Does it on each target, and says how it stands then.
+///
+/// # Errors
+/// The first that did not go well; those before it are done.
+pub async fn run(
+    targets: &[Target],
+    token: Option<&str>,
+    wish: &Wish,
+    json: bool,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut statuses = Vec::new();
+    for target in targets {
+        let handle = Handle::new(&target.url, token);
+        handle.grant(wish).await?;
+        statuses.push(handle.status(&target.name).await?);
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&statuses)?);
+    } else {
+        print!("{}", table::of(&statuses));
+    }
+    Ok(())
+}
+
+/// One service's gremlin.
+pub struct Handle {
+    client: Client,
+    url: BaseUrl,
+}
+
+impl Handle {
+    #[must_use]
+    pub fn new(url: &BaseUrl, token: Option<&str>) -> Self {
+        Self { client: Client::with_token(url.clone(), token), url: url.clone() }
+    }
+
+    /// Does what is wanted.
+    async fn grant(&self, wish: &Wish) -> Result<(), GremlinError> {
+        match wish {
+            Wish::Latency(latency) => self.set_latency(*latency).await,
+            Wish::Add(spec) => self.add(spec).await.map(|_| ()),
+            Wish::Remove(id) => self.remove(*id).await,
+            Wish::Clear => self.clear().await,
+            Wish::Status => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// See [`GremlinError`]; as with the others.
+    pub async fn set_latency(&self, latency: Latency) -> Result<(), GremlinError> {
+        self.read::<Latency>(self.client.post("/gremlin/latency", &latency, deadline()).await).map(|_| ())
+    }
+
+    pub async fn add(&self, spec: &impl Serialize) -> Result<RuleView, GremlinError> {
+        self.read(self.client.post("/gremlin/rules", spec, deadline()).await)
+    }
+
+    pub async fn remove(&self, id: u32) -> Result<(), GremlinError> {
+        self.answered(self.client.delete(&format!("/gremlin/rules/{id}"), deadline()).await).map(|_| ())
+    }
+
+    pub async fn clear(&self) -> Result<(), GremlinError> {
+        self.read::<Removed>(self.client.delete("/gremlin/rules", deadline()).await).map(|_| ())
+    }
+
+    pub async fn rules(&self) -> Result<Vec<RuleView>, GremlinError> {
+        let list: RuleList = self.read(self.client.get("/gremlin/rules", deadline()).await)?;
+        Ok(list.rules)
+    }
+
+    async fn status(&self, service: &str) -> Result<Status, GremlinError> {
+        let latency = self.read(self.client.get("/gremlin/latency", deadline()).await)?;
+        let (service, url) = (service.to_owned(), self.url.to_string());
+        Ok(Status { service, url, latency, rules: self.rules().await? })
+    }
+
+    fn read<T: DeserializeOwned>(&self, answer: Result<Answer, CallError>) -> Result<T, GremlinError> {
+        self.answered(answer)?.json().map_err(|error| self.refused(error.to_string()))
+    }
+
+    fn answered(&self, answer: Result<Answer, CallError>) -> Result<Answer, GremlinError> {
+        let answer = answer.map_err(|cause| GremlinError::Unreachable { url: self.url.clone(), cause })?;
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        let problem: ProblemBody = answer.json().map_err(|error| self.refused(error.to_string()))?;
+        Err(self.refused(in_words(&problem)))
+    }
+
+    fn refused(&self, detail: String) -> GremlinError {
+        GremlinError::Refused { url: self.url.clone(), detail }
+    }
+}
+
+fn deadline() -> Deadline {
+    Deadline::after(TIMEOUT)
+}
+
+fn in_words(problem: &ProblemBody) -> String {
+    match (problem.status, problem.errors.as_slice()) {
+        (401, _) => "it asks for its token: set GREMLIN_TOKEN or --token".to_owned(),
+        (404, _) if problem.instance.as_deref().is_some_and(|path| !path.contains("/rules/")) => {
+            "there is no gremlin here (GREMLIN_ENABLED=false?)".to_owned()
+        }
+        (_, []) => problem.detail.clone(),
+        (_, errors) => {
+            let each = errors.iter().map(|error| format!("{} {}", error.field, error.detail));
+            each.collect::<Vec<_>>().join("; ")
+        }
+    }
+}

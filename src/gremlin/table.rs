@@ -1,0 +1,86 @@
+//! How the gremlin stands, as a table.
+
+use std::fmt::Write;
+
+use super::Status;
+use crate::platform::gremlin::rule::{Direction, Kind, RuleSpec, RuleView};
+
+const HEAD: [&str; 7] = ["SERVICE", "RULE", "DOES", "TO", "WHEN", "MATCHED/FIRED", "LEFT"];
+
+#[must_use]
+pub fn of(statuses: &[Status]) -> String {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    for status in statuses {
+        rows.extend(rows_of(status));
+    }
+    let widths: [usize; 7] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let mut text = String::new();
+    for row in rows {
+        let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    text
+}
+
+fn rows_of(status: &Status) -> Vec<[String; 7]> {
+    let mut rows = Vec::new();
+    if status.latency.enabled {
+        let does = format!("latency {} ms", status.latency.delay_ms);
+        rows.push(["", "switch", &does, "everything", "always", "", ""].map(str::to_owned));
+    }
+    rows.extend(status.rules.iter().map(row_of));
+    if rows.is_empty() {
+        rows.push(["", "-", "nothing", "", "", "", ""].map(str::to_owned));
+    }
+    rows[0][0].clone_from(&status.service);
+    rows
+}
+
+fn row_of(rule: &RuleView) -> [String; 7] {
+    let left = match (rule.active, rule.remaining_seconds, rule.remaining_fires) {
+        (false, ..) => "ended".to_owned(),
+        (true, None, None) => "until removed".to_owned(),
+        (true, seconds, fires) => {
+            let seconds = seconds.map(|seconds| format!("{seconds:.0} s"));
+            let fires = fires.map(|fires| format!("{fires} times"));
+            [seconds, fires].into_iter().flatten().collect::<Vec<_>>().join(", ")
+        }
+    };
+    let counts = format!("{}/{}", rule.matched, rule.fired);
+    [String::new(), rule.id.to_string(), does(&rule.spec), target(&rule.spec), when(&rule.spec), counts, left]
+}
+
+fn does(spec: &RuleSpec) -> String {
+    match (spec.kind, spec.delay_ms, spec.jitter_ms, spec.status) {
+        (Kind::Latency, Some(delay), Some(jitter), _) => format!("latency {delay} ± {jitter} ms"),
+        (Kind::Latency, Some(delay), None, _) => format!("latency {delay} ms"),
+        (Kind::Error, _, _, Some(status)) => format!("error {status}"),
+        (kind, ..) => kind.to_string(),
+    }
+}
+
+fn target(spec: &RuleSpec) -> String {
+    let calls = (spec.direction == Direction::Outbound).then(|| match &spec.dependency {
+        Some(dependency) => format!("calls to {dependency}"),
+        None => "calls".to_owned(),
+    });
+    let product = spec.product_id.as_ref().map(|product| format!("product {product}"));
+    let parts = [calls, spec.method.clone(), spec.route.clone(), product];
+    let named: Vec<_> = parts.into_iter().flatten().collect();
+    if named.is_empty() { "everything".to_owned() } else { named.join(" ") }
+}
+
+fn when(spec: &RuleSpec) -> String {
+    match (spec.probability, spec.every) {
+        (Some(probability), _) => {
+            format!("{} % (seed {})", (probability * 1000.0).round() / 10.0, spec.seed.unwrap_or_default())
+        }
+        (_, Some(1)) | (None, None) => "always".to_owned(),
+        (_, Some(every)) => match spec.offset {
+            Some(offset) if offset > 0 => format!("each {every}th, from the {offset}th"),
+            _ => format!("each {every}th"),
+        },
+    }
+}
