@@ -9,6 +9,8 @@ export async function refreshBooks() {
   setText($("books-word"), clean ? "balance" : "do not balance");
   showOrders(orders);
   reconcile($("products"), products, (product) => product.product_id, createProduct, updateProduct);
+  // Who has no mouse must reach what is out of sight.
+  $("products").tabIndex = $("products").scrollHeight > $("products").clientHeight ? 0 : -1;
   reconcile($("invariants"), invariants, (invariant) => invariant.name, createInvariant, updateInvariant);
   return audit;
 }

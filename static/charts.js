@@ -1,7 +1,8 @@
 // Line charts in SVG, drawn at the size they are shown at, so that text stays text.
-import { el, setText, svg } from "./dom.js";
+import { el, setText, svg, textScale } from "./dom.js";
 
 const MARGIN = { top: 10, right: 8, bottom: 26, left: 58 };
+const MINUTE_MS = 60_000;
 
 const linear = (top, height) => ({
   y: (value) => height - (Math.min(value, top) / top) * height,
@@ -52,13 +53,12 @@ function area(points, x, y, bottom) {
 /** Keeps a drawing as wide as its place; returns what draws it anew. */
 function fitted(place, draw) {
   let width = 0;
+  const redraw = () => width && draw(width, textScale());
   new ResizeObserver(([entry]) => {
-    const now = Math.round(entry.contentRect.width);
-    if (now === width || now === 0) return;
-    width = now;
-    draw(width);
+    width = Math.round(entry.contentRect.width);
+    redraw();
   }).observe(place);
-  return () => width && draw(width);
+  return redraw;
 }
 
 /**
@@ -75,22 +75,24 @@ export function lineChart(figure, { series, format, spanMs, range, threshold, he
   let points = [];
   let geometry;
 
-  const redraw = fitted(figure, (width) => {
-    const inner = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
+  const redraw = fitted(figure, (width, unit) => {
+    const margin = Object.fromEntries(Object.entries(MARGIN).map(([side, size]) => [side, size * unit]));
+    const inner = { width: width - margin.left - margin.right, height: height * unit - margin.top - margin.bottom };
     const now = points.at(-1)?.at ?? Date.now();
+    // Grows with what there is to show.
+    const minutes = Math.max(1, Math.min(spanMs / MINUTE_MS, Math.ceil((now - (points[0]?.at ?? now)) / MINUTE_MS)));
     const values = points.flatMap((point) => point.values).filter((value) => value !== null);
     const scale = range ? logarithmic(...range, inner.height) : linear(roundUp(Math.max(1, ...values)), inner.height);
-    const x = (at) => inner.width - ((now - at) / spanMs) * inner.width;
-    geometry = { x, width };
-    const minutes = spanMs / 60_000;
-    canvas.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    canvas.replaceChildren(svg("g", { transform: `translate(${MARGIN.left} ${MARGIN.top})` },
+    const x = (at) => inner.width - ((now - at) / (minutes * MINUTE_MS)) * inner.width;
+    geometry = { x, margin, inner };
+    canvas.setAttribute("viewBox", `0 0 ${width} ${height * unit}`);
+    canvas.replaceChildren(svg("g", { transform: `translate(${margin.left} ${margin.top})` },
       ...scale.ticks.flatMap((tick) => [
         svg("path", { class: "grid", d: `M0 ${scale.y(tick).toFixed(1)}H${inner.width}` }),
-        svg("text", { class: "tick", x: -8, y: scale.y(tick) + 4, "text-anchor": "end", text: format(tick) })]),
+        svg("text", { class: "tick", x: -8 * unit, y: scale.y(tick) + 4 * unit, "text-anchor": "end", text: format(tick) })]),
       threshold && svg("path", { class: "threshold", d: `M0 ${scale.y(threshold).toFixed(1)}H${inner.width}` }),
       ...[[0, `${minutes} min ago`, "start"], [0.5, `${minutes / 2} min`, "middle"], [1, "now", "end"]].map(([share, text, anchor]) =>
-        svg("text", { class: "tick", x: share * inner.width, y: inner.height + 19, "text-anchor": anchor, text })),
+        svg("text", { class: "tick", x: share * inner.width, y: inner.height + 19 * unit, "text-anchor": anchor, text })),
       ...series.map(({ style }, i) => svg("path", { class: `line ${style}`, d: path(points.map((point) => [point.at, point.values[i]]), x, scale.y) })),
       svg("path", { class: "cursor" }),
     ));
@@ -104,10 +106,10 @@ export function lineChart(figure, { series, format, spanMs, range, threshold, he
 
   canvas.addEventListener("pointermove", (event) => {
     if (!points.length) return;
-    const at = event.offsetX - MARGIN.left;
+    const at = event.offsetX - geometry.margin.left;
     const distance = (point) => Math.abs(geometry.x(point.at) - at);
     const nearest = points.reduce((best, point) => (distance(point) < distance(best) ? point : best));
-    canvas.querySelector(".cursor").setAttribute("d", `M${geometry.x(nearest.at).toFixed(1)} 0V${height - MARGIN.top - MARGIN.bottom}`);
+    canvas.querySelector(".cursor").setAttribute("d", `M${geometry.x(nearest.at).toFixed(1)} 0V${geometry.inner.height}`);
     show(nearest, nearest !== points.at(-1));
   });
   canvas.addEventListener("pointerleave", () => {
@@ -125,20 +127,20 @@ export function lineChart(figure, { series, format, spanMs, range, threshold, he
 /** A line without axes, but with its threshold: what is above it is drawn as bad. */
 export function sparkline(figure, { spanMs, threshold, label, height = 84 }) {
   const canvas = svg("svg", { role: "img" });
-  figure.replaceChildren(canvas, el("figcaption", { class: "span" }, el("span", { text: `${spanMs / 60_000} min ago` }), el("span", { text: "now" })));
+  figure.replaceChildren(canvas, el("figcaption", { class: "span" }, el("span", { text: `${spanMs / MINUTE_MS} min ago` }), el("span", { text: "now" })));
   let points = [];
-  const redraw = fitted(figure, (width) => {
-    const [top, bottom] = [6, height - 2];
+  const redraw = fitted(figure, (width, unit) => {
+    const [top, bottom] = [6, height * unit - 2];
     const now = points.at(-1)?.at ?? Date.now();
     const most = Math.max(threshold * 1.5, ...points.map((point) => point.value ?? 0)) * 1.05;
     const x = (at) => width - 3 - ((now - at) / spanMs) * (width - 6);
     const y = (value) => bottom - (value / most) * (bottom - top);
     const limit = y(threshold);
     const line = path(points.map(({ at, value }) => [at, value]), x, y);
-    canvas.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    canvas.setAttribute("viewBox", `0 0 ${width} ${height * unit}`);
     canvas.replaceChildren(
       svg("clipPath", { id: "spark-above" }, svg("rect", { width, height: limit })),
-      svg("clipPath", { id: "spark-below" }, svg("rect", { y: limit, width, height: height - limit })),
+      svg("clipPath", { id: "spark-below" }, svg("rect", { y: limit, width, height: height * unit - limit })),
       svg("rect", { class: "above", width, height: limit, rx: 4 }),
       svg("path", { class: "threshold", d: `M0 ${limit.toFixed(1)}H${width}` }),
       svg("text", { class: "tick", x: 4, y: limit - 5, text: label }),

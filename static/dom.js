@@ -71,4 +71,7 @@ export function wholeSeconds(ms) {
 const clockFormat = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 export const clock = (time) => clockFormat.format(new Date(time));
 
+/** Pictures grow with the text: this many pixels stand where 1 stands at the usual size of text. */
+export const textScale = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+
 export const calmMotion = matchMedia("(prefers-reduced-motion: reduce)");

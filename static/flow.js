@@ -1,6 +1,6 @@
 // The picture of the platform: what is well, what is broken on purpose, and each order on its way.
 import { get } from "./api.js";
-import { $, calmMotion, count, el, many, setText, svg } from "./dom.js";
+import { $, calmMotion, count, el, many, setText, svg, textScale } from "./dom.js";
 import { Traffic } from "./traffic.js";
 import { isFinal, isWaiting } from "./words.js";
 
@@ -63,7 +63,7 @@ function layout(width, unit) {
 }
 
 function draw(ground, width) {
-  const unit = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+  const unit = textScale();
   const { height, isLying, places } = layout(width, unit);
   for (const layer of [ground, canvas]) layer.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const lines = LINES.map(([from, to]) => {

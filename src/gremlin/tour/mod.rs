@@ -240,7 +240,7 @@ async fn open_breaker(stage: &Stage, narrator: &mut Narrator) -> Result<(), Tour
     let told = format!("{pending} of {CROWD} were told 202, the last after {:.1} s", slowest.as_secs_f64());
     narrator.check("the crowd", pending == CROWD, told);
     let next = stage.place().await?;
-    let at_once = next.status == 202 && next.took < Duration::from_millis(500);
+    let at_once = next.status == 202 && next.took < ONE_STEP;
     narrator.check("the breaker is open: the next customer", at_once, next.tell());
     handle.remove(rule.id).await?;
     let mut last = Duration::ZERO;
