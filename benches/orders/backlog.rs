@@ -21,6 +21,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Serialize)]
 pub struct Backlog {
+    /// Those that were left when the clock started.
     pub orders: u32,
     pub seconds: f64,
     pub per_second: f64,
@@ -55,23 +56,16 @@ pub async fn run(stage: &Stage<'_>) -> Fallible<Backlog> {
     database::quiet(&subject.books, None).await?;
     subject.close().await?;
     eprintln!("  {left} were left when the clock started, none after {seconds:.1} s");
-    Ok(report(orders, left, seconds, calm, &seen, plan))
+    Ok(report(left, seconds, calm, &seen, plan))
 }
 
-fn report(
-    orders: u32,
-    left: u32,
-    seconds: f64,
-    calm: Option<Latency>,
-    seen: &Seen,
-    plan: Vec<String>,
-) -> Backlog {
+fn report(orders: u32, seconds: f64, calm: Option<Latency>, seen: &Seen, plan: Vec<String>) -> Backlog {
     let by_index =
         plan.iter().any(|line| line.contains("Index")) && !plan.iter().any(|line| line.contains("Seq Scan"));
     Backlog {
         orders,
         seconds,
-        per_second: f64::from(left) / seconds,
+        per_second: f64::from(orders) / seconds,
         new_orders_per_second: f64::from(seen.requests) / seen.seconds,
         calm,
         meanwhile: seen.latency(),

@@ -1,7 +1,5 @@
 //! What was found, for people, for the documentation, and for machines.
 
-use std::fmt::Write;
-
 use serde::Serialize;
 
 use crate::backlog::Backlog;
@@ -56,8 +54,25 @@ impl Report {
             add(&backlog_table(backlog));
             parts.push(plan(backlog, markdown));
         }
-        parts.extend(self.rounds.as_ref().map(noise));
+        parts.extend(self.noise());
         parts.join("\n")
+    }
+
+    /// How much the figures can be trusted.
+    fn noise(&self) -> Option<String> {
+        let rounds = self.rounds.iter().flat_map(|rounds| &rounds.each);
+        let growth =
+            self.growth.iter().flat_map(|growth| [&growth.clients, &growth.products, &growth.stored]);
+        let runs: Vec<&Run> = rounds
+            .flat_map(|round| RUNS.map(|(_, run)| run(round)))
+            .chain(growth.flatten().flat_map(|point| &point.runs))
+            .collect();
+        let failed: u32 = runs.iter().map(|run| run.failed).sum();
+        let others = Spread::of(runs.iter().map(|run| run.cost.others * 100.0));
+        let text = format!(
+            "Requests that failed: {failed}. Others took {others:.1} % of the machine's processor time. The books balance."
+        );
+        (!runs.is_empty()).then_some(text)
     }
 
     fn heading(&self) -> String {
@@ -94,10 +109,17 @@ const RUNS: [(&str, OneOf); 6] = [
 
 fn throughput(rounds: &Rounds) -> Table {
     let title = format!("Orders per second, {} × {} s", rounds.each.len(), rounds.seconds);
-    let mut table = Table::new(title, ["", "median", "min..max"]);
+    let mut table = Table::new(title, ["", "median", "min..max", "taken by others, %"]);
     for (name, run) in RUNS {
-        let Spread { median, min, max } = Spread::of(rounds.each.iter().map(|round| run(round).per_second));
-        table.row([name.to_owned(), format!("{median:.0}"), format!("{min:.0}..{max:.0}")]);
+        let of = |figure: fn(&Run) -> f64| Spread::of(rounds.each.iter().map(|round| figure(run(round))));
+        let Spread { median, min, max } = of(|run| run.per_second);
+        let others = of(|run| run.cost.others * 100.0);
+        table.row([
+            name.to_owned(),
+            format!("{median:.0}"),
+            format!("{min:.0}..{max:.0}"),
+            format!("{others:.0}"),
+        ]);
     }
     table
 }
@@ -209,14 +231,4 @@ fn plan(backlog: &Backlog, markdown: bool) -> String {
         backlog.failed,
         backlog.plan.join("\n")
     )
-}
-
-/// How much the figures can be trusted.
-fn noise(rounds: &Rounds) -> String {
-    let runs = || rounds.each.iter().flat_map(|round| RUNS.map(|(_, run)| run(round)));
-    let failed: u32 = runs().map(|run| run.failed).sum();
-    let others = Spread::of(runs().map(|run| run.cost.others * 100.0));
-    let mut text = format!("Requests that failed: {failed}. ");
-    let _ = write!(text, "Others took {others:.1} % of the machine's processor time. The books balance.");
-    text
 }
