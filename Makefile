@@ -22,6 +22,18 @@ prove: postgres ## a long chaos campaign on three seeds: 5,000 orders, 100 kills
 	  target/release/valerix prove --seed $$seed --orders 5000 --kills 100 --database-restarts 5 || exit 1; \
 	done
 
+# The program is the release's own; what measures it needs no optimising, and shares its build with the tests.
+bench: postgres bench-tools ## orders per second beside pgbench, latency, memory, processor time
+	@cargo build --locked --quiet --release
+	@cargo bench --locked --quiet --profile dev --bench orders -- \
+	  --program "$${CARGO_TARGET_DIR:-$$PWD/target}/release/valerix" $(ARGS)
+
+bench-growth: ## the same against clients, products and stored orders, and how a backlog drains
+	@$(MAKE) --no-print-directory bench ARGS="--growth --backlog $(ARGS)"
+
+microbench: ## the pure hot parts, each by itself
+	cargo bench --locked --bench micro -- $(ARGS)
+
 lint: ## formatting and clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
@@ -49,4 +61,7 @@ postgres: # PostgreSQL's server programs; a cluster of Debian's own is not made
 prometheus: # promtool and prometheus, which the tests run
 	@scripts/install-prometheus
 
-.PHONY: prometheus deny help demo demo-gremlin test prove lint fmt image up down postgres
+bench-tools: # wrk and pgbench
+	@scripts/install-bench
+
+.PHONY: bench bench-growth bench-tools microbench prometheus deny help demo demo-gremlin test prove lint fmt image up down postgres

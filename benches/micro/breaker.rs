@@ -1,0 +1,24 @@
+//! What each guarded call pays: asking a breaker that has a full window, and telling it how the call ended.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::Criterion;
+use valerix::platform::breaker::{Breaker, RetryBudget};
+
+/// More than a breaker remembers.
+const CALLS: u32 = 1000;
+
+pub fn guard(criterion: &mut Criterion) {
+    let now = Instant::now();
+    let mut breaker = Breaker::default();
+    for _ in 0..CALLS {
+        breaker.record(now, true);
+    }
+    assert!(breaker.admit(now));
+    let mut budget = RetryBudget::default();
+    let mut group = criterion.benchmark_group("breaker");
+    group.bench_function("admit", |bench| bench.iter(|| breaker.admit(black_box(now))));
+    group.bench_function("record", |bench| bench.iter(|| breaker.record(black_box(now), black_box(true))));
+    group.bench_function("retry budget, deposit", |bench| bench.iter(|| black_box(&mut budget).deposit()));
+}

@@ -1,0 +1,60 @@
+//! What the gremlin costs a request: while nothing is set, and with as many rules as there may be, of which none fits.
+
+use std::hint::black_box;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::middleware::from_fn;
+use actix_web::test::{TestRequest, call_service, init_service};
+use actix_web::{App, HttpResponse, web};
+use criterion::Criterion;
+use serde_json::json;
+use valerix::platform::gremlin::rule::RuleSpec;
+use valerix::platform::gremlin::rules::MOST_RULES;
+use valerix::platform::gremlin::{Config, Gremlin, interfere};
+use valerix::platform::metrics::Metrics;
+
+fn gremlin(rules: usize) -> Gremlin {
+    let metrics = Metrics::new("order-service").expect("constant names");
+    let gremlin = Gremlin::new(Config { enabled: true, token: None }, web::Data::new(metrics));
+    for _ in 0..rules {
+        let spec: RuleSpec =
+            serde_json::from_value(json!({"kind": "drop", "route": "/elsewhere"})).expect("a rule");
+        assert!(gremlin.add(spec).is_some());
+    }
+    gremlin
+}
+
+/// A whole request through actix, so that the differences between the three are the gremlin's.
+pub fn middleware(criterion: &mut Criterion) {
+    let runtime = actix_web::rt::System::new();
+    let mut group = criterion.benchmark_group("gremlin");
+    group.bench_function("is calm", |bencher| {
+        let gremlin = gremlin(0);
+        bencher.iter(|| black_box(&gremlin).is_calm());
+    });
+    let plain = runtime.block_on(init_service(App::new().route("/orders", web::post().to(HttpResponse::Ok))));
+    group.bench_function("request without it", |bencher| {
+        bencher.iter(|| runtime.block_on(request(&plain, TestRequest::post().uri("/orders").to_request())));
+    });
+    for (name, rules) in [("request, calm", 0), ("request, 32 rules that do not fit", MOST_RULES)] {
+        let app = App::new()
+            .app_data(web::Data::new(gremlin(rules)))
+            .route("/orders", web::post().to(HttpResponse::Ok))
+            .wrap(from_fn(interfere));
+        let service = runtime.block_on(init_service(app));
+        group.bench_function(name, |bencher| {
+            bencher
+                .iter(|| runtime.block_on(request(&service, TestRequest::post().uri("/orders").to_request())))
+        });
+    }
+    group.finish();
+}
+
+async fn request<S, R, B>(service: &S, request: R)
+where
+    S: Service<R, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    B: MessageBody,
+{
+    assert!(call_service(service, request).await.status().is_success());
+}

@@ -1,0 +1,16 @@
+//! The service level's window: noted once for each order, read by whoever watches.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::Criterion;
+use valerix::order::sla::Window;
+
+pub fn window(criterion: &mut Criterion) {
+    let window = Window::default();
+    let took = Duration::from_millis(12);
+    let mut group = criterion.benchmark_group("sla");
+    group.bench_function("record", |bench| bench.iter(|| window.record(black_box(took))));
+    assert!(window.report().requests > 0);
+    group.bench_function("report", |bench| bench.iter(|| window.report()));
+}

@@ -1,0 +1,59 @@
+//! What the benchmark itself asks the database.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, NoTls};
+
+use crate::Fallible;
+
+/// After a load, what is under way is settled within this.
+const QUIET_LIMIT: Duration = Duration::from_secs(60);
+/// As in the services' own index of what is unsettled.
+pub const UNSETTLED: &str =
+    "(status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT') OR release_due IS NOT NULL OR void_due)";
+const POLL: Duration = Duration::from_millis(50);
+
+pub async fn connect(url: &str) -> Fallible<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// One by one, since some of them must not run in a transaction, which several at once would be.
+pub async fn execute(client: &Client, statements: &str) -> Fallible<()> {
+    for statement in statements.split_inclusive(";\n") {
+        client.batch_execute(statement).await?;
+    }
+    Ok(())
+}
+
+async fn count(client: &Client, statement: &str) -> Fallible<u32> {
+    Ok(u32::try_from(client.query_one(statement, &[]).await?.get::<_, i64>(0))?)
+}
+
+pub async fn confirmed(client: &Client) -> Fallible<u32> {
+    count(client, "SELECT count(*) FROM orders WHERE status = 'CONFIRMED'").await
+}
+
+pub async fn unsettled(client: &Client) -> Fallible<u32> {
+    count(client, &format!("SELECT count(*) FROM orders WHERE {UNSETTLED}")).await
+}
+
+/// Waits until every order is settled.
+pub async fn quiet(client: &Client, limit: Option<Duration>) -> Fallible<()> {
+    let started = Instant::now();
+    loop {
+        let left = unsettled(client).await?;
+        if left == 0 {
+            return Ok(());
+        }
+        if started.elapsed() > limit.unwrap_or(QUIET_LIMIT) {
+            return Err(format!(
+                "{left} orders are still unfinished after {} s",
+                started.elapsed().as_secs()
+            )
+            .into());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
