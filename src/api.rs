@@ -81,6 +81,25 @@ pub struct OrderEvent {
     pub trace_id: Option<String>,
 }
 
+/// An order as of one change of it: the data of an event of `GET /orders/stream`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct OrderChange {
+    pub id: Uuid,
+    pub product_id: String,
+    pub quantity: i32,
+    #[schema(example = "CONFIRMED")]
+    pub status: String,
+    pub failure_reason: Option<String>,
+    pub created_at: DateTime<Utc>,
+    /// When it changed.
+    pub updated_at: DateTime<Utc>,
+    /// Trace of the request or attempt that changed it.
+    pub trace_id: Option<String>,
+    /// Stable, kebab-case.
+    pub reason: String,
+    pub attempt: i32,
+}
+
 /// `GET /orders/{id}`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct OrderDetail {
@@ -203,6 +222,15 @@ pub struct ListOrders {
     pub cursor: Option<String>,
 }
 
+/// `GET /orders/stream`
+#[derive(Debug, Clone, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct FollowOrders {
+    /// Goes on after this event, where the `Last-Event-ID` header cannot be sent.
+    #[param(minimum = 0)]
+    pub last_event_id: Option<i64>,
+}
+
 // How each is read, field by field, with its limits.
 
 impl FromFields for PlaceOrder {
@@ -223,6 +251,17 @@ impl FromFields for ListOrders {
             cursor: fields.optional("cursor", text(1..=100)),
         }
     }
+}
+
+impl FromFields for FollowOrders {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { last_event_id: fields.optional("last_event_id", event_number) }
+    }
+}
+
+fn event_number(value: &serde_json::Value) -> Result<i64, String> {
+    let number = value.as_str().and_then(|digits| digits.parse().ok()).filter(|number| *number >= 0);
+    number.ok_or_else(|| "the number of an event".to_owned())
 }
 
 impl FromFields for Reserve {

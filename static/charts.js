@@ -143,10 +143,10 @@ export function sparkline(figure, { spanMs, threshold, label, height = 84 }) {
       svg("clipPath", { id: "spark-below" }, svg("rect", { y: limit, width, height: height * unit - limit })),
       svg("rect", { class: "above", width, height: limit, rx: 4 }),
       svg("path", { class: "threshold", d: `M0 ${limit.toFixed(1)}H${width}` }),
-      svg("text", { class: "tick", x: 4, y: limit - 5, text: label }),
       svg("path", { class: "spark-area", d: area(points, x, y, bottom) }),
       svg("path", { class: "line spark-good", "clip-path": "url(#spark-below)", d: line }),
       svg("path", { class: "line spark-bad", "clip-path": "url(#spark-above)", d: line }),
+      svg("text", { class: "tick on-line", x: 4, y: limit - 5, text: label }),
     );
   });
   return (newPoints, summary) => {

@@ -23,7 +23,7 @@ function judge({ value, reason }, isUnknown) {
   if (isUnknown) return { state: "unknown", word: "not known", dependencies: {} };
   if (value) return { state: value.status, word: value.status, dependencies: value.dependencies };
   const isSlow = reason instanceof Problem && reason.status === 504;
-  return { state: "down", word: isSlow ? "does not answer" : "down", dependencies: {} };
+  return { state: "down", word: isSlow ? "no answer" : "down", dependencies: {} };
 }
 
 function show(health) {
@@ -65,7 +65,7 @@ function showNotices(health, isOffline) {
   const consequence = takesOrders ? " Orders are taken all the same, and finished when it is back." : "";
   for (const name of SERVICES.slice(1)) {
     const { state, word, dependencies } = health[name];
-    if (state === "down") notices.push(["wait", `${name} ${word === "down" ? "is down" : word}.${consequence}`]);
+    if (state === "down") notices.push(["wait", `${name} ${word === "down" ? "is down" : "does not answer"}.${consequence}`]);
     else if (dependencies.database === "disconnected") notices.push(["wait", `${name} cannot reach its database.${consequence}`]);
   }
   reconcile($("notices"), notices, ([, text]) => text,

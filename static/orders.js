@@ -34,12 +34,13 @@ export function startOrders(open) {
 /** Fetches the list; what the stream told meanwhile is newer and stays. */
 export async function loadOrders() {
   const load = ++loads;
+  const before = new Set(orders.keys());
   const query = filter ? `&status=${encodeURIComponent(filter)}` : "";
   const { orders: listed } = await get(`/orders?limit=${MOST_ROWS}${query}`);
   // A later load, with another filter, has been asked for.
   if (load !== loads) return;
-  const known = orders;
-  orders = new Map(listed.map((order) => [order.id, newest(known.get(order.id), order)]));
+  const news = [...orders].filter(([id]) => !before.has(id));
+  orders = new Map([...news, ...listed.map((order) => [order.id, newest(orders.get(order.id), order)])]);
   draw();
 }
 

@@ -20,8 +20,8 @@ export function layout(width, unit) {
     const w = Math.min(u(150), width * 0.42);
     return { height: u(420), isLying: false, places: {
       customer: { ...customer, x: width / 2, y: u(38) },
-      order: { x: width / 2, y: u(146), w, h: u(62) },
-      waiting: { x: width - u(48), y: u(146), w: u(94), h: u(80) },
+      order: { x: width / 2, y: u(146), w: Math.min(w, u(124)), h: u(62) },
+      waiting: { x: width - u(45), y: u(146), w: u(88), h: u(80) },
       inventory: { x: w / 2 + 1, y: u(268), w, h: u(62) },
       payment: { x: width - w / 2 - 1, y: u(268), w, h: u(62) },
       database: { ...database, x: width / 2, y: u(378) } } };
@@ -72,7 +72,7 @@ export function drawNode(name, { x, y, w, h }, unit, isLying) {
     state: svg("use", { class: "flow-state", width: u(18), height: u(18), x: w / 2 - u(14), y: -h / 2 - u(6) }),
     dots: svg("g"),
     // Where no line arrives.
-    fault: svg("g", { class: "fault", transform: `translate(0 ${isLying ? -h / 2 : h / 2})` }),
+    fault: svg("g", { class: "fault", transform: `translate(0 ${isLying ? -h / 2 : h / 2 + u(6)})` }),
     size: { w, h, unit },
   };
   const group = svg("g", { class: "flow-node", transform: `translate(${x} ${y})`, "data-node": name },

@@ -59,7 +59,7 @@ export const FIELDS = [
   number("status", "Status", { min: 400, max: 599, step: 1, value: 503 }, ["kind", "error"]),
   { name: "direction", text: "Direction", options: ["inbound", "outbound"] },
   { name: "dependency", text: "Called service", options: ["", "inventory-service", "payment-service"], only: ["direction", "outbound"] },
-  { name: "method", text: "Method", options: ["", "GET", "POST"] },
+  { name: "method", text: "Method", options: ["", "GET", "POST", "PUT", "DELETE"] },
   { name: "route", text: "Route", type: "text", placeholder: "all" },
   { name: "product_id", text: "Product", type: "text", placeholder: "all" },
   number("probability", "Probability", { min: 0, max: 1, step: 0.01 }),

@@ -47,10 +47,10 @@ export class Stream {
   }
 
   #opened() {
+    // Without an id there is nothing to resume from: what changed before is to be fetched.
+    if (this.#lastId === null) this.#onReset();
     if (!this.#interrupted) return say("live", "live");
     this.#interrupted = false;
-    // Without an id there is nothing to resume from, and changes may have been missed.
-    if (this.#lastId === null) this.#onReset();
     say("live", `live again, resumed at ${clock(Date.now())}`);
     this.#timer = setTimeout(() => say("live", "live"), SAY_RESUMED_MS);
   }

@@ -44,8 +44,9 @@ pub fn middleware(criterion: &mut Criterion) {
             .wrap(from_fn(interfere));
         let service = runtime.block_on(init_service(app));
         group.bench_function(name, |bencher| {
-            bencher
-                .iter(|| runtime.block_on(request(&service, TestRequest::post().uri("/orders").to_request())))
+            bencher.iter(|| {
+                runtime.block_on(request(&service, TestRequest::post().uri("/orders").to_request()));
+            });
         });
     }
     group.finish();

@@ -11,6 +11,5 @@ pub fn window(criterion: &mut Criterion) {
     let took = Duration::from_millis(12);
     let mut group = criterion.benchmark_group("sla");
     group.bench_function("record", |bench| bench.iter(|| window.record(black_box(took))));
-    assert!(window.report().requests > 0);
     group.bench_function("report", |bench| bench.iter(|| window.report()));
 }

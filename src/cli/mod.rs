@@ -15,7 +15,7 @@ pub use complaint::parse;
 pub use gremlin::{GremlinArgs, GremlinTask};
 use values::{
     OtlpEndpoint, base_url, boolean, crash_plan, database_url, delay, ip_address, log_filter, milliseconds,
-    origin, otlp_endpoint, pool_size, port, seconds, seed, share, token,
+    origin, otlp_endpoint, page_url, pool_size, port, seconds, seed, share, token, trace_url,
 };
 
 use crate::platform::client::BaseUrl;
@@ -161,9 +161,22 @@ pub struct OrderArgs {
     downstream_timeout_ms: u64,
     #[command(flatten)]
     bound: RecoveryBound,
+    #[command(flatten)]
+    dashboard: DashboardArgs,
     /// How long an idempotency key is remembered
     #[arg(long, env = "IDEMPOTENCY_KEY_TTL_SECONDS", default_value_t = 86_400, value_parser = seconds)]
     idempotency_key_ttl_seconds: u64,
+}
+
+/// What the dashboard links to.
+#[derive(Debug, Args)]
+struct DashboardArgs {
+    /// Where a trace is shown, such as `http://localhost:16686/trace/{trace_id}` [default: traces are not linked]
+    #[arg(long, env = "TRACE_URL", value_parser = trace_url)]
+    trace_url: Option<String>,
+    /// Where Grafana is [default: not linked]
+    #[arg(long, env = "GRAFANA_URL", value_parser = page_url)]
+    grafana_url: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -187,6 +200,11 @@ impl OrderArgs {
             inventory_url: self.inventory_service_url.clone(),
             payment_url: self.payment_service_url.clone(),
             step_timeout: Duration::from_millis(self.downstream_timeout_ms),
+            dashboard: order::Dashboard {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                trace_url: self.dashboard.trace_url.clone(),
+                grafana_url: self.dashboard.grafana_url.clone(),
+            },
             recovery: order::recovery::Config {
                 bound: self.bound.duration(),
                 key_ttl: Duration::from_secs(self.idempotency_key_ttl_seconds),

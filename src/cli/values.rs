@@ -53,6 +53,17 @@ pub fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("a whole number from 0 to {}", u64::MAX))
 }
 
+/// An address for the dashboard's links: nothing else than http, so that no link can run a script.
+pub fn page_url(text: &str) -> Result<String, String> {
+    let known = url::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
+    known.then(|| text.to_owned()).ok_or_else(|| "an address, such as http://localhost:3030".to_owned())
+}
+
+pub fn trace_url(text: &str) -> Result<String, String> {
+    let takes = "an address with {trace_id} in it, such as http://localhost:16686/trace/{trace_id}";
+    page_url(text).ok().filter(|url| url.contains("{trace_id}")).ok_or_else(|| takes.to_owned())
+}
+
 pub fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),

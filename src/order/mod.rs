@@ -2,13 +2,17 @@
 
 mod attempt;
 mod clients;
+mod feed;
 pub mod flow;
 pub mod idempotency;
 mod page;
+mod proxy;
 pub mod recovery;
 mod routes;
 pub mod sla;
 mod store;
+mod stream;
 mod view;
 
+pub use page::Dashboard;
 pub use routes::{Config, OrderRole};

@@ -11,10 +11,14 @@ use uuid::Uuid;
 
 use super::attempt::Driver;
 use super::clients::{Inventory, Payments};
+use super::feed::Feed;
 use super::idempotency::{self, Repeated};
+use super::page::Dashboard;
+use super::proxy::Services;
 use super::recovery::{self, Worker};
-use super::sla::{Sla, Window};
+use super::sla::{History, Sla, Window};
 use super::store::{self, Cursor, Filter, NewOrder};
+use super::stream::{self, Places};
 use super::view::answer;
 use crate::api::{ListOrders, Order, OrderDetail, OrderEvent, OrderPage, OrderStatus, PlaceOrder};
 use crate::audit::Audit;
@@ -42,8 +46,8 @@ const LEASE_MARGIN: Duration = Duration::from_secs(2);
 const INTAKE: usize = 512;
 /// A call that takes this share of its deadline counts as failed for the breaker.
 const SLOW_SHARE: f64 = 0.5;
-const INVENTORY: &str = "inventory-service";
-const PAYMENT: &str = "payment-service";
+pub const INVENTORY: &str = "inventory-service";
+pub const PAYMENT: &str = "payment-service";
 
 /// What the order service is configured with beside the platform.
 #[derive(Debug, Clone)]
@@ -52,6 +56,7 @@ pub struct Config {
     pub payment_url: BaseUrl,
     pub step_timeout: Duration,
     pub recovery: recovery::Config,
+    pub dashboard: Dashboard,
 }
 
 /// The order role.
@@ -60,6 +65,8 @@ pub struct OrderRole {
     config: Config,
     sla: Arc<Window>,
     intake: Arc<Semaphore>,
+    feed: Feed,
+    streams: Places,
     inventory: Arc<Guard>,
     payment: Arc<Guard>,
     /// Told when inventory or payment is back.
@@ -78,6 +85,8 @@ impl OrderRole {
             returned,
             sla: Arc::default(),
             intake: Arc::new(Semaphore::new(INTAKE)),
+            feed: Feed::new(platform.database.clone()),
+            streams: Places::default(),
             config,
         }
     }
@@ -122,11 +131,21 @@ impl Role for OrderRole {
             .app_data(web::Data::from(Arc::clone(&self.intake)))
             .app_data(web::Data::new(self.config.recovery))
             .service(place)
+            .app_data(web::Data::new(self.feed.clone()))
+            .app_data(web::Data::new(self.streams.clone()))
             .service(list)
+            .service(stream::follow)
             .service(show)
             .service(sla)
+            .service(sla_history)
             .service(audit);
-        super::page::routes(service);
+        let client = |url: &BaseUrl| Client::new(url.clone());
+        let services = Services {
+            inventory: client(&self.config.inventory_url),
+            payment: client(&self.config.payment_url),
+        };
+        super::proxy::routes(services, service);
+        super::page::routes(&self.config.dashboard, service);
     }
 
     fn observer(&self) -> Option<Observer> {
@@ -146,6 +165,8 @@ impl Role for OrderRole {
             returned: self.returned,
         };
         worker.run(shutdown).await;
+        // A stream never ends by itself, and would hold the service up.
+        self.feed.close();
     }
 }
 
@@ -279,6 +300,13 @@ async fn list(
 #[get("/sla")]
 async fn sla(window: web::Data<Window>) -> web::Json<Sla> {
     web::Json(window.report())
+}
+
+/// The service level of `POST /orders` over the last 10 minutes
+#[utoipa::path(tag = "order", responses((status = 200, body = History)))]
+#[get("/sla/history")]
+async fn sla_history(window: web::Data<Window>) -> web::Json<History> {
+    web::Json(window.history())
 }
 
 /// The books, checked

@@ -1,15 +1,18 @@
 //! The service level of the last 30 s: one histogram for each second, the oldest one dropped as time goes on.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub const WINDOW_SECONDS: u64 = 30;
 pub const THRESHOLD_MS: u64 = 1000;
+const STEP_SECONDS: u64 = 5;
+const HISTORY_STEPS: u64 = 120;
 /// Slower requests count as this slow; the service's own deadlines end a request long before.
 const SLOWEST: Duration = Duration::from_secs(60);
 
@@ -28,6 +31,24 @@ pub struct Sla {
     pub status: String,
 }
 
+/// `GET /sla/history`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct History {
+    pub step_seconds: u64,
+    /// The last 10 minutes, oldest first; a step without requests has zeros.
+    pub points: Vec<Point>,
+}
+
+/// The requests of one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Point {
+    /// When the step began.
+    pub at: DateTime<Utc>,
+    pub requests: u64,
+    pub average_ms: f64,
+    pub p99_ms: f64,
+}
+
 struct Second {
     number: u64,
     total: Duration,
@@ -37,12 +58,32 @@ struct Second {
 /// The window itself, shared by the process's workers.
 pub struct Window {
     started: Instant,
+    started_at: DateTime<Utc>,
     seconds: Mutex<VecDeque<Second>>,
+    steps: Mutex<VecDeque<Step>>,
+}
+
+/// What happened in a step: a sum and a histogram, which is given up for its 99th percentile when the step is over.
+struct Step {
+    number: u64,
+    requests: u64,
+    total: Duration,
+    p99: Percentile,
+}
+
+enum Percentile {
+    Open(Histogram<u32>),
+    Known(f64),
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { started: Instant::now(), seconds: Mutex::default() }
+        Self {
+            started: Instant::now(),
+            started_at: Utc::now(),
+            seconds: Mutex::default(),
+            steps: Mutex::default(),
+        }
     }
 }
 
@@ -56,7 +97,53 @@ impl Window {
         self.report_at(self.started.elapsed().as_secs())
     }
 
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.history_at(self.started.elapsed().as_secs())
+    }
+
+    fn history_at(&self, now: u64) -> History {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = now / STEP_SECONDS;
+        let first = last.saturating_sub(HISTORY_STEPS - 1);
+        let known: HashMap<u64, &Step> = steps.iter().map(|step| (step.number, step)).collect();
+        let point = |number: u64| {
+            let at = self.started_at + Duration::from_secs(number * STEP_SECONDS);
+            known
+                .get(&number)
+                .map_or(Point { at, requests: 0, average_ms: 0.0, p99_ms: 0.0 }, |step| step.point(at))
+        };
+        History { step_seconds: STEP_SECONDS, points: (first..=last).map(point).collect() }
+    }
+
+    fn record_step(&self, now: u64, took: Duration) {
+        let number = now / STEP_SECONDS;
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        if steps.back().is_none_or(|last| last.number != number) {
+            if let Some(last) = steps.back_mut() {
+                last.close();
+            }
+            steps.push_back(Step {
+                number,
+                requests: 0,
+                total: Duration::ZERO,
+                p99: Percentile::Open(histogram()),
+            });
+        }
+        while steps.front().is_some_and(|first| first.number + HISTORY_STEPS <= number) {
+            steps.pop_front();
+        }
+        if let Some(step) = steps.back_mut() {
+            step.requests += 1;
+            step.total += took;
+            if let Percentile::Open(micros) = &mut step.p99 {
+                micros.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
+            }
+        }
+    }
+
     fn record_at(&self, now: u64, took: Duration) {
+        self.record_step(now, took.min(SLOWEST));
         let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         drop_old(&mut seconds, now);
         if seconds.back().is_none_or(|last| last.number != now) {
@@ -79,8 +166,7 @@ impl Window {
         }
         let total: Duration = seconds.iter().map(|second| second.total).sum();
         let requests = all.len();
-        #[expect(clippy::cast_precision_loss, reason = "fewer requests in 30 s than 2^52")]
-        let average_ms = if requests == 0 { 0.0 } else { total.as_secs_f64() * 1000.0 / requests as f64 };
+        let average_ms = average_ms(total, requests);
         let quantile = |q| {
             let micros = if requests == 0 { 0 } else { all.value_at_quantile(q) };
             rounded(Duration::from_micros(micros).as_secs_f64() * 1000.0)
@@ -89,7 +175,7 @@ impl Window {
         Sla {
             window_seconds: WINDOW_SECONDS,
             requests,
-            average_ms: rounded(average_ms),
+            average_ms,
             p50_ms: quantile(0.5),
             p90_ms: quantile(0.9),
             p99_ms: quantile(0.99),
@@ -97,6 +183,32 @@ impl Window {
             status: if red { "red" } else { "green" }.to_owned(),
         }
     }
+}
+
+impl Step {
+    fn close(&mut self) {
+        if let Percentile::Open(micros) = &self.p99 {
+            self.p99 = Percentile::Known(p99_ms(micros));
+        }
+    }
+
+    fn point(&self, at: DateTime<Utc>) -> Point {
+        let p99_ms = match &self.p99 {
+            Percentile::Open(micros) => p99_ms(micros),
+            Percentile::Known(ms) => *ms,
+        };
+        Point { at, requests: self.requests, average_ms: average_ms(self.total, self.requests), p99_ms }
+    }
+}
+
+fn p99_ms(micros: &Histogram<u32>) -> f64 {
+    rounded(Duration::from_micros(micros.value_at_quantile(0.99)).as_secs_f64() * 1000.0)
+}
+
+fn average_ms(total: Duration, requests: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "fewer requests than 2^52")]
+    let average = if requests == 0 { 0.0 } else { total.as_secs_f64() * 1000.0 / requests as f64 };
+    rounded(average)
 }
 
 fn drop_old(seconds: &mut VecDeque<Second>, now: u64) {
@@ -139,6 +251,24 @@ mod tests {
         assert_eq!(window.report_at(29).requests, 2);
         assert_eq!(window.report_at(30).requests, 1, "the first second is out");
         assert_eq!((window.report_at(31).requests, window.report_at(31).status.as_str()), (0, "green"));
+    }
+
+    #[test]
+    fn the_history_has_every_step_of_ten_minutes_and_forgets_what_is_older() {
+        let window = Window::default();
+        window.record_at(0, ms(100));
+        window.record_at(4, ms(300));
+        window.record_at(12, ms(1000));
+        let history = window.history_at(14);
+        let told: Vec<_> = history.points.iter().map(|point| (point.requests, point.average_ms)).collect();
+        assert_eq!(told, [(2, 200.0), (0, 0.0), (1, 1000.0)]);
+        assert!((history.points[0].p99_ms - 300.0).abs() < 3.0, "{history:?}");
+        window.record_at(2000, ms(1));
+        let later = window.history_at(2001);
+        assert_eq!(
+            (later.points.len(), later.points.iter().map(|point| point.requests).sum::<u64>()),
+            (120, 1)
+        );
     }
 
     #[test]

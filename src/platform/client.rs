@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use actix_web::http::{StatusCode, Uri};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode, Uri};
+use actix_web::web::Bytes;
 use awc::error::{ConnectError, SendRequestError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +14,8 @@ use super::telemetry;
 
 /// An answer of one of our services is never larger.
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+/// Metrics are longer.
+const FORWARD_LIMIT_BYTES: usize = 1024 * 1024;
 
 /// Where a service is: `http://host:port`, with an optional path before its routes.
 #[derive(Debug, Clone)]
@@ -139,6 +143,47 @@ impl Client {
     }
 }
 
+/// A request of someone else's.
+pub struct Forwarded<'a> {
+    pub method: Method,
+    pub path: &'a str,
+    pub authorization: Option<HeaderValue>,
+    pub body: Bytes,
+}
+
+/// Its answer, as it came.
+pub struct ForwardedAnswer {
+    pub status: StatusCode,
+    pub content_type: Option<HeaderValue>,
+    pub body: Bytes,
+}
+
+impl Client {
+    /// Passes on someone else's request.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn forward(
+        &self,
+        wish: Forwarded<'_>,
+        deadline: Deadline,
+    ) -> Result<ForwardedAnswer, CallError> {
+        let Forwarded { method, path, authorization, body } = wish;
+        let mut request = prepared(self.http.request(method, format!("{}{path}", self.base)), deadline);
+        if let Some(authorization) = authorization {
+            request = request.insert_header((header::AUTHORIZATION, authorization));
+        }
+        within(deadline, async {
+            let mut response = request.send_body(body).await.map_err(not_answered)?;
+            let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
+            let body = response.body().limit(FORWARD_LIMIT_BYTES).await;
+            let body = body.map_err(|error| CallError::BrokenOff(error.to_string()))?;
+            Ok(ForwardedAnswer { status: response.status(), content_type, body })
+        })
+        .await
+    }
+}
+
 /// The trace goes along, and how long the answer will still be of use.
 fn prepared(mut request: awc::ClientRequest, deadline: Deadline) -> awc::ClientRequest {
     telemetry::inject(request.headers_mut());
@@ -160,15 +205,7 @@ async fn read<S>(response: Result<awc::ClientResponse<S>, SendRequestError>) -> 
 where
     S: futures_util::Stream<Item = Result<actix_web::web::Bytes, actix_web::error::PayloadError>> + Unpin,
 {
-    let mut response = response.map_err(|error| match error {
-        SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => CallError::TimedOut,
-        // awc's name for a connection that was there, and closed before the answer came.
-        SendRequestError::Connect(ConnectError::Disconnected) => {
-            CallError::BrokenOff("closed before an answer came".to_owned())
-        }
-        SendRequestError::Connect(error) => CallError::NotConnected(error.to_string()),
-        error => CallError::BrokenOff(error.to_string()),
-    })?;
+    let mut response = response.map_err(not_answered)?;
     let status = response.status();
     let body = response
         .body()
@@ -176,4 +213,16 @@ where
         .await
         .map_err(|error| CallError::BrokenOff(error.to_string()))?;
     Ok(Answer { status, body: body.to_vec() })
+}
+
+fn not_answered(error: SendRequestError) -> CallError {
+    match error {
+        SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => CallError::TimedOut,
+        // awc's name for a connection that was there, and closed before the answer came.
+        SendRequestError::Connect(ConnectError::Disconnected) => {
+            CallError::BrokenOff("closed before an answer came".to_owned())
+        }
+        SendRequestError::Connect(error) => CallError::NotConnected(error.to_string()),
+        error => CallError::BrokenOff(error.to_string()),
+    }
 }
