@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -164,7 +164,11 @@ pub async fn run(connection: &mut AsyncPgConnection, bound: Duration) -> Result<
         .build_transaction()
         .read_only()
         .repeatable_read()
-        .run(async |connection| read(connection, bound).await)
+        .run(async |connection| {
+            // The one reader of whole tables (see platform/database.rs).
+            connection.batch_execute("SET LOCAL enable_seqscan = on").await?;
+            read(connection, bound).await
+        })
         .await
 }
 

@@ -28,10 +28,12 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             let config = args.config();
             server::run(args.service.config(5001), |platform| OrderRole::new(config, platform)).await?;
         }
-        Command::Inventory(args) => server::run(args.config(5002), |_| Inventory).await?,
+        Command::Inventory(args) => {
+            server::run(args.config(5002), Inventory::new).await?;
+        }
         Command::Payment(args) => {
-            let role = PaymentRole { gateway: Arc::new(args.gateway()) };
-            server::run(args.service.config(5003), |_| role).await?;
+            let gateway = Arc::new(args.gateway());
+            server::run(args.service.config(5003), |platform| PaymentRole::new(gateway, platform)).await?;
         }
         Command::Demo(args) => demo::run(args.into()).await?,
         Command::Migrate(args) => match database::migrate(&args.database_url).await?.as_slice() {

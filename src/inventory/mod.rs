@@ -1,5 +1,6 @@
-//! The inventory service: routes → ledger (pure rules) → store.
+//! The inventory service: routes → ledger, books (pure rules) → store.
 
+pub mod books;
 pub mod ledger;
 mod routes;
 mod store;

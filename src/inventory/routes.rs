@@ -2,12 +2,15 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{get, post, web};
+use futures_util::FutureExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
+use super::books::{self, ReserveOutcome};
 use super::ledger::Goods;
-use super::store::{self, ReserveOutcome, StockRow};
+use super::store::{self, StockRow};
 use crate::api::{Release, Released, Reserve, Reserved, Stock};
+use crate::platform::batch::Lane;
 use crate::platform::crash;
 use crate::platform::database::Database;
 use crate::platform::deadline::Deadline;
@@ -16,9 +19,29 @@ use crate::platform::health::Checks;
 use crate::platform::problem::{Problem, ProblemBody};
 use crate::platform::server::{Platform, Role};
 
+type Reserves = Lane<books::Reserve, ReserveOutcome>;
+type Releases = Lane<books::Release, i32>;
+
 /// The inventory role.
 #[derive(Clone)]
-pub struct Inventory;
+pub struct Inventory {
+    reserves: Reserves,
+    releases: Releases,
+}
+
+impl Inventory {
+    #[must_use]
+    pub fn new(platform: &Platform) -> Self {
+        Self {
+            reserves: Lane::start(platform, store::RESERVE, |connection, messages| {
+                store::reserve(connection, messages).boxed()
+            }),
+            releases: Lane::start(platform, store::RELEASE, |connection, messages| {
+                store::release(connection, messages).boxed()
+            }),
+        }
+    }
+}
 
 impl Role for Inventory {
     const SERVICE: &'static str = "inventory-service";
@@ -34,6 +57,8 @@ impl Role for Inventory {
     fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>) {
         service
             .app_data(web::Data::new(platform.database.clone()))
+            .app_data(web::Data::new(self.reserves.clone()))
+            .app_data(web::Data::new(self.releases.clone()))
             .service(list)
             .service(reserve)
             .service(release)
@@ -84,7 +109,7 @@ async fn show(
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/inventory/reserve")]
 async fn reserve(
-    database: web::Data<Database>,
+    lane: web::Data<Reserves>,
     deadline: Deadline,
     body: Body<Reserve>,
 ) -> Result<web::Json<Reserved>, Problem> {
@@ -95,8 +120,8 @@ async fn reserve(
     let epoch = epoch.unwrap_or(1);
     crash::point("inventory.reserve.begin").await;
     deadline.check()?;
-    let work = async |connection: &mut _| store::reserve(connection, order_id, epoch, &goods).await;
-    let outcome = database.run_until(deadline, work).await?;
+    let message = books::Reserve { order_id, epoch, goods: goods.clone() };
+    let outcome = lane.submit(message, deadline).await?;
     crash::point("inventory.reserve.committed").await;
     let conflict =
         |code, detail: String| Err(Problem::new(StatusCode::CONFLICT, code, detail).of_order(order_id));
@@ -128,7 +153,7 @@ async fn reserve(
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/inventory/release")]
 async fn release(
-    database: web::Data<Database>,
+    lane: web::Data<Releases>,
     deadline: Deadline,
     body: Body<Release>,
 ) -> Result<web::Json<Released>, Problem> {
@@ -136,8 +161,7 @@ async fn release(
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
     crash::point("inventory.release.begin").await;
     deadline.check()?;
-    let work = async |connection: &mut _| store::release(connection, order_id, epoch).await;
-    let released = database.run_until(deadline, work).await?;
+    let released = lane.submit(books::Release { order_id, epoch }, deadline).await?;
     crash::point("inventory.release.committed").await;
     Ok(web::Json(Released { order_id, released }))
 }

@@ -1,11 +1,21 @@
-//! Inventory's tables. The ledger's row and the stock move in one transaction, by guarded statements.
+//! Inventory's tables. The ledger's row and the stock move in one transaction, by guarded statements, for all messages
+//! that wait together.
+//!
+//! Locks are always taken in one order: ledger rows by order, then products, then new ledger rows by order. So no two
+//! batches, of this process or of another, ever wait for each other in a circle.
+
+use std::collections::{BTreeSet, HashMap};
 
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Integer, Nullable, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::ledger::{self, Entry, Goods, Hold, ReleasePlan, ReservePlan};
+use super::books::{Books, Release, Reserve, ReserveOutcome, Shelf};
+use super::ledger::{Entry, Goods, Hold};
+use crate::platform::batch::Kind;
 use crate::platform::database::DatabaseError;
+use crate::platform::given::{Given, Statement, array};
 use crate::schema::{inventory, reservations};
 
 #[derive(Debug, Queryable, Selectable)]
@@ -20,6 +30,7 @@ pub struct StockRow {
 #[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = reservations)]
 struct LedgerRow {
+    order_id: Uuid,
     epoch: i32,
     state: String,
     product_id: Option<String>,
@@ -27,28 +38,19 @@ struct LedgerRow {
 }
 
 impl LedgerRow {
-    fn into_entry(self) -> Entry {
+    fn into_entry(self) -> (Uuid, Entry) {
         let goods = self.product_id.zip(self.quantity);
-        Entry {
+        let entry = Entry {
             epoch: self.epoch,
             hold: if self.state == HELD { Hold::Held } else { Hold::Released },
             goods: goods.map(|(product_id, quantity)| Goods { product_id, quantity }),
-        }
+        };
+        (self.order_id, entry)
     }
 }
 
 const HELD: &str = "HELD";
 const RELEASED: &str = "RELEASED";
-
-/// How a reserve ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReserveOutcome {
-    Held { stock: i32, reserved: i32 },
-    InsufficientStock,
-    UnknownProduct,
-    Stale,
-    OtherGoods,
-}
 
 /// # Errors
 /// Those of the database.
@@ -65,193 +67,266 @@ pub async fn find(
     Ok(inventory::table.find(product_id).select(StockRow::as_select()).first(connection).await.optional()?)
 }
 
-/// Reserves goods for an order, by the rules of the ledger.
+/// Takes stock for orders that the ledger has never heard of, where each product has enough for all that ask for it: the
+/// usual case, in one statement and one commit.
 ///
-/// # Errors
-/// Those of the database; then nothing was changed.
-pub async fn reserve(
-    connection: &mut AsyncPgConnection,
-    order_id: Uuid,
-    epoch: i32,
-    goods: &Goods,
-) -> Result<ReserveOutcome, DatabaseError> {
-    let attempt = try_reserve(connection, order_id, epoch, goods).await;
-    match attempt {
-        // The same order's first message arrived twice at once, and the other one was faster: its row is there now.
-        Err(error) if error.violates("reservations_pkey") => {
-            try_reserve(connection, order_id, epoch, goods).await
-        }
-        other => other,
-    }
+/// What one snapshot shows decides the rest. A product that is unknown, or has less than an order wants, is answered
+/// without a lock or a write: for an order without a row nothing is to be written, and the answer was true at that
+/// moment. Whatever else is left over goes by the books.
+struct TakeNew;
+
+impl Statement for TakeNew {
+    const COLUMNS: &'static str = "order_id, epoch, product_id, quantity";
+    // `held` reads `taken` whole before it writes: every product is locked by then, in order.
+    const TEXT: &'static str = ",
+        seen AS (
+            SELECT g.*, r.order_id IS NULL AS is_new, i.stock, r.order_id IS NULL AND i.stock >= g.quantity AS fits
+            FROM given g
+            LEFT JOIN (SELECT order_id FROM reservations WHERE order_id = ANY (ARRAY (SELECT order_id FROM given))) r
+                USING (order_id)
+            LEFT JOIN (SELECT product_id, stock FROM inventory
+                       WHERE product_id = ANY (ARRAY (SELECT product_id FROM given))) i USING (product_id)),
+        demand AS (SELECT product_id, sum(quantity)::int AS wanted FROM seen WHERE fits GROUP BY product_id),
+        locked AS (SELECT product_id FROM inventory WHERE product_id = ANY (ARRAY (SELECT product_id FROM demand))
+                   ORDER BY product_id FOR UPDATE),
+        taken AS (
+            UPDATE inventory i SET stock = i.stock - wanted, reserved = i.reserved + wanted
+            FROM demand JOIN locked USING (product_id)
+            WHERE i.product_id = demand.product_id AND i.stock >= wanted
+                AND i.product_id = ANY (ARRAY (SELECT product_id FROM demand))
+            RETURNING i.product_id, i.stock, i.reserved, wanted),
+        held AS (
+            INSERT INTO reservations (order_id, epoch, state, product_id, quantity)
+            SELECT order_id, epoch, 'HELD', product_id, quantity FROM seen
+            WHERE fits AND product_id = ANY (ARRAY (SELECT product_id FROM taken)) ORDER BY order_id)
+        SELECT order_id, is_new, fits, seen.stock, taken.stock + wanted, taken.reserved - wanted
+        FROM seen LEFT JOIN taken USING (product_id)";
+    type Returns = (SqlUuid, Bool, Nullable<Bool>, Nullable<Integer>, Nullable<Integer>, Nullable<Integer>);
 }
 
-async fn try_reserve(
+/// For the traces: the statement as each of its orders sees it.
+pub const RESERVE: Kind = Kind { name: "reserve", statement: TAKE };
+pub const RELEASE: Kind = Kind { name: "release", statement: WRITE };
+
+const TAKE: &str =
+    "UPDATE inventory SET stock = stock - wanted, reserved = reserved + wanted WHERE stock >= wanted";
+const WRITE: &str = "UPDATE reservations SET epoch = given.epoch, state = given.state FROM given";
+
+/// Reserves goods for orders, by the rules of the ledger.
+///
+/// # Errors
+/// Those of the database; a reserve that was carried out all the same is found when it is asked for again.
+pub async fn reserve(
     connection: &mut AsyncPgConnection,
-    order_id: Uuid,
-    epoch: i32,
-    goods: &Goods,
-) -> Result<ReserveOutcome, DatabaseError> {
+    messages: &[Reserve],
+) -> Result<Vec<ReserveOutcome>, DatabaseError> {
+    let mut outcomes = match take_new(connection, messages).await {
+        // A first message arrived twice at once, and the other one was faster: its row is there now.
+        Err(error) if error.violates("reservations_pkey") => vec![None; messages.len()],
+        other => other?,
+    };
+    let left: Vec<_> = outcomes.iter().zip(messages).filter(|(outcome, _)| outcome.is_none()).collect();
+    let left: Vec<_> = left.into_iter().map(|(_, message)| message).collect();
+    if left.is_empty() {
+        return Ok(outcomes.into_iter().flatten().collect());
+    }
+    let late = match reserve_by_the_books(connection, &left).await {
+        // The same, and now the row is there.
+        Err(error) if error.violates("reservations_pkey") => reserve_by_the_books(connection, &left).await,
+        other => other,
+    };
+    let mut late = late?.into_iter();
+    for outcome in &mut outcomes {
+        *outcome = outcome.or_else(|| late.next());
+    }
+    Ok(outcomes.into_iter().flatten().collect())
+}
+
+async fn reserve_by_the_books(
+    connection: &mut AsyncPgConnection,
+    messages: &[&Reserve],
+) -> Result<Vec<ReserveOutcome>, DatabaseError> {
     connection
         .transaction(async |connection| {
-            let entry = lock(connection, order_id).await?;
-            match ledger::reserve(entry.as_ref(), epoch, goods) {
-                ReservePlan::Take => take(connection, order_id, epoch, goods, entry.is_some()).await,
-                ReservePlan::Restamp => {
-                    write(connection, order_id, epoch, HELD, Some(goods)).await?;
-                    held(connection, &goods.product_id).await
-                }
-                ReservePlan::AlreadyHeld => held(connection, &goods.product_id).await,
-                ReservePlan::Stale => Ok(ReserveOutcome::Stale),
-                ReservePlan::OtherGoods => Ok(ReserveOutcome::OtherGoods),
-            }
+            let orders = messages.iter().map(|message| message.order_id).collect();
+            let products = messages.iter().map(|message| message.goods.product_id.clone()).collect();
+            let mut books = open(connection, orders, products).await?;
+            let outcomes = messages.iter().map(|message| books.reserve(message)).collect();
+            close(connection, &books).await?;
+            Ok(outcomes)
         })
         .await
 }
 
-async fn take(
+/// Nothing for what has to go by the books.
+async fn take_new(
     connection: &mut AsyncPgConnection,
-    order_id: Uuid,
-    epoch: i32,
-    goods: &Goods,
-    known: bool,
-) -> Result<ReserveOutcome, DatabaseError> {
-    let taken = diesel::update(inventory::table.find(&goods.product_id))
-        .filter(inventory::stock.ge(goods.quantity))
-        .set((
-            inventory::stock.eq(inventory::stock - goods.quantity),
-            inventory::reserved.eq(inventory::reserved + goods.quantity),
-        ))
-        .returning((inventory::stock, inventory::reserved))
-        .get_result::<(i32, i32)>(connection)
-        .await
-        .optional()?;
-    if let Some((stock, reserved)) = taken {
-        if known {
-            write(connection, order_id, epoch, HELD, Some(goods)).await?;
-        } else {
-            insert(connection, order_id, epoch, HELD, Some(goods)).await?;
+    messages: &[Reserve],
+) -> Result<Vec<Option<ReserveOutcome>>, DatabaseError> {
+    // An order's second message of a batch is no first one.
+    let mut orders = HashMap::with_capacity(messages.len());
+    for (index, message) in messages.iter().enumerate() {
+        orders.entry(message.order_id).or_insert(index);
+    }
+    let firsts: Vec<_> = orders.values().map(|index| &messages[*index]).collect();
+    let rows: Vec<TakenRow> = Given::<TakeNew, _>::new((
+        array::<SqlUuid, _>(firsts.iter().map(|message| message.order_id).collect()),
+        array::<Integer, _>(firsts.iter().map(|message| message.epoch).collect()),
+        array::<Varchar, _>(firsts.iter().map(|message| message.goods.product_id.as_str()).collect()),
+        array::<Integer, _>(firsts.iter().map(|message| message.goods.quantity).collect()),
+    ))
+    .load(connection)
+    .await?;
+    let rows: HashMap<_, _> =
+        rows.into_iter().filter_map(|row| Some((*orders.get(&row.order_id)?, row))).collect();
+    // As if one had come after the other.
+    let mut shelves: HashMap<String, Shelf> = HashMap::new();
+    let mut outcome = |index: usize, message: &Reserve| {
+        let row = rows.get(&index)?;
+        if !row.is_new {
+            return None;
         }
-        return Ok(ReserveOutcome::Held { stock, reserved });
-    }
-    if known {
-        write(connection, order_id, epoch, RELEASED, None).await?;
-    }
-    let exists = find(connection, &goods.product_id).await?.is_some();
-    Ok(if exists { ReserveOutcome::InsufficientStock } else { ReserveOutcome::UnknownProduct })
+        let Some(seen) = row.seen else { return Some(ReserveOutcome::UnknownProduct) };
+        if seen < message.goods.quantity {
+            return Some(ReserveOutcome::InsufficientStock);
+        }
+        let before = row.stock.zip(row.reserved).map(|(stock, reserved)| Shelf::new(stock, reserved))?;
+        let shelf = shelves.entry(message.goods.product_id.clone()).or_insert(before);
+        shelf.take(message.goods.quantity);
+        Some(shelf.held())
+    };
+    Ok(messages.iter().enumerate().map(|(index, message)| outcome(index, message)).collect())
 }
 
-async fn held(connection: &mut AsyncPgConnection, product_id: &str) -> Result<ReserveOutcome, DatabaseError> {
-    let (stock, reserved) = inventory::table
-        .find(product_id)
-        .select((inventory::stock, inventory::reserved))
-        .first::<(i32, i32)>(connection)
-        .await?;
-    Ok(ReserveOutcome::Held { stock, reserved })
+#[derive(Debug, Queryable)]
+struct TakenRow {
+    order_id: Uuid,
+    is_new: bool,
+    _fits: Option<bool>,
+    /// The product's stock as the snapshot showed it.
+    seen: Option<i32>,
+    /// The product's figures before this batch, where there was enough for all.
+    stock: Option<i32>,
+    reserved: Option<i32>,
 }
 
-/// Gives back what an order holds, and returns how much that was. Without an epoch: whatever it holds.
+/// Gives back what orders hold, and returns how much that was for each.
 ///
 /// # Errors
 /// Those of the database; then nothing was changed.
 pub async fn release(
     connection: &mut AsyncPgConnection,
-    order_id: Uuid,
-    epoch: Option<i32>,
-) -> Result<i32, DatabaseError> {
-    let attempt = try_release(connection, order_id, epoch).await;
-    match attempt {
-        Err(error) if error.violates("reservations_pkey") => try_release(connection, order_id, epoch).await,
+    messages: &[Release],
+) -> Result<Vec<i32>, DatabaseError> {
+    match release_by_the_books(connection, messages).await {
+        Err(error) if error.violates("reservations_pkey") => release_by_the_books(connection, messages).await,
         other => other,
     }
 }
 
-async fn try_release(
+async fn release_by_the_books(
     connection: &mut AsyncPgConnection,
-    order_id: Uuid,
-    epoch: Option<i32>,
-) -> Result<i32, DatabaseError> {
+    messages: &[Release],
+) -> Result<Vec<i32>, DatabaseError> {
     connection
         .transaction(async |connection| {
-            let entry = lock(connection, order_id).await?;
-            let epoch = epoch.or_else(|| entry.as_ref().map(|entry| entry.epoch)).unwrap_or(1);
-            match ledger::release(entry.as_ref(), epoch) {
-                ReleasePlan::Tombstone => insert(connection, order_id, epoch, RELEASED, None).await?,
-                ReleasePlan::Stamp => write(connection, order_id, epoch, RELEASED, None).await?,
-                ReleasePlan::Nothing => {}
-                ReleasePlan::GiveBack => {
-                    write(connection, order_id, epoch, RELEASED, None).await?;
-                    let goods = entry.and_then(|entry| entry.goods);
-                    return match goods {
-                        Some(goods) => give_back(connection, &goods).await,
-                        None => Ok(0),
-                    };
-                }
-            }
-            Ok(0)
+            let orders = messages.iter().map(|message| message.order_id).collect();
+            let mut books = open(connection, orders, BTreeSet::new()).await?;
+            let released = messages.iter().map(|message| books.release(*message)).collect();
+            close(connection, &books).await?;
+            Ok(released)
         })
         .await
 }
 
-async fn give_back(connection: &mut AsyncPgConnection, goods: &Goods) -> Result<i32, DatabaseError> {
-    diesel::update(inventory::table.find(&goods.product_id))
-        .set((
-            inventory::stock.eq(inventory::stock + goods.quantity),
-            inventory::reserved.eq(inventory::reserved - goods.quantity),
-        ))
-        .execute(connection)
-        .await?;
-    Ok(goods.quantity)
-}
-
-/// The order's row, locked: messages about one order take their turns.
-async fn lock(connection: &mut AsyncPgConnection, order_id: Uuid) -> Result<Option<Entry>, DatabaseError> {
-    let row = reservations::table
-        .find(order_id)
+/// Reads the rows of these orders, and of all products they are about, and locks them: messages about one order or
+/// product take their turns.
+async fn open(
+    connection: &mut AsyncPgConnection,
+    order_ids: Vec<Uuid>,
+    mut product_ids: BTreeSet<String>,
+) -> Result<Books, DatabaseError> {
+    let rows = reservations::table
+        .filter(reservations::order_id.eq_any(order_ids))
+        .order(reservations::order_id)
         .select(LedgerRow::as_select())
         .for_update()
-        .first(connection)
-        .await
-        .optional()?;
-    Ok(row.map(LedgerRow::into_entry))
+        .load(connection)
+        .await?;
+    let entries: Vec<_> = rows.into_iter().map(LedgerRow::into_entry).collect();
+    let known = entries.iter().filter_map(|(_, entry)| Some(entry.goods.as_ref()?.product_id.clone()));
+    product_ids.extend(known);
+    if product_ids.is_empty() {
+        return Ok(Books::new(entries, []));
+    }
+    let shelves = inventory::table
+        .filter(inventory::product_id.eq_any(product_ids.into_iter().collect::<Vec<_>>()))
+        .order(inventory::product_id)
+        .select((inventory::product_id, inventory::stock, inventory::reserved))
+        .for_update()
+        .load::<(String, i32, i32)>(connection)
+        .await?;
+    let shelf = |(product_id, stock, reserved)| (product_id, Shelf::new(stock, reserved));
+    Ok(Books::new(entries, shelves.into_iter().map(shelf)))
 }
 
-async fn insert(
-    connection: &mut AsyncPgConnection,
-    order_id: Uuid,
-    epoch: i32,
-    state: &str,
-    goods: Option<&Goods>,
-) -> Result<(), DatabaseError> {
-    let row = (
-        reservations::order_id.eq(order_id),
-        reservations::epoch.eq(epoch),
-        reservations::state.eq(state),
-        reservations::product_id.eq(goods.map(|goods| goods.product_id.as_str())),
-        reservations::quantity.eq(goods.map(|goods| goods.quantity)),
-    );
-    diesel::insert_into(reservations::table).values(row).execute(connection).await?;
-    Ok(())
+/// Writes what has changed in the ledger; a new row that is there already violates the key, and nothing is changed.
+struct WriteLedger;
+
+impl Statement for WriteLedger {
+    const COLUMNS: &'static str = "order_id, epoch, state, product_id, quantity, is_new";
+    const TEXT: &'static str = ",
+        added AS (
+            INSERT INTO reservations (order_id, epoch, state, product_id, quantity)
+            SELECT order_id, epoch, state, product_id, quantity FROM given WHERE is_new ORDER BY order_id)
+        UPDATE reservations r SET epoch = given.epoch, state = given.state, updated_at = now(),
+            product_id = given.product_id, quantity = given.quantity
+        FROM given WHERE NOT is_new AND r.order_id = given.order_id
+            AND r.order_id = ANY (ARRAY (SELECT order_id FROM given))";
+    type Returns = ();
 }
 
-/// Changes the order's row; goods that are not given stay as they are.
-async fn write(
-    connection: &mut AsyncPgConnection,
-    order_id: Uuid,
-    epoch: i32,
-    state: &str,
-    goods: Option<&Goods>,
-) -> Result<(), DatabaseError> {
-    let goods = goods.map(|goods| {
-        (reservations::product_id.eq(&goods.product_id), reservations::quantity.eq(goods.quantity))
-    });
-    diesel::update(reservations::table.find(order_id))
-        .set((
-            reservations::epoch.eq(epoch),
-            reservations::state.eq(state),
-            reservations::updated_at.eq(diesel::dsl::now),
-            goods,
+/// Moves the stock. Locked rows were read, so that each product has what is taken; the guard says it once more.
+struct MoveStock;
+
+impl Statement for MoveStock {
+    const COLUMNS: &'static str = "product_id, taken";
+    const TEXT: &'static str = "
+        UPDATE inventory i SET stock = stock - taken, reserved = reserved + taken
+        FROM given WHERE i.product_id = given.product_id AND i.stock >= taken
+            AND i.product_id = ANY (ARRAY (SELECT product_id FROM given))";
+    type Returns = ();
+}
+
+async fn close(connection: &mut AsyncPgConnection, books: &Books) -> Result<(), DatabaseError> {
+    let rows: Vec<_> = books.written().collect();
+    let taken: Vec<_> = books.taken().collect();
+    if !taken.is_empty() {
+        let moved = Given::<MoveStock, _>::new((
+            array::<Varchar, _>(taken.iter().map(|(product_id, _)| *product_id).collect()),
+            array::<Integer, _>(taken.iter().map(|(_, taken)| *taken).collect()),
         ))
         .execute(connection)
         .await?;
+        if moved != taken.len() {
+            // Rolls everything back.
+            return Err(diesel::result::Error::RollbackTransaction.into());
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let state = |hold| if hold == Hold::Held { HELD } else { RELEASED };
+    let goods = rows.iter().map(|row| row.entry.goods.as_ref());
+    Given::<WriteLedger, _>::new((
+        array::<SqlUuid, _>(rows.iter().map(|row| row.order_id).collect()),
+        array::<Integer, _>(rows.iter().map(|row| row.entry.epoch).collect()),
+        array::<Varchar, _>(rows.iter().map(|row| state(row.entry.hold)).collect()),
+        array::<Nullable<Varchar>, _>(goods.clone().map(|goods| Some(goods?.product_id.as_str())).collect()),
+        array::<Nullable<Integer>, _>(goods.map(|goods| Some(goods?.quantity)).collect()),
+        array::<Bool, _>(rows.iter().map(|row| row.new).collect()),
+    ))
+    .execute(connection)
+    .await?;
     Ok(())
 }

@@ -7,18 +7,27 @@ use actix_web::web;
 use super::clients::{Inventory, Payments, Subject};
 use super::flow::{Attempt, Event, State, Step};
 use super::recovery;
-use super::store::{self, OrderRow, Transition};
+use super::store::{self, NewOrder, OrderRow, Transition};
 use crate::api::OrderStatus;
+use crate::platform::batch::Lane;
 use crate::platform::crash;
-use crate::platform::database::{Database, DatabaseError};
+use crate::platform::database::{Database, DatabaseError, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
 use crate::platform::metrics::Metrics;
 use crate::platform::telemetry;
+
+/// Where an order's changes are stored, together with those of others; one for the process.
+#[derive(Clone)]
+pub struct Lanes {
+    pub placed: Lane<NewOrder, Option<OrderRow>>,
+    pub changed: Lane<Transition, Option<OrderRow>>,
+}
 
 /// What an attempt works with; one per worker thread.
 #[derive(Clone)]
 pub struct Driver {
     pub database: Database,
+    pub lanes: Lanes,
     pub inventory: Inventory,
     pub payments: Payments,
     pub metrics: web::Data<Metrics>,
@@ -95,13 +104,12 @@ impl Driver {
         &self,
         order: &OrderRow,
         state: State,
-        reason: &str,
+        reason: &'static str,
         rest: Option<Duration>,
     ) -> Result<Option<OrderRow>, DatabaseError> {
         let trace_id = telemetry::current_trace_id();
-        let change = Transition { id: order.id, state, reason, trace_id: trace_id.as_deref(), rest };
-        let changed =
-            self.database.run(async |connection| store::transition(connection, &change).await).await?;
+        let change = Transition { id: order.id, state, reason, trace_id, rest };
+        let changed = self.lanes.changed.submit(change, Deadline::after(WORK_TIMEOUT)).await?;
         if changed.is_some() {
             self.metrics.orders.with_label_values(&[state.status.as_str(), reason]).inc();
             tracing::info!(order_id = %order.id, status = %state.status, reason, attempt = state.epoch, "order changed");

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore};
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
-use super::attempt::Driver;
+use super::attempt::{Driver, Lanes};
 use super::clients::{Inventory, Payments};
 use super::feed::Feed;
 use super::idempotency::{self, Repeated};
@@ -22,9 +23,10 @@ use super::stream::{self, Places};
 use super::view::answer;
 use crate::api::{ListOrders, Order, OrderDetail, OrderEvent, OrderPage, OrderStatus, PlaceOrder};
 use crate::audit::Audit;
+use crate::platform::batch::Lane;
 use crate::platform::client::{BaseUrl, Client};
 use crate::platform::crash;
-use crate::platform::database::{Database, DatabaseError};
+use crate::platform::database::{Database, DatabaseError, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
 use crate::platform::dependency::{Dependency, Guard};
 use crate::platform::fields::{Body, Query};
@@ -67,6 +69,7 @@ pub struct OrderRole {
     intake: Arc<Semaphore>,
     feed: Feed,
     streams: Places,
+    lanes: Lanes,
     inventory: Arc<Guard>,
     payment: Arc<Guard>,
     /// Told when inventory or payment is back.
@@ -87,6 +90,10 @@ impl OrderRole {
             intake: Arc::new(Semaphore::new(INTAKE)),
             feed: Feed::new(platform.database.clone()),
             streams: Places::default(),
+            lanes: Lanes {
+                placed: Lane::start(platform, store::INSERT, |c, orders| store::insert(c, orders).boxed()),
+                changed: Lane::start(platform, store::CHANGE, |c, all| store::transition(c, all).boxed()),
+            },
             config,
         }
     }
@@ -98,6 +105,7 @@ impl OrderRole {
         let payment = Dependency::new(client(&self.config.payment_url), Arc::clone(&self.payment));
         Driver {
             database: platform.database.clone(),
+            lanes: self.lanes.clone(),
             inventory: Inventory(inventory),
             payments: Payments(payment),
             metrics: platform.metrics.clone(),
@@ -204,18 +212,15 @@ async fn place(
     };
     let key = idempotency::key_of(request.headers())?;
     let budget = Deadline::after(driver.step_timeout * 2 + BUDGET_MARGIN);
-    let traceparent = telemetry::current_traceparent();
-    let trace_id = telemetry::current_trace_id();
     let new = NewOrder {
         id: Uuid::now_v7(),
-        product_id: &body.0.product_id,
+        product_id: body.0.product_id.clone(),
         quantity: body.0.quantity,
-        traceparent: traceparent.as_deref(),
-        trace_id: trace_id.as_deref(),
+        traceparent: telemetry::current_traceparent(),
         lease: driver.step_timeout * 2 + LEASE_MARGIN,
-        idempotency_key: key.as_deref(),
+        idempotency_key: key.clone(),
     };
-    let placed = driver.database.run(async |connection| store::insert(connection, &new).await).await?;
+    let placed = driver.lanes.placed.submit(new, Deadline::after(WORK_TIMEOUT)).await?;
     let Some(placed) = placed else {
         return answer_again(&driver, &body.0, key.as_deref().unwrap_or_default()).await;
     };

@@ -1,18 +1,22 @@
-//! Order's tables. Each change of an order is one statement: a compare-and-set on (id, epoch) that also writes the event.
+//! Order's tables. Each change of an order is one statement: a compare-and-set on (id, epoch) that also writes the event;
+//! changes of many orders that wait together are one statement too.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::{AsSelect, SqlTypeOf};
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{
-    BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid, Varchar,
-};
+use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Timestamptz, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::flow::State;
 use crate::api::OrderStatus;
+use crate::platform::batch::Kind;
 use crate::platform::database::DatabaseError;
+use crate::platform::given::{Given, Statement, array};
 use crate::schema::{order_events, orders};
 
 #[derive(Debug, Clone, Queryable, QueryableByName, Selectable)]
@@ -70,47 +74,58 @@ pub struct EventRow {
 }
 
 /// What a new order is made of.
-pub struct NewOrder<'a> {
+#[derive(Debug)]
+pub struct NewOrder {
     pub id: Uuid,
-    pub product_id: &'a str,
+    pub product_id: String,
     pub quantity: i32,
-    pub traceparent: Option<&'a str>,
-    pub trace_id: Option<&'a str>,
+    pub traceparent: Option<String>,
     /// How long the order belongs to the request that places it.
     pub lease: Duration,
-    pub idempotency_key: Option<&'a str>,
+    pub idempotency_key: Option<String>,
 }
 
-/// Stores the order, unless its idempotency key is taken: then returns nothing and changes nothing.
+struct Insert;
+
+impl Statement for Insert {
+    const COLUMNS: &'static str = "id, product_id, quantity, traceparent, lease_ms, idempotency_key";
+    // The trace's id is the second part of its `traceparent`.
+    const TEXT: &'static str = ",
+        placed AS (
+            INSERT INTO orders (id, product_id, quantity, traceparent, lease_until, idempotency_key)
+            SELECT id, product_id, quantity, traceparent, now() + lease_ms * interval '1 millisecond', idempotency_key
+            FROM given
+            ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING *),
+        event AS (
+            INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
+            SELECT id, status, 'placed', epoch, NULLIF(split_part(traceparent, '-', 2), '') FROM placed)
+        SELECT id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, answered,
+            traceparent, created_at, updated_at FROM placed";
+    type Returns = SqlTypeOf<AsSelect<OrderRow, Pg>>;
+}
+
+pub const INSERT: Kind = Kind { name: "place", statement: Insert::TEXT };
+
+/// Stores the orders, each unless its idempotency key is taken: then returns nothing for it and changes nothing.
 ///
 /// # Errors
-/// Those of the database.
+/// Those of the database; then nothing was changed.
 pub async fn insert(
     connection: &mut AsyncPgConnection,
-    order: &NewOrder<'_>,
-) -> Result<Option<OrderRow>, DatabaseError> {
-    let statement = format!(
-        "WITH placed AS (
-             INSERT INTO orders (id, product_id, quantity, traceparent, lease_until, idempotency_key)
-             VALUES ($1, $2, $3, $4, now() + $5 * interval '1 millisecond', $7)
-             ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING *),
-         event AS (
-             INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
-             SELECT id, status, 'placed', epoch, $6 FROM placed)
-         SELECT {COLUMNS} FROM placed"
-    );
-    let row = diesel::sql_query(statement)
-        .bind::<SqlUuid, _>(order.id)
-        .bind::<Varchar, _>(order.product_id)
-        .bind::<Integer, _>(order.quantity)
-        .bind::<Nullable<Varchar>, _>(order.traceparent)
-        .bind::<Integer, _>(milliseconds(order.lease))
-        .bind::<Nullable<Varchar>, _>(order.trace_id)
-        .bind::<Nullable<Varchar>, _>(order.idempotency_key)
-        .get_result(connection)
-        .await
-        .optional()?;
-    Ok(row)
+    orders: &[NewOrder],
+) -> Result<Vec<Option<OrderRow>>, DatabaseError> {
+    let rows: Vec<OrderRow> = Given::<Insert, _>::new((
+        array::<SqlUuid, _>(orders.iter().map(|order| order.id).collect()),
+        array::<Varchar, _>(orders.iter().map(|order| order.product_id.as_str()).collect()),
+        array::<Integer, _>(orders.iter().map(|order| order.quantity).collect()),
+        array::<Nullable<Varchar>, _>(orders.iter().map(|order| order.traceparent.as_deref()).collect()),
+        array::<Integer, _>(orders.iter().map(|order| milliseconds(order.lease)).collect()),
+        array::<Nullable<Varchar>, _>(orders.iter().map(|order| order.idempotency_key.as_deref()).collect()),
+    ))
+    .load(connection)
+    .await?;
+    let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+    Ok(orders.iter().map(|order| rows.remove(&order.id)).collect())
 }
 
 fn milliseconds(duration: Duration) -> i32 {
@@ -118,50 +133,67 @@ fn milliseconds(duration: Duration) -> i32 {
 }
 
 /// A change of an order by whoever holds its epoch.
-pub struct Transition<'a> {
+#[derive(Debug)]
+pub struct Transition {
     pub id: Uuid,
     pub state: State,
-    pub reason: &'a str,
-    pub trace_id: Option<&'a str>,
+    pub reason: &'static str,
+    pub trace_id: Option<String>,
     /// The attempt ends with this change: give up the lease, and let the next one come after so long.
     pub rest: Option<Duration>,
 }
 
-/// Stores the change if the order still has that epoch; returns nothing where it was overtaken.
+struct Change;
+
+impl Statement for Change {
+    const COLUMNS: &'static str =
+        "id, epoch, status, failure_reason, release_due, void_due, reason, trace_id, rest_ms";
+    const TEXT: &'static str = ",
+        changed AS (
+            UPDATE orders o SET status = g.status, failure_reason = g.failure_reason, release_due = g.release_due,
+                void_due = g.void_due, updated_at = now(),
+                lease_until = CASE WHEN g.rest_ms IS NULL THEN o.lease_until END,
+                next_attempt_at = COALESCE(now() + g.rest_ms * interval '1 millisecond', o.next_attempt_at),
+                -- Epoch 1 is the request, which answers with the status it reached.
+                answered = CASE WHEN o.epoch = 1 THEN g.status ELSE o.answered END
+            FROM given g
+            WHERE o.id = g.id AND o.epoch = g.epoch AND o.id = ANY (ARRAY (SELECT id FROM given))
+            RETURNING o.*, g.reason, g.trace_id),
+        event AS (
+            INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
+            SELECT id, status, reason, epoch, trace_id FROM changed)
+        SELECT id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, answered,
+            traceparent, created_at, updated_at FROM changed";
+    type Returns = SqlTypeOf<AsSelect<OrderRow, Pg>>;
+}
+
+pub const CHANGE: Kind = Kind { name: "change", statement: Change::TEXT };
+
+/// Stores each change if its order still has that epoch; returns nothing where it was overtaken. One epoch has one
+/// driver, which waits for each of its changes: no two of a batch are about the same order and epoch.
 ///
 /// # Errors
-/// Those of the database.
+/// Those of the database; then nothing was changed.
 pub async fn transition(
     connection: &mut AsyncPgConnection,
-    change: &Transition<'_>,
-) -> Result<Option<OrderRow>, DatabaseError> {
-    let statement = format!(
-        "WITH changed AS (
-             UPDATE orders SET status = $3, failure_reason = $4, release_due = $5, void_due = $6, updated_at = now(),
-                 lease_until = CASE WHEN $9 IS NULL THEN lease_until END,
-                 next_attempt_at = COALESCE(now() + $9 * interval '1 millisecond', next_attempt_at),
-                 -- Epoch 1 is the request, which answers with the status it reached.
-                 answered = CASE WHEN epoch = 1 THEN $3 ELSE answered END
-             WHERE id = $1 AND epoch = $2 RETURNING *),
-         event AS (
-             INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
-             SELECT id, status, $7, epoch, $8 FROM changed)
-         SELECT {COLUMNS} FROM changed"
-    );
-    let row = diesel::sql_query(statement)
-        .bind::<SqlUuid, _>(change.id)
-        .bind::<Integer, _>(change.state.epoch)
-        .bind::<Varchar, _>(change.state.status.as_str())
-        .bind::<Nullable<Varchar>, _>(change.state.failure_reason.map(crate::api::FailureReason::as_str))
-        .bind::<Nullable<Integer>, _>(change.state.release_due)
-        .bind::<Bool, _>(change.state.void_due)
-        .bind::<Text, _>(change.reason)
-        .bind::<Nullable<Varchar>, _>(change.trace_id)
-        .bind::<Nullable<Integer>, _>(change.rest.map(milliseconds))
-        .get_result(connection)
-        .await
-        .optional()?;
-    Ok(row)
+    changes: &[Transition],
+) -> Result<Vec<Option<OrderRow>>, DatabaseError> {
+    let failure = |change: &Transition| change.state.failure_reason.map(crate::api::FailureReason::as_str);
+    let rows: Vec<OrderRow> = Given::<Change, _>::new((
+        array::<SqlUuid, _>(changes.iter().map(|change| change.id).collect()),
+        array::<Integer, _>(changes.iter().map(|change| change.state.epoch).collect()),
+        array::<Varchar, _>(changes.iter().map(|change| change.state.status.as_str()).collect()),
+        array::<Nullable<Varchar>, _>(changes.iter().map(failure).collect()),
+        array::<Nullable<Integer>, _>(changes.iter().map(|change| change.state.release_due).collect()),
+        array::<Bool, _>(changes.iter().map(|change| change.state.void_due).collect()),
+        array::<Varchar, _>(changes.iter().map(|change| change.reason).collect()),
+        array::<Nullable<Varchar>, _>(changes.iter().map(|change| change.trace_id.as_deref()).collect()),
+        array::<Nullable<Integer>, _>(changes.iter().map(|change| change.rest.map(milliseconds)).collect()),
+    ))
+    .load(connection)
+    .await?;
+    let mut rows: HashMap<_, _> = rows.into_iter().map(|row| ((row.id, row.epoch), row)).collect();
+    Ok(changes.iter().map(|change| rows.remove(&(change.id, change.state.epoch))).collect())
 }
 
 /// An attempt ends without a change: as [`Transition::rest`], unless it was overtaken.

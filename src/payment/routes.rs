@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, get, post, web};
+use futures_util::FutureExt;
 use rust_decimal::Decimal;
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::gateway::{Decision, Gateway, GatewayUnavailable};
 use super::rules::{self, ChargePlan};
-use super::store::{self, PaymentRow};
+use super::store::{self, Decided, PaymentRow};
 use crate::api::{Charge, Payment, PaymentStatus, PaymentsOfOrder, Void};
+use crate::platform::batch::Lane;
 use crate::platform::crash;
-use crate::platform::database::Database;
+use crate::platform::database::{Database, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
 use crate::platform::fields::{Body, Query};
 use crate::platform::health::Checks;
@@ -23,7 +25,26 @@ use crate::platform::server::{Platform, Role};
 /// The payment role.
 #[derive(Clone)]
 pub struct PaymentRole {
-    pub gateway: Arc<dyn Gateway>,
+    gateway: Arc<dyn Gateway>,
+    payments: Payments,
+}
+
+/// Where charges queue, to be looked up and stored together.
+#[derive(Clone)]
+struct Payments {
+    known: Lane<Uuid, Option<PaymentRow>>,
+    decided: Lane<Decided, Option<PaymentRow>>,
+}
+
+impl PaymentRole {
+    #[must_use]
+    pub fn new(gateway: Arc<dyn Gateway>, platform: &Platform) -> Self {
+        let payments = Payments {
+            known: Lane::start(platform, store::FIND, |c, orders| store::find_by_order(c, orders).boxed()),
+            decided: Lane::start(platform, store::INSERT, |c, decided| store::insert(c, decided).boxed()),
+        };
+        Self { gateway, payments }
+    }
 }
 
 impl Role for PaymentRole {
@@ -43,6 +64,7 @@ impl Role for PaymentRole {
         service
             .app_data(web::Data::new(platform.database.clone()))
             .app_data(web::Data::from(Arc::clone(&self.gateway)))
+            .app_data(web::Data::new(self.payments.clone()))
             .service(charge)
             .service(of_order)
             .service(void)
@@ -77,7 +99,7 @@ impl From<GatewayUnavailable> for Problem {
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/payments")]
 async fn charge(
-    database: web::Data<Database>,
+    payments: web::Data<Payments>,
     gateway: web::Data<dyn Gateway>,
     deadline: Deadline,
     body: Body<Charge>,
@@ -87,8 +109,7 @@ async fn charge(
     let amount = amount.unwrap_or_else(|| Decimal::new(9999, 2));
     crash::point("payment.charge.begin").await;
     deadline.check()?;
-    let find = async |connection: &mut _| store::find_by_order(connection, order_id).await;
-    let stored = database.run_until(deadline, find).await?;
+    let stored = payments.known.submit(order_id, deadline).await?;
     let status = stored.as_ref().map(PaymentRow::status).transpose()?;
     if let (ChargePlan::Keep(_), Some(stored)) = (rules::charge(status), stored) {
         return answer(stored, StatusCode::OK);
@@ -100,13 +121,13 @@ async fn charge(
     };
     crash::point("payment.charge.decided").await;
     // Past the deadline still: the gateway has decided, and whoever asks later must learn it.
-    let inserted =
-        database.run(async |connection| store::insert(connection, order_id, amount, status).await).await?;
+    let decided = Decided { order_id, amount, status };
+    let inserted = payments.decided.submit(decided, Deadline::after(WORK_TIMEOUT)).await?;
     crash::point("payment.charge.committed").await;
     if let Some(row) = inserted {
         return answer(row, StatusCode::CREATED);
     }
-    let stored = database.run(find).await?;
+    let stored = payments.known.submit(order_id, Deadline::after(WORK_TIMEOUT)).await?;
     let stored = stored.ok_or_else(|| Problem::internal("a payment that was there is gone"))?;
     if stored.status()? == PaymentStatus::Voided {
         gateway.cancel(order_id).await?;
@@ -160,11 +181,11 @@ async fn show(database: web::Data<Database>, id: web::Path<Uuid>) -> Result<web:
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/payments")]
 async fn of_order(
-    database: web::Data<Database>,
+    payments: web::Data<Payments>,
+    deadline: Deadline,
     query: Query<PaymentsOfOrder>,
 ) -> Result<web::Json<Payment>, Problem> {
-    let row =
-        database.run(async |connection| store::find_by_order(connection, query.0.order_id).await).await?;
+    let row = payments.known.submit(query.0.order_id, deadline).await?;
     Ok(web::Json(row.ok_or_else(unknown_payment)?.try_into()?))
 }
 

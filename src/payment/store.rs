@@ -1,17 +1,24 @@
 //! Payment's table: one row for each order, for ever.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
+use diesel::dsl::{AsSelect, SqlTypeOf};
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::{Numeric, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::rules;
 use crate::api::PaymentStatus;
+use crate::platform::batch::Kind;
 use crate::platform::database::DatabaseError;
+use crate::platform::given::{Given, Statement, array};
 use crate::schema::payments;
 
-#[derive(Debug, Queryable, Selectable)]
+#[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = payments)]
 pub struct PaymentRow {
     pub id: Uuid,
@@ -39,37 +46,59 @@ pub async fn find(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option
 /// Those of the database.
 pub async fn find_by_order(
     connection: &mut AsyncPgConnection,
-    order_id: Uuid,
-) -> Result<Option<PaymentRow>, DatabaseError> {
-    let of_order = payments::table.filter(payments::order_id.eq(order_id));
-    Ok(of_order.select(PaymentRow::as_select()).first(connection).await.optional()?)
+    order_ids: &[Uuid],
+) -> Result<Vec<Option<PaymentRow>>, DatabaseError> {
+    let of_orders = payments::table.filter(payments::order_id.eq_any(order_ids));
+    let rows: Vec<PaymentRow> = of_orders.select(PaymentRow::as_select()).load(connection).await?;
+    // Cloned, because the same order may be asked for twice.
+    let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.order_id, row)).collect();
+    Ok(order_ids.iter().map(|order_id| rows.get(order_id).cloned()).collect())
 }
 
-/// Stores the order's payment, unless there is one: then returns nothing and changes nothing.
+/// What the gateway decided for an order.
+#[derive(Debug, Clone, Copy)]
+pub struct Decided {
+    pub order_id: Uuid,
+    pub amount: Decimal,
+    pub status: PaymentStatus,
+}
+
+struct Insert;
+
+impl Statement for Insert {
+    const COLUMNS: &'static str = "id, order_id, amount, status";
+    // By order, so that no two batches wait for each other in a circle.
+    const TEXT: &'static str = "
+        INSERT INTO payments (id, order_id, amount, status)
+        SELECT id, order_id, amount, status FROM given ORDER BY order_id
+        ON CONFLICT (order_id) DO NOTHING
+        RETURNING id, order_id, amount, status, created_at";
+    type Returns = SqlTypeOf<AsSelect<PaymentRow, Pg>>;
+}
+
+pub const FIND: Kind =
+    Kind { name: "find-payment", statement: "SELECT FROM payments WHERE order_id = ANY (orders)" };
+pub const INSERT: Kind = Kind { name: "charge", statement: Insert::TEXT };
+
+/// Stores the payments, each unless its order has one: then returns nothing for it and changes nothing.
 ///
 /// # Errors
-/// Those of the database.
+/// Those of the database; then nothing was changed.
 pub async fn insert(
     connection: &mut AsyncPgConnection,
-    order_id: Uuid,
-    amount: Decimal,
-    status: PaymentStatus,
-) -> Result<Option<PaymentRow>, DatabaseError> {
-    let row = (
-        payments::id.eq(Uuid::now_v7()),
-        payments::order_id.eq(order_id),
-        payments::amount.eq(amount),
-        payments::status.eq(status.as_str()),
-    );
-    let inserted = diesel::insert_into(payments::table)
-        .values(row)
-        .on_conflict(payments::order_id)
-        .do_nothing()
-        .returning(PaymentRow::as_returning())
-        .get_result(connection)
-        .await
-        .optional()?;
-    Ok(inserted)
+    decided: &[Decided],
+) -> Result<Vec<Option<PaymentRow>>, DatabaseError> {
+    let ids: Vec<_> = decided.iter().map(|_| Uuid::now_v7()).collect();
+    let rows: Vec<PaymentRow> = Given::<Insert, _>::new((
+        array::<SqlUuid, _>(ids.clone()),
+        array::<SqlUuid, _>(decided.iter().map(|payment| payment.order_id).collect()),
+        array::<Numeric, _>(decided.iter().map(|payment| payment.amount).collect()),
+        array::<Varchar, _>(decided.iter().map(|payment| payment.status.as_str()).collect()),
+    ))
+    .load(connection)
+    .await?;
+    let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+    Ok(ids.iter().map(|id| rows.remove(id)).collect())
 }
 
 /// Refunds a success; leaves a tombstone where there was no payment, so that a late charge finds it.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::bb8::QueueStrategy;
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod, bb8,
@@ -25,7 +26,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 const MIGRATION_LOCK: i64 = 0x5641_4c45;
 
 /// Time for one piece of database work, waiting for a connection included.
-const WORK_TIMEOUT: Duration = Duration::from_secs(3);
+pub const WORK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time to wait for a free connection of the pool.
 const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -127,8 +128,8 @@ pub fn redact(url: &str) -> String {
     format!("{scheme}://{user}{}", shown.collect::<String>())
 }
 
-/// What can go wrong with database work.
-#[derive(Debug, thiserror::Error)]
+/// What can go wrong with database work. Cheap to clone: one failure may concern many who waited for the same transaction.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
     #[error("no free connection within {} ms", CHECKOUT_TIMEOUT.as_millis())]
     Busy,
@@ -137,27 +138,57 @@ pub enum DatabaseError {
     #[error("no answer in time")]
     TimedOut,
     #[error("{0}")]
-    Query(#[from] DieselError),
+    Query(Arc<DieselError>),
+}
+
+impl From<DieselError> for DatabaseError {
+    fn from(error: DieselError) -> Self {
+        Self::Query(Arc::new(error))
+    }
 }
 
 impl DatabaseError {
     /// Whether the statement met a constraint of this name.
     #[must_use]
     pub fn violates(&self, constraint: &str) -> bool {
-        matches!(self, Self::Query(DieselError::DatabaseError(_, info)) if info.constraint_name() == Some(constraint))
+        self.query().is_some_and(
+            |error| matches!(error, DieselError::DatabaseError(_, info) if info.constraint_name() == Some(constraint)),
+        )
+    }
+
+    fn query(&self) -> Option<&DieselError> {
+        match self {
+            Self::Query(error) => Some(error),
+            Self::Busy | Self::Unreachable(_) | Self::TimedOut => None,
+        }
+    }
+
+    /// The server refused the statement and undid it; others may succeed. Otherwise the connection or the server is in
+    /// trouble, and what became of the statement may be unknown.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        use DatabaseErrorKind as Kind;
+        match self.query() {
+            Some(DieselError::DatabaseError(kind, _)) => {
+                !matches!(kind, Kind::UnableToSendCommand | Kind::ClosedConnection)
+            }
+            Some(DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. })
+            | None => false,
+            Some(_) => true,
+        }
     }
 
     /// A row holds a name that this program does not know.
     #[must_use]
     pub fn unknown_name(error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Query(DieselError::DeserializationError(Box::new(error)))
+        DieselError::DeserializationError(Box::new(error)).into()
     }
 
     /// A mistake of ours, where all else is trouble of the database's that may pass.
     fn is_our_mistake(&self) -> bool {
         use DatabaseErrorKind as Kind;
-        match self {
-            Self::Query(DieselError::DatabaseError(kind, _)) => matches!(
+        match self.query() {
+            Some(DieselError::DatabaseError(kind, _)) => matches!(
                 kind,
                 Kind::UniqueViolation
                     | Kind::ForeignKeyViolation
@@ -166,13 +197,9 @@ impl DatabaseError {
                     | Kind::RestrictViolation
                     | Kind::ExclusionViolation
             ),
-            Self::Query(
-                DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. },
-            )
-            | Self::Busy
-            | Self::Unreachable(_)
-            | Self::TimedOut => false,
-            Self::Query(_) => true,
+            Some(DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. })
+            | None => false,
+            Some(_) => true,
         }
     }
 }
@@ -186,6 +213,9 @@ impl From<DatabaseError> for Problem {
         Self::unavailable("database-unavailable", detail).because(error)
     }
 }
+
+/// A connection on loan from the pool.
+pub type Connection<'a> = bb8::PooledConnection<'a, AsyncPgConnection>;
 
 /// The service's one pool.
 #[derive(Clone)]
@@ -221,6 +251,8 @@ impl Database {
             .max_size(size)
             .connection_timeout(CHECKOUT_TIMEOUT)
             .retry_connection(false)
+            // The connection used last has its statements prepared and its caches warm; the others close after a while.
+            .queue_strategy(QueueStrategy::Lifo)
             .build_unchecked(manager);
         Self { pool }
     }
@@ -245,17 +277,22 @@ impl Database {
         deadline: Deadline,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let bounded = async {
-            let mut connection = self.pool.get().await.map_err(|error| match error {
-                bb8::RunError::TimedOut => DatabaseError::Busy,
-                bb8::RunError::User(error) => DatabaseError::Unreachable(error.to_string()),
-            })?;
-            work(&mut connection).await
-        };
+        let bounded = async { work(&mut *self.connection().await?).await };
         // Work given up half way inside a transaction leaves its connection marked broken, and the pool drops it.
         tokio::time::timeout(deadline.remaining().min(WORK_TIMEOUT), bounded)
             .await
             .map_err(|_| DatabaseError::TimedOut)?
+    }
+
+    /// A connection of the pool. Whoever uses it bounds that by [`WORK_TIMEOUT`].
+    ///
+    /// # Errors
+    /// When none is free soon, or the database cannot be reached.
+    pub async fn connection(&self) -> Result<Connection<'_>, DatabaseError> {
+        self.pool.get().await.map_err(|error| match error {
+            bb8::RunError::TimedOut => DatabaseError::Busy,
+            bb8::RunError::User(error) => DatabaseError::Unreachable(error.to_string()),
+        })
     }
 
     /// Open connections, and how many of them are idle.
@@ -269,8 +306,11 @@ impl Database {
 async fn open_for_pool(url: &DatabaseUrl) -> Result<AsyncPgConnection, ConnectionError> {
     let mut connection = url.connect().await?;
     // The server gives up before we do, so that no lock is held for a caller that is gone.
-    let limit = format!("SET statement_timeout = {}", WORK_TIMEOUT.as_millis() - 500);
-    connection.batch_execute(&limit).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    let limit = WORK_TIMEOUT.as_millis() - 500;
+    // A prepared statement keeps its plan. One made while a table was small must not read the whole of it once it has
+    // grown: with an index to every row that a service looks up, reading whole tables is left to the audit.
+    let settings = format!("SET statement_timeout = {limit}; SET enable_seqscan = off; SET jit = off");
+    connection.batch_execute(&settings).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
     connection.set_instrumentation(Statements::default());
     Ok(connection)
 }

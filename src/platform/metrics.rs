@@ -20,6 +20,8 @@ use super::problem::Problem;
 const DURATION_BUCKETS_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0];
 
+const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+
 /// Seen by whoever wants to know of each finished request: method, route, time taken.
 pub type Observer = Arc<dyn Fn(&Method, &str, Duration) + Send + Sync>;
 
@@ -54,6 +56,8 @@ pub struct Metrics {
     /// Connections of the database pool: open, and of these idle.
     pub pool_open: IntGauge,
     pub pool_idle: IntGauge,
+    /// Items that went into one transaction together, by kind of work.
+    pub batch_items: HistogramVec,
 }
 
 impl Metrics {
@@ -155,6 +159,17 @@ impl Metrics {
             pool_idle: gauge(
                 "valerix_database_connections_idle",
                 "Of the open connections, those that nobody uses.",
+            )?,
+            batch_items: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "valerix_batch_items",
+                        "Items that went into one transaction together.",
+                    )
+                    .buckets(BATCH_BUCKETS.to_vec()),
+                    &["work"],
+                )?,
             )?,
             registry,
         };

@@ -1,5 +1,6 @@
 //! What every role stands on. Nothing in here knows a role.
 
+pub mod batch;
 pub mod breaker;
 pub mod client;
 pub mod crash;
@@ -7,6 +8,7 @@ pub mod database;
 pub mod deadline;
 pub mod dependency;
 pub mod fields;
+pub mod given;
 pub mod gremlin;
 pub mod health;
 pub mod metrics;

@@ -16,7 +16,9 @@ impl Instrumentation for Statements {
         match event {
             // Putting the text together costs; nobody would see it.
             InstrumentationEvent::StartQuery { .. } if !telemetry::is_sampled() => {}
-            InstrumentationEvent::StartQuery { query, .. } => self.running = Some(span(&query.to_string())),
+            InstrumentationEvent::StartQuery { query, .. } => {
+                self.running = Some(described(&query.to_string()));
+            }
             InstrumentationEvent::FinishQuery { error, .. } => {
                 if let (Some(span), Some(error)) = (self.running.take(), error) {
                     // No rows is an answer.
@@ -31,8 +33,14 @@ impl Instrumentation for Statements {
     }
 }
 
+/// A statement that someone waits for, in a transaction that may do the same for others; until it is dropped.
+#[must_use]
+pub fn span(text: &str) -> Span {
+    if telemetry::is_sampled() { described(text) } else { Span::none() }
+}
+
 /// `text` is a statement as Diesel shows it, with the values behind it.
-fn span(text: &str) -> Span {
+fn described(text: &str) -> Span {
     // The values may be anybody's data; the statement is ours.
     let statement = text.split(" -- binds:").next().unwrap_or_default().trim();
     let operation = operation(statement);
