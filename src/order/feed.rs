@@ -8,7 +8,7 @@ use actix_web::web::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::store::{self, Change};
+use super::store::{self, ChangeRow};
 use crate::api::OrderChange;
 use crate::platform::database::{Database, DatabaseError};
 
@@ -110,7 +110,7 @@ impl Shared {
         state.reading
     }
 
-    fn publish(&self, changes: Vec<Change>) {
+    fn publish(&self, changes: Vec<ChangeRow>) {
         let Some(last) = changes.last().map(|change| change.id) else { return };
         let mut state = self.state();
         state.entries.extend(changes.into_iter().map(entry));
@@ -131,7 +131,7 @@ impl Shared {
     }
 }
 
-fn entry(change: Change) -> Entry {
+fn entry(change: ChangeRow) -> Entry {
     let id = change.id;
     let data = serde_json::to_string(&OrderChange::from(change)).unwrap_or_default();
     Entry { id, text: format!("event: order\nid: {id}\ndata: {data}\n\n").into() }
@@ -163,7 +163,7 @@ async fn read(shared: Arc<Shared>, from: i64) {
 
 /// Those that can be shown: numbers are given before a transaction commits, so a missing one may still come, and
 /// nobody who resumes after a number may have missed a lower one.
-fn in_order(last: i64, changes: Vec<Change>, gap: &mut Option<Instant>, now: Instant) -> Vec<Change> {
+fn in_order(last: i64, changes: Vec<ChangeRow>, gap: &mut Option<Instant>, now: Instant) -> Vec<ChangeRow> {
     let given_up = gap.is_some_and(|since| now.duration_since(since) >= GAP_PATIENCE);
     let mut expected = last + 1;
     let (mut ready, mut waits) = (Vec::new(), false);
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     fn ids(last: i64, ids: &[i64], gap: &mut Option<Instant>, now: Instant) -> Vec<i64> {
-        let changes = ids.iter().map(|id| Change::example(*id)).collect();
+        let changes = ids.iter().map(|id| ChangeRow::example(*id)).collect();
         in_order(last, changes, gap, now).into_iter().map(|change| change.id).collect()
     }
 

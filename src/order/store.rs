@@ -379,7 +379,7 @@ pub async fn events(
 
 /// A change of an order, with what the order is about.
 #[derive(Debug, Queryable)]
-pub struct Change {
+pub struct ChangeRow {
     pub id: i64,
     pub at: DateTime<Utc>,
     pub status: String,
@@ -393,7 +393,7 @@ pub struct Change {
     pub created_at: DateTime<Utc>,
 }
 
-impl Change {
+impl ChangeRow {
     #[cfg(test)]
     pub fn example(id: i64) -> Self {
         Self {
@@ -430,7 +430,7 @@ pub async fn changes(
     connection: &mut AsyncPgConnection,
     after: i64,
     limit: i64,
-) -> Result<Vec<Change>, DatabaseError> {
+) -> Result<Vec<ChangeRow>, DatabaseError> {
     let columns = (
         order_events::id,
         order_events::at,

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
 
 use super::flow::State;
-use super::store::{Change, EventRow, OrderRow};
+use super::store::{ChangeRow, EventRow, OrderRow};
 use crate::api::{FailureReason, Order, OrderChange, OrderEvent, OrderStatus};
 use crate::platform::problem::Problem;
 use crate::platform::telemetry;
@@ -52,9 +52,10 @@ fn message(status: OrderStatus, reason: Option<FailureReason>) -> String {
     text.to_owned()
 }
 
-impl From<Change> for OrderChange {
-    fn from(change: Change) -> Self {
-        let Change { product_id, quantity, status, created_at, at, trace_id, reason, attempt, .. } = change;
+impl From<ChangeRow> for OrderChange {
+    fn from(change: ChangeRow) -> Self {
+        let ChangeRow { product_id, quantity, status, created_at, at, trace_id, reason, attempt, .. } =
+            change;
         // The order may have gone on since; a failure is final, so its reason belongs to this change.
         let failure_reason = change.failure_reason.filter(|_| status == OrderStatus::Failed.as_str());
         let id = change.order_id;
