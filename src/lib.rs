@@ -8,6 +8,7 @@ pub mod demo;
 pub mod gremlin;
 pub mod healthcheck;
 pub mod inventory;
+pub mod load;
 pub mod order;
 pub mod payment;
 pub mod platform;

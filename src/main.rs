@@ -9,7 +9,7 @@ use valerix::inventory::Inventory;
 use valerix::order::OrderRole;
 use valerix::payment::PaymentRole;
 use valerix::platform::{database, server};
-use valerix::{audit, demo, gremlin, healthcheck, prove};
+use valerix::{audit, demo, gremlin, healthcheck, load, prove};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -72,6 +72,13 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             if !report.proved {
                 return Err("the campaign did not prove what it should".into());
             }
+        }
+        Command::Load(args) => {
+            let report = tokio::task::LocalSet::new().run_until(load::run(&args.config())).await;
+            println!(
+                "{}",
+                if args.json { serde_json::to_string_pretty(&report)? } else { report.to_string() }
+            );
         }
         Command::Healthcheck(args) => healthcheck::run(args.target()?).await?,
         Command::Completions { shell } => {

@@ -2,6 +2,7 @@
 
 mod complaint;
 mod gremlin;
+mod load;
 mod values;
 
 use std::io::IsTerminal;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use complaint::parse;
 pub use gremlin::{GremlinArgs, GremlinTask};
+pub use load::LoadArgs;
 use values::{
     OtlpEndpoint, base_url, boolean, crash_plan, database_url, delay, ip_address, log_filter, milliseconds,
     origin, otlp_endpoint, page_url, pool_size, port, seconds, seed, share, token, trace_url,
@@ -50,6 +52,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Run a seeded chaos campaign against freshly started services; exit 1 when it does not prove what it should
     Prove(ProveArgs),
+    /// Place orders at a given rate, whatever the answers take, and tell how long they took
+    Load(LoadArgs),
     /// GET a service's /livez: exit 0 when it answers, else 1
     Healthcheck(HealthcheckArgs),
     /// Print a completion script for a shell

@@ -68,12 +68,13 @@ impl Metrics {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
+        let count = |name: &str, help: &str| register(&registry, IntCounter::new(name, help)?);
         let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
-        let http_duration = HistogramOpts::new(
-            "http_request_duration_seconds",
-            "Time from a request's head to its answer's head.",
-        )
-        .buckets(DURATION_BUCKETS_SECONDS.to_vec());
+        let seconds = |name: &str, help: &str| register(&registry, Gauge::new(name, help)?);
+        let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            register(&registry, HistogramVec::new(options, labels)?)
+        };
         let metrics = Self {
             service,
             http_requests: counter(
@@ -81,9 +82,11 @@ impl Metrics {
                 "HTTP requests answered.",
                 &["service", "method", "path", "status_code"],
             )?,
-            http_duration: register(
-                &registry,
-                HistogramVec::new(http_duration, &["service", "method", "path"])?,
+            http_duration: histogram(
+                "http_request_duration_seconds",
+                "Time from a request's head to its answer's head.",
+                &["service", "method", "path"],
+                DURATION_BUCKETS_SECONDS,
             )?,
             orders: counter(
                 "valerix_orders_total",
@@ -116,16 +119,13 @@ impl Metrics {
                 "valerix_orders_unfinished",
                 "Orders that are pending or still owe a release or a void.",
             )?,
-            oldest_unfinished_seconds: register(
-                &registry,
-                Gauge::new("valerix_oldest_unfinished_order_seconds", "Age of the oldest unfinished order.")?,
+            oldest_unfinished_seconds: seconds(
+                "valerix_oldest_unfinished_order_seconds",
+                "Age of the oldest unfinished order.",
             )?,
-            gremlin_latency_seconds: register(
-                &registry,
-                Gauge::new(
-                    "valerix_gremlin_latency_seconds",
-                    "What the gremlin adds to each answer; 0 when it is off.",
-                )?,
+            gremlin_latency_seconds: seconds(
+                "valerix_gremlin_latency_seconds",
+                "What the gremlin's switch adds to each answer; 0 when it is off.",
             )?,
             gremlin_rules: gauge("valerix_gremlin_rules", "Rules of the gremlin that have not ended.")?,
             gremlin_changes: counter(
@@ -138,19 +138,13 @@ impl Metrics {
                 "Faults that the gremlin injected, by its rule.",
                 &["rule", "kind"],
             )?,
-            shed: register(
-                &registry,
-                IntCounter::new(
-                    "valerix_requests_shed_total",
-                    "Orders turned away because too many were under way.",
-                )?,
+            shed: count(
+                "valerix_requests_shed_total",
+                "Orders turned away because too many were under way.",
             )?,
-            replayed: register(
-                &registry,
-                IntCounter::new(
-                    "valerix_idempotent_replays_total",
-                    "Orders answered again by their idempotency key.",
-                )?,
+            replayed: count(
+                "valerix_idempotent_replays_total",
+                "Orders answered again by their idempotency key.",
             )?,
             pool_open: gauge(
                 "valerix_database_connections_open",
@@ -160,16 +154,11 @@ impl Metrics {
                 "valerix_database_connections_idle",
                 "Of the open connections, those that nobody uses.",
             )?,
-            batch_items: register(
-                &registry,
-                HistogramVec::new(
-                    HistogramOpts::new(
-                        "valerix_batch_items",
-                        "Items that went into one transaction together.",
-                    )
-                    .buckets(BATCH_BUCKETS.to_vec()),
-                    &["work"],
-                )?,
+            batch_items: histogram(
+                "valerix_batch_items",
+                "Items that went into one transaction together.",
+                &["work"],
+                BATCH_BUCKETS,
             )?,
             registry,
         };
