@@ -5,13 +5,18 @@ use std::error::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-use super::Cli;
+use super::{Cli, secrets};
 use crate::platform::database::redact;
 
 /// Reads the command line and the environment; on bad configuration says so in one line and exits with code 2.
 #[must_use]
 pub fn parse() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| match in_one_line(&error) {
+    let arguments = secrets::from_files(std::env::args_os().collect(), |name| std::env::var_os(name));
+    let arguments = arguments.unwrap_or_else(|complaint| {
+        eprintln!("valerix: {complaint}");
+        std::process::exit(2);
+    });
+    Cli::try_parse_from(arguments).unwrap_or_else(|error| match in_one_line(&error) {
         Some(line) => {
             eprintln!("valerix: {line}");
             std::process::exit(2);
@@ -35,7 +40,7 @@ fn in_one_line(error: &clap::Error) -> Option<String> {
             let held = text(ContextKind::InvalidValue).unwrap_or_default();
             let held = match name.split(' ').next() {
                 Some("DATABASE_URL") if !held.is_empty() => redact(&held),
-                Some("GREMLIN_TOKEN") if !held.is_empty() => "***".to_owned(),
+                Some("GREMLIN_TOKEN" | "SERVICE_TOKEN") if !held.is_empty() => "***".to_owned(),
                 _ => held,
             };
             Some(format!("{name} is '{held}'; it takes {takes}"))

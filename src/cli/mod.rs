@@ -3,6 +3,7 @@
 mod complaint;
 mod gremlin;
 mod load;
+mod secrets;
 mod values;
 
 use std::io::IsTerminal;
@@ -88,6 +89,9 @@ pub struct ServiceArgs {
     /// false: there is no gremlin
     #[arg(long, env = "GREMLIN_ENABLED", default_value_t = true, action = clap::ArgAction::Set, value_parser = boolean)]
     gremlin_enabled: bool,
+    /// Token that services show each other; inventory and payment then ask for it [default: none asked]
+    #[arg(long, env = "SERVICE_TOKEN", hide_env_values = true, value_parser = token)]
+    service_token: Option<String>,
     /// pretty or json [default: pretty on a terminal, else json]
     #[arg(long, env = "LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -118,6 +122,7 @@ impl ServiceArgs {
                 enabled: self.gremlin_enabled,
                 token: self.gremlin_token,
             },
+            service_token: self.service_token,
             telemetry: telemetry::Config {
                 format: self.log_format.unwrap_or_else(LogFormat::detect),
                 filter: self.log_filter,
@@ -204,6 +209,7 @@ impl OrderArgs {
             inventory_url: self.inventory_service_url.clone(),
             payment_url: self.payment_service_url.clone(),
             step_timeout: Duration::from_millis(self.downstream_timeout_ms),
+            service_token: self.service.service_token.clone(),
             dashboard: order::Dashboard {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 trace_url: self.dashboard.trace_url.clone(),

@@ -45,6 +45,7 @@ impl Inventory {
 
 impl Role for Inventory {
     const SERVICE: &'static str = "inventory-service";
+    const INTERNAL: bool = true;
 
     fn checks(&self, platform: &Platform) -> Checks {
         let database = platform.database.clone();

@@ -59,6 +59,8 @@ pub struct Config {
     pub step_timeout: Duration,
     pub recovery: recovery::Config,
     pub dashboard: Dashboard,
+    /// Shown to inventory and payment.
+    pub service_token: Option<String>,
 }
 
 /// The order role.
@@ -100,7 +102,7 @@ impl OrderRole {
 
     /// For one thread: connections belong to it.
     fn driver(&self, platform: &Platform) -> Driver {
-        let client = |url: &BaseUrl| Client::new(url.clone());
+        let client = |url: &BaseUrl| Client::with_token(url.clone(), self.config.service_token.as_deref());
         let inventory = Dependency::new(client(&self.config.inventory_url), Arc::clone(&self.inventory));
         let payment = Dependency::new(client(&self.config.payment_url), Arc::clone(&self.payment));
         Driver {
@@ -116,6 +118,7 @@ impl OrderRole {
 
 impl Role for OrderRole {
     const SERVICE: &'static str = "order-service";
+    const INTERNAL: bool = false;
 
     fn checks(&self, platform: &Platform) -> Checks {
         let database = platform.database.clone();

@@ -49,6 +49,7 @@ impl PaymentRole {
 
 impl Role for PaymentRole {
     const SERVICE: &'static str = "payment-service";
+    const INTERNAL: bool = true;
 
     fn checks(&self, platform: &Platform) -> Checks {
         let database = platform.database.clone();

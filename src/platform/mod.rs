@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod breaker;
+pub mod caller;
 pub mod client;
 pub mod crash;
 pub mod database;

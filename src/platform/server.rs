@@ -10,12 +10,14 @@ use actix_web::http::header::HeaderName;
 use actix_web::http::{Method, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpServer, web};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_actix_web::TracingLogger;
 use utoipa::openapi::{InfoBuilder, OpenApiBuilder};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::caller::{self, ServiceToken};
 use super::crash;
 use super::database::{Database, DatabaseUrl, MigrationError, migrate};
 use super::gremlin::{self, Gremlin};
@@ -30,6 +32,8 @@ use super::telemetry::{RequestSpan, Telemetry};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than a client of ours keeps an idle connection (15 s), so that none is closed under its next request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Beyond these, new ones wait in the system's queue until others have gone.
+const CONNECTIONS_PER_WORKER: usize = 4096;
 /// How long requests in flight may take to finish once the service is told to stop.
 const DRAIN_SECONDS: u64 = 5;
 const POOL_REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -44,6 +48,8 @@ pub struct Config {
     pub migrate: bool,
     pub cors_allowed_origins: Vec<String>,
     pub gremlin: gremlin::Config,
+    /// What services show each other, and those behind the order service then ask for.
+    pub service_token: Option<String>,
     pub telemetry: super::telemetry::Config,
     /// Stop when standard input ends: the supervisor holds the other end.
     pub supervised: bool,
@@ -69,6 +75,8 @@ pub enum StartError {
 /// What a role adds to the platform.
 pub trait Role: Clone + Send + 'static {
     const SERVICE: &'static str;
+    /// Only other services call it.
+    const INTERNAL: bool;
 
     /// What the service depends on. Called once in each worker.
     fn checks(&self, platform: &Platform) -> Checks;
@@ -105,6 +113,7 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
         .map_err(|error| StartError::Listen { address, cause: in_words(&error, config.port) })?;
     let telemetry = Telemetry::install(R::SERVICE, &config.telemetry).map_err(StartError::Telemetry)?;
     let shutdown = Shutdown::listen(config.supervised)?;
+    raise_descriptor_limit();
     if let Some(plan) = config.crash.clone() {
         tracing::warn!(?plan, "a crash point is armed");
         crash::arm(plan);
@@ -147,6 +156,16 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
     outcome
 }
 
+/// The soft limit of many systems is 1,024 descriptors, fewer than idle connections alone may need. What cannot be raised
+/// stays as it is: then connections wait earlier.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// What a role does beside answering requests; it needs the schema.
 struct Background<R> {
     role: R,
@@ -180,7 +199,7 @@ fn in_words(error: &std::io::Error, port: u16) -> String {
 }
 
 /// The application, the same in every worker. A request passes the layers from the outermost, which is wrapped
-/// last: trace → log and metrics → CORS → problem documents → gremlin → route.
+/// last: trace → log and metrics → CORS → problem documents → token of the services → gremlin → route.
 fn serve<R: Role>(
     listener: TcpListener,
     config: &Config,
@@ -188,6 +207,7 @@ fn serve<R: Role>(
     role: R,
     shutdown: Shutdown,
 ) -> std::io::Result<actix_web::dev::Server> {
+    let token = web::Data::new(ServiceToken(config.service_token.clone().filter(|_| R::INTERNAL)));
     let origins = Arc::new(config.cors_allowed_origins.clone());
     let server = HttpServer::new(move || {
         let document = OpenApiBuilder::new()
@@ -207,6 +227,7 @@ fn serve<R: Role>(
             .app_data(web::Data::new(role.checks(&platform)))
             .app_data(web::Data::new(platform.gremlin.clone()))
             .app_data(platform.metrics.clone())
+            .app_data(token.clone())
             .app_data(web::Data::new(Description::new(&document)))
             .route("/openapi.json", web::get().to(openapi::document))
             .service(web::redirect("/docs", "/docs/"))
@@ -217,6 +238,7 @@ fn serve<R: Role>(
             None => app,
         };
         app.wrap(from_fn(gremlin::interfere))
+            .wrap(from_fn(caller::authenticate))
             .wrap(from_fn(problem::render))
             .wrap(cors(&origins))
             .wrap(from_fn(metrics::observe))
@@ -225,6 +247,7 @@ fn serve<R: Role>(
     });
     let server = server
         .client_request_timeout(HEAD_TIMEOUT)
+        .max_connections(CONNECTIONS_PER_WORKER)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(DRAIN_SECONDS)
         .shutdown_signal(async move { shutdown.requested().await })

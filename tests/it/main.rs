@@ -8,6 +8,7 @@ mod degraded;
 mod demo;
 mod gremlin;
 mod harness;
+mod hostile;
 mod http;
 mod observability;
 mod prove;

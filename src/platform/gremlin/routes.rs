@@ -3,13 +3,13 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::rule::{RuleSpec, RuleView};
 use super::rules::MOST_RULES;
 use super::{Gremlin, Latency};
+use crate::platform::caller;
 use crate::platform::fields::Body;
 use crate::platform::problem::{Problem, ProblemBody};
 
@@ -33,11 +33,7 @@ impl Gremlin {
         let Some(token) = &self.shared.config.token else {
             return Ok(());
         };
-        let given = request
-            .headers()
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        if given.is_some_and(|given| bool::from(given.ct_eq(token.as_bytes()))) {
+        if caller::shows(request.headers(), token) {
             return Ok(());
         }
         let detail = "The gremlin wants the header Authorization: Bearer with its token.";
