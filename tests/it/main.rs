@@ -4,6 +4,7 @@
 
 mod checklist;
 mod configuration;
+mod database;
 mod degraded;
 mod demo;
 mod gremlin;

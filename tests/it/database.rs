@@ -1,0 +1,232 @@
+//! The database in trouble, and TLS on the way to it: on servers of the tests' own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{Uid, User, chown};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::json;
+use tokio_postgres::{Client, NoTls};
+use valerix::postgres::{Home, Server};
+
+use crate::harness::{Answer, Service, eventually, free_port};
+
+/// A piece of database work is given up after 3 s; a request is answered soon after.
+const BOUND: Duration = Duration::from_secs(6);
+
+/// A PostgreSQL of the test's own, stopped and removed at its end.
+struct Own {
+    server: Server,
+    root: PathBuf,
+}
+
+impl Own {
+    async fn start(settings: Vec<String>) -> Self {
+        let root = std::env::temp_dir().join(format!("valerix-own-{}-{}", std::process::id(), free_port()));
+        let server = Server::start(Home::open(&root).unwrap(), settings).await.unwrap();
+        Self { server, root }
+    }
+
+    async fn client(&self) -> Client {
+        let (client, connection) =
+            tokio_postgres::connect(&self.server.url("postgres"), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Each by itself, as `ALTER SYSTEM` wants it, in one session.
+    async fn execute(&self, statements: &[&str]) {
+        let client = self.client().await;
+        for statement in statements {
+            client.batch_execute(statement).await.unwrap();
+        }
+    }
+
+    /// With nobody behind it: what it takes it answers with 202.
+    async fn order_service(&self, extra: &[(&'static str, &str)]) -> Service {
+        let nobody = format!("http://127.0.0.1:{}", free_port());
+        let mut env = vec![
+            ("DATABASE_URL", self.server.url("postgres")),
+            ("INVENTORY_SERVICE_URL", nobody.clone()),
+            ("PAYMENT_SERVICE_URL", nobody),
+        ];
+        env.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let service = Service::start("order", free_port(), &env);
+        service.ready().await;
+        service
+    }
+
+    async fn end(mut self) {
+        self.server.stop().await;
+        std::fs::remove_dir_all(&self.root).unwrap();
+    }
+}
+
+async fn place(service: &Service) -> Answer {
+    service.post("/orders", &json!({"product_id": "PROD-001", "quantity": 1})).await
+}
+
+#[track_caller]
+fn is_refused(answer: &Answer) {
+    answer.is_problem(503, "database-unavailable");
+    assert!(answer.header("retry-after").parse::<u32>().is_ok());
+    assert!(answer.took < BOUND, "{:?}", answer.took);
+}
+
+async fn takes_orders_again(service: &Service) {
+    eventually("orders to be taken again", async || (place(service).await.status == 202).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_befalls_the_database_is_answered_in_time_and_got_over_without_a_restart() {
+    let mut own = Own::start(vec!["max_connections=50".to_owned()]).await;
+    let service = own.order_service(&[("DATABASE_POOL_SIZE", "3")]).await;
+    assert_eq!(place(&service).await.status, 202);
+
+    const RELOAD: &str = "SELECT pg_reload_conf()";
+    own.execute(&["ALTER SYSTEM SET default_transaction_read_only = on", RELOAD]).await;
+    eventually("the database to refuse writes", async || {
+        let answer = place(&service).await;
+        (answer.status != 202).then(|| is_refused(&answer))
+    })
+    .await;
+    let writable = "SET default_transaction_read_only = off";
+    own.execute(&[writable, "ALTER SYSTEM RESET default_transaction_read_only", RELOAD]).await;
+    takes_orders_again(&service).await;
+
+    let kill = ["SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE application_name = 'valerix' AND pid <> pg_backend_pid()"];
+    own.execute(&kill).await;
+    takes_orders_again(&service).await;
+
+    let locker = own.client().await;
+    locker.batch_execute("BEGIN; LOCK TABLE orders IN EXCLUSIVE MODE").await.unwrap();
+    let blocked = futures_util::future::join_all((0..30).map(|_| place(&service))).await;
+    blocked.iter().for_each(is_refused);
+    let in_flight = async {
+        let answer = place(&service).await;
+        assert!(answer.took < BOUND, "{:?}", answer.took);
+    };
+    tokio::join!(in_flight, own.execute(&kill));
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    takes_orders_again(&service).await;
+
+    own.server.stop().await;
+    is_refused(&place(&service).await);
+    service.get("/readyz").await.is_problem(503, "not-ready");
+    assert_eq!(service.get("/health").await.json()["dependencies"]["database"], "disconnected");
+    own.server.restart().await.unwrap();
+    takes_orders_again(&service).await;
+    let failed = service.lines().into_iter().find(|line| line.contains("request failed"));
+    assert_eq!(failed, None, "trouble of the database is not the service's mistake");
+    own.end().await;
+}
+
+/// A certificate authority, and a server's certificate for `localhost` made by it.
+struct Certificates {
+    root: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificates {
+    fn make(directory: &Path) -> Self {
+        std::fs::create_dir_all(directory).unwrap();
+        let mut authority = CertificateParams::new([]).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let server = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let server = server.signed_by(&key, &authority).unwrap();
+        let write = |name: &str, text: String| {
+            let path = directory.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let this = Self {
+            root: write("ca.pem", authority.pem()),
+            certificate: write("server.pem", server.pem()),
+            key: write("server.key", key.serialize_pem()),
+        };
+        this.give_to_server();
+        this
+    }
+
+    /// PostgreSQL wants its key to itself, and never runs as root.
+    fn give_to_server(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&self.key, PermissionsExt::from_mode(0o600)).unwrap();
+        if Uid::effective().is_root() {
+            let user = User::from_name("postgres").unwrap().or(User::from_name("nobody").unwrap()).unwrap();
+            chown(&self.key, Some(user.uid), Some(user.gid)).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_to_the_database_is_encrypted_and_its_certificate_checked_as_the_mode_says() {
+    let directory = std::env::temp_dir().join(format!("valerix-tls-{}", std::process::id()));
+    let certificates = Certificates::make(&directory);
+    let stranger = Certificates::make(&directory.join("stranger"));
+    let port = free_port();
+    let tls = Own::start(vec![
+        "listen_addresses=127.0.0.1".to_owned(),
+        format!("port={port}"),
+        "ssl=on".to_owned(),
+        format!("ssl_cert_file={}", certificates.certificate.display()),
+        format!("ssl_key_file={}", certificates.key.display()),
+    ])
+    .await;
+    let plain_port = free_port();
+    let plain = Own::start(vec!["listen_addresses=127.0.0.1".to_owned(), format!("port={plain_port}")]).await;
+    let url =
+        |host: &str, port: u16, query: &str| format!("postgres://postgres@{host}:{port}/postgres?{query}");
+    let root = |path: &Path| format!("sslmode=verify-full&sslrootcert={}", path.display());
+    let payment = |url: String| Service::start("payment", free_port(), &[("DATABASE_URL", url)]);
+
+    for (welcome, encrypted) in [
+        (url("localhost", port, "sslmode=require"), "t"),
+        (url("127.0.0.1", port, "sslmode=require"), "t"),
+        (url("127.0.0.1", port, "sslmode=prefer"), "t"),
+        (url("localhost", port, &root(&certificates.root)), "t"),
+        (url("127.0.0.1", plain_port, "sslmode=prefer"), "f"),
+        (url("127.0.0.1", port, "sslmode=disable"), "f"),
+    ] {
+        let mut service = payment(welcome.clone());
+        service.ready().await;
+        let server = if welcome.contains(&plain_port.to_string()) { plain_port } else { port };
+        assert_eq!(encryption(server).await, encrypted, "{welcome}");
+        service.process.stop().await.unwrap();
+    }
+    for (refused, why) in [
+        (url("127.0.0.1", port, &root(&certificates.root)), "a name that the certificate does not have"),
+        (url("localhost", port, &root(&stranger.root)), "an authority that did not make it"),
+        (url("localhost", port, "sslmode=verify-full"), "an authority that this machine does not know"),
+        (url("127.0.0.1", plain_port, "sslmode=require"), "a server without TLS"),
+    ] {
+        let service = payment(refused.clone());
+        eventually(&format!("{why} to be refused"), async || {
+            service.lines().iter().any(|line| line.contains("waiting for the database")).then_some(())
+        })
+        .await;
+        service.get("/readyz").await.is_problem(503, "not-ready");
+    }
+    tls.end().await;
+    plain.end().await;
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// Whether the service's own sessions on that server are encrypted: `t` or `f`.
+async fn encryption(port: u16) -> String {
+    let looker =
+        format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable&application_name=looker");
+    let (client, connection) = tokio_postgres::connect(&looker, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let statement = "SELECT DISTINCT CASE WHEN ssl THEN 't' ELSE 'f' END FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+                     WHERE application_name = 'valerix'";
+    eventually("the service's sessions", async || {
+        let rows = client.query(statement, &[]).await.unwrap();
+        (rows.len() == 1).then(|| rows[0].get(0))
+    })
+    .await
+}
