@@ -13,7 +13,7 @@ demo-gremlin: postgres ## the checklist and each kind of fault, told step by ste
 	@cargo build --locked --quiet --release
 	@target/release/valerix gremlin tour
 
-test: postgres prometheus lint deny ## everything
+test: postgres prometheus lint deny kubernetes ## everything
 	cargo test --locked
 
 prove: postgres ## a long chaos campaign on three seeds: 5,000 orders, 100 kills, 5 database restarts each
@@ -43,11 +43,19 @@ deny: # licences, bans and sources of all dependencies
 	  || cargo install --quiet --locked --no-default-features --root target/tools cargo-deny
 	@PATH="$$PWD/target/tools/bin:$$PATH" cargo deny --log-level error check bans licenses sources
 
+kubernetes: ## deploy/kubernetes, against Kubernetes' schemas and rules of our own
+	@scripts/check-kubernetes
+
+kubernetes-rules: # the alert rules for the Prometheus operator, made from those that Prometheus reads
+	@scripts/check-kubernetes --write-rules
+
 fmt: ## format the code
 	cargo fmt
 
+# `latest` for docker-compose.yml, the version for Kubernetes, where a tag must not change its meaning.
+VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 image: ## the container image
-	docker build --tag valerix .
+	docker build --tag valerix --tag valerix:$(VERSION) .
 
 up: ## the platform in containers
 	docker compose up --build --detach --wait
@@ -64,4 +72,4 @@ prometheus: # promtool and prometheus, which the tests run
 bench-tools: # wrk and pgbench
 	@scripts/install-bench
 
-.PHONY: bench bench-growth bench-tools microbench prometheus deny help demo demo-gremlin test prove lint fmt image up down postgres
+.PHONY: kubernetes kubernetes-rules bench bench-growth bench-tools microbench prometheus deny help demo demo-gremlin test prove lint fmt image up down postgres
