@@ -55,7 +55,7 @@ pub async fn interfere<B: MessageBody>(
     let product_id =
         if gremlin.asks_for_product(subject) { product_of(&mut request, route.as_str()).await } else { None };
     let faults = gremlin.meet(subject, product_id.as_deref());
-    tokio::time::sleep(faults.delay).await;
+    faults.wait(Duration::MAX).await;
     match faults.ending {
         None => Ok(next.call(request).await?.map_into_left_body()),
         Some(Ending::Error(status)) => {

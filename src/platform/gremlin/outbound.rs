@@ -40,7 +40,7 @@ impl Gremlin {
         let product = if self.asks_for_product(subject) { product() } else { None };
         let faults = self.meet(subject, product.as_deref());
         let remaining = call.deadline.remaining();
-        tokio::time::sleep(faults.delay.min(remaining)).await;
+        faults.wait(remaining).await;
         if faults.delay > remaining {
             return Err(CallError::TimedOut);
         }

@@ -18,6 +18,15 @@ pub struct Faults {
     pub fired: Vec<(u32, Kind)>,
 }
 
+impl Faults {
+    /// Waits for the delay, at most so long. Without one it does not wait at all: the shortest sleep is a millisecond.
+    pub async fn wait(&self, most: Duration) {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay.min(most)).await;
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Rules {
     rules: Vec<Rule>,
