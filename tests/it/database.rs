@@ -77,13 +77,14 @@ async fn takes_orders_again(service: &Service) {
     eventually("orders to be taken again", async || (place(service).await.status == 202).then_some(())).await;
 }
 
+const RELOAD: &str = "SELECT pg_reload_conf()";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_befalls_the_database_is_answered_in_time_and_got_over_without_a_restart() {
     let mut own = Own::start(vec!["max_connections=50".to_owned()]).await;
     let service = own.order_service(&[("DATABASE_POOL_SIZE", "3")]).await;
     assert_eq!(place(&service).await.status, 202);
 
-    const RELOAD: &str = "SELECT pg_reload_conf()";
     own.execute(&["ALTER SYSTEM SET default_transaction_read_only = on", RELOAD]).await;
     eventually("the database to refuse writes", async || {
         let answer = place(&service).await;
