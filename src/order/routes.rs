@@ -62,7 +62,6 @@ pub struct OrderRole {
     config: Config,
     sla: Arc<Window>,
     intake: Arc<Semaphore>,
-    lanes: Lanes,
     inventory: Arc<Guard>,
     payment: Arc<Guard>,
     /// Told when inventory or payment is back.
@@ -81,10 +80,6 @@ impl OrderRole {
             returned,
             sla: Arc::default(),
             intake: Arc::new(Semaphore::new(INTAKE)),
-            lanes: Lanes {
-                placed: Lane::start(platform, store::INSERT, |c, orders| store::insert(c, orders).boxed()),
-                changed: Lane::start(platform, store::CHANGE, |c, all| store::transition(c, all).boxed()),
-            },
             config,
         }
     }
@@ -96,7 +91,10 @@ impl OrderRole {
         let payment = Dependency::new(client(&self.config.payment_url), Arc::clone(&self.payment));
         Driver {
             database: platform.database.clone(),
-            lanes: self.lanes.clone(),
+            lanes: Lanes {
+                placed: Lane::start(platform, store::INSERT, |c, orders| store::insert(c, orders).boxed()),
+                changed: Lane::start(platform, store::CHANGE, |c, all| store::transition(c, all).boxed()),
+            },
             inventory: Inventory(inventory),
             payments: Payments(payment),
             metrics: platform.metrics.clone(),

@@ -11,6 +11,7 @@ pub mod fields;
 pub mod given;
 pub mod gremlin;
 pub mod health;
+mod json_lines;
 pub mod metrics;
 pub mod openapi;
 pub mod problem;
