@@ -182,6 +182,11 @@ pub struct Charge {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>, minimum = 0.01, maximum = 99_999_999.99, multiple_of = 0.01, example = 99.99)]
     pub amount: Option<Decimal>,
+    /// The attempt that asks. At the first there is no need to look for an earlier payment before the charge; one that
+    /// is there all the same is what counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub epoch: Option<i32>,
 }
 
 /// `POST /payments/void`
@@ -283,7 +288,11 @@ impl FromFields for Release {
 
 impl FromFields for Charge {
     fn from_fields(fields: &mut Fields) -> Self {
-        Self { order_id: fields.required("order_id", uuid), amount: fields.optional("amount", amount) }
+        Self {
+            order_id: fields.required("order_id", uuid),
+            amount: fields.optional("amount", amount),
+            epoch: fields.optional("epoch", epoch()),
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use valerix::payment::PaymentRole;
 use valerix::platform::{database, server};
 use valerix::{audit, demo, gremlin, healthcheck, load, prove};
 
-#[tokio::main]
+/// One thread for what does not belong to a request; those that answer requests are the server's own.
+#[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
     match run(cli::parse().command).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -29,11 +30,11 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             server::run(args.service.config(5001), |platform| OrderRole::new(config, platform)).await?;
         }
         Command::Inventory(args) => {
-            server::run(args.config(5002), Inventory::new).await?;
+            server::run(args.config(5002), |_| Inventory).await?;
         }
         Command::Payment(args) => {
-            let gateway = Arc::new(args.gateway());
-            server::run(args.service.config(5003), |platform| PaymentRole::new(gateway, platform)).await?;
+            let role = PaymentRole { gateway: Arc::new(args.gateway()) };
+            server::run(args.service.config(5003), |_| role).await?;
         }
         Command::Demo(args) => demo::run(args.into()).await?,
         Command::Migrate(args) => match database::migrate(&args.database_url).await?.as_slice() {

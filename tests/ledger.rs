@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use uuid::Uuid;
+use valerix::inventory::books::{Books, Release, Reserve, ReserveOutcome, Shelf as Product};
 use valerix::inventory::ledger::{self, Entry, Goods, Hold, ReleasePlan, ReservePlan};
 
 const ORDERS: usize = 3;
@@ -110,6 +112,64 @@ fn reference(messages: &[Message], order: usize) -> bool {
     decisive.clone().all(|message| matches!(message, Message::Reserve { .. }))
 }
 
+/// The tables, as the store reads and writes them for a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Tables {
+    stock: i32,
+    reserved: i32,
+    rows: BTreeMap<Uuid, Entry>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Reserve(ReserveOutcome),
+    Released(i32),
+}
+
+impl Tables {
+    fn hear_together(&mut self, batch: &[Message]) -> Vec<Answer> {
+        let about = |order: &Uuid| batch.iter().any(|message| order_id(message) == *order);
+        let entries = self.rows.iter().filter(|(order, _)| about(order));
+        let entries = entries.map(|(order, entry)| (*order, entry.clone()));
+        let product = Product::new(self.stock, self.reserved);
+        let mut books = Books::new(entries, [("P".to_owned(), product)]);
+        let answers = batch.iter().map(|message| hear(&mut books, *message)).collect();
+        for written in books.written() {
+            let before = self.rows.insert(written.order_id, written.entry.clone());
+            assert_eq!(before.is_none(), written.new, "{}", written.order_id);
+        }
+        for (product_id, taken) in books.taken() {
+            assert_eq!(product_id, "P");
+            assert!(self.stock >= taken, "the statement's guard");
+            self.stock -= taken;
+            self.reserved += taken;
+        }
+        answers
+    }
+}
+
+fn hear(books: &mut Books, message: Message) -> Answer {
+    let order_id = order_id(&message);
+    match message {
+        Message::Reserve { order, epoch } => {
+            Answer::Reserve(books.reserve(&Reserve { order_id, epoch, goods: goods(order) }))
+        }
+        Message::Release { epoch, .. } => {
+            Answer::Released(books.release(Release { order_id, epoch: Some(epoch) }))
+        }
+    }
+}
+
+fn order_id(message: &Message) -> Uuid {
+    match message {
+        Message::Reserve { order, .. } | Message::Release { order, .. } => uuid_of(*order),
+    }
+}
+
+fn uuid_of(order: usize) -> Uuid {
+    Uuid::from_u128(order as u128 + 1)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -155,5 +215,23 @@ proptest! {
             twice.hear(*message);
         }
         prop_assert_eq!((once.stock, once.rows), (twice.stock, twice.rows));
+    }
+
+    #[test]
+    fn messages_heard_together_end_as_if_heard_one_after_the_other(
+        stock in 0..8,
+        batches in prop::collection::vec(prop::collection::vec(message(), 0..12), 0..6),
+    ) {
+        let empty = Tables { stock, reserved: 0, rows: BTreeMap::new() };
+        let (mut together, mut alone, mut reference) = (empty.clone(), empty, Shelf::new(stock));
+        for batch in batches {
+            let answers = together.hear_together(&batch);
+            let one_by_one: Vec<_> = batch.iter().flat_map(|message| alone.hear_together(&[*message])).collect();
+            prop_assert_eq!(answers, one_by_one);
+            prop_assert_eq!(&together, &alone);
+            reference.hear_all(&batch);
+            let rows = reference.rows.iter().map(|(order, entry)| (uuid_of(*order), entry.clone())).collect();
+            prop_assert_eq!(&together, &Tables { stock: reference.stock, reserved: reference.reserved, rows });
+        }
     }
 }

@@ -24,24 +24,7 @@ type Releases = Lane<books::Release, i32>;
 
 /// The inventory role.
 #[derive(Clone)]
-pub struct Inventory {
-    reserves: Reserves,
-    releases: Releases,
-}
-
-impl Inventory {
-    #[must_use]
-    pub fn new(platform: &Platform) -> Self {
-        Self {
-            reserves: Lane::start(platform, store::RESERVE, |connection, messages| {
-                store::reserve(connection, messages).boxed()
-            }),
-            releases: Lane::start(platform, store::RELEASE, |connection, messages| {
-                store::release(connection, messages).boxed()
-            }),
-        }
-    }
-}
+pub struct Inventory;
 
 impl Role for Inventory {
     const SERVICE: &'static str = "inventory-service";
@@ -56,10 +39,16 @@ impl Role for Inventory {
     }
 
     fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>) {
+        let reserves: Reserves = Lane::start(platform, store::RESERVE, |connection, messages| {
+            store::reserve(connection, messages).boxed()
+        });
+        let releases: Releases = Lane::start(platform, store::RELEASE, |connection, messages| {
+            store::release(connection, messages).boxed()
+        });
         service
             .app_data(web::Data::new(platform.database.clone()))
-            .app_data(web::Data::new(self.reserves.clone()))
-            .app_data(web::Data::new(self.releases.clone()))
+            .app_data(web::Data::new(reserves))
+            .app_data(web::Data::new(releases))
             .service(list)
             .service(reserve)
             .service(release)

@@ -16,7 +16,7 @@ use crate::platform::deadline::Deadline;
 use crate::platform::metrics::Metrics;
 use crate::platform::telemetry;
 
-/// Where an order's changes are stored, together with those of others; one for the process.
+/// Where an order's changes are stored, together with those of others of its thread.
 #[derive(Clone)]
 pub struct Lanes {
     pub placed: Lane<NewOrder, Option<OrderRow>>,

@@ -68,7 +68,7 @@ pub struct Payments(pub Dependency);
 
 impl Payments {
     pub async fn charge(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
-        let body = Charge { order_id: subject.order_id, amount: None };
+        let body = Charge { order_id: subject.order_id, amount: None, epoch: Some(subject.epoch) };
         let answer = self.0.post("/payments", &body, deadline).await;
         conclude("charge", answer, |answer| match answer.status {
             StatusCode::CREATED | StatusCode::OK | StatusCode::PAYMENT_REQUIRED => outcome(&answer, subject),

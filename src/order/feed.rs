@@ -41,6 +41,7 @@ pub struct Feed {
 }
 
 struct Shared {
+    /// The reader's.
     database: Database,
     /// Where the reader runs: listeners come and go with their worker threads.
     runtime: Handle,
@@ -76,9 +77,8 @@ impl Feed {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn listen(&self, after: Option<i64>) -> Result<Listener, DatabaseError> {
-        let newest =
-            self.shared.database.run(async |connection| store::newest_change(connection).await).await?;
+    pub async fn listen(&self, database: &Database, after: Option<i64>) -> Result<Listener, DatabaseError> {
+        let newest = database.run(async |connection| store::newest_change(connection).await).await?;
         let kept = i64::try_from(KEPT).unwrap_or(i64::MAX);
         // Someone else's number, or one of another database, is as good as none.
         let after = after.filter(|after| (0..=newest).contains(after)).unwrap_or(newest);

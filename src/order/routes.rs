@@ -71,7 +71,6 @@ pub struct OrderRole {
     intake: Arc<Semaphore>,
     feed: Feed,
     streams: Places,
-    lanes: Lanes,
     inventory: Arc<Guard>,
     payment: Arc<Guard>,
     /// Told when inventory or payment is back.
@@ -92,10 +91,6 @@ impl OrderRole {
             intake: Arc::new(Semaphore::new(INTAKE)),
             feed: Feed::new(platform.database.clone()),
             streams: Places::default(),
-            lanes: Lanes {
-                placed: Lane::start(platform, store::INSERT, |c, orders| store::insert(c, orders).boxed()),
-                changed: Lane::start(platform, store::CHANGE, |c, all| store::transition(c, all).boxed()),
-            },
             config,
         }
     }
@@ -107,7 +102,10 @@ impl OrderRole {
         let payment = Dependency::new(client(&self.config.payment_url), Arc::clone(&self.payment));
         Driver {
             database: platform.database.clone(),
-            lanes: self.lanes.clone(),
+            lanes: Lanes {
+                placed: Lane::start(platform, store::INSERT, |c, orders| store::insert(c, orders).boxed()),
+                changed: Lane::start(platform, store::CHANGE, |c, all| store::transition(c, all).boxed()),
+            },
             inventory: Inventory(inventory),
             payments: Payments(payment),
             metrics: platform.metrics.clone(),

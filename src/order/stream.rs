@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::feed::{Feed, Listener, Next};
 use crate::api::{FollowOrders, OrderChange};
+use crate::platform::database::Database;
 use crate::platform::fields::Query;
 use crate::platform::problem::{Problem, ProblemBody};
 
@@ -34,6 +35,7 @@ pub async fn follow(
     request: HttpRequest,
     feed: web::Data<Feed>,
     places: web::Data<Places>,
+    database: web::Data<Database>,
     query: Query<FollowOrders>,
 ) -> Result<HttpResponse, Problem> {
     let Ok(place) = places.0.clone().try_acquire_owned() else {
@@ -42,7 +44,7 @@ pub async fn follow(
     // The browser's own header knows better than an address that was made when the page began.
     let header = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
     let after = header.and_then(|text| text.parse().ok()).or(query.0.last_event_id);
-    let listener = feed.listen(after).await?;
+    let listener = feed.listen(&database, after).await?;
     let hello = format!("retry: {RETRY_MS}\nid: {}\n\n", listener.last());
     let first = Some((Some(Bytes::from(hello)), listener, place));
     let events =

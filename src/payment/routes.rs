@@ -25,25 +25,21 @@ use crate::platform::server::{Platform, Role};
 /// The payment role.
 #[derive(Clone)]
 pub struct PaymentRole {
-    gateway: Arc<dyn Gateway>,
-    payments: Payments,
+    pub gateway: Arc<dyn Gateway>,
 }
 
 /// Where charges queue, to be looked up and stored together.
-#[derive(Clone)]
 struct Payments {
     known: Lane<Uuid, Option<PaymentRow>>,
     decided: Lane<Decided, Option<PaymentRow>>,
 }
 
-impl PaymentRole {
-    #[must_use]
-    pub fn new(gateway: Arc<dyn Gateway>, platform: &Platform) -> Self {
-        let payments = Payments {
+impl Payments {
+    fn start(platform: &Platform) -> Self {
+        Self {
             known: Lane::start(platform, store::FIND, |c, orders| store::find_by_order(c, orders).boxed()),
             decided: Lane::start(platform, store::INSERT, |c, decided| store::insert(c, decided).boxed()),
-        };
-        Self { gateway, payments }
+        }
     }
 }
 
@@ -65,7 +61,7 @@ impl Role for PaymentRole {
         service
             .app_data(web::Data::new(platform.database.clone()))
             .app_data(web::Data::from(Arc::clone(&self.gateway)))
-            .app_data(web::Data::new(self.payments.clone()))
+            .app_data(web::Data::new(Payments::start(platform)))
             .service(charge)
             .service(of_order)
             .service(void)
@@ -105,12 +101,14 @@ async fn charge(
     deadline: Deadline,
     body: Body<Charge>,
 ) -> Result<HttpResponse, Problem> {
-    let Charge { order_id, amount } = body.0;
+    let Charge { order_id, amount, epoch } = body.0;
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
     let amount = amount.unwrap_or_else(|| Decimal::new(9999, 2));
     crash::point("payment.charge.begin").await;
     deadline.check()?;
-    let stored = payments.known.submit(order_id, deadline).await?;
+    // The first to ask need not look. Where it was not the first, as with a message that came twice, the gateway gives its
+    // first answer again, and the row that is there is found when this one cannot be stored.
+    let stored = if epoch == Some(1) { None } else { payments.known.submit(order_id, deadline).await? };
     let status = stored.as_ref().map(PaymentRow::status).transpose()?;
     if let (ChargePlan::Keep(_), Some(stored)) = (rules::charge(status), stored) {
         return answer(stored, StatusCode::OK);
@@ -130,7 +128,8 @@ async fn charge(
     }
     let stored = payments.known.submit(order_id, Deadline::after(WORK_TIMEOUT)).await?;
     let stored = stored.ok_or_else(|| Problem::internal("a payment that was there is gone"))?;
-    if stored.status()? == PaymentStatus::Voided {
+    // Given up meanwhile: whatever the gateway has just done for it is undone.
+    if matches!(stored.status()?, PaymentStatus::Voided | PaymentStatus::Refunded) {
         gateway.cancel(order_id).await?;
     }
     answer(stored, StatusCode::OK)

@@ -53,7 +53,7 @@ impl<I, A> Waiter<I, A> {
     }
 }
 
-/// Where one kind of work queues. Clones share it.
+/// Where one kind of work of a thread queues. Clones share it.
 pub struct Lane<I, A> {
     statement: &'static str,
     queue: mpsc::Sender<Waiter<I, A>>,
@@ -66,7 +66,7 @@ impl<I, A> Clone for Lane<I, A> {
 }
 
 impl<I: Send + Sync + 'static, A: Send + 'static> Lane<I, A> {
-    /// Must be called on the main runtime, where the pool's connections live.
+    /// For the thread it is called on, as the pool is.
     #[must_use]
     pub fn start(platform: &Platform, kind: Kind, work: Work<I, A>) -> Self {
         let database = platform.database.clone();
@@ -187,4 +187,154 @@ async fn guarded<A>(
     batch: BoxFuture<'static, Result<Vec<A>, DatabaseError>>,
 ) -> Result<Vec<A>, DatabaseError> {
     AssertUnwindSafe(batch).catch_unwind().await.unwrap_or_else(|_| Err(broken()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use diesel::result::{DatabaseErrorKind, Error};
+    use futures_util::future::join_all;
+    use proptest::prelude::*;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    const FOREVER: Duration = Duration::from_secs(60);
+    const BAD: u32 = 13;
+
+    /// Doubles numbers. Refuses a batch with a bad one in it, panics at another, and takes no batch without a permit.
+    struct Doubler {
+        lane: Lane<u32, u32>,
+        permits: Arc<Semaphore>,
+        batches: Arc<Mutex<Vec<Vec<u32>>>>,
+    }
+
+    impl Doubler {
+        fn start(permits: usize) -> Self {
+            let (permits, batches) =
+                (Arc::new(Semaphore::new(permits)), Arc::<Mutex<Vec<Vec<u32>>>>::default());
+            let (given, seen) = (Arc::clone(&permits), Arc::clone(&batches));
+            let run = move |items: Arc<Vec<u32>>, only: Option<usize>| {
+                let items = only.map_or_else(|| items.to_vec(), |index| vec![items[index]]);
+                let (given, seen) = (Arc::clone(&given), Arc::clone(&seen));
+                async move {
+                    given.acquire().await.unwrap().forget();
+                    seen.lock().unwrap().push(items.clone());
+                    if items.contains(&BAD) {
+                        let refused = Error::DatabaseError(
+                            DatabaseErrorKind::CheckViolation,
+                            Box::new("13".to_owned()),
+                        );
+                        return Err(refused.into());
+                    }
+                    match items.as_slice() {
+                        [404, ..] => Err(DatabaseError::Unreachable("gone".to_owned())),
+                        [500, ..] => panic!("500"),
+                        _ => Ok(items.iter().map(|item| item * 2).collect()),
+                    }
+                }
+                .boxed()
+            };
+            Self { lane: Lane::start_with("SELECT", None, run), permits, batches }
+        }
+
+        async fn double(&self, item: u32) -> Result<u32, DatabaseError> {
+            self.lane.submit(item, Deadline::after(FOREVER)).await
+        }
+
+        /// The first goes alone; the others gather behind it.
+        async fn double_all(&self, items: &[u32]) -> Vec<Result<u32, DatabaseError>> {
+            let all = join_all(items.iter().map(|item| self.double(*item)));
+            let start = async {
+                // By now all are in the queue: `join_all` has asked each of them once.
+                tokio::task::yield_now().await;
+                self.permits.add_permits(1000);
+            };
+            futures_util::future::join(all, start).await.0
+        }
+
+        fn batches(&self) -> Vec<Vec<u32>> {
+            self.batches.lock().unwrap().clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_idle_lane_goes_at_once_and_a_busy_one_gathers() {
+        let doubler = Doubler::start(1);
+        assert_eq!(doubler.double(1).await.unwrap(), 2);
+        let held = {
+            let lane = doubler.lane.clone();
+            tokio::spawn(async move { lane.submit(2, Deadline::after(FOREVER)).await })
+        };
+        tokio::task::yield_now().await;
+        let answers = doubler.double_all(&[3, 4, 5]).await;
+        assert_eq!(answers.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [6, 8, 10]);
+        assert_eq!(held.await.unwrap().unwrap(), 4);
+        assert_eq!(doubler.batches(), [vec![1], vec![2], vec![3, 4, 5]], "one at a time, in order");
+    }
+
+    #[tokio::test]
+    async fn trouble_of_the_database_is_not_repeated_for_each() {
+        let doubler = Doubler::start(0);
+        for answer in doubler.double_all(&[404, 1, 2, 3]).await {
+            assert!(matches!(answer, Err(DatabaseError::Unreachable(_))), "{answer:?}");
+        }
+        assert_eq!(doubler.batches().len(), 1);
+        assert_eq!(doubler.double(1).await.unwrap(), 2, "the lane goes on");
+    }
+
+    #[tokio::test]
+    async fn a_panic_does_not_end_the_lane() {
+        let doubler = Doubler::start(2);
+        assert!(doubler.double(500).await.is_err());
+        assert_eq!(doubler.double(1).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_costs_nothing() {
+        let doubler = Doubler::start(0);
+        let lane = &doubler.lane;
+        let first = tokio::spawn({
+            let lane = lane.clone();
+            async move { lane.submit(1, Deadline::after(FOREVER)).await }
+        });
+        tokio::task::yield_now().await;
+        let too_late = lane.submit(2, Deadline::after(Duration::from_millis(5))).await;
+        assert!(matches!(too_late, Err(DatabaseError::TimedOut)));
+        let hung_up = tokio::time::timeout(Duration::from_millis(5), doubler.double(3)).await;
+        assert!(hung_up.is_err());
+        doubler.permits.add_permits(10);
+        assert_eq!(first.await.unwrap().unwrap(), 2);
+        assert_eq!(doubler.double(4).await.unwrap(), 8);
+        assert_eq!(doubler.batches(), [vec![1], vec![4]]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_turns_away_and_loses_nothing() {
+        let doubler = Doubler::start(0);
+        let items: Vec<_> = (1000..1000 + u32::try_from(QUEUE).unwrap() + 5).collect();
+        let answers = doubler.double_all(&items).await;
+        let busy = answers.iter().filter(|answer| matches!(answer, Err(DatabaseError::Busy))).count();
+        assert_eq!(busy, 5);
+        for (item, answer) in items.iter().zip(answers).filter(|(_, answer)| answer.is_ok()) {
+            assert_eq!(answer.unwrap(), item * 2);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_gets_its_own_answer_whoever_its_neighbours_are(items in prop::collection::vec(BAD - 3..BAD + 3, 1..40)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let answers = Doubler::start(0).double_all(&items).await;
+                for (item, answer) in items.iter().zip(answers) {
+                    match answer {
+                        Ok(doubled) => assert_eq!((doubled, *item == BAD), (item * 2, false)),
+                        Err(error) => assert!(*item == BAD && error.is_refusal(), "{item}: {error}"),
+                    }
+                }
+            });
+        }
+    }
 }

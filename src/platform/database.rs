@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::bb8::QueueStrategy;
@@ -214,20 +214,56 @@ impl From<DatabaseError> for Problem {
     }
 }
 
+/// The service's connections: a pool for each thread that needs one, so that a statement's way to the server and back
+/// never wakes another thread, and no connection dies with a thread that others still are using it from.
+#[derive(Clone)]
+pub struct Pools {
+    url: DatabaseUrl,
+    /// Connections of each pool, at most.
+    size: u32,
+    opened: Arc<Mutex<Vec<Pool>>>,
+}
+
+impl Pools {
+    /// For so many threads, which share out so many connections.
+    #[must_use]
+    pub fn new(url: &DatabaseUrl, connections: u32, threads: usize) -> Self {
+        let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+        let size = connections.checked_div(threads).unwrap_or_default().max(1);
+        Self { url: url.clone(), size, opened: Arc::default() }
+    }
+
+    /// A pool for this thread, whose runtime drives the connections. None is opened before it is needed.
+    #[must_use]
+    pub fn here(&self) -> Database {
+        let database = Database::new(&self.url, self.size);
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(database.pool.clone());
+        database
+    }
+
+    /// Open connections, and how many of them are idle.
+    #[must_use]
+    pub fn state(&self) -> (u32, u32) {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened
+            .iter()
+            .map(Pool::state)
+            .fold((0, 0), |(open, idle), state| (open + state.connections, idle + state.idle_connections))
+    }
+}
+
 /// A connection on loan from the pool.
 pub type Connection<'a> = bb8::PooledConnection<'a, AsyncPgConnection>;
+type Pool = bb8::Pool<AsyncPgConnection>;
 
-/// The service's one pool.
+/// One thread's pool.
 #[derive(Clone)]
 pub struct Database {
-    pool: bb8::Pool<AsyncPgConnection>,
+    pool: Pool,
 }
 
 impl Database {
-    /// A pool that opens its connections when they are first needed. Must be called on the main runtime, where the
-    /// connections then live, so that none dies with the worker thread that happened to want it first.
-    #[must_use]
-    pub fn new(url: &DatabaseUrl, size: u32) -> Self {
+    fn new(url: &DatabaseUrl, size: u32) -> Self {
         let mut config = ManagerConfig::default();
         config.recycling_method =
             RecyclingMethod::CustomFunction(Box::new(|connection: &mut AsyncPgConnection| {
@@ -236,15 +272,10 @@ impl Database {
                 async move { if broken { Err(DieselError::BrokenTransactionManager) } else { Ok(()) } }
                     .boxed()
             }));
-        let main_runtime = tokio::runtime::Handle::current();
         let url = url.clone();
         config.custom_setup = Box::new(move |_| {
-            let (runtime, url) = (main_runtime.clone(), url.clone());
-            async move {
-                let opened = runtime.spawn(async move { open_for_pool(&url).await }).await;
-                opened.map_err(|error| ConnectionError::BadConnection(error.to_string()))?
-            }
-            .boxed()
+            let url = url.clone();
+            async move { open_for_pool(&url).await }.boxed()
         });
         let manager = AsyncDieselConnectionManager::new_with_config(String::new(), config);
         let pool = bb8::Pool::builder()
@@ -294,13 +325,6 @@ impl Database {
             bb8::RunError::User(error) => DatabaseError::Unreachable(error.to_string()),
         })
     }
-
-    /// Open connections, and how many of them are idle.
-    #[must_use]
-    pub fn state(&self) -> (u32, u32) {
-        let state = self.pool.state();
-        (state.connections, state.idle_connections)
-    }
 }
 
 async fn open_for_pool(url: &DatabaseUrl) -> Result<AsyncPgConnection, ConnectionError> {
@@ -308,8 +332,12 @@ async fn open_for_pool(url: &DatabaseUrl) -> Result<AsyncPgConnection, Connectio
     // The server gives up before we do, so that no lock is held for a caller that is gone.
     let limit = WORK_TIMEOUT.as_millis() - 500;
     // A prepared statement keeps its plan. One made while a table was small must not read the whole of it once it has
-    // grown: with an index to every row that a service looks up, reading whole tables is left to the audit.
-    let settings = format!("SET statement_timeout = {limit}; SET enable_seqscan = off; SET jit = off");
+    // grown: with an index to every row that a service looks up, reading whole tables is left to the audit. So no plan
+    // depends on the values either, and none need be made for them.
+    let settings = format!(
+        "SET statement_timeout = {limit}; SET jit = off; SET enable_seqscan = off;
+         SET plan_cache_mode = force_generic_plan"
+    );
     connection.batch_execute(&settings).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
     connection.set_instrumentation(Statements::default());
     Ok(connection)

@@ -12,6 +12,7 @@ pub mod fields;
 pub mod given;
 pub mod gremlin;
 pub mod health;
+mod json_lines;
 pub mod metrics;
 pub mod names;
 pub mod openapi;

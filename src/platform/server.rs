@@ -19,7 +19,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::caller::{self, ServiceToken};
 use super::crash;
-use super::database::{Database, DatabaseUrl, MigrationError, migrate};
+use super::database::{Database, DatabaseUrl, MigrationError, Pools, migrate};
 use super::gremlin::{self, Gremlin};
 use super::health::{self, Checks};
 use super::metrics::{self, Metrics, Observer};
@@ -95,12 +95,26 @@ pub trait Role: Clone + Send + 'static {
     }
 }
 
-/// What the platform gives to a role; clones share it.
+/// What the platform gives to a role; clones share it, on one thread.
 #[derive(Clone)]
 pub struct Platform {
     pub database: Database,
+    pools: Pools,
     pub metrics: web::Data<Metrics>,
     pub gremlin: Gremlin,
+}
+
+impl Platform {
+    /// For another thread: with connections of its own.
+    fn here(&self) -> Self {
+        Self { database: self.pools.here(), ..self.clone() }
+    }
+}
+
+/// Threads that answer requests: half of the processors. The other services and the database have work too, and fewer
+/// threads wake less often and find more to do together.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
 /// Runs a service until it is told to stop.
@@ -119,8 +133,11 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
         crash::arm(plan);
     }
     let metrics = web::Data::new(Metrics::new(R::SERVICE)?);
+    // One more than answer requests: the background's.
+    let pools = Pools::new(&config.database_url, config.database_pool_size, workers() + 1);
     let platform = Platform {
-        database: Database::new(&config.database_url, config.database_pool_size),
+        database: pools.here(),
+        pools,
         gremlin: Gremlin::new(config.gremlin.clone(), metrics.clone()),
         metrics,
     };
@@ -180,7 +197,8 @@ impl<R: Role> Background<R> {
         let Self { role, platform, shutdown } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("background".to_owned()).spawn(move || {
-            tokio::task::LocalSet::new().block_on(&runtime, role.background(platform, shutdown));
+            let background = async { role.background(platform.here(), shutdown).await };
+            tokio::task::LocalSet::new().block_on(&runtime, background);
         })?;
         Ok(())
     }
@@ -210,6 +228,7 @@ fn serve<R: Role>(
     let token = web::Data::new(ServiceToken(config.service_token.clone().filter(|_| R::INTERNAL)));
     let origins = Arc::new(config.cors_allowed_origins.clone());
     let server = HttpServer::new(move || {
+        let platform = platform.here();
         let document = OpenApiBuilder::new()
             .info(
                 InfoBuilder::new()
@@ -246,6 +265,7 @@ fn serve<R: Role>(
             .wrap(from_fn(head_as_get))
     });
     let server = server
+        .workers(workers())
         .client_request_timeout(HEAD_TIMEOUT)
         .max_connections(CONNECTIONS_PER_WORKER)
         .keep_alive(KEEP_ALIVE)
@@ -329,7 +349,7 @@ async fn report_pool(platform: Platform) {
     let mut tick = tokio::time::interval(POOL_REPORT_EVERY);
     loop {
         tick.tick().await;
-        let (open, idle) = platform.database.state();
+        let (open, idle) = platform.pools.state();
         platform.metrics.pool_open.set(open.into());
         platform.metrics.pool_idle.set(idle.into());
     }

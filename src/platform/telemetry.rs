@@ -16,18 +16,18 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::Span;
-use tracing::field::{Field, Visit};
 use tracing_actix_web::RootSpanBuilder;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::filter::{FilterExt, filter_fn};
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use super::deadline::Arrived;
+use super::json_lines::{JsonLine, OrderIdOnly};
 use super::metrics::route_of;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -74,6 +74,8 @@ impl Telemetry {
         let traces = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("valerix"))
             .with_location(false)
+            // Times how long each span was polled: a clock and a lock at every poll, for figures that nobody reads.
+            .with_tracked_inactivity(false)
             .with_threads(false)
             .with_target(false)
             .with_filter(filter_fn(is_ours));
@@ -83,7 +85,7 @@ impl Telemetry {
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stdout);
         match config.format {
             LogFormat::Json => {
-                let lines = lines.fmt_fields(JsonFields::new()).event_format(JsonLine { service });
+                let lines = lines.fmt_fields(OrderIdOnly).event_format(JsonLine { service });
                 registry.with(lines.with_filter(logged)).try_init()
             }
             LogFormat::Pretty => {
@@ -245,44 +247,6 @@ impl RootSpanBuilder for RequestSpan {
     }
 }
 
-/// One JSON object per event: timestamp, level, service, message, the event's own fields, `order_id` of
-/// the nearest span that has one, and the trace.
-struct JsonLine {
-    service: &'static str,
-}
-
-impl<S> FormatEvent<S, JsonFields> for JsonLine
-where
-    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, JsonFields>,
-        mut writer: Writer<'_>,
-        event: &tracing::Event<'_>,
-    ) -> fmt::Result {
-        let mut line = serde_json::Map::new();
-        line.insert("timestamp".into(), super::health::timestamp().into());
-        line.insert("level".into(), event.metadata().level().as_str().into());
-        line.insert("service".into(), self.service.into());
-        line.insert("target".into(), event.metadata().target().into());
-        event.record(&mut JsonVisitor(&mut line));
-        if !line.contains_key("order_id") {
-            let order_id = context.event_scope().into_iter().flatten().find_map(|span| {
-                let extensions = span.extensions();
-                let fields = extensions.get::<FormattedFields<JsonFields>>()?;
-                serde_json::from_str::<serde_json::Value>(&fields.fields).ok()?.get("order_id").cloned()
-            });
-            line.extend(order_id.map(|id| ("order_id".to_owned(), id)));
-        }
-        if let Some(span) = current_span() {
-            line.insert("trace_id".into(), span.trace_id().to_string().into());
-            line.insert("span_id".into(), span.span_id().to_string().into());
-        }
-        writeln!(writer, "{}", serde_json::Value::Object(line))
-    }
-}
-
 /// Time, level, message, the event's fields, and the first digits of the trace: what fits a terminal.
 struct PlainLine;
 
@@ -307,41 +271,7 @@ where
 }
 
 /// Inside a formatter the subscriber is locked; the span is read from OpenTelemetry's own context.
-fn current_span() -> Option<SpanContext> {
+pub(super) fn current_span() -> Option<SpanContext> {
     let current = Context::current();
     Some(current.span().span_context().clone()).filter(SpanContext::is_valid)
-}
-
-struct JsonVisitor<'a>(&'a mut serde_json::Map<String, serde_json::Value>);
-
-impl JsonVisitor<'_> {
-    fn put(&mut self, field: &Field, value: impl Into<serde_json::Value>) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-}
-
-impl Visit for JsonVisitor<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
-    }
 }
