@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::flow::State;
 use crate::api::OrderStatus;
-use crate::platform::database::DatabaseError;
+use crate::platform::database::{DatabaseError, committed};
 use crate::schema::{order_events, orders};
 
 #[derive(Debug, Clone, Queryable, QueryableByName, Selectable)]
@@ -106,11 +106,8 @@ pub async fn insert(
         .bind::<Nullable<Varchar>, _>(order.traceparent)
         .bind::<Integer, _>(milliseconds(order.lease))
         .bind::<Nullable<Varchar>, _>(order.trace_id)
-        .bind::<Nullable<Varchar>, _>(order.idempotency_key)
-        .get_result(connection)
-        .await
-        .optional()?;
-    Ok(row)
+        .bind::<Nullable<Varchar>, _>(order.idempotency_key);
+    Ok(committed(row.load(connection).await?))
 }
 
 fn milliseconds(duration: Duration) -> i32 {
@@ -157,11 +154,8 @@ pub async fn transition(
         .bind::<Bool, _>(change.state.void_due)
         .bind::<Text, _>(change.reason)
         .bind::<Nullable<Varchar>, _>(change.trace_id)
-        .bind::<Nullable<Integer>, _>(change.rest.map(milliseconds))
-        .get_result(connection)
-        .await
-        .optional()?;
-    Ok(row)
+        .bind::<Nullable<Integer>, _>(change.rest.map(milliseconds));
+    Ok(committed(row.load(connection).await?))
 }
 
 /// An attempt ends without a change: as [`Transition::rest`], unless it was overtaken.

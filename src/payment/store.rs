@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::rules;
 use crate::api::PaymentStatus;
-use crate::platform::database::DatabaseError;
+use crate::platform::database::{DatabaseError, committed};
 use crate::schema::payments;
 
 #[derive(Debug, Queryable, Selectable)]
@@ -65,11 +65,8 @@ pub async fn insert(
         .values(row)
         .on_conflict(payments::order_id)
         .do_nothing()
-        .returning(PaymentRow::as_returning())
-        .get_result(connection)
-        .await
-        .optional()?;
-    Ok(inserted)
+        .returning(PaymentRow::as_returning());
+    Ok(committed(inserted.load(connection).await?))
 }
 
 /// Refunds a success; leaves a tombstone where there was no payment, so that a late charge finds it.

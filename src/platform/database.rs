@@ -266,6 +266,13 @@ impl Database {
     }
 }
 
+/// The row of a changing statement that is its own transaction, of all that it returned. The server sends rows before it
+/// commits: only the end of the answer says that the change is stored, and `get_result` does not wait for it.
+#[must_use]
+pub fn committed<T>(rows: Vec<T>) -> Option<T> {
+    rows.into_iter().next()
+}
+
 async fn open_for_pool(url: &DatabaseUrl) -> Result<AsyncPgConnection, ConnectionError> {
     let mut connection = url.connect().await?;
     // The server gives up before we do, so that no lock is held for a caller that is gone.
