@@ -4,13 +4,16 @@
 
 mod checklist;
 mod configuration;
+mod dashboard;
 mod degraded;
 mod demo;
 mod gremlin;
 mod harness;
 mod http;
 mod observability;
+mod page;
 mod prove;
 mod recovery;
 mod services;
+mod stream;
 mod tracing;
