@@ -80,8 +80,10 @@ impl Feed {
     pub async fn listen(&self, database: &Database, after: Option<i64>) -> Result<Listener, DatabaseError> {
         let newest = database.run(async |connection| store::newest_change(connection).await).await?;
         let kept = i64::try_from(KEPT).unwrap_or(i64::MAX);
-        // Someone else's number, or one of another database, is as good as none.
-        let after = after.filter(|after| (0..=newest).contains(after)).unwrap_or(newest);
+        // Someone else's number, or one of another database: what was missed since cannot be known.
+        let known = after.filter(|after| (0..=newest).contains(after));
+        let is_lost = after.is_some() && known.is_none();
+        let after = known.unwrap_or(newest);
         let mut state = self.shared.state();
         state.listeners += 1;
         if !state.reading {
@@ -94,7 +96,7 @@ impl Feed {
         }
         drop(state);
         let position = self.shared.position.subscribe();
-        Ok(Listener { shared: Arc::clone(&self.shared), last: after, position })
+        Ok(Listener { shared: Arc::clone(&self.shared), last: after, is_lost, position })
     }
 }
 
@@ -186,6 +188,8 @@ fn in_order(last: i64, changes: Vec<ChangeRow>, gap: &mut Option<Instant>, now: 
 pub struct Listener {
     shared: Arc<Shared>,
     last: i64,
+    /// Came with a number that nothing can be told after.
+    is_lost: bool,
     position: watch::Receiver<Option<i64>>,
 }
 
@@ -197,6 +201,9 @@ impl Listener {
 
     /// Waits for what comes next; nothing when the service stops.
     pub async fn next(&mut self) -> Option<Next> {
+        if std::mem::take(&mut self.is_lost) {
+            return Some(Next::Reset(self.last));
+        }
         loop {
             let position = (*self.position.borrow_and_update())?;
             if position > self.last {

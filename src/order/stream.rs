@@ -18,6 +18,8 @@ use crate::platform::problem::{Problem, ProblemBody};
 pub const MOST_STREAMS: usize = 256;
 /// So often something is sent, so that both sides notice when the other is gone.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// No change has this number.
+const UNKNOWN: i64 = -1;
 /// What a browser waits before it connects again.
 const RETRY_MS: u32 = 1000;
 
@@ -43,7 +45,7 @@ pub async fn follow(
     };
     // The browser's own header knows better than an address that was made when the page began.
     let header = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
-    let after = header.and_then(|text| text.parse().ok()).or(query.0.last_event_id);
+    let after = header.map(|text| text.parse().unwrap_or(UNKNOWN)).or(query.0.last_event_id);
     let listener = feed.listen(&database, after).await?;
     let hello = format!("retry: {RETRY_MS}\nid: {}\n\n", listener.last());
     let first = Some((Some(Bytes::from(hello)), listener, place));

@@ -126,3 +126,41 @@ async fn without_a_table_it_needs_a_service_is_up_but_not_ready() {
     stack.inventory.get("/readyz").await.is_problem(503, "not-ready");
     assert_eq!(stack.inventory.get("/livez").await.status, 200);
 }
+
+/// Makes every commit fail that did this to a table: its statement itself goes well.
+async fn commits_fail(stack: &Stack, table: &str, deed: &str) {
+    let trigger = format!(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
+         CREATE CONSTRAINT TRIGGER refuse AFTER {deed} ON {table} DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION refuse()"
+    );
+    stack.database.execute(&trigger).await;
+}
+
+async fn commits_go_well_again(stack: &Stack) {
+    stack.database.execute("DROP FUNCTION refuse CASCADE").await;
+}
+
+/// A server that dies while it commits may have sent the rows already: they are no promise.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_a_change_before_it_is_committed() {
+    let stack = Stack::start().await;
+    commits_fail(&stack, "orders", "INSERT").await;
+    stack.place("PROD-001", 1).await.is_problem(503, "database-unavailable");
+    commits_go_well_again(&stack).await;
+    assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
+
+    commits_fail(&stack, "orders", "UPDATE").await;
+    let unconfirmed = stack.place("PROD-001", 1).await;
+    assert_eq!((unconfirmed.status.as_u16(), &unconfirmed.json()["status"]), (202, &json!("PENDING")));
+    commits_go_well_again(&stack).await;
+
+    commits_fail(&stack, "payments", "INSERT").await;
+    let unpaid = stack.place("PROD-001", 1).await;
+    assert_eq!((unpaid.status.as_u16(), &unpaid.json()["status"]), (202, &json!("PENDING_PAYMENT")));
+    commits_go_well_again(&stack).await;
+    stack.settled().await;
+    stack.balances().await;
+    let confirmed = "SELECT count(*) FROM orders WHERE status = 'CONFIRMED'";
+    assert_eq!(stack.database.count(confirmed).await, 2);
+}

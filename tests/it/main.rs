@@ -5,6 +5,7 @@
 mod batches;
 mod checklist;
 mod configuration;
+mod dashboard;
 mod database;
 mod degraded;
 mod demo;
@@ -13,7 +14,9 @@ mod harness;
 mod hostile;
 mod http;
 mod observability;
+mod page;
 mod prove;
 mod recovery;
 mod services;
+mod stream;
 mod tracing;

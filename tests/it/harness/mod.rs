@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod browser;
 pub mod database;
 pub mod fake;
 
@@ -152,6 +153,11 @@ impl Service {
             request = request.body(body.to_owned());
         }
         Ok(Answer::read(request.send().await?, started).await)
+    }
+
+    /// The status alone: a stream's answer has no end.
+    pub async fn status(&self, method: Method, path: &str) -> StatusCode {
+        self.http.request(method, format!("{}{path}", self.url)).send().await.unwrap().status()
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -1,0 +1,301 @@
+//! The dashboard as its users meet it: in a real browser, on real processes.
+
+use fantoccini::key::Key;
+use serde_json::{Value, json};
+
+use crate::harness::browser::Browser;
+use crate::harness::{Service, Stack, eventually};
+
+const NEWEST: &str = "#orders tr:first-child";
+
+/// A page that shows everything: health, live orders, books.
+async fn open(stack: &Stack) -> Browser {
+    let browser = Browser::open(&stack.order.url).await;
+    browser.shows("#live[data-state=live]").await;
+    browser.shows("#health li[data-service=order-service][data-state=healthy]").await;
+    browser.shows("#books[data-clean=true]").await;
+    browser
+}
+
+fn row(id: &str) -> String {
+    format!("#orders tr[data-order-id=\"{id}\"]")
+}
+
+/// Orders through the form, and waits for the answer.
+async fn order(browser: &Browser, code: u16) -> String {
+    let before = browser.attributes("#orders tr", "data-order-id").await;
+    browser.click("#place-order").await;
+    browser.shows(&format!("#answer[data-code=\"{code}\"]")).await;
+    let known = json!([before]);
+    let script = "return [...document.querySelectorAll('#orders tr')].map((row) => row.dataset.orderId)
+        .find((id) => !arguments[0].includes(id))";
+    let id = eventually("the order's row", async || {
+        browser.run_with(script, known.clone()).await.as_str().map(str::to_owned)
+    });
+    id.await
+}
+
+async fn place(service: &Service, product: &str) -> String {
+    let answer = service.post("/orders", &json!({"product_id": product, "quantity": 1})).await;
+    answer.json()["id"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checklist_through_the_page() {
+    let stack = Stack::start().await;
+    let browser = open(&stack).await;
+    for dependency in ["database", "inventory-service", "payment-service"] {
+        let of = "[data-of=order-service]";
+        let good = "[data-state=connected], li[data-state=reachable]";
+        browser.shows(&format!("#health {of}[data-dependency={dependency}]:is({good})")).await;
+    }
+    assert_eq!(browser.attributes("#health > li", "data-state").await, ["healthy"; 3]);
+
+    browser.fill("#place [name=quantity]", "2").await;
+    let first = order(&browser, 201).await;
+    browser.shows(&format!("{}[data-status=CONFIRMED]", row(&first))).await;
+
+    // A slow warehouse: the customer waits no longer than the step's deadline, and the light turns red.
+    browser.click("#latency-toggle").await;
+    browser.shows("#latency-toggle[aria-pressed=true]").await;
+    let pending = order(&browser, 202).await;
+    let told = browser.text("#answer").await;
+    let seconds: f64 = told.split_once("after ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    assert!((1.9..4.0).contains(&seconds) && told.contains("Order is being processed"), "{told}");
+    browser.shows(&format!("{}[data-status=PENDING_INVENTORY]", row(&pending))).await;
+    browser.run_with("window.seen = document.querySelector(arguments[0])", json!([row(&pending)])).await;
+    order(&browser, 202).await;
+    browser.shows("#sla[data-status=red]").await;
+    assert_eq!(browser.text("#sla-word").await.to_lowercase(), "red");
+    assert!(browser.run("return document.title").await.as_str().unwrap().contains("too slow"));
+
+    // It answers again: the order becomes confirmed where it stands, in the row that was seen all the while.
+    browser.click("#latency-toggle").await;
+    browser.shows("#latency-toggle[aria-pressed=false]").await;
+    browser.until("the order to be confirmed", "seen.dataset.status === 'CONFIRMED'").await;
+    assert_eq!(browser.run("return seen.isConnected").await, true, "the same row, no reload");
+    browser.click("#place button[value=\"10\"]").await;
+    browser
+        .until("ten answers", "document.querySelector('.tally [data-code=\"201\"] b')?.textContent === '10'")
+        .await;
+    browser.shows("#sla[data-status=green]").await;
+
+    browser.click(&format!("{} .open", row(&pending))).await;
+    browser.shows("dialog#timeline[open] .events li[data-reason=confirmed][data-status=CONFIRMED]").await;
+    let reasons = browser.attributes(".events li", "data-reason").await;
+    assert_eq!(
+        (reasons[0].as_str(), reasons[1].as_str()),
+        ("placed", "inventory-unavailable"),
+        "{reasons:?}"
+    );
+    let told = browser.text(".events").await;
+    assert!(told.contains("the customer’s request") && told.contains("recovery"), "{told}");
+    browser.press(Key::Escape).await;
+    browser.shows_no("dialog[open]").await;
+
+    // What was stocked is there or held, and every invariant holds.
+    browser.shows("#books[data-clean=true]").await;
+    assert_eq!(browser.attributes("#products .product-balance", "data-balances").await, ["true"; 3]);
+    let invariants = browser.attributes("#invariants li", "data-ok").await;
+    let wanted = stack.audit().await.unwrap().invariants.len();
+    assert_eq!(invariants, vec!["true"; wanted]);
+    browser.was_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
+    let mut stack = Stack::start().await;
+    let elsewhere = stack.another_order_service().await;
+    let browser = open(&stack).await;
+    let seen = place(&elsewhere, "PROD-001").await;
+    browser.shows(&format!("{}[data-status=CONFIRMED]", row(&seen))).await;
+
+    stack.order.process.kill().await.unwrap();
+    browser.shows("#live:not([data-state=live])").await;
+    browser.shows("body[data-offline=true]").await;
+    let told = browser.text("#notices").await;
+    assert!(told.contains("order-service does not answer"), "{told}");
+    assert!(browser.text("#live").await.contains("not live"));
+    // What was known stays in sight and in reach.
+    browser.shows(&row(&seen)).await;
+    browser.fill("#place [name=product_id]", "PROD-002").await;
+    browser.click(&format!("{} .open", row(&seen))).await;
+    browser.until("the timeline to say why", "document.querySelector('#timeline-body .bad')").await;
+    browser.press(Key::Escape).await;
+
+    let mut missed = Vec::new();
+    for product in ["PROD-001", "PROD-002", "PROD-404"] {
+        let answer = elsewhere.post("/orders", &json!({"product_id": product, "quantity": 1})).await.json();
+        let id = ["id", "order_id"].iter().find_map(|member| answer[*member].as_str()).unwrap();
+        missed.push((id.to_owned(), if product == "PROD-404" { "FAILED" } else { "CONFIRMED" }));
+    }
+    // The list cannot be asked any more: only a stream that goes on where it ended can tell of them.
+    browser.devtools("Network.enable", json!({})).await;
+    browser.devtools("Network.setBlockedURLs", json!({"urls": ["*/orders?*"]})).await;
+    stack.restart_order(&[]).await;
+    browser
+        .until(
+            "the page to be live again",
+            "document.querySelector('#live[data-state=live]')?.innerText.includes('live again')",
+        )
+        .await;
+    browser.shows("body[data-offline=false]").await;
+    for (id, status) in missed {
+        browser.shows(&format!("{}[data-status={status}]", row(&id))).await;
+    }
+    assert_eq!(browser.attributes("#orders tr", "data-order-id").await.len(), 4);
+    browser.shows_no("#notices *").await;
+
+    // A page that nobody looks at listens no more; looked at again, it goes on where it ended.
+    let hidden = async |is_hidden: bool| {
+        let script = "Object.defineProperty(document, 'hidden', { value: arguments[0], configurable: true });
+            document.dispatchEvent(new Event('visibilitychange'))";
+        browser.run_with(script, json!([is_hidden])).await;
+    };
+    hidden(true).await;
+    let unseen = place(&elsewhere, "PROD-003").await;
+    hidden(false).await;
+    browser.shows(&format!("{}[data-status=CONFIRMED]", row(&unseen))).await;
+    browser.was_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
+    let mut stack = Stack::start().await;
+    let browser = open(&stack).await;
+
+    stack.inventory.process.kill().await.unwrap();
+    browser.shows("#health li[data-service=inventory-service][data-state=down]").await;
+    browser
+        .shows("#health li[data-of=order-service][data-dependency=inventory-service][data-state=unreachable]")
+        .await;
+    browser
+        .until(
+            "a notice",
+            "document.querySelector('#notices').innerText.includes('inventory-service is down')",
+        )
+        .await;
+    let pending = order(&browser, 202).await;
+    stack.restart_inventory(&[]).await;
+    browser.shows(&format!("{}[data-status=CONFIRMED]", row(&pending))).await;
+    browser.shows("#health li[data-service=inventory-service][data-state=healthy]").await;
+    browser.shows_no("#notices *").await;
+
+    // The gremlin: a rule from a preset, what it did, and the end of it.
+    browser.click("[data-preset=slow-warehouse]").await;
+    browser
+        .shows("#gremlin[data-state=awake] #rules li[data-service=inventory-service][data-active=true]")
+        .await;
+    browser.shows("[data-preset=slow-warehouse][aria-pressed=true]").await;
+    order(&browser, 202).await;
+    let figure = |name| format!("document.querySelector('#rules [data-figure={name}]')?.textContent");
+    browser.until("a match", &format!("Number({}) > 0", figure("matched"))).await;
+    assert_eq!(
+        browser.run(&format!("return {} === {}", figure("matched"), figure("fired"))).await,
+        true,
+        "it hits each time"
+    );
+    let left = browser.run(&format!("return parseInt({})", figure("left"))).await;
+    assert!((1..=60).contains(&left.as_i64().unwrap()), "{left}");
+    browser.click("#stop-everything").await;
+    browser.shows_no("#rules li").await;
+    browser.shows("#gremlin[data-state=quiet]").await;
+    assert_eq!(stack.inventory.get("/gremlin/rules").await.json()["rules"], json!([]));
+
+    // The books: somebody takes five from the shelf.
+    stack.settled().await;
+    browser.shows("#books[data-clean=true]").await;
+    stack.database.execute("UPDATE inventory SET stock = stock - 5 WHERE product_id = 'PROD-002'").await;
+    browser.shows("#books[data-clean=false]").await;
+    let balances = browser.attributes("#products li", "data-balances").await;
+    assert_eq!(balances, ["true", "false", "true"]);
+    browser.shows("#invariants li[data-name=stock-conserved][data-ok=false]").await;
+    assert!(browser.text(".product-balance[data-product=PROD-002]").await.contains('≠'));
+    browser.was_clean().await;
+}
+
+/// Somebody else's words are shown as words, however they look, on a phone in the dark, and without a mouse.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_words_stay_words_on_a_phone_and_by_keyboard() {
+    const HOSTILE: &str = "<img src=x onerror=alert(1)>";
+    let stack = Stack::start().await;
+    let long = "M".repeat(255);
+    let in_stock =
+        format!("INSERT INTO inventory (product_id, stock) VALUES ('{HOSTILE}', 7), ('{long}', 100000)");
+    stack.database.execute(&in_stock).await;
+    let browser = open(&stack).await;
+    let images = browser.run("return document.images.length").await;
+
+    // By keyboard alone: the form, the row, the timeline, and back to where one was.
+    browser.press(Key::Tab).await;
+    assert!(browser.is_focused(".skip").await, "the first stop skips to the form");
+    browser.press(Key::Enter).await;
+    browser.tab_to("[name=product_id]").await;
+    browser.fill("[name=product_id]", HOSTILE).await;
+    browser.press(Key::Enter).await;
+    browser.shows("#answer[data-code=\"201\"]").await;
+    browser.shows(&format!("{NEWEST}[data-status=CONFIRMED]")).await;
+    assert_eq!(browser.text(&format!("{NEWEST} .open")).await, HOSTILE);
+    browser.tab_to("#orders .open").await;
+    browser.press(Key::Enter).await;
+    browser.shows("dialog#timeline[open] .events li[data-reason=confirmed]").await;
+    assert!(browser.text("#timeline .order-what").await.contains(HOSTILE));
+    browser.press(Key::Escape).await;
+    browser.shows_no("dialog[open]").await;
+    assert!(browser.is_focused("#orders .open").await, "the focus is where it was");
+
+    let rule = json!({"kind": "error", "product_id": HOSTILE, "ttl_seconds": 60});
+    assert_eq!(stack.payment.post("/gremlin/rules", &rule).await.status, 201);
+    browser
+        .until("the rule", &format!("document.querySelector('#rules').innerText.includes({HOSTILE:?})"))
+        .await;
+    browser
+        .until("the product", &format!("document.querySelector('#products').innerText.includes({HOSTILE:?})"))
+        .await;
+    assert_eq!(browser.run("return document.images.length").await, images, "no element was made of it");
+    browser.shows_no("[onerror], [src=x]").await;
+
+    a_phone_in_the_dark(&browser, &stack, &long).await;
+    browser.was_clean().await;
+}
+
+async fn a_phone_in_the_dark(browser: &Browser, stack: &Stack, long: &str) {
+    const TOO_WIDE: &str = "return [...document.querySelectorAll('body, body *')].filter((node) =>
+        node.getBoundingClientRect().right > 391 && !node.closest('.scroll, dialog:not([open])'))
+        .map((node) => node.outerHTML.slice(0, 120))";
+    const LIGHTNESS: &str = "return getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0)";
+    place(&stack.order, long).await;
+    browser.emulate(390, "light").await;
+    browser.shows(&format!("{NEWEST}[data-status=CONFIRMED]")).await;
+    let scrolled = "return Math.max(0, document.documentElement.scrollWidth - 390)";
+    assert_eq!(browser.run(scrolled).await, 0, "{}", browser.run(TOO_WIDE).await);
+    let light = browser.run(LIGHTNESS).await;
+    browser.click(&format!("{NEWEST} .open")).await;
+    browser.shows("dialog[open] .events li").await;
+    assert_eq!(browser.run(TOO_WIDE).await, json!([]));
+    browser.press(Key::Escape).await;
+
+    browser.emulate(390, "dark").await;
+    browser.until("the dark theme", "document.documentElement.style.colorScheme === 'dark'").await;
+    let dark = browser.run(LIGHTNESS).await;
+    let of = |value: &Value| value.as_f64().unwrap();
+    assert!(of(&dark) < of(&light) / 2.0, "{light} {dark}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gremlin_that_asks_for_a_token_gets_it_from_the_page() {
+    let guarded = Stack::with(&[("GREMLIN_TOKEN", "s3cret")]).await;
+    let browser = open(&guarded).await;
+    browser.shows("#gremlin-locked:not([hidden])").await;
+    browser.click("#gremlin-unlock").await;
+    browser.shows("#token-dialog[open]").await;
+    browser.fill("#token-dialog [name=token]", "s3cret").await;
+    browser.press(Key::Enter).await;
+    browser.shows("#gremlin-controls:not([hidden])").await;
+    browser.click("#latency-toggle").await;
+    browser.shows("#latency-toggle[aria-pressed=true]").await;
+    let allowed = [("authorization", "Bearer s3cret")];
+    let state = guarded.inventory.request(reqwest::Method::GET, "/gremlin/latency", &allowed, None).await;
+    assert_eq!(state.json()["enabled"], true);
+    browser.was_clean().await;
+}

@@ -1,0 +1,218 @@
+//! `GET /orders/stream`: what happens is told once, in order, to who listens and to who comes back.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{Service, Stack, eventually};
+
+/// An open stream, read frame by frame.
+struct Listener {
+    response: reqwest::Response,
+    unread: String,
+    /// The last id that came.
+    id: i64,
+}
+
+#[derive(Debug)]
+struct Frame {
+    event: Option<String>,
+    data: Option<Value>,
+    id: Option<i64>,
+}
+
+impl Listener {
+    async fn open(service: &Service, resume: Option<&str>) -> Self {
+        Self::at(service, "/orders/stream", resume).await
+    }
+
+    async fn at(service: &Service, path: &str, resume: Option<&str>) -> Self {
+        let mut request = reqwest::Client::new().get(format!("{}{path}", service.url));
+        if let Some(id) = resume {
+            request = request.header("last-event-id", id);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let mut listener = Self { response, unread: String::new(), id: -1 };
+        let hello = listener.frame().await.unwrap();
+        assert!(hello.event.is_none() && hello.id.is_some(), "{hello:?}");
+        listener
+    }
+
+    /// The next frame; nothing when the stream has ended.
+    async fn frame(&mut self) -> Option<Frame> {
+        loop {
+            if let Some((frame, rest)) = self.unread.split_once("\n\n") {
+                let (frame, rest) = (frame.to_owned(), rest.to_owned());
+                self.unread = rest;
+                if !frame.starts_with(':') {
+                    return Some(self.read(&frame));
+                }
+                continue;
+            }
+            let chunk = tokio::time::timeout(Duration::from_secs(20), self.response.chunk());
+            let chunk = chunk.await.expect("a stream is never silent for long").ok()??;
+            self.unread.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    fn read(&mut self, frame: &str) -> Frame {
+        let field = |name: &str| {
+            let mut lines = frame.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
+        };
+        let id = field("id").map(|id| id.parse().unwrap());
+        self.id = id.unwrap_or(self.id);
+        Frame { event: field("event"), data: field("data").map(|data| data.parse().unwrap()), id }
+    }
+
+    /// The next change of an order: its id in the stream, and what it says.
+    async fn change(&mut self) -> (i64, Value) {
+        let frame = self.frame().await.expect("the stream goes on");
+        assert_eq!(frame.event.as_deref(), Some("order"), "{frame:?}");
+        (frame.id.unwrap(), frame.data.unwrap())
+    }
+
+    async fn changes(&mut self, count: usize) -> Vec<i64> {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            ids.push(self.change().await.0);
+        }
+        ids
+    }
+
+    async fn is_reset(&mut self) {
+        let frame = self.frame().await.unwrap();
+        assert_eq!(frame.event.as_deref(), Some("reset"), "{frame:?}");
+    }
+}
+
+async fn ids(stack: &Stack) -> Vec<i64> {
+    let rows = stack.database.query("SELECT id FROM order_events ORDER BY id").await;
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_told_as_they_happen_by_every_replica() {
+    let stack = Stack::start().await;
+    let elsewhere = stack.another_order_service().await;
+    stack.place("PROD-003", 1).await;
+    let mut listener = Listener::open(&elsewhere, None).await;
+    assert_eq!(listener.id, *ids(&stack).await.last().unwrap(), "who comes anew is told what is new");
+    let order = stack.place("PROD-001", 2).await.json();
+    let (placed, told) = listener.change().await;
+    assert_eq!(
+        (&told["id"], &told["status"], &told["reason"]),
+        (&order["id"], &json!("PENDING"), &json!("placed"))
+    );
+    let (confirmed, told) = listener.change().await;
+    assert_eq!(
+        (&told["id"], &told["status"], &told["attempt"]),
+        (&order["id"], &json!("CONFIRMED"), &json!(1))
+    );
+    assert_eq!((&told["product_id"], &told["quantity"]), (&order["product_id"], &order["quantity"]));
+    assert_eq!(told["trace_id"], order["trace_id"]);
+    assert_eq!([placed, confirmed], ids(&stack).await[2..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
+    const ORDERS: usize = 60;
+    let stack = Stack::start().await;
+    let elsewhere = stack.another_order_service().await;
+    let mut listener = Listener::open(&stack.order, None).await;
+    let shop = async {
+        let body = json!({"product_id": "PROD-001", "quantity": 1});
+        let customers =
+            (0..ORDERS).map(|n| if n % 2 == 0 { &stack.order } else { &elsewhere }.post("/orders", &body));
+        futures_util::future::join_all(customers).await
+    };
+    // Comes back every few changes, now here, now there, in the middle of everything.
+    let follow = async {
+        let mut told = Vec::new();
+        for (service, count) in [&stack.order, &elsewhere].into_iter().cycle().zip((1..14).cycle()) {
+            let count = count.min(2 * ORDERS - told.len());
+            told.extend(listener.changes(count).await);
+            if told.len() == 2 * ORDERS {
+                return told;
+            }
+            listener = Listener::open(service, Some(&listener.id.to_string())).await;
+        }
+        told
+    };
+    let (answers, told) = tokio::join!(shop, follow);
+    assert!(answers.iter().all(|answer| answer.status == 201));
+    let happened = ids(&stack).await;
+    assert_eq!(told, happened);
+
+    // An address can say where to go on; the header knows better.
+    let path = format!("/orders/stream?last_event_id={}", happened[5]);
+    let mut by_address = Listener::at(&stack.order, &path, None).await;
+    assert_eq!(by_address.change().await.0, happened[6]);
+    let mut by_header = Listener::at(&stack.order, &path, Some(&happened[9].to_string())).await;
+    assert_eq!(by_header.change().await.0, happened[10]);
+    stack.order.get("/orders/stream?last_event_id=x").await.is_problem(400, "invalid-request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_missed_too_much_or_came_from_elsewhere_is_told_to_look_anew() {
+    let stack = Stack::start().await;
+    stack.place("PROD-001", 1).await;
+    for foreign in ["99999", "-7", "nonsense"] {
+        let mut listener = Listener::open(&stack.order, Some(foreign)).await;
+        listener.is_reset().await;
+        stack.place("PROD-001", 1).await;
+        assert_eq!(listener.change().await.1["reason"], "placed", "and it goes on after {foreign}");
+    }
+    let flood = "INSERT INTO order_events (order_id, status, reason, attempt)
+        SELECT (SELECT id FROM orders LIMIT 1), 'CONFIRMED', 'flood', 1 FROM generate_series(1, 1500)";
+    stack.database.execute(flood).await;
+    let newest = *ids(&stack).await.last().unwrap();
+    let mut late = Listener::open(&stack.order, Some("1")).await;
+    late.is_reset().await;
+    let mut just_in_time = Listener::open(&stack.order, Some(&(newest - 900).to_string())).await;
+    let wanted: Vec<i64> = (newest - 899..=newest).collect();
+    assert_eq!(just_in_time.changes(900).await, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_open_streams_in_good_order() {
+    let mut stack = Stack::start().await;
+    let mut listener = Listener::open(&stack.order, None).await;
+    let started = Instant::now();
+    stack.order.process.signal(Signal::SIGTERM);
+    assert!(listener.frame().await.is_none(), "the stream ends");
+    let status = stack.order.process.ended().await.unwrap();
+    assert_eq!(status.code(), Some(0), "{:#?}", stack.order.lines());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nobody_listens_nothing_is_read() {
+    const SILENCE_SECONDS: f64 = 2.0;
+    // When a service last read the changes; the server remembers each connection's last statement.
+    const LAST_READ: &str = "SELECT EXTRACT(EPOCH FROM max(query_start))::float8, EXTRACT(EPOCH FROM clock_timestamp())::float8
+        FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%order_events%' AND pid <> pg_backend_pid()";
+    let stack = Stack::start().await;
+    let look = async || {
+        let row = &stack.database.query(LAST_READ).await[0];
+        (row.get::<_, Option<f64>>(0), row.get::<_, f64>(1))
+    };
+    let (last, started) = look().await;
+    assert_eq!(last, None, "nobody has listened yet");
+    let listener = Listener::open(&stack.order, None).await;
+    eventually("the changes to be read, again and again", async || {
+        let (last, now) = look().await;
+        (last? > started + 1.0 && now - last? < SILENCE_SECONDS / 4.0).then_some(())
+    })
+    .await;
+    drop(listener);
+    let newest = std::cell::Cell::new(look().await.1);
+    eventually("silence", async || {
+        let (last, now) = look().await;
+        newest.set(newest.get().max(last.unwrap_or_default()));
+        (now - newest.get() > SILENCE_SECONDS).then_some(())
+    })
+    .await;
+}
