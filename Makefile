@@ -13,7 +13,7 @@ demo-gremlin: postgres ## the checklist and each kind of fault, told step by ste
 	@cargo build --locked --quiet --release
 	@target/release/valerix gremlin tour
 
-test: postgres prometheus lint deny ## everything
+test: postgres prometheus schemathesis lint deny ## everything
 	cargo test --locked
 
 prove: postgres ## a long chaos campaign on three seeds: 5,000 orders, 100 kills, 5 database restarts each
@@ -61,7 +61,10 @@ postgres: # PostgreSQL's server programs; a cluster of Debian's own is not made
 prometheus: # promtool and prometheus, which the tests run
 	@scripts/install-prometheus
 
+schemathesis: # into target/tools
+	@scripts/install-schemathesis
+
 bench-tools: # wrk and pgbench
 	@scripts/install-bench
 
-.PHONY: bench bench-growth bench-tools microbench prometheus deny help demo demo-gremlin test prove lint fmt image up down postgres
+.PHONY: bench bench-growth bench-tools microbench prometheus schemathesis deny help demo demo-gremlin test prove lint fmt image up down postgres

@@ -15,6 +15,20 @@ fn address(service: &Service) -> &str {
     service.url.strip_prefix("http://").unwrap()
 }
 
+/// The path with the description's own examples in it, and something unknown where there is none.
+fn filled(path: &str, operations: &Value) -> String {
+    let parameters = operations
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|operation| operation["parameters"].as_array().cloned().unwrap_or_default());
+    let in_path = parameters.filter(|parameter| parameter["in"] == "path");
+    in_path.fold(path.to_owned(), |path, parameter| {
+        let example = parameter["example"].as_str().unwrap_or("x");
+        path.replace(&format!("{{{}}}", parameter["name"].as_str().unwrap()), example)
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_described_is_what_is_served() {
     let stack = Stack::start().await;
@@ -25,7 +39,7 @@ async fn what_is_described_is_what_is_served() {
         for (path, operations) in paths {
             let described: BTreeSet<String> =
                 operations.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
-            let filled = path.replace("{id}", "x").replace("{product_id}", "x");
+            let filled = filled(path, operations);
             // PATCH is nowhere; the refusal lists what is served at this path.
             let refused = service.request(Method::PATCH, &filled, &[], None).await;
             refused.is_problem(405, "method-not-allowed");
@@ -36,18 +50,28 @@ async fn what_is_described_is_what_is_served() {
             }
             assert_eq!(served, wanted, "{path}");
             for method in &described {
-                let answer = service.request(method.parse().unwrap(), &filled, &[], None).await;
-                assert_ne!(answer.status, 405, "{method} {path}");
+                let status = service.status(method.parse().unwrap(), &filled).await;
+                assert_ne!(status, 405, "{method} {path}");
                 let documented = &operations[method.to_lowercase()]["responses"];
-                assert!(
-                    documented[answer.status.as_str()].is_object() || answer.status == 404,
-                    "{method} {path} {answer:?}"
-                );
+                assert!(documented[status.as_str()].is_object() || status == 404, "{method} {path} {status}");
             }
         }
         assert_eq!(service.get("/docs/").await.status, 200);
         service.get("/no/such/thing").await.is_problem(404, "not-found");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_say_what_they_are_where_routes_overlap_or_compress() {
+    let stack = Stack::start().await;
+    let packed = [("accept-encoding", "gzip")];
+    let missing = stack.order.request(Method::GET, "/static/nothing", &packed, None).await;
+    missing.is_problem(404, "not-found");
+    assert!(missing.headers.get("content-encoding").is_none(), "{missing:?}");
+    let refused = stack.payment.get("/payments/void").await;
+    refused.is_problem(405, "method-not-allowed");
+    assert_eq!(refused.header("allow"), "POST");
+    stack.payment.get("/payments/nothing").await.is_problem(404, "not-found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

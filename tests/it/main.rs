@@ -13,5 +13,6 @@ mod http;
 mod observability;
 mod prove;
 mod recovery;
+mod schemathesis;
 mod services;
 mod tracing;

@@ -154,6 +154,11 @@ impl Service {
         Ok(Answer::read(request.send().await?, started).await)
     }
 
+    /// The status alone: a stream's answer has no end.
+    pub async fn status(&self, method: Method, path: &str) -> StatusCode {
+        self.http.request(method, format!("{}{path}", self.url)).send().await.unwrap().status()
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.request(Method::GET, path, &[], None).await
     }
