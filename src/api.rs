@@ -218,12 +218,13 @@ pub struct PaymentsOfOrder {
 #[into_params(parameter_in = Query)]
 pub struct ListOrders {
     pub status: Option<OrderStatus>,
-    #[param(min_length = 1, max_length = 255)]
+    #[param(min_length = 1, max_length = 255, pattern = r"^[^\u0000]+$")]
     pub product_id: Option<String>,
     /// 20 when absent.
     #[param(minimum = 1, maximum = 100)]
     pub limit: Option<i32>,
     /// `next_cursor` of the page before.
+    #[param(pattern = "^(0|[1-9][0-9]{0,15})-[0-9a-f]{32}$")]
     pub cursor: Option<String>,
 }
 

@@ -61,7 +61,7 @@ impl Services {
 /// Health or metrics of a service behind
 #[utoipa::path(tag = "page",
     params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "health")),
-    responses((status = 200, body = String),
+    responses((status = 200, content((Value = "application/json"), (String = "text/plain"))),
     (status = 404, content_type = "application/problem+json", body = ProblemBody),
     (status = 502, content_type = "application/problem+json", body = ProblemBody),
     (status = 504, content_type = "application/problem+json", body = ProblemBody)))]
@@ -91,7 +91,7 @@ fn gremlin(resource: &str) -> Result<&'static str, Problem> {
 /// The gremlin of a service behind
 #[utoipa::path(tag = "page",
     params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "rules")),
-    responses((status = 200, body = String),
+    responses((status = 200, body = Value),
     (status = 401, content_type = "application/problem+json", body = ProblemBody),
     (status = 404, content_type = "application/problem+json", body = ProblemBody),
     (status = 502, content_type = "application/problem+json", body = ProblemBody),
@@ -106,9 +106,9 @@ async fn show_gremlin(
 }
 
 /// Sets the gremlin of a service behind
-#[utoipa::path(tag = "page", request_body = String,
+#[utoipa::path(tag = "page", request_body(content = Value, description = "As the service behind takes it"),
     params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "rules")),
-    responses((status = 200, body = String), (status = 201, body = String),
+    responses((status = 200, body = Value), (status = 201, body = Value),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 401, content_type = "application/problem+json", body = ProblemBody),
     (status = 404, content_type = "application/problem+json", body = ProblemBody),
@@ -129,7 +129,7 @@ async fn set_gremlin(
 /// Removes all rules of a service behind
 #[utoipa::path(tag = "page",
     params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "rules")),
-    responses((status = 200, body = String),
+    responses((status = 200, body = Value),
     (status = 401, content_type = "application/problem+json", body = ProblemBody),
     (status = 404, content_type = "application/problem+json", body = ProblemBody),
     (status = 405, content_type = "application/problem+json", body = ProblemBody),

@@ -188,7 +188,8 @@ async fn reachable(client: Client) -> bool {
 ///
 /// Answers within two step deadlines and a margin, whatever inventory and payment do. A 202 order is finished later by itself.
 #[utoipa::path(tag = "order", request_body = PlaceOrder,
-    params(("idempotency-key" = Option<String>, Header, description = "The same key and body: the same order and answer")),
+    params(("idempotency-key" = Option<String>, Header, description = "The same key and body: the same order and answer",
+        min_length = 1, max_length = 255, pattern = r#"^([!#-~]([ -~]*[!-~])?|"([ !#-\[\]-~]|\\["\\])+")$"#)),
     responses(
     (status = 201, description = "Confirmed", body = Order, headers(("location" = String))),
     (status = 202, description = "Taken; a service behind is slow or down", body = Order,

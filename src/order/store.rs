@@ -448,6 +448,9 @@ pub async fn changes(
     Ok(later.select(columns).order(order_events::id).limit(limit).load(connection).await?)
 }
 
+/// Sixteen digits, until the year 2286. PostgreSQL's times end earlier than those that a number can stand for.
+const LATEST_MICROS: i64 = 9_999_999_999_999_999;
+
 /// Where a page ends: the next one begins with the next older order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
@@ -466,8 +469,11 @@ impl std::str::FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (micros, id) = text.rsplit_once('-').ok_or(())?;
-        let created_at = micros.parse().ok().and_then(DateTime::from_timestamp_micros).ok_or(())?;
-        Ok(Self { created_at, id: Uuid::try_parse(id).map_err(|_| ())? })
+        let micros = micros.parse().ok().filter(|micros| (0..=LATEST_MICROS).contains(micros));
+        let created_at = micros.and_then(DateTime::from_timestamp_micros).ok_or(())?;
+        let cursor = Self { created_at, id: Uuid::try_parse(id).map_err(|_| ())? };
+        // As it was given out, and in no other way of writing the same.
+        if cursor.to_string() == text { Ok(cursor) } else { Err(()) }
     }
 }
 
@@ -523,6 +529,10 @@ mod tests {
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
         for wrong in ["", "-", "x-y", "12", "99999999999999999999-0", "1700000000123456-nothex"] {
             assert_eq!(wrong.parse::<Cursor>(), Err(()), "{wrong}");
+        }
+        let id = Uuid::nil().simple();
+        for far in ["-1", "-8000000000000000000", "10000000000000000", "8000000000000000000", "+1", "01"] {
+            assert_eq!(format!("{far}-{id}").parse::<Cursor>(), Err(()), "{far}");
         }
     }
 }

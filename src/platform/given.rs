@@ -2,6 +2,9 @@
 //!
 //! Diesel prepares `sql_query` anew each time, and its query builder has no arrays side by side; so the statement
 //! is a type of its own, by which its prepared form is found again. The rows come as one array for each column.
+//!
+//! What a changing statement returns must be read to its end (`load`, never `get_result`): the server sends rows before
+//! it commits, and only the end of the answer says that the change is stored.
 
 use std::marker::PhantomData;
 

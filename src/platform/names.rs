@@ -1,8 +1,9 @@
 //! Closed sets of names: one list for the wire, the database and the program.
 
-/// Gives a closed set of names its text form for the wire and the database, in one place.
+/// Gives a closed set of names its text form for the wire and the database, in one place. The text is a `tt`, since the
+/// description of the API would not see through a `literal`, and would show the program's own names.
 macro_rules! names {
-    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:tt),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
         pub enum $name { $($(#[$vmeta])* #[serde(rename = $text)] $variant),+ }

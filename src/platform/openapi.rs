@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::error::PathError;
+use actix_web::{Error, HttpRequest, HttpResponse, web};
 use serde_json::Value;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::PathItem;
@@ -45,9 +46,21 @@ pub async fn no_route(
     request: HttpRequest,
     description: web::Data<Description>,
 ) -> Result<HttpResponse, Problem> {
-    let pattern = request.match_pattern();
-    match pattern.and_then(|pattern| description.methods.get(&pattern).cloned()) {
-        Some(allow) => Err(Problem::method_not_allowed(request.method().as_str(), allow)),
-        None => Err(Problem::not_found("There is nothing at this address.")),
+    Err(refusal(&request, request.match_pattern().as_deref(), &description))
+}
+
+/// A path parameter that cannot be read: the address of nothing, unless it is that of another route, which then lacks this
+/// method (`GET /payments/void` is not a payment named "void").
+#[must_use]
+pub fn unreadable_path(_: PathError, request: &HttpRequest) -> Error {
+    let nothing = || Problem::not_found("There is nothing at this address.");
+    let description = request.app_data::<web::Data<Description>>();
+    description.map_or_else(nothing, |known| refusal(request, Some(request.path()), known)).into()
+}
+
+fn refusal(request: &HttpRequest, pattern: Option<&str>, description: &Description) -> Problem {
+    match pattern.and_then(|pattern| description.methods.get(pattern)) {
+        Some(allow) => Problem::method_not_allowed(request.method().as_str(), allow.clone()),
+        None => Problem::not_found("There is nothing at this address."),
     }
 }

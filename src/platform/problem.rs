@@ -230,7 +230,8 @@ fn render_error<B: MessageBody + 'static>(
     }
     let mut rendered = problem.response(Some(request.path()), trace_id);
     for (name, value) in response.headers() {
-        if !rendered.headers().contains_key(name) {
+        // The document is written here and now, after whoever would have compressed it.
+        if name != header::CONTENT_ENCODING && !rendered.headers().contains_key(name) {
             rendered.headers_mut().append(name.clone(), value.clone());
         }
     }

@@ -248,6 +248,7 @@ fn serve<R: Role>(
             .app_data(platform.metrics.clone())
             .app_data(token.clone())
             .app_data(web::Data::new(Description::new(&document)))
+            .app_data(web::PathConfig::default().error_handler(openapi::unreadable_path))
             .route("/openapi.json", web::get().to(openapi::document))
             .service(web::redirect("/docs", "/docs/"))
             .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", document))

@@ -107,6 +107,7 @@ async fn requests_that_are_hardly_requests_are_turned_away_and_the_service_goes_
         ("traversal in a path parameter", get("/orders/..%2f..%2fetc"), &["404"]),
         ("NUL in the path", get("/orders/%00"), &["404"]),
         ("NUL in the query", get("/orders?product_id=%00"), &["400"]),
+        ("a cursor beyond all times", get(&format!("/orders?cursor=-8000000000000000000-{:032}", 0)), &["400"]),
         ("bad percent sign", get("/orders?status=%zz"), &["400"]),
         ("a method of its own", b"BREW /orders HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_vec(), &["405"]),
         ("a header flood", post(b"{}", &flood), &["400", "431", ""]),

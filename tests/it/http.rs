@@ -62,6 +62,19 @@ async fn what_is_described_is_what_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn errors_say_what_they_are_where_routes_overlap_or_compress() {
+    let stack = Stack::start().await;
+    let packed = [("accept-encoding", "gzip")];
+    let missing = stack.order.request(Method::GET, "/static/nothing", &packed, None).await;
+    missing.is_problem(404, "not-found");
+    assert!(missing.headers.get("content-encoding").is_none(), "{missing:?}");
+    let refused = stack.payment.get("/payments/void").await;
+    refused.is_problem(405, "method-not-allowed");
+    assert_eq!(refused.header("allow"), "POST");
+    stack.payment.get("/payments/nothing").await.is_problem(404, "not-found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn head_is_get_without_a_body() {
     let stack = Stack::start().await;
     let (get, head) =

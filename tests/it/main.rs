@@ -17,6 +17,7 @@ mod observability;
 mod page;
 mod prove;
 mod recovery;
+mod schemathesis;
 mod services;
 mod stream;
 mod tracing;

@@ -53,7 +53,7 @@ pub struct Latency {
     pub enabled: bool,
     /// 3000 when absent.
     #[serde(default)]
-    #[schema(minimum = 0, maximum = 60000, example = 3000)]
+    #[schema(value_type = Option<i32>, minimum = 0, maximum = 60000, example = 3000)]
     pub delay_ms: i32,
 }
 
