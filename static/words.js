@@ -20,8 +20,8 @@ export function statusChip(status) {
 
 const REASON = {
   placed: "The order is in the books.",
-  "inventory-unavailable": "Inventory did not answer in time. The order is kept and tried again.",
-  "payment-unavailable": "Payment did not answer in time. Whether it charged is unknown, so the order is kept and payment asked again.",
+  "inventory-unavailable": "Inventory did not answer in time, or was spared the question because it keeps failing. The order is kept and tried again.",
+  "payment-unavailable": "Payment did not answer in time, or was spared the question because it keeps failing. The order is kept, and payment asked again: it charges once.",
   "stock-returned": "The stock held for it is given back.",
   "payment-voided": "A charge is undone, or forbidden for good.",
   confirmed: "Stock is held, the payment went through.",
