@@ -10,6 +10,7 @@ mod gremlin;
 mod harness;
 mod hostile;
 mod http;
+mod load;
 mod observability;
 mod prove;
 mod recovery;
