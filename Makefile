@@ -41,7 +41,24 @@ lint: ## formatting and clippy
 deny: # licences, bans and sources of all dependencies
 	@command -v cargo-deny >/dev/null || test -x target/tools/bin/cargo-deny \
 	  || cargo install --quiet --locked --no-default-features --root target/tools cargo-deny
-	@PATH="$$PWD/target/tools/bin:$$PATH" cargo deny --log-level error check bans licenses sources
+	@PATH="$$PWD/target/tools/bin:$$PATH" cargo deny --locked --log-level error check bans licenses sources
+
+# Needs a nightly compiler; what it finds is kept in fuzz/artifacts. `make test` tries the same properties without it.
+fuzz: fuzz-tools ## the parsers that are ours, SECONDS_EACH (60), on input that learns from coverage
+	@for target in cursor gremlin_rule idempotency_key otlp_endpoint; do \
+	  PATH="$$PWD/target/tools/bin:$$PATH" cargo +nightly fuzz run $$target -- -max_total_time=$${SECONDS_EACH:-60} || exit 1; \
+	done
+
+fuzz-tools: # cargo-fuzz, and the compiler it needs
+	@rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
+	@test -x target/tools/bin/cargo-fuzz || cargo install --quiet --locked --version 0.13.2 --root target/tools cargo-fuzz
+
+sbom: ## what the program is made of, as CycloneDX: target/sbom.json
+	@test -x target/tools/bin/cargo-cyclonedx \
+	  || cargo install --quiet --locked --version 0.5.9 --root target/tools cargo-cyclonedx
+	@cargo metadata --locked --format-version 1 >/dev/null # refuses a lock file that does not fit
+	@PATH="$$PWD/target/tools/bin:$$PATH" cargo cyclonedx --quiet --format json --override-filename sbom
+	@mkdir -p target && mv sbom.json target/sbom.json && echo target/sbom.json
 
 kubernetes: ## deploy/kubernetes, against Kubernetes' schemas and rules of our own
 	@scripts/check-kubernetes
@@ -78,4 +95,5 @@ schemathesis: # into target/tools
 bench-tools: # wrk and pgbench
 	@scripts/install-bench
 
-.PHONY: kubernetes kubernetes-rules bench bench-growth bench-tools microbench chromium schemathesis prometheus deny help demo demo-gremlin test prove lint fmt image up down postgres
+.PHONY: kubernetes kubernetes-rules fuzz fuzz-tools sbom bench bench-growth bench-tools microbench chromium schemathesis prometheus deny help demo \
+  demo-gremlin test prove lint fmt image up down postgres

@@ -16,9 +16,10 @@ use clap::{Args, Parser, Subcommand};
 pub use complaint::parse;
 pub use gremlin::{GremlinArgs, GremlinTask};
 pub use load::LoadArgs;
+pub use values::{OtlpEndpoint, otlp_endpoint};
 use values::{
-    OtlpEndpoint, base_url, boolean, crash_plan, database_url, delay, ip_address, log_filter, milliseconds,
-    origin, otlp_endpoint, page_url, pool_size, port, seconds, seed, share, token, trace_url,
+    base_url, boolean, crash_plan, database_url, delay, ip_address, log_filter, milliseconds, origin,
+    page_url, pool_size, port, seconds, seed, share, token, trace_url,
 };
 
 use crate::platform::client::BaseUrl;

@@ -16,3 +16,4 @@ mod view;
 
 pub use page::Dashboard;
 pub use routes::{Config, OrderRole};
+pub use store::Cursor;

@@ -177,6 +177,14 @@ where
     text.parse().map_err(|error: T::Err| format!("a known name: {error}"))
 }
 
+/// Reads a whole body.
+///
+/// # Errors
+/// With every wrong field named.
+pub fn read_json<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
+    Fields::of_json(bytes)?.finish()
+}
+
 /// Extractor: a JSON body.
 pub struct Body<T>(pub T);
 
@@ -191,7 +199,7 @@ impl<T: FromFields> FromRequest for Body<T> {
                 let detail = format!("The body did not arrive within {} s.", BODY_TIMEOUT.as_secs());
                 Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail)
             })??;
-            Fields::of_json(&bytes)?.finish().map(Body)
+            read_json(&bytes).map(Body)
         })
     }
 }

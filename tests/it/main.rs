@@ -13,6 +13,7 @@ mod gremlin;
 mod harness;
 mod hostile;
 mod http;
+mod load;
 mod observability;
 mod page;
 mod prove;
