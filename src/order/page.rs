@@ -70,7 +70,7 @@ async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
 }
 
 /// The dashboard's scripts, styles and pictures
-#[utoipa::path(tag = "page", params(("name" = String, Path, example = "app.js")), responses((status = 200, body = String),
+#[utoipa::path(tag = "page", params(("name" = String, Path, example = "app.js")), responses((status = 200, description = "The file", content((String = "text/javascript"), (String = "text/css"), (String = "image/svg+xml"), (String = "text/html"))),
     (status = 304, description = "Not changed"),
     (status = 404, content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/static/{name}", wrap = "Compress::default()")]

