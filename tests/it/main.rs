@@ -10,6 +10,7 @@ mod demo;
 mod harness;
 mod http;
 mod observability;
+mod plans;
 mod prove;
 mod recovery;
 mod services;
