@@ -11,6 +11,9 @@ use utoipa::ToSchema;
 
 use crate::platform::database::{DatabaseError, DatabaseUrl};
 
+/// For one audit; it reads all there is.
+pub const TIME_LIMIT: Duration = Duration::from_secs(30);
+
 /// An order that is past the bound still needs a moment to be failed.
 const BOUND_MARGIN: Duration = Duration::from_secs(60);
 
@@ -100,17 +103,20 @@ const RULES: &[Rule] = &[
         name: "confirmed-is-held-and-paid",
         meaning: "a confirmed order has one held reservation of its product and quantity, and one successful payment",
         population: "SELECT id FROM orders WHERE status = 'CONFIRMED'",
-        violations: "SELECT o.id::text FROM orders o WHERE o.status = 'CONFIRMED' AND (
-                       (SELECT count(*) FROM reservations r WHERE r.order_id = o.id AND r.state = 'HELD'
-                          AND r.product_id = o.product_id AND r.quantity = o.quantity) <> 1
-                       OR (SELECT count(*) FROM payments p WHERE p.order_id = o.id AND p.status = 'SUCCESS') <> 1)",
+        violations: "SELECT o.id::text FROM orders o
+                     LEFT JOIN reservations r ON r.order_id = o.id AND r.state = 'HELD'
+                       AND r.product_id = o.product_id AND r.quantity = o.quantity
+                     LEFT JOIN (SELECT order_id, count(*) AS times FROM payments WHERE status = 'SUCCESS'
+                                GROUP BY order_id) p ON p.order_id = o.id
+                     WHERE o.status = 'CONFIRMED' AND (r.order_id IS NULL OR p.times IS DISTINCT FROM 1)",
     },
     Rule {
         name: "held-and-paid-is-confirmed",
         meaning: "a settled order that is held and paid for is confirmed",
         population: "SELECT r.order_id AS id FROM reservations r JOIN payments p USING (order_id)
                      WHERE r.state = 'HELD' AND p.status = 'SUCCESS'",
-        violations: "SELECT o.id::text FROM orders o JOIN reservations r ON r.order_id = o.id AND r.state = 'HELD'
+        violations:
+            "SELECT o.id::text FROM orders o JOIN reservations r ON r.order_id = o.id AND r.state = 'HELD'
                      JOIN payments p ON p.order_id = o.id AND p.status = 'SUCCESS'
                      WHERE o.status = 'FAILED' AND o.release_due IS NULL AND NOT o.void_due",
     },
@@ -140,7 +146,8 @@ const RULES: &[Rule] = &[
         name: "finished-in-time",
         meaning: "no order is unfinished for longer than the recovery bound",
         population: "SELECT id FROM orders WHERE status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')",
-        violations: "SELECT id::text FROM orders WHERE status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')
+        violations:
+            "SELECT id::text FROM orders WHERE status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')
                      AND created_at < now() - {bound} * interval '1 second'",
     },
 ];
@@ -166,7 +173,11 @@ pub async fn run(connection: &mut AsyncPgConnection, bound: Duration) -> Result<
         .repeatable_read()
         .run(async |connection| {
             // The one reader of whole tables (see platform/database.rs).
-            connection.batch_execute("SET LOCAL enable_seqscan = on").await?;
+            let settings = format!(
+                "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL statement_timeout = {}",
+                TIME_LIMIT.as_millis()
+            );
+            connection.batch_execute(&settings).await?;
             read(connection, bound).await
         })
         .await
@@ -195,10 +206,10 @@ async fn read(connection: &mut AsyncPgConnection, bound: Duration) -> Result<Aud
 
 async fn products(connection: &mut AsyncPgConnection) -> Result<Vec<Product>, DatabaseError> {
     let statement = "
-        SELECT product_id::text, stocked, stock AS available, reserved,
-               COALESCE((SELECT sum(quantity) FROM reservations r
-                         WHERE r.product_id = i.product_id AND r.state = 'HELD'), 0)::bigint AS held
-        FROM inventory i ORDER BY product_id LIMIT 100";
+        SELECT product_id::text, stocked, stock AS available, reserved, COALESCE(held, 0)::bigint AS held
+        FROM inventory LEFT JOIN (SELECT product_id, sum(quantity) AS held FROM reservations
+                                  WHERE state = 'HELD' GROUP BY product_id) r USING (product_id)
+        ORDER BY product_id LIMIT 100";
     Ok(diesel::sql_query(statement).load(connection).await?)
 }
 

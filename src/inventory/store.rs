@@ -77,7 +77,8 @@ struct TakeNew;
 
 impl Statement for TakeNew {
     const COLUMNS: &'static str = "order_id, epoch, product_id, quantity";
-    // `held` reads `taken` whole before it writes: every product is locked by then, in order.
+    // Whichever join is planned, the products come in order: from `demand`, or from the index (no bitmaps are used, see
+    // platform/database.rs). `held` reads `taken` whole before it writes: every product is locked by then.
     const TEXT: &'static str = ",
         seen AS (
             SELECT g.*, r.order_id IS NULL AS is_new, i.stock, r.order_id IS NULL AND i.stock >= g.quantity AS fits
@@ -86,12 +87,10 @@ impl Statement for TakeNew {
                 USING (order_id)
             LEFT JOIN (SELECT product_id, stock FROM inventory
                        WHERE product_id = ANY (ARRAY (SELECT product_id FROM given))) i USING (product_id)),
-        demand AS (SELECT product_id, sum(quantity)::int AS wanted FROM seen WHERE fits GROUP BY product_id),
-        locked AS (SELECT product_id FROM inventory WHERE product_id = ANY (ARRAY (SELECT product_id FROM demand))
-                   ORDER BY product_id FOR UPDATE),
+        demand AS (SELECT product_id, sum(quantity)::int AS wanted FROM seen WHERE fits
+                   GROUP BY product_id ORDER BY product_id),
         taken AS (
-            UPDATE inventory i SET stock = i.stock - wanted, reserved = i.reserved + wanted
-            FROM demand JOIN locked USING (product_id)
+            UPDATE inventory i SET stock = i.stock - wanted, reserved = i.reserved + wanted FROM demand
             WHERE i.product_id = demand.product_id AND i.stock >= wanted
                 AND i.product_id = ANY (ARRAY (SELECT product_id FROM demand))
             RETURNING i.product_id, i.stock, i.reserved, wanted),
@@ -99,9 +98,9 @@ impl Statement for TakeNew {
             INSERT INTO reservations (order_id, epoch, state, product_id, quantity)
             SELECT order_id, epoch, 'HELD', product_id, quantity FROM seen
             WHERE fits AND product_id = ANY (ARRAY (SELECT product_id FROM taken)) ORDER BY order_id)
-        SELECT order_id, is_new, fits, seen.stock, taken.stock + wanted, taken.reserved - wanted
+        SELECT order_id, is_new, seen.stock, taken.stock + wanted, taken.reserved - wanted
         FROM seen LEFT JOIN taken USING (product_id)";
-    type Returns = (SqlUuid, Bool, Nullable<Bool>, Nullable<Integer>, Nullable<Integer>, Nullable<Integer>);
+    type Returns = (SqlUuid, Bool, Nullable<Integer>, Nullable<Integer>, Nullable<Integer>);
 }
 
 /// For the traces: the statement as each of its orders sees it.
@@ -202,7 +201,6 @@ async fn take_new(
 struct TakenRow {
     order_id: Uuid,
     is_new: bool,
-    _fits: Option<bool>,
     /// The product's stock as the snapshot showed it.
     seen: Option<i32>,
     /// The product's figures before this batch, where there was enough for all.

@@ -24,8 +24,10 @@ use crate::platform::telemetry;
 
 /// How often it looks when nothing tells it to.
 const POLL: Duration = Duration::from_millis(400);
-/// Attempts under way at once.
+/// Attempts under way at once: few enough that customers hardly notice a backlog being worked off.
 const CONCURRENCY: usize = 16;
+/// Claimed together while there is a backlog.
+const MOST_CLAIMED: u32 = 8;
 /// Beyond the attempt's budget: how long a lease outlives it.
 const LEASE_MARGIN: Duration = Duration::from_secs(2);
 const WAKE_BATCH: i32 = 1000;
@@ -72,9 +74,9 @@ impl Worker {
             }
             let full = worker.start_attempts(&places).await;
             if full {
-                // More may be due: go on as soon as a place is free.
+                // More may be due: go on as soon as half of the places are free, to claim as many together.
                 tokio::select! {
-                    _ = places.acquire() => continue,
+                    _ = places.acquire_many(MOST_CLAIMED) => continue,
                     () = shutdown.requested() => return,
                 }
             }

@@ -11,6 +11,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::attempt::{Driver, Lanes};
+use super::auditor::Auditor;
 use super::clients::{Inventory, Payments};
 use super::feed::Feed;
 use super::idempotency::{self, Repeated};
@@ -68,6 +69,7 @@ pub struct Config {
 pub struct OrderRole {
     config: Config,
     sla: Arc<Window>,
+    auditor: Arc<Auditor>,
     intake: Arc<Semaphore>,
     feed: Feed,
     streams: Places,
@@ -88,6 +90,7 @@ impl OrderRole {
             payment: guard(PAYMENT),
             returned,
             sla: Arc::default(),
+            auditor: Arc::default(),
             intake: Arc::new(Semaphore::new(INTAKE)),
             feed: Feed::new(platform.database.clone()),
             streams: Places::default(),
@@ -137,6 +140,7 @@ impl Role for OrderRole {
             .app_data(web::Data::new(platform.database.clone()))
             .app_data(web::Data::new(self.driver(platform)))
             .app_data(web::Data::from(Arc::clone(&self.sla)))
+            .app_data(web::Data::from(Arc::clone(&self.auditor)))
             .app_data(web::Data::from(Arc::clone(&self.intake)))
             .app_data(web::Data::new(self.config.recovery))
             .service(place)
@@ -318,14 +322,14 @@ async fn sla_history(window: web::Data<Window>) -> web::Json<History> {
 
 /// The books, checked
 ///
-/// Reads the tables of all services at one moment.
+/// Reads the tables of all services at one moment; on big books, which take long, not at every call.
 #[utoipa::path(tag = "order", responses((status = 200, body = Audit),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/audit")]
 async fn audit(
+    auditor: web::Data<Auditor>,
     database: web::Data<Database>,
     recovery: web::Data<recovery::Config>,
 ) -> Result<web::Json<Audit>, Problem> {
-    let bound = recovery.bound;
-    Ok(web::Json(database.run(async |connection| crate::audit::run(connection, bound).await).await?))
+    Ok(web::Json(auditor.audit(&database, recovery.bound).await?))
 }

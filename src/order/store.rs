@@ -252,15 +252,15 @@ pub async fn claim(
         Claim::Due => "AND next_attempt_at <= now()",
         Claim::Probe => "",
     };
-    let columns = COLUMNS.split(", ").map(|column| format!("orders.{column}")).collect::<Vec<_>>().join(", ");
+    // By `= ANY`, as in platform/given.rs: a join might be planned for any number of orders.
     let statement = format!(
         "UPDATE orders SET epoch = epoch + 1, attempts = attempts + 1,
              lease_until = now() + $2 * interval '1 millisecond'
-         FROM (SELECT id AS due_id FROM orders
-               WHERE {UNSETTLED} {due} AND (lease_until IS NULL OR lease_until <= now())
-               ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED) AS due
-         WHERE id = due_id
-         RETURNING {columns}, created_at < now() - $3 * interval '1 millisecond' AS expired"
+         WHERE id = ANY (ARRAY (
+             SELECT id FROM orders
+             WHERE {UNSETTLED} {due} AND (lease_until IS NULL OR lease_until <= now())
+             ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED))
+         RETURNING {COLUMNS}, created_at < now() - $3 * interval '1 millisecond' AS expired"
     );
     let claimed = diesel::sql_query(statement)
         .bind::<Integer, _>(limit)
@@ -278,9 +278,10 @@ pub async fn claim(
 pub async fn wake(connection: &mut AsyncPgConnection, limit: i32) -> Result<usize, DatabaseError> {
     let statement = format!(
         "UPDATE orders SET next_attempt_at = now()
-         WHERE id IN (SELECT id FROM orders
-                      WHERE {UNSETTLED} AND next_attempt_at > now() AND (lease_until IS NULL OR lease_until <= now())
-                      ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED)"
+         WHERE id = ANY (ARRAY (
+             SELECT id FROM orders
+             WHERE {UNSETTLED} AND next_attempt_at > now() AND (lease_until IS NULL OR lease_until <= now())
+             ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
     );
     Ok(diesel::sql_query(statement).bind::<Integer, _>(limit).execute(connection).await?)
 }
@@ -348,9 +349,10 @@ pub async fn forget_keys(
     limit: i32,
 ) -> Result<usize, DatabaseError> {
     let statement = "UPDATE orders SET idempotency_key = NULL
-         WHERE id IN (SELECT id FROM orders
-                      WHERE idempotency_key IS NOT NULL AND created_at < now() - $1 * interval '1 second'
-                      ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+         WHERE id = ANY (ARRAY (
+             SELECT id FROM orders
+             WHERE idempotency_key IS NOT NULL AND created_at < now() - $1 * interval '1 second'
+             ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
     let seconds = i32::try_from(older_than.as_secs()).unwrap_or(i32::MAX);
     Ok(diesel::sql_query(statement)
         .bind::<Integer, _>(seconds)

@@ -15,7 +15,6 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
 use tokio_postgres::config::SslMode;
 
-use super::deadline::Deadline;
 use super::problem::Problem;
 use super::statements::Statements;
 use super::tls;
@@ -296,23 +295,21 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.run_until(Deadline::after(WORK_TIMEOUT), work).await
+        self.run_within(WORK_TIMEOUT, work).await
     }
 
-    /// As [`Database::run`], and not past the caller's deadline.
+    /// As [`Database::run`], within another limit as a whole.
     ///
     /// # Errors
     /// The same.
-    pub async fn run_until<T, E: From<DatabaseError>>(
+    pub async fn run_within<T, E: From<DatabaseError>>(
         &self,
-        deadline: Deadline,
+        limit: Duration,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
         let bounded = async { work(&mut *self.connection().await?).await };
         // Work given up half way inside a transaction leaves its connection marked broken, and the pool drops it.
-        tokio::time::timeout(deadline.remaining().min(WORK_TIMEOUT), bounded)
-            .await
-            .map_err(|_| DatabaseError::TimedOut)?
+        tokio::time::timeout(limit, bounded).await.map_err(|_| DatabaseError::TimedOut)?
     }
 
     /// A connection of the pool. Whoever uses it bounds that by [`WORK_TIMEOUT`].
@@ -333,9 +330,10 @@ async fn open_for_pool(url: &DatabaseUrl) -> Result<AsyncPgConnection, Connectio
     let limit = WORK_TIMEOUT.as_millis() - 500;
     // A prepared statement keeps its plan. One made while a table was small must not read the whole of it once it has
     // grown: with an index to every row that a service looks up, reading whole tables is left to the audit. So no plan
-    // depends on the values either, and none need be made for them.
+    // depends on the values either, and none need be made for them. Without bitmaps, rows are found, and locked, in the
+    // order of their index.
     let settings = format!(
-        "SET statement_timeout = {limit}; SET jit = off; SET enable_seqscan = off;
+        "SET statement_timeout = {limit}; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off;
          SET plan_cache_mode = force_generic_plan"
     );
     connection.batch_execute(&settings).await.map_err(ConnectionError::CouldntSetupConfiguration)?;

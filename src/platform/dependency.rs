@@ -17,6 +17,7 @@ use super::deadline::Deadline;
 use super::gremlin::{self, Gremlin};
 use super::metrics::Metrics;
 use super::server::Platform;
+use super::telemetry;
 
 /// Calls under way at once, at most.
 const BULKHEAD: usize = 256;
@@ -188,6 +189,10 @@ impl Dependency {
         deadline: Deadline,
         send: impl AsyncFn() -> Result<Answer, CallError>,
     ) -> Result<Answer, CallError> {
+        if !telemetry::is_sampled() {
+            // A span that nobody will see; the request's own goes along.
+            return self.counted(deadline, send).await.0;
+        }
         let route = path.split('?').next().unwrap_or_default();
         let span = tracing::info_span!(
             "call",
@@ -200,7 +205,24 @@ impl Dependency {
             peer.service = self.guard.name,
             url.template = route,
         );
-        let outcome = self.guarded(deadline, send).instrument(span.clone()).await;
+        let (outcome, error) = self.counted(deadline, send).instrument(span.clone()).await;
+        if let Ok(answer) = &outcome {
+            span.record("http.response.status_code", answer.status.as_u16());
+        }
+        if let Some(error) = error {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", error);
+        }
+        outcome
+    }
+
+    /// The outcome, counted by its kind, and in words what was wrong with it.
+    async fn counted(
+        &self,
+        deadline: Deadline,
+        send: impl AsyncFn() -> Result<Answer, CallError>,
+    ) -> (Result<Answer, CallError>, Option<String>) {
+        let outcome = self.guarded(deadline, send).await;
         let (result, error) = match &outcome {
             Ok(answer) if answer.status.is_server_error() => {
                 ("error", Some(answer.status.as_str().to_owned()))
@@ -215,14 +237,7 @@ impl Dependency {
             Err(error) => ("error", Some(error.to_string())),
         };
         self.guard.count(result);
-        if let Ok(answer) = &outcome {
-            span.record("http.response.status_code", answer.status.as_u16());
-        }
-        if let Some(error) = error {
-            span.record("otel.status_code", "ERROR");
-            span.record("error.type", error);
-        }
-        outcome
+        (outcome, error)
     }
 
     async fn guarded(

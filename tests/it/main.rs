@@ -16,6 +16,7 @@ mod http;
 mod load;
 mod observability;
 mod page;
+mod plans;
 mod prove;
 mod recovery;
 mod schemathesis;

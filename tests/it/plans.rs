@@ -1,0 +1,59 @@
+//! How the database finds things: no service reads a whole table, and no index is there for nothing.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::harness::{Stack, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_table_is_read_whole_and_every_index_is_read() {
+    let stack = Stack::start().await;
+    // A backlog: a plan that would do for a few orders does not for these.
+    let backlog =
+        "INSERT INTO orders (product_id, quantity) SELECT 'PROD-002', 1 FROM generate_series(1, 5000);
+        ANALYZE orders";
+    stack.database.execute(backlog).await;
+    // Takes, declines, repeats, lists, recovers, releases and voids: all that services do but the audit.
+    let body = r#"{"product_id":"PROD-001","quantity":1}"#;
+    for _ in 0..2 {
+        stack.order.request(Method::POST, "/orders", &[("idempotency-key", "k")], Some(body)).await;
+    }
+    let confirmed = stack.order.get("/orders?status=CONFIRMED").await.json();
+    let id = confirmed["orders"][0]["id"].as_str().unwrap();
+    assert_eq!(stack.order.get(&format!("/orders/{id}")).await.status, 200);
+    stack.payment.post("/payments/void", &json!({"order_id": Uuid::new_v4()})).await;
+    stack.inventory.post("/inventory/release", &json!({"order_id": Uuid::new_v4()})).await;
+    stack.inventory.get("/inventory").await;
+    eventually("some recoveries", async || (attempts(&stack).await > 500.0).then_some(())).await;
+    // The server's own statistics come late.
+    eventually("every index to be read", async || unread(&stack).await.is_empty().then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let whole = "SELECT relname::text, seq_scan FROM pg_stat_user_tables
+        WHERE seq_scan > 0 AND relname IN ('orders', 'order_events', 'inventory', 'reservations', 'payments')";
+    let whole: Vec<(String, i64)> =
+        stack.database.query(whole).await.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert!(whole.is_empty(), "read whole: {whole:?}");
+    // Nor by way of an index.
+    let read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'orders_pkey'";
+    let (read, attempts) = (stack.database.count(read).await, attempts(&stack).await);
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52")]
+    let each = read as f64 / attempts;
+    assert!(each < 50.0, "{read} orders were read for {attempts} attempts");
+}
+
+/// Indexes that no statement has used; a primary key has its use without that.
+async fn unread(stack: &Stack) -> Vec<String> {
+    let statement = "SELECT indexrelname::text FROM pg_stat_user_indexes JOIN pg_index USING (indexrelid)
+        WHERE idx_scan = 0 AND NOT indisprimary ORDER BY 1";
+    stack.database.query(statement).await.iter().map(|row| row.get(0)).collect()
+}
+
+/// Of recovery, counted by the service: a count in the table would read it whole.
+async fn attempts(stack: &Stack) -> f64 {
+    let metrics = stack.order.get("/metrics").await.text;
+    let series = metrics.lines().filter(|line| line.starts_with("valerix_recovery_attempts_total"));
+    series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
