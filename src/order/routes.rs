@@ -18,7 +18,7 @@ use super::idempotency::{self, Repeated};
 use super::page::Dashboard;
 use super::proxy::Services;
 use super::recovery::{self, Worker};
-use super::sla::{History, Sla, Window};
+use super::sla::{History, Sharing, Sla, Window};
 use super::store::{self, Cursor, Filter, NewOrder};
 use super::stream::{self, Places};
 use super::view::answer;
@@ -177,9 +177,11 @@ impl Role for OrderRole {
             guards: [self.inventory, self.payment],
             returned: self.returned,
         };
+        let sharing = tokio::task::spawn_local(Sharing::new(self.sla).run(platform.database));
         worker.run(shutdown).await;
         // A stream never ends by itself, and would hold the service up.
         self.feed.close();
+        let _ = sharing.await;
     }
 }
 
@@ -307,6 +309,8 @@ async fn list(
 }
 
 /// The service level of `POST /orders` over the last 30 s
+///
+/// Of all replicas together: what another one answered is in it within about a second.
 #[utoipa::path(tag = "order", responses((status = 200, body = Sla)))]
 #[get("/sla")]
 async fn sla(window: web::Data<Window>) -> web::Json<Sla> {
@@ -314,6 +318,8 @@ async fn sla(window: web::Data<Window>) -> web::Json<Sla> {
 }
 
 /// The service level of `POST /orders` over the last 10 minutes
+///
+/// Of all replicas together, as `/sla`.
 #[utoipa::path(tag = "order", responses((status = 200, body = History)))]
 #[get("/sla/history")]
 async fn sla_history(window: web::Data<Window>) -> web::Json<History> {
