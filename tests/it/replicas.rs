@@ -258,37 +258,44 @@ async fn what_a_dying_replica_may_have_done_is_repeated_with_a_key_and_never_wit
     let mut fleet = Fleet::start(&armed).await;
     let http = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
     let url = fleet.balancer.order.clone();
-    let mut placed = 0;
-    let mut until_it_dies = async |keyed: bool| {
+    let placed = Cell::new(0);
+    let place = async |keyed: bool| {
+        placed.set(placed.get() + 1);
+        let mut request = http.post(format!("{url}/orders"));
+        if keyed {
+            request = request.header("idempotency-key", placed.get().to_string());
+        }
+        let answer = request.body(json!({"product_id": "P0", "quantity": 1}).to_string()).send().await;
+        answer.map_or(NO_ANSWER, |answer| answer.status().as_u16())
+    };
+    let until_it_dies = async |keyed: bool| {
         for _ in 0..50 {
-            placed += 1;
-            let mut request = http.post(format!("{url}/orders"));
-            if keyed {
-                request = request.header("idempotency-key", placed.to_string());
-            }
-            let body = json!({"product_id": "P0", "quantity": 1}).to_string();
-            let answer = request.body(body).send().await;
-            let status = answer.map_or(NO_ANSWER, |answer| answer.status().as_u16());
+            let status = place(keyed).await;
             if status != 201 {
-                return (status, placed);
+                return status;
             }
         }
         panic!("the balancer never asked the first replica");
     };
-    let (status, last) = until_it_dies(true).await;
+    let status = until_it_dies(true).await;
     assert_eq!(status, 409, "another replica was asked, and knows that the order is under way");
+    let last = placed.get().to_string();
     fleet.order[0].process.ended().await.unwrap();
+    for _ in 0..12 {
+        assert_eq!(place(false).await, 201, "what reached nobody goes to another, known as dead or not yet");
+    }
     fleet.settled(&fleet.order[1]).await;
-    let (status, order, _) = insist(&http, &url, &last.to_string(), "P0").await;
+    let (status, order, _) = insist(&http, &url, &last, "P0").await;
     assert_eq!((status.as_u16(), &order["status"]), (201, &json!("CONFIRMED")));
 
     let env = fleet.env.clone();
     fleet.order[0].restart(&env, &armed).await;
     fleet.balancer.sees("order", 3).await;
-    let (status, placed) = until_it_dies(false).await;
+    let status = until_it_dies(false).await;
     // On a connection that had requests before, HAProxy closes rather than say 502.
     assert!([502, NO_ANSWER].contains(&status), "{status}: nobody orders for a customer who gave no key");
     fleet.settled(&fleet.order[1]).await;
+    let placed = placed.get();
     assert_eq!(fleet.database.count("SELECT count(*) FROM orders").await, placed, "each once");
     let audit = fleet.order[2].get("/audit").await.json();
     assert_eq!((&audit["clean"], &audit["orders"]["confirmed"]), (&json!(true), &json!(placed)));

@@ -71,7 +71,9 @@ impl Sharing {
         if let Some(last) = last {
             self.window.told(last);
         }
-        heard.iter().for_each(|heard| self.hear(now, heard));
+        for heard in &heard {
+            self.hear(now, heard);
+        }
         self.heard.retain(|_, (_, at)| at.elapsed() < KEPT);
         Ok(())
     }

@@ -94,6 +94,11 @@ impl TestDatabase {
         connect("postgres").await.batch_execute(&open).await.unwrap();
     }
 
+    /// A connection that stays, for what goes on over several statements.
+    pub async fn session(&self) -> Client {
+        connect(&self.name).await
+    }
+
     pub async fn query(&self, statement: &str) -> Vec<Row> {
         connect(&self.name).await.query(statement, &[]).await.unwrap()
     }
