@@ -13,7 +13,7 @@ demo-gremlin: postgres ## the checklist and each kind of fault, told step by ste
 	@cargo build --locked --quiet --release
 	@target/release/valerix gremlin tour
 
-test: postgres prometheus chromium schemathesis lint deny kubernetes ## everything
+test: postgres prometheus chromium haproxy schemathesis lint deny kubernetes ## everything
 	cargo test --locked
 
 prove: postgres ## a long chaos campaign on three seeds: 5,000 orders, 100 kills, 5 database restarts each
@@ -89,11 +89,14 @@ prometheus: # promtool and prometheus, which the tests run
 chromium: # the browser in which the tests use the dashboard
 	@scripts/install-chromium
 
+haproxy: # the load balancer that the tests put in front of replicas
+	@scripts/install-haproxy
+
 schemathesis: # into target/tools
 	@scripts/install-schemathesis
 
 bench-tools: # wrk and pgbench
 	@scripts/install-bench
 
-.PHONY: kubernetes kubernetes-rules fuzz fuzz-tools sbom bench bench-growth bench-tools microbench chromium schemathesis prometheus deny help demo \
+.PHONY: kubernetes kubernetes-rules fuzz fuzz-tools sbom bench bench-growth bench-tools microbench chromium haproxy schemathesis prometheus deny help demo \
   demo-gremlin test prove lint fmt image up down postgres

@@ -56,7 +56,8 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         Command::Audit(args) => {
-            let audit = audit::of(&args.database_url, args.bound.duration()).await?;
+            let audit =
+                audit::of(&args.database_url, args.bound.duration(), &args.others.elsewhere()).await?;
             println!("{}", if args.json { serde_json::to_string_pretty(&audit)? } else { audit.to_string() });
             if !audit.clean {
                 return Err("the books do not balance".into());

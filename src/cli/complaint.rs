@@ -39,7 +39,7 @@ fn in_one_line(error: &clap::Error) -> Option<String> {
             let takes = error.source().map(ToString::to_string).or_else(|| text(ContextKind::ValidValue))?;
             let held = text(ContextKind::InvalidValue).unwrap_or_default();
             let held = match name.split(' ').next() {
-                Some("DATABASE_URL") if !held.is_empty() => redact(&held),
+                Some(name) if name.ends_with("DATABASE_URL") && !held.is_empty() => redact(&held),
                 Some("GREMLIN_TOKEN" | "SERVICE_TOKEN") if !held.is_empty() => "***".to_owned(),
                 _ => held,
             };

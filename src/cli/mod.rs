@@ -22,6 +22,7 @@ use values::{
     page_url, pool_size, port, seconds, seed, share, token, trace_url,
 };
 
+use crate::audit::Elsewhere;
 use crate::platform::client::BaseUrl;
 use crate::platform::database::DatabaseUrl;
 use crate::platform::telemetry::LogFormat;
@@ -156,6 +157,27 @@ impl OtlpArgs {
     }
 }
 
+/// Inventory and payment with databases of their own.
+#[derive(Debug, Clone, Args)]
+pub struct OtherDatabases {
+    /// Inventory's database, where it has its own: the audit reads it [default: the same]
+    #[arg(long, env = "INVENTORY_DATABASE_URL", hide_env_values = true, value_parser = database_url)]
+    inventory_database_url: Option<DatabaseUrl>,
+    /// Payment's database, where it has its own: the audit reads it [default: the same]
+    #[arg(long, env = "PAYMENT_DATABASE_URL", hide_env_values = true, value_parser = database_url)]
+    payment_database_url: Option<DatabaseUrl>,
+}
+
+impl OtherDatabases {
+    #[must_use]
+    pub fn elsewhere(&self) -> Elsewhere {
+        Elsewhere {
+            inventory: self.inventory_database_url.clone(),
+            payment: self.payment_database_url.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct OrderArgs {
     #[command(flatten)]
@@ -169,6 +191,8 @@ pub struct OrderArgs {
     /// Time for one call to inventory or payment: connect, head and body together
     #[arg(long, env = "DOWNSTREAM_TIMEOUT_MS", default_value_t = 2000, value_parser = milliseconds)]
     downstream_timeout_ms: u64,
+    #[command(flatten)]
+    others: OtherDatabases,
     #[command(flatten)]
     bound: RecoveryBound,
     #[command(flatten)]
@@ -211,6 +235,7 @@ impl OrderArgs {
             payment_url: self.payment_service_url.clone(),
             step_timeout: Duration::from_millis(self.downstream_timeout_ms),
             service_token: self.service.service_token.clone(),
+            elsewhere: self.others.elsewhere(),
             dashboard: order::Dashboard {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 trace_url: self.dashboard.trace_url.clone(),
@@ -293,9 +318,11 @@ pub struct MigrateArgs {
 
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// PostgreSQL, as for the services
+    /// PostgreSQL, as for the order service
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
     pub database_url: DatabaseUrl,
+    #[command(flatten)]
+    pub others: OtherDatabases,
     #[command(flatten)]
     pub bound: RecoveryBound,
     /// For machines

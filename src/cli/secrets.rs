@@ -7,7 +7,8 @@ use clap::{Arg, CommandFactory};
 use super::Cli;
 
 /// What must not be told, and may come from a file.
-pub const SECRETS: [&str; 3] = ["DATABASE_URL", "GREMLIN_TOKEN", "SERVICE_TOKEN"];
+pub const SECRETS: [&str; 5] =
+    ["DATABASE_URL", "INVENTORY_DATABASE_URL", "PAYMENT_DATABASE_URL", "GREMLIN_TOKEN", "SERVICE_TOKEN"];
 
 /// The command line with the secrets that files hold, as flags of the subcommand that takes them. A flag that was given
 /// wins, as over any variable.

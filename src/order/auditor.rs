@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use crate::audit::{self, Audit};
-use crate::platform::database::{Database, DatabaseError};
+use crate::audit::{self, Audit, AuditError, Elsewhere};
+use crate::platform::database::Database;
 
 /// An audit that took less is simply repeated.
 const LONG: Duration = Duration::from_millis(250);
@@ -14,8 +14,8 @@ const LONG: Duration = Duration::from_millis(250);
 const REST: u32 = 4;
 
 /// One for the process.
-#[derive(Default)]
 pub struct Auditor {
+    elsewhere: Elsewhere,
     last: Mutex<Option<Done>>,
 }
 
@@ -26,9 +26,14 @@ struct Done {
 }
 
 impl Auditor {
+    #[must_use]
+    pub fn new(elsewhere: Elsewhere) -> Self {
+        Self { elsewhere, last: Mutex::default() }
+    }
+
     /// # Errors
-    /// Those of the database.
-    pub async fn audit(&self, database: &Database, bound: Duration) -> Result<Audit, DatabaseError> {
+    /// See [`AuditError`].
+    pub async fn audit(&self, database: &Database, bound: Duration) -> Result<Audit, AuditError> {
         let mut last = self.last.lock().await;
         if let Some(Done { audit, ended, took }) = &*last
             && *took > LONG
@@ -37,7 +42,7 @@ impl Auditor {
             return Ok(audit.clone());
         }
         let started = Instant::now();
-        let run = async |connection: &mut _| audit::run(connection, bound).await;
+        let run = async |connection: &mut _| audit::run(connection, bound, &self.elsewhere).await;
         let audit = database.run_within(audit::TIME_LIMIT, run).await?;
         *last = Some(Done { audit: audit.clone(), ended: Instant::now(), took: started.elapsed() });
         Ok(audit)

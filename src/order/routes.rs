@@ -18,12 +18,12 @@ use super::idempotency::{self, Repeated};
 use super::page::Dashboard;
 use super::proxy::Services;
 use super::recovery::{self, Worker};
-use super::sla::{History, Sla, Window};
+use super::sla::{History, Sharing, Sla, Window};
 use super::store::{self, Cursor, Filter, NewOrder};
 use super::stream::{self, Places};
 use super::view::answer;
 use crate::api::{ListOrders, Order, OrderDetail, OrderEvent, OrderPage, OrderStatus, PlaceOrder};
-use crate::audit::Audit;
+use crate::audit::{Audit, AuditError, Elsewhere};
 use crate::platform::batch::Lane;
 use crate::platform::client::{BaseUrl, Client};
 use crate::platform::crash;
@@ -62,6 +62,8 @@ pub struct Config {
     pub dashboard: Dashboard,
     /// Shown to inventory and payment.
     pub service_token: Option<String>,
+    /// For the audit alone.
+    pub elsewhere: Elsewhere,
 }
 
 /// The order role.
@@ -90,7 +92,7 @@ impl OrderRole {
             payment: guard(PAYMENT),
             returned,
             sla: Arc::default(),
-            auditor: Arc::default(),
+            auditor: Arc::new(Auditor::new(config.elsewhere.clone())),
             intake: Arc::new(Semaphore::new(INTAKE)),
             feed: Feed::new(platform.database.clone()),
             streams: Places::default(),
@@ -177,9 +179,11 @@ impl Role for OrderRole {
             guards: [self.inventory, self.payment],
             returned: self.returned,
         };
+        let sharing = tokio::task::spawn_local(Sharing::new(self.sla).run(platform.database));
         worker.run(shutdown).await;
         // A stream never ends by itself, and would hold the service up.
         self.feed.close();
+        let _ = sharing.await;
     }
 }
 
@@ -307,6 +311,8 @@ async fn list(
 }
 
 /// The service level of `POST /orders` over the last 30 s
+///
+/// Of all replicas together: what another one answered is in it within about a second.
 #[utoipa::path(tag = "order", responses((status = 200, body = Sla)))]
 #[get("/sla")]
 async fn sla(window: web::Data<Window>) -> web::Json<Sla> {
@@ -314,6 +320,8 @@ async fn sla(window: web::Data<Window>) -> web::Json<Sla> {
 }
 
 /// The service level of `POST /orders` over the last 10 minutes
+///
+/// Of all replicas together, as `/sla`.
 #[utoipa::path(tag = "order", responses((status = 200, body = History)))]
 #[get("/sla/history")]
 async fn sla_history(window: web::Data<Window>) -> web::Json<History> {
@@ -322,8 +330,10 @@ async fn sla_history(window: web::Data<Window>) -> web::Json<History> {
 
 /// The books, checked
 ///
-/// Reads the tables of all services at one moment; on big books, which take long, not at every call.
+/// Reads the tables of all services: at one moment where they are in one database; where inventory and payment have their
+/// own, the orders first. On big books, which take long, not at every call.
 #[utoipa::path(tag = "order", responses((status = 200, body = Audit),
+    (status = 501, description = "audit-not-configured: inventory or payment has its tables elsewhere", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/audit")]
 async fn audit(
@@ -331,5 +341,14 @@ async fn audit(
     database: web::Data<Database>,
     recovery: web::Data<recovery::Config>,
 ) -> Result<web::Json<Audit>, Problem> {
-    Ok(web::Json(auditor.audit(&database, recovery.bound).await?))
+    auditor.audit(&database, recovery.bound).await.map(web::Json).map_err(|error| match error {
+        AuditError::Unreadable(error) => error.into(),
+        AuditError::Unreachable { .. } => {
+            let detail = "The database of inventory or payment cannot be reached.";
+            Problem::unavailable("database-unavailable", detail).because(error)
+        }
+        AuditError::Empty { .. } => {
+            Problem::new(StatusCode::NOT_IMPLEMENTED, "audit-not-configured", format!("{error}."))
+        }
+    })
 }

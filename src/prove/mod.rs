@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::audit;
+use crate::audit::{self, Elsewhere};
 use cluster::Cluster;
 use plan::{Fault, Plan};
 pub use report::Report;
@@ -109,7 +109,7 @@ async fn campaign(
     let books = cluster.books().await?;
     let answers = queue.answers();
     let findings = check::check(&answers, &books);
-    let audit = audit::of(&cluster.database_url(), RECOVERY_BOUND).await?;
+    let audit = audit::of(&cluster.database_url(), RECOVERY_BOUND, &Elsewhere::default()).await?;
     Ok(Report::new(
         config,
         started.elapsed(),

@@ -79,6 +79,26 @@ impl TestDatabase {
         shared().server.url(&self.name)
     }
 
+    /// Ends every connection, and lets in no other until it is reachable again.
+    pub async fn unreachable(&self) {
+        let name = &self.name;
+        let postgres = connect("postgres").await;
+        postgres.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await.unwrap();
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        postgres.batch_execute(&end).await.unwrap();
+    }
+
+    pub async fn reachable(&self) {
+        let name = &self.name;
+        let open = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
+        connect("postgres").await.batch_execute(&open).await.unwrap();
+    }
+
+    /// A connection that stays, for what goes on over several statements.
+    pub async fn session(&self) -> Client {
+        connect(&self.name).await
+    }
+
     pub async fn query(&self, statement: &str) -> Vec<Row> {
         connect(&self.name).await.query(statement, &[]).await.unwrap()
     }

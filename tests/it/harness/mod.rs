@@ -2,7 +2,9 @@
 
 pub mod browser;
 pub mod database;
+pub mod events;
 pub mod fake;
+pub mod haproxy;
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
@@ -166,6 +168,13 @@ impl Service {
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.request(Method::POST, path, &[], Some(&body.to_string())).await
+    }
+
+    /// The sum of the series that begin so; 0 when there is none.
+    pub async fn metric(&self, beginning: &str) -> f64 {
+        let text = self.get("/metrics").await.text;
+        let series = text.lines().filter(|line| line.starts_with(beginning));
+        series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
     pub async fn latency(&self, enabled: bool, delay_ms: u32) {

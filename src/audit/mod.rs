@@ -1,15 +1,23 @@
-//! The books, checked: the invariants of the platform on a live database, all at one moment.
+//! The books, checked: the invariants of the platform on a live database, all at one moment; or on the databases of the
+//! services, where these have their own.
+
+mod elsewhere;
+mod rules;
 
 use std::fmt;
 use std::time::Duration;
 
 use diesel::prelude::*;
+use diesel::result::Error as DieselError;
 use diesel::sql_types::{Array, BigInt, Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::platform::database::{DatabaseError, DatabaseUrl};
+
+pub use elsewhere::Elsewhere;
+use rules::RULES;
 
 /// For one audit; it reads all there is.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -73,85 +81,6 @@ pub struct Orders {
     pub reservations_without_order: i64,
 }
 
-struct Rule {
-    name: &'static str,
-    meaning: &'static str,
-    /// Selects the population, as `id`.
-    population: &'static str,
-    /// Selects those that violate the rule, as `id`; `{bound}` is the recovery bound in seconds.
-    violations: &'static str,
-}
-
-const RULES: &[Rule] = &[
-    Rule {
-        name: "stock-conserved",
-        meaning: "stock and reserved are not negative and add up to what was stocked",
-        population: "SELECT product_id AS id FROM inventory",
-        violations: "SELECT product_id AS id FROM inventory
-                     WHERE stock < 0 OR reserved < 0 OR stock + reserved <> stocked",
-    },
-    Rule {
-        name: "reserved-is-held",
-        meaning: "reserved is the sum of the held reservations",
-        population: "SELECT product_id AS id FROM inventory",
-        violations: "SELECT COALESCE(i.product_id, r.product_id) AS id FROM inventory i
-                     FULL JOIN (SELECT product_id, sum(quantity) AS held FROM reservations
-                                WHERE state = 'HELD' GROUP BY product_id) r USING (product_id)
-                     WHERE COALESCE(i.reserved, 0) <> COALESCE(r.held, 0)",
-    },
-    Rule {
-        name: "confirmed-is-held-and-paid",
-        meaning: "a confirmed order has one held reservation of its product and quantity, and one successful payment",
-        population: "SELECT id FROM orders WHERE status = 'CONFIRMED'",
-        violations: "SELECT o.id::text FROM orders o
-                     LEFT JOIN reservations r ON r.order_id = o.id AND r.state = 'HELD'
-                       AND r.product_id = o.product_id AND r.quantity = o.quantity
-                     LEFT JOIN (SELECT order_id, count(*) AS times FROM payments WHERE status = 'SUCCESS'
-                                GROUP BY order_id) p ON p.order_id = o.id
-                     WHERE o.status = 'CONFIRMED' AND (r.order_id IS NULL OR p.times IS DISTINCT FROM 1)",
-    },
-    Rule {
-        name: "held-and-paid-is-confirmed",
-        meaning: "a settled order that is held and paid for is confirmed",
-        population: "SELECT r.order_id AS id FROM reservations r JOIN payments p USING (order_id)
-                     WHERE r.state = 'HELD' AND p.status = 'SUCCESS'",
-        violations:
-            "SELECT o.id::text FROM orders o JOIN reservations r ON r.order_id = o.id AND r.state = 'HELD'
-                     JOIN payments p ON p.order_id = o.id AND p.status = 'SUCCESS'
-                     WHERE o.status = 'FAILED' AND o.release_due IS NULL AND NOT o.void_due",
-    },
-    Rule {
-        name: "failed-keeps-nothing",
-        meaning: "a settled failed order holds no stock and no money",
-        population: "SELECT id FROM orders WHERE status = 'FAILED' AND release_due IS NULL AND NOT void_due",
-        violations: "SELECT o.id::text FROM orders o
-                     WHERE o.status = 'FAILED' AND o.release_due IS NULL AND NOT o.void_due AND (
-                       EXISTS (SELECT FROM reservations r WHERE r.order_id = o.id AND r.state = 'HELD')
-                       OR EXISTS (SELECT FROM payments p WHERE p.order_id = o.id AND p.status = 'SUCCESS'))",
-    },
-    Rule {
-        name: "one-payment-per-order",
-        meaning: "no order has two payments",
-        population: "SELECT DISTINCT order_id AS id FROM payments",
-        violations: "SELECT order_id::text AS id FROM payments GROUP BY order_id HAVING count(*) > 1",
-    },
-    Rule {
-        name: "one-order-per-key",
-        meaning: "no idempotency key has two orders",
-        population: "SELECT DISTINCT idempotency_key AS id FROM orders WHERE idempotency_key IS NOT NULL",
-        violations: "SELECT idempotency_key AS id FROM orders WHERE idempotency_key IS NOT NULL
-                     GROUP BY idempotency_key HAVING count(*) > 1",
-    },
-    Rule {
-        name: "finished-in-time",
-        meaning: "no order is unfinished for longer than the recovery bound",
-        population: "SELECT id FROM orders WHERE status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')",
-        violations:
-            "SELECT id::text FROM orders WHERE status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')
-                     AND created_at < now() - {bound} * interval '1 second'",
-    },
-];
-
 #[derive(QueryableByName)]
 struct Finding {
     #[diesel(sql_type = BigInt)]
@@ -162,25 +91,63 @@ struct Finding {
     examples: Vec<String>,
 }
 
-/// Checks everything in one read-only transaction, so that all rules see the same moment.
+/// Why the books could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error("cannot reach the database at {url}: {cause}")]
+    Unreachable { url: DatabaseUrl, cause: String },
+    #[error("the books cannot be read: {0}")]
+    Unreadable(#[from] DatabaseError),
+    #[error(
+        "{confirmed} orders are confirmed, and this database has no {table} at all: if {service} has a database of its \
+         own, name it by {variable}; if not, its {table} are lost"
+    )]
+    Empty { confirmed: i64, table: &'static str, service: &'static str, variable: &'static str },
+}
+
+impl From<DieselError> for AuditError {
+    fn from(error: DieselError) -> Self {
+        Self::Unreadable(error.into())
+    }
+}
+
+/// Checks everything in one transaction on order's database, so that all rules see the same moment; what is elsewhere is
+/// copied into it first.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn run(connection: &mut AsyncPgConnection, bound: Duration) -> Result<Audit, DatabaseError> {
-    connection
-        .build_transaction()
-        .read_only()
-        .repeatable_read()
+/// See [`AuditError`].
+pub async fn run(
+    connection: &mut AsyncPgConnection,
+    bound: Duration,
+    elsewhere: &Elsewhere,
+) -> Result<Audit, AuditError> {
+    // The one reader of whole tables (see platform/database.rs).
+    let settings = format!(
+        "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL statement_timeout = {}",
+        TIME_LIMIT.as_millis()
+    );
+    if !elsewhere.is_needed() {
+        let mut one_moment = connection.build_transaction().read_only().repeatable_read();
+        return one_moment
+            .run(async |connection| {
+                connection.batch_execute(&settings).await?;
+                let audit = read(connection, bound).await?;
+                elsewhere.refuse_empty(connection, audit.orders.confirmed).await?;
+                Ok(audit)
+            })
+            .await;
+    }
+    let mut transaction = connection.build_transaction().repeatable_read();
+    let (mut audit, unknown) = transaction
         .run(async |connection| {
-            // The one reader of whole tables (see platform/database.rs).
-            let settings = format!(
-                "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL statement_timeout = {}",
-                TIME_LIMIT.as_millis()
-            );
             connection.batch_execute(&settings).await?;
-            read(connection, bound).await
+            let confirmed = elsewhere.bring_here(connection).await?;
+            elsewhere.refuse_empty(connection, confirmed).await?;
+            Ok::<_, AuditError>((read(connection, bound).await?, elsewhere::unknown(connection).await?))
         })
-        .await
+        .await?;
+    audit.orders.reservations_without_order = elsewhere::still_unknown(connection, unknown).await?;
+    Ok(audit)
 }
 
 async fn read(connection: &mut AsyncPgConnection, bound: Duration) -> Result<Audit, DatabaseError> {
@@ -226,24 +193,19 @@ async fn orders(connection: &mut AsyncPgConnection) -> Result<Orders, DatabaseEr
     Ok(diesel::sql_query(statement).get_result(connection).await?)
 }
 
-/// Why the books could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    #[error("cannot reach the database at {url}: {cause}")]
-    Unreachable { url: DatabaseUrl, cause: String },
-    #[error("the books cannot be read: {0}")]
-    Unreadable(#[from] DatabaseError),
-}
-
-/// Audits the database at an address.
+/// Audits the database at an address, and those of inventory and payment where they have their own.
 ///
 /// # Errors
 /// See [`AuditError`].
-pub async fn of(url: &DatabaseUrl, bound: Duration) -> Result<Audit, AuditError> {
+pub async fn of(url: &DatabaseUrl, bound: Duration, elsewhere: &Elsewhere) -> Result<Audit, AuditError> {
+    let mut connection = connect(url).await?;
+    run(&mut connection, bound, elsewhere).await
+}
+
+async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection, AuditError> {
     let unreachable =
         |error: ConnectionError| AuditError::Unreachable { url: url.clone(), cause: error.to_string() };
-    let mut connection = url.connect().await.map_err(unreachable)?;
-    Ok(run(&mut connection, bound).await?)
+    url.connect().await.map_err(unreachable)
 }
 
 impl fmt::Display for Audit {
