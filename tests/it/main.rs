@@ -19,6 +19,7 @@ mod page;
 mod plans;
 mod prove;
 mod recovery;
+mod rollout;
 mod schemathesis;
 mod services;
 mod stream;
