@@ -9,6 +9,7 @@ mod dashboard;
 mod database;
 mod degraded;
 mod demo;
+mod disk;
 mod gremlin;
 mod harness;
 mod hostile;

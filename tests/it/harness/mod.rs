@@ -4,6 +4,7 @@ pub mod browser;
 pub mod database;
 pub mod fake;
 pub mod forwarder;
+pub mod own;
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
