@@ -18,6 +18,7 @@ mod load;
 mod observability;
 mod page;
 mod plans;
+mod pooler;
 mod prove;
 mod recovery;
 mod rollout;
