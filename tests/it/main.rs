@@ -24,5 +24,6 @@ mod recovery;
 mod rollout;
 mod schemathesis;
 mod services;
+mod soak;
 mod stream;
 mod tracing;
