@@ -14,6 +14,7 @@ mod gremlin;
 mod harness;
 mod hostile;
 mod http;
+mod limits;
 mod load;
 mod observability;
 mod page;

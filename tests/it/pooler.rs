@@ -44,7 +44,7 @@ impl Pooler {
             ",
             sockets.display()
         );
-        let configuration: String = configuration.lines().map(|line| format!("{}\n", line.trim())).collect();
+        let configuration = configuration.lines().map(str::trim).collect::<Vec<_>>().join("\n");
         let path = own.root.join("pgbouncer.ini");
         std::fs::write(&path, configuration).unwrap();
         let configuration = path.to_str().unwrap().to_owned();
