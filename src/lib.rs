@@ -15,4 +15,5 @@ pub mod platform;
 pub mod postgres;
 pub mod prove;
 pub mod schema;
+pub mod soak;
 pub mod supervisor;

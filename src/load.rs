@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rand::seq::IndexedRandom;
 use serde::Serialize;
 use serde_json::json;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -97,22 +98,16 @@ async fn step(config: &Config, client: &awc::Client, rate: u32) -> Step {
     }));
     let bar = progress_bar(config, rate, sent);
     let started = Instant::now();
-    let mut orders = Vec::new();
+    let mut orders = JoinSet::new();
     for number in 0..sent {
         let due = started + Duration::from_secs_f64(precise(number) / f64::from(rate));
         tokio::time::sleep_until(due).await;
-        orders.push(tokio::task::spawn_local(order(
-            config.clone(),
-            client.clone(),
-            due,
-            Rc::clone(&tally),
-            bar.clone(),
-        )));
+        orders.spawn_local(order(config.clone(), client.clone(), due, Rc::clone(&tally), bar.clone()));
+        // A step may last for days; what is answered is not kept. One that panicked has left no answer, which the sum of
+        // the answers shows.
+        while orders.try_join_next().is_some() {}
     }
-    for order in orders {
-        // One that panicked has left no answer, which the sum of the answers shows.
-        let _ = order.await;
-    }
+    while orders.join_next().await.is_some() {}
     bar.finish_and_clear();
     let tally = tally.borrow();
     let seconds = started.elapsed().as_secs_f64();

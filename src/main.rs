@@ -9,7 +9,7 @@ use valerix::inventory::Inventory;
 use valerix::order::OrderRole;
 use valerix::payment::PaymentRole;
 use valerix::platform::{database, server};
-use valerix::{audit, demo, gremlin, healthcheck, load, prove};
+use valerix::{audit, demo, gremlin, healthcheck, load, prove, soak};
 
 /// One thread for what does not belong to a request; those that answer requests are the server's own.
 #[tokio::main(worker_threads = 1)]
@@ -73,6 +73,16 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             );
             if !report.proved {
                 return Err("the campaign did not prove what it should".into());
+            }
+        }
+        Command::Soak(args) => {
+            let report = tokio::task::LocalSet::new().run_until(soak::run(&args.config())).await?;
+            println!(
+                "{}",
+                if args.json { serde_json::to_string_pretty(&report)? } else { report.to_string() }
+            );
+            if !report.held {
+                return Err("something grew, or the books do not balance".into());
             }
         }
         Command::Load(args) => {

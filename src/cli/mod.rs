@@ -4,6 +4,7 @@ mod complaint;
 mod gremlin;
 mod load;
 mod secrets;
+mod soak;
 mod values;
 
 use std::io::IsTerminal;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 pub use complaint::parse;
 pub use gremlin::{GremlinArgs, GremlinTask};
 pub use load::LoadArgs;
+pub use soak::SoakArgs;
 pub use values::{OtlpEndpoint, otlp_endpoint};
 use values::{
     base_url, boolean, crash_plan, database_url, delay, ip_address, log_filter, milliseconds, origin,
@@ -55,6 +57,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Run a seeded chaos campaign against freshly started services; exit 1 when it does not prove what it should
     Prove(ProveArgs),
+    /// Run freshly started services under load and faults for a long time; exit 1 when something grows
+    Soak(SoakArgs),
     /// Place orders at a given rate, whatever the answers take, and tell how long they took
     Load(LoadArgs),
     /// GET a service's /livez: exit 0 when it answers, else 1

@@ -1,6 +1,7 @@
 //! How each value is read. An error says what the variable takes, in words that follow "it takes".
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::platform::client::BaseUrl;
 use crate::platform::crash;
@@ -32,6 +33,13 @@ pub fn seconds(text: &str) -> Result<u64, String> {
     let most = 2_000_000;
     let allowed = |seconds: &u64| (1..=most).contains(seconds);
     text.parse().ok().filter(allowed).ok_or_else(|| format!("seconds from 1 to {most}"))
+}
+
+/// To the second.
+pub fn minutes(text: &str) -> Result<Duration, String> {
+    let allowed = |minutes: &f64| (0.1..=525_600.0).contains(minutes);
+    let seconds = text.parse().ok().filter(allowed).map(|minutes: f64| (minutes * 60.0).round());
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "minutes from 0.1 to 525600".to_owned())
 }
 
 pub fn crash_plan(text: &str) -> Result<crash::Plan, String> {

@@ -10,7 +10,10 @@ use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod, bb8,
 };
-use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection,
+    TransactionManager,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
 use tokio_postgres::config::SslMode;
@@ -356,23 +359,35 @@ pub enum MigrationError {
 
 /// Applies what is missing; several processes may do so at once. Returns the versions applied.
 ///
+/// All in one transaction, which holds the lock: it ends with the connection, whatever happens, and a pooler that gives
+/// each transaction another session keeps it in one.
+///
 /// # Errors
 /// See [`MigrationError`]; a failed migration leaves the schema as it was.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, MigrationError> {
     let unreachable = |cause: String| MigrationError::Unreachable { url: url.clone(), cause };
-    let failed = |error: DieselError| MigrationError::Failed(error.to_string());
     let mut connection = url.connect().await.map_err(|error| unreachable(error.to_string()))?;
-    // Released with the connection, whatever happens.
-    connection.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})")).await.map_err(failed)?;
+    // A pooler may take a connection while the database behind it is not there yet.
+    begin_alone(&mut connection).await.map_err(|error| unreachable(error.to_string()))?;
     // On a thread where blocking is allowed: Diesel's migration harness is synchronous.
     let applied = tokio::task::spawn(async move {
         let mut harness = AsyncMigrationHarness::new(connection);
         refuse_newer(&mut harness)?;
         let versions =
             harness.run_pending_migrations(MIGRATIONS).map_err(|e| MigrationError::Failed(e.to_string()))?;
-        Ok(versions.iter().map(ToString::to_string).collect())
+        let versions = versions.iter().map(ToString::to_string).collect();
+        AnsiTransactionManager::commit_transaction(&mut harness.into_inner())
+            .await
+            .map_err(|error| MigrationError::Failed(error.to_string()))?;
+        Ok(versions)
     });
     applied.await.map_err(|error| MigrationError::Failed(error.to_string()))?
+}
+
+/// Begins a transaction that no other process that migrates is in at the same time.
+async fn begin_alone(connection: &mut AsyncPgConnection) -> Result<(), DieselError> {
+    AnsiTransactionManager::begin_transaction(connection).await?;
+    connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await
 }
 
 fn refuse_newer(harness: &mut AsyncMigrationHarness<AsyncPgConnection>) -> Result<(), MigrationError> {

@@ -56,6 +56,7 @@ pub struct Metrics {
     /// Connections of the database pool: open, and of these idle.
     pub pool_open: IntGauge,
     pub pool_idle: IntGauge,
+    pub tasks: IntGauge,
     /// Items that went into one transaction together, by kind of work.
     pub batch_items: HistogramVec,
 }
@@ -138,10 +139,7 @@ impl Metrics {
                 "Faults that the gremlin injected, by its rule.",
                 &["rule", "kind"],
             )?,
-            shed: count(
-                "valerix_requests_shed_total",
-                "Orders turned away because too many were under way.",
-            )?,
+            shed: count("valerix_requests_shed_total", "Orders turned away: too many were under way.")?,
             replayed: count(
                 "valerix_idempotent_replays_total",
                 "Orders answered again by their idempotency key.",
@@ -154,6 +152,7 @@ impl Metrics {
                 "valerix_database_connections_idle",
                 "Of the open connections, those that nobody uses.",
             )?,
+            tasks: gauge("valerix_tasks", "Tasks that run beside the requests.")?,
             batch_items: histogram(
                 "valerix_batch_items",
                 "Items that went into one transaction together.",

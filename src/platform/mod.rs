@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod names;
 pub mod openapi;
 pub mod problem;
+pub mod runtimes;
 pub mod server;
 pub mod shutdown;
 pub mod statements;

@@ -25,6 +25,7 @@ use super::health::{self, Checks};
 use super::metrics::{self, Metrics, Observer};
 use super::openapi::{self, Description};
 use super::problem;
+use super::runtimes::Runtimes;
 use super::shutdown::Shutdown;
 use super::telemetry::{RequestSpan, Telemetry};
 
@@ -36,7 +37,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const CONNECTIONS_PER_WORKER: usize = 4096;
 /// How long requests in flight may take to finish once the service is told to stop.
 const DRAIN_SECONDS: u64 = 5;
-const POOL_REPORT_EVERY: Duration = Duration::from_secs(1);
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// What every service is configured with.
 #[derive(Debug, Clone)]
@@ -102,11 +103,13 @@ pub struct Platform {
     pools: Pools,
     pub metrics: web::Data<Metrics>,
     pub gremlin: Gremlin,
+    runtimes: Runtimes,
 }
 
 impl Platform {
     /// For another thread: with connections of its own.
     fn here(&self) -> Self {
+        self.runtimes.join();
         Self { database: self.pools.here(), ..self.clone() }
     }
 }
@@ -140,8 +143,10 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
         pools,
         gremlin: Gremlin::new(config.gremlin.clone(), metrics.clone()),
         metrics,
+        runtimes: Runtimes::default(),
     };
-    tokio::spawn(report_pool(platform.clone()));
+    platform.runtimes.join();
+    tokio::spawn(report(platform.clone()));
     if config.gremlin.is_open() && !config.host.is_loopback() {
         tracing::warn!(
             host = %config.host,
@@ -346,12 +351,14 @@ async fn bring_up_schema<R: Role>(
     }
 }
 
-async fn report_pool(platform: Platform) {
-    let mut tick = tokio::time::interval(POOL_REPORT_EVERY);
+/// Figures that nobody reports when they change.
+async fn report(platform: Platform) {
+    let mut tick = tokio::time::interval(REPORT_EVERY);
     loop {
         tick.tick().await;
         let (open, idle) = platform.pools.state();
         platform.metrics.pool_open.set(open.into());
         platform.metrics.pool_idle.set(idle.into());
+        platform.metrics.tasks.set(platform.runtimes.tasks());
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio_postgres::{Client, NoTls};
 
 use super::check::{Books, OrderFact};
-use super::plan::{Fault, Plan, Role};
+use super::plan::{Fault, Role};
 use super::{ProveError, STEP_TIMEOUT};
 use crate::gremlin::Handle;
 use crate::platform::client::{BaseUrl, Client as HttpClient};
@@ -47,7 +47,12 @@ struct Running {
 }
 
 impl Cluster {
-    pub async fn start(plan: &Plan, data_dir: Option<&Path>) -> Result<Self, ProveError> {
+    /// On a database with these products in stock. The seed is the payment gateway's.
+    pub async fn start(
+        seed: u64,
+        products: &[(String, i32)],
+        data_dir: Option<&Path>,
+    ) -> Result<Self, ProveError> {
         let own = || std::env::temp_dir().join(format!("valerix-prove-{}", std::process::id()));
         let home = Home::open(&data_dir.map_or_else(own, Path::to_owned))?;
         home.reset().await?;
@@ -62,8 +67,8 @@ impl Cluster {
         }
         let struck = Arc::default();
         let temporary = data_dir.is_none();
-        let mut cluster = Self { server, home: root, temporary, roles, url, seed: plan.seed, struck };
-        cluster.stock(plan).await?;
+        let mut cluster = Self { server, home: root, temporary, roles, url, seed, struck };
+        cluster.stock(products).await?;
         for role in Role::ALL {
             cluster.launch(role, None)?;
         }
@@ -73,10 +78,10 @@ impl Cluster {
         Ok(cluster)
     }
 
-    async fn stock(&self, plan: &Plan) -> Result<(), ProveError> {
+    async fn stock(&self, products: &[(String, i32)]) -> Result<(), ProveError> {
         let client = self.connect().await?;
         client.execute("DELETE FROM inventory", &[]).await?;
-        for (product_id, stock) in &plan.products {
+        for (product_id, stock) in products {
             client
                 .execute("INSERT INTO inventory (product_id, stock) VALUES ($1, $2)", &[product_id, stock])
                 .await?;
@@ -89,7 +94,8 @@ impl Cluster {
         let mut environment: Vec<(String, String)> = [
             ("HOST", "127.0.0.1".to_owned()),
             ("PORT", self.roles[&role].port.to_string()),
-            ("DATABASE_URL", self.url.with_password().to_owned()),
+            // Each by its name, so that the server knows whose a session is.
+            ("DATABASE_URL", format!("{}?application_name={}", self.url.with_password(), role.as_str())),
             ("INVENTORY_SERVICE_URL", at(Role::Inventory)),
             ("PAYMENT_SERVICE_URL", at(Role::Payment)),
             ("DOWNSTREAM_TIMEOUT_MS", STEP_TIMEOUT.as_millis().to_string()),
@@ -132,13 +138,18 @@ impl Cluster {
         }
     }
 
-    fn url_of(&self, role: Role) -> Result<BaseUrl, ProveError> {
+    pub fn url_of(&self, role: Role) -> Result<BaseUrl, ProveError> {
         let url = format!("http://127.0.0.1:{}", self.roles[&role].port);
         Ok(url.parse().map_err(std::io::Error::other)?)
     }
 
     fn http(&self, role: Role) -> Result<HttpClient, ProveError> {
         Ok(HttpClient::new(self.url_of(role)?))
+    }
+
+    /// Of the role's process at the moment.
+    pub fn pid(&self, role: Role) -> Option<i32> {
+        self.roles[&role].process.as_ref().map(Process::pid)
     }
 
     pub fn order_url(&self) -> String {
@@ -305,7 +316,7 @@ impl Cluster {
         self.struck.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn connect(&self) -> Result<Client, ProveError> {
+    pub async fn connect(&self) -> Result<Client, ProveError> {
         let (client, connection) = tokio_postgres::connect(self.url.with_password(), NoTls).await?;
         tokio::spawn(connection);
         Ok(client)

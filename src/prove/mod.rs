@@ -3,7 +3,7 @@
 //! plan (pure: what the seed decides) → cluster (processes and database) and customers (requests) → check → report.
 
 pub mod check;
-mod cluster;
+pub(crate) mod cluster;
 mod customers;
 pub mod plan;
 mod report;
@@ -68,7 +68,7 @@ pub enum ProveError {
 pub async fn run(config: &Config) -> Result<Report, ProveError> {
     let plan = Plan::new(config.seed, config.orders, config.kills, config.database_restarts);
     let started = Instant::now();
-    let mut cluster = Cluster::start(&plan, config.data_dir.as_deref()).await?;
+    let mut cluster = Cluster::start(plan.seed, &plan.products, config.data_dir.as_deref()).await?;
     let outcome = campaign(config, &plan, &mut cluster, started).await;
     cluster.end().await?;
     outcome

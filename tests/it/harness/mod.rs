@@ -5,6 +5,8 @@ pub mod database;
 pub mod events;
 pub mod fake;
 pub mod haproxy;
+pub mod forwarder;
+pub mod own;
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};

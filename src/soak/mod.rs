@@ -1,0 +1,188 @@
+//! `valerix soak`: the platform under moderate load and faults for a chosen time, watched for what grows.
+//!
+//! cluster (of `prove`) and load → faults, samples → trend (pure) → report. No process is killed: what it has gathered
+//! would be gone with it.
+
+mod report;
+pub mod trend;
+pub mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::Instant;
+
+use crate::platform::client::BaseUrl;
+use crate::platform::gremlin::rule::{self, Direction};
+use crate::prove::ProveError;
+use crate::prove::cluster::Cluster;
+use crate::prove::plan::{Fault, Role};
+use crate::{audit, load};
+pub use report::Report;
+use watch::Sample;
+
+/// Everything ordered comes from here, whatever the soak's length.
+const STOCK: i32 = 1_000_000_000;
+const PRODUCTS: [&str; 3] = ["S-1", "S-2", "S-3"];
+const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
+/// After the last fault, everything must be settled within this.
+const QUIET_LIMIT: Duration = Duration::from_secs(30);
+/// Longer than any of the faults, rules of the gremlin included: a sample is taken when none is under way.
+const FAULT_TAKES: Duration = Duration::from_secs(4);
+/// Longer than any soak: that an order expires is tested apart.
+const RECOVERY_BOUND: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub duration: Duration,
+    /// Orders per second.
+    pub rate: u32,
+    pub sample_every: Duration,
+    /// Where the soak's database is kept; a directory of its own that is removed at the end, when not given.
+    pub data_dir: Option<PathBuf>,
+    pub progress: bool,
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum SoakError {
+    #[error(transparent)]
+    Cluster(#[from] ProveError),
+    #[error(transparent)]
+    Audit(#[from] audit::AuditError),
+    #[error("the soak's database: {0}")]
+    Database(#[from] tokio_postgres::Error),
+    #[error("a service does not tell {0}")]
+    NotTold(&'static str),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Runs on the calling thread's `LocalSet`.
+///
+/// # Errors
+/// When it could not be run; what it found is in the report.
+pub async fn run(config: &Config) -> Result<Report, SoakError> {
+    let products: Vec<_> = PRODUCTS.iter().map(|name| ((*name).to_owned(), STOCK)).collect();
+    let mut cluster = Cluster::start(rand::random(), &products, config.data_dir.as_deref()).await?;
+    let outcome = soak(config, &mut cluster).await;
+    cluster.end().await?;
+    outcome
+}
+
+async fn soak(config: &Config, cluster: &mut Cluster) -> Result<Report, SoakError> {
+    let load = tokio::task::spawn_local(place_orders(config.clone(), cluster.url_of(Role::Order)?));
+    let (samples, deaths) = observe(config, cluster).await?;
+    let load = load.await.map_err(std::io::Error::other)?;
+    let unsettled = cluster.quiet(QUIET_LIMIT).await?;
+    let audit = audit::of(&cluster.database_url(), RECOVERY_BOUND).await?;
+    Ok(Report::new(config, samples, deaths, load, unsettled, audit))
+}
+
+async fn place_orders(config: Config, url: BaseUrl) -> load::Report {
+    let load = load::Config {
+        url,
+        rates: vec![config.rate],
+        duration: config.duration,
+        product_ids: PRODUCTS.iter().map(|name| (*name).to_owned()).collect(),
+        quantity: 1,
+        keys: true,
+        timeout: ORDER_TIMEOUT,
+        progress: false,
+    };
+    load::run(&load).await
+}
+
+/// Samples at equal distances, and faults in between. Also how often a role was found to have died, which none should.
+async fn observe(config: &Config, cluster: &mut Cluster) -> Result<(Vec<Sample>, u32), SoakError> {
+    let bar = progress_bar(config);
+    let http = awc::Client::builder().timeout(FAULT_TAKES).finish();
+    let mut faults = faults().into_iter().cycle();
+    let (mut samples, mut deaths) = (Vec::new(), 0);
+    let processes = |cluster: &Cluster| Role::ALL.map(|role| cluster.pid(role));
+    let mut known = processes(cluster);
+    let began = Instant::now();
+    let mut due = began;
+    while began.elapsed() < config.duration {
+        due += config.sample_every;
+        while Instant::now() + FAULT_TAKES <= due
+            && let Some(trouble) = faults.next()
+        {
+            bar.set_message(trouble.name());
+            let over = Instant::now() + FAULT_TAKES;
+            trouble.inflict(cluster).await?;
+            tokio::time::sleep_until(over).await;
+        }
+        tokio::time::sleep_until(due).await;
+        bar.set_position(began.elapsed().as_secs());
+        samples.extend(watch::look(cluster, &http, began.elapsed()).await?);
+        let present = processes(cluster);
+        deaths += present.iter().zip(&known).map(|(is, was)| u32::from(is != was)).sum::<u32>();
+        known = present;
+    }
+    bar.finish_and_clear();
+    Ok((samples, deaths))
+}
+
+fn progress_bar(config: &Config) -> ProgressBar {
+    let target = if config.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(config.duration.as_secs()), target);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} s  {wide_msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// What happens in a soak, one after the other, over and over.
+#[derive(Debug, Clone)]
+enum Trouble {
+    OfCampaigns(Fault),
+    /// All database connections of a role are ended by the server.
+    SessionsEnded(Role),
+}
+
+impl Trouble {
+    fn name(&self) -> String {
+        match self {
+            Self::OfCampaigns(fault) => fault.kind().to_string(),
+            Self::SessionsEnded(role) => format!("sessions-ended-{}", role.as_str()),
+        }
+    }
+
+    async fn inflict(&self, cluster: &mut Cluster) -> Result<(), SoakError> {
+        match self {
+            Self::OfCampaigns(fault) => cluster.inflict(fault).await?,
+            Self::SessionsEnded(role) => {
+                let statement = format!(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
+                    role.as_str()
+                );
+                cluster.execute(&statement).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Kills are not among them, nor hangs, which keep a connection for ten minutes on purpose.
+fn faults() -> Vec<Trouble> {
+    let rule = |role, kind, direction| {
+        Trouble::OfCampaigns(Fault::Gremlin { role, kind, direction, every: 5, max_fires: 40 })
+    };
+    let slow = |role, delay| {
+        let (delay, lasting) = (Duration::from_millis(delay), Duration::from_secs(2));
+        Trouble::OfCampaigns(Fault::Latency { role, delay, lasting })
+    };
+    let stopped = |role| Trouble::OfCampaigns(Fault::Stop(role, Duration::from_secs(1)));
+    let mut all = Vec::new();
+    for role in [Role::Inventory, Role::Payment] {
+        all.extend([slow(role, 200), Trouble::SessionsEnded(role), slow(role, 2000), stopped(role)]);
+        for kind in [rule::Kind::Error, rule::Kind::Drop, rule::Kind::Vanish, rule::Kind::Latency] {
+            all.push(rule(role, kind, Direction::Inbound));
+        }
+        all.push(Trouble::SessionsEnded(Role::Order));
+    }
+    all.extend([rule(Role::Order, rule::Kind::Drop, Direction::Outbound), stopped(Role::Order)]);
+    all
+}

@@ -1,0 +1,200 @@
+//! A PgBouncer in transaction mode between the services and PostgreSQL: each transaction may go through another session.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use nix::unistd::{Uid, User};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
+use valerix::platform::database::{DatabaseUrl, migrate};
+
+use crate::harness::own::Own;
+use crate::harness::{PROGRAM, Service, eventually, free_port};
+
+const POOLER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/pgbouncer/pgbouncer");
+/// Sessions on the server, fewer than the services have connections to the pooler.
+const SESSIONS: usize = 3;
+
+/// As the README says it is configured.
+struct Pooler {
+    process: Child,
+    configuration: String,
+    port: u16,
+}
+
+impl Pooler {
+    fn start(own: &Own) -> Self {
+        let port = free_port();
+        let sockets = own.root.join("socket");
+        let configuration = format!(
+            "[databases]
+            postgres = host={} port=5432 user=postgres connect_query='SET statement_timeout = 2500; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan'
+            [pgbouncer]
+            listen_addr = 127.0.0.1
+            listen_port = {port}
+            unix_socket_dir =
+            auth_type = any
+            admin_users = admin
+            pool_mode = transaction
+            default_pool_size = {SESSIONS}
+            max_client_conn = 200
+            max_prepared_statements = 200
+            ",
+            sockets.display()
+        );
+        let configuration = configuration.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        let path = own.root.join("pgbouncer.ini");
+        std::fs::write(&path, configuration).unwrap();
+        let configuration = path.to_str().unwrap().to_owned();
+        Self { process: spawn(&configuration), configuration, port }
+    }
+
+    fn url(&self, user: &str, database: &str) -> String {
+        format!("postgres://{user}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    async fn restart(&mut self) {
+        self.process.kill().await.unwrap();
+        self.process = spawn(&self.configuration);
+    }
+
+    async fn client(&self, user: &str, database: &str) -> Client {
+        eventually("the pooler to answer", async || {
+            let (client, connection) =
+                tokio_postgres::connect(&self.url(user, database), NoTls).await.ok()?;
+            tokio::spawn(connection);
+            Some(client)
+        })
+        .await
+    }
+
+    /// A figure of the pool that the services share.
+    async fn figure(&self, column: &str) -> usize {
+        let rows = self.client("admin", "pgbouncer").await.simple_query("SHOW POOLS").await.unwrap();
+        let rows = rows.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let of_services = |row: &&SimpleQueryRow| row.get("database") == Some("postgres");
+        rows.filter(of_services).map(|row| row.get(column).unwrap().parse::<usize>().unwrap()).sum()
+    }
+}
+
+fn spawn(configuration: &str) -> Child {
+    assert!(Path::new(POOLER).exists(), "PgBouncer is not there: run scripts/install-pgbouncer");
+    let mut command = Command::new(POOLER);
+    if Uid::effective().is_root() {
+        // It refuses to be root, as PostgreSQL does, whose socket it has to reach.
+        let user = User::from_name("postgres").unwrap().or(User::from_name("nobody").unwrap()).unwrap();
+        command.args(["-u", &user.name]);
+    }
+    let log =
+        std::fs::OpenOptions::new().create(true).append(true).open(format!("{configuration}.log")).unwrap();
+    command.arg(configuration).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+    command.spawn().unwrap()
+}
+
+/// The three services by way of the pooler, with more connections than it has sessions.
+async fn services(pooler: &Pooler) -> ([Service; 3], Vec<(&'static str, String)>) {
+    let ports = [free_port(), free_port(), free_port()];
+    let env = vec![
+        ("DATABASE_URL", pooler.url("postgres", "postgres")),
+        ("DATABASE_POOL_SIZE", "12".to_owned()),
+        ("INVENTORY_SERVICE_URL", format!("http://127.0.0.1:{}", ports[1])),
+        ("PAYMENT_SERVICE_URL", format!("http://127.0.0.1:{}", ports[2])),
+        ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
+    ];
+    let start = |role: &str, port| Service::start(role, port, &env);
+    let services = [start("order", ports[0]), start("inventory", ports[1]), start("payment", ports[2])];
+    futures_util::future::join_all(services.iter().map(Service::ready)).await;
+    (services, env)
+}
+
+/// So many at once, each of which is read again, as are all together.
+async fn orders(order: &Service, count: usize) -> Vec<u16> {
+    let one = async |_| {
+        let body = json!({"product_id": "PROD-001", "quantity": 1});
+        let placed = order.post("/orders", &body).await;
+        let shown = order.get(placed.header("location")).await;
+        assert_eq!(shown.json()["id"], placed.json()["id"], "{placed:?} {shown:?}");
+        assert_eq!(order.get("/orders").await.status, 200);
+        placed.status.as_u16()
+    };
+    futures_util::future::join_all((0..count).map(one)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
+    let own = Own::start(Vec::new()).await;
+    let mut pooler = Pooler::start(&own);
+    // All three bring up the empty database's schema, at once and through the pooler.
+    let ([order, mut inventory, payment], env) = services(&pooler).await;
+    own.execute(&["UPDATE inventory SET stock = 100000, stocked = 100000"]).await;
+    for _ in 0..5 {
+        assert_eq!(orders(&order, 40).await, vec![201; 40]);
+    }
+    assert_eq!(pooler.figure("sv_active").await + pooler.figure("sv_idle").await, SESSIONS);
+    let connected = own.client().await;
+    let connected = connected.query_one(
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+        &[],
+    );
+    assert_eq!(
+        connected.await.unwrap().get::<_, i64>(0),
+        i64::try_from(SESSIONS).unwrap(),
+        "all go by the pooler"
+    );
+    let clients = pooler.figure("cl_active").await;
+    assert!(clients > SESSIONS, "{clients} connections to the pooler are no test of it");
+    let setting =
+        pooler.client("postgres", "postgres").await.simple_query("SHOW enable_seqscan").await.unwrap();
+    assert!(matches!(&setting[1], SimpleQueryMessage::Row(row) if row.get(0) == Some("off")), "{setting:?}");
+
+    // What is left undone is finished by recovery.
+    inventory.process.kill().await.unwrap();
+    assert!(orders(&order, 10).await.iter().all(|status| *status == 202));
+    inventory.restart(&env, &[]).await;
+    // So is what a pooler's end leaves undone, and nobody has to be started again for it.
+    pooler.restart().await;
+    eventually("orders to be confirmed again", async || {
+        let body = json!({"product_id": "PROD-001", "quantity": 1}).to_string();
+        let placed = order.try_request(Method::POST, "/orders", &[], Some(&body)).await.ok()?;
+        (placed.status == 201).then_some(())
+    })
+    .await;
+    eventually("every order to be settled", async || {
+        let audit = order.get("/audit").await.json();
+        (audit["orders"]["unsettled"] == 0 && audit["clean"] == true).then_some(())
+    })
+    .await;
+
+    let mut audit = Command::new(PROGRAM);
+    audit.args(["audit", "--json"]).env_clear().env("DATABASE_URL", pooler.url("postgres", "postgres"));
+    let audit = audit.output().await.unwrap();
+    let books: Value = serde_json::from_slice(&audit.stdout).unwrap();
+    assert!(audit.status.success() && books["clean"] == true, "{audit:?}");
+    for service in [&order, &inventory, &payment] {
+        let mixed_up = |line: &String| line.contains("prepared statement");
+        assert_eq!(service.lines().into_iter().find(mixed_up), None);
+    }
+    drop(pooler);
+    own.end().await;
+}
+
+/// A lock of a session would stay with the pooler's session, for whoever gets that next.
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_through_a_pooler_leave_no_lock_behind() {
+    let own = Own::start(Vec::new()).await;
+    let pooler = Pooler::start(&own);
+    pooler.client("postgres", "postgres").await;
+    let url: DatabaseUrl = pooler.url("postgres", "postgres").parse().unwrap();
+    let all = futures_util::future::join_all((0..6).map(|_| migrate(&url))).await;
+    assert_eq!(all.iter().filter(|applied| !applied.as_ref().unwrap().is_empty()).count(), 1, "{all:?}");
+    let locks =
+        own.client().await.query_one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", &[]).await;
+    assert_eq!(locks.unwrap().get::<_, i64>(0), 0);
+    drop(pooler);
+    own.end().await;
+}

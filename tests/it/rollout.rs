@@ -1,0 +1,312 @@
+//! Starting and stopping: in any order, all at once, one process replaced by the next while customers order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use nix::sys::signal::Signal;
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::harness::forwarder::Forwarder;
+use crate::harness::{PATIENCE, Service, Stack, TestDatabase, eventually, free_port};
+
+const ROLES: [&str; 3] = ["order", "inventory", "payment"];
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+
+type Environment = Vec<(&'static str, String)>;
+
+fn environment(database: &TestDatabase, ports: [u16; 3]) -> Environment {
+    vec![
+        ("DATABASE_URL", database.url()),
+        ("INVENTORY_SERVICE_URL", format!("http://127.0.0.1:{}", ports[1])),
+        ("PAYMENT_SERVICE_URL", format!("http://127.0.0.1:{}", ports[2])),
+        ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
+    ]
+}
+
+/// Until it answers at all.
+async fn up(service: &Service) {
+    eventually("the service to answer", async || {
+        service.try_request(Method::GET, "/livez", &[], None).await.ok()
+    })
+    .await;
+}
+
+/// How many migrations a service says it applied.
+fn applied(service: &Service) -> Option<u64> {
+    service.lines().iter().find_map(|line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        (line["message"] == "schema is up to date").then(|| line["applied"].as_u64().unwrap())
+    })
+}
+
+async fn place(order: &Service) -> crate::harness::Answer {
+    order.post("/orders", &json!({"product_id": "PROD-001", "quantity": 1})).await
+}
+
+async fn all_confirmed(database: &TestDatabase, orders: i64) {
+    eventually("every order to be confirmed", async || {
+        let confirmed = database.count("SELECT count(*) FROM orders WHERE status = 'CONFIRMED'").await;
+        (confirmed == orders).then_some(())
+    })
+    .await;
+}
+
+/// The roles one after the other, the database last of all; then all three find it empty at the same time.
+async fn start_before_the_database(sequence: [usize; 3]) {
+    let database = TestDatabase::named();
+    let ports = [free_port(), free_port(), free_port()];
+    let env = environment(&database, ports);
+    let mut services = Vec::new();
+    for role in sequence {
+        let service = Service::start(ROLES[role], ports[role], &env);
+        up(&service).await;
+        service.get("/readyz").await.is_problem(503, "not-ready");
+        services.push(service);
+    }
+    let order = &services[sequence.iter().position(|role| ROLES[*role] == "order").unwrap()];
+    let refused = place(order).await;
+    refused.is_problem(503, "database-unavailable");
+    assert!(refused.header("retry-after").parse::<u32>().is_ok());
+    for service in &services {
+        eventually("the service to say what it waits for", async || {
+            service.lines().iter().any(|line| line.contains("waiting for the database")).then_some(())
+        })
+        .await;
+    }
+
+    database.create_now().await;
+    join_all(services.iter().map(Service::ready)).await;
+    let answer = place(order).await;
+    assert_eq!(answer.status, 201, "{sequence:?}: {answer:?}");
+    let migrations = database.count("SELECT count(*) FROM __diesel_schema_migrations").await;
+    let mut sum = 0;
+    for service in &services {
+        sum += eventually("the service to have looked at the schema", async || applied(service)).await;
+    }
+    assert_eq!(Ok(sum), u64::try_from(migrations), "{sequence:?}: each was applied once, by one of them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_start_in_any_order_and_before_their_database() {
+    join_all(ORDERS.map(start_before_the_database)).await;
+}
+
+/// The database is there; who comes first waits for nobody.
+async fn start_with_the_database(sequence: [usize; 3]) {
+    let database = TestDatabase::create().await;
+    let ports = [free_port(), free_port(), free_port()];
+    let env = environment(&database, ports);
+    let mut services = Vec::new();
+    for role in sequence {
+        let service = Service::start(ROLES[role], ports[role], &env);
+        service.ready().await;
+        services.push(service);
+        let Some(order) = sequence.iter().take(services.len()).position(|role| ROLES[*role] == "order")
+        else {
+            continue;
+        };
+        let (answer, complete) = (place(&services[order]).await, services.len() == ROLES.len());
+        assert_eq!(answer.status, if complete { 201 } else { 202 }, "{sequence:?}: {answer:?}");
+    }
+    let orders = database.count("SELECT count(*) FROM orders").await;
+    all_confirmed(&database, orders).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_taken_before_the_services_behind_are_started() {
+    join_all(ORDERS.map(start_with_the_database)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_refuses_a_schema_newer_than_it_knows() {
+    let database = TestDatabase::create().await;
+    database.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101000000')").await;
+    for role in ROLES {
+        let env = environment(&database, [free_port(), free_port(), free_port()]);
+        let mut service = Service::start(role, free_port(), &env);
+        let ended = tokio::time::timeout(PATIENCE, service.process.ended()).await.expect("it ends").unwrap();
+        assert_eq!(ended.code(), Some(1), "{role}");
+        eventually("it to say why", async || {
+            let why = |line: &String| line.starts_with("valerix: ") && line.contains("99990101000000");
+            service.lines().iter().any(why).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Customers who order without a pause, each with a key for each order, until told to stop.
+struct Customers {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU32>,
+    running: JoinSet<Tally>,
+}
+
+/// What customers saw.
+#[derive(Debug, Default)]
+struct Tally {
+    confirmed: u32,
+    pending: u32,
+    /// Connections that ended before a byte of an answer came.
+    retried: u32,
+    other: Vec<String>,
+}
+
+impl Customers {
+    const NUMBER: u32 = 4;
+
+    fn come(url: &str) -> Self {
+        let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
+        let mut running = JoinSet::new();
+        for customer in 0..Self::NUMBER {
+            running.spawn(shop(format!("{url}/orders"), customer, Arc::clone(&stop), Arc::clone(&answered)));
+        }
+        Self { stop, answered, running }
+    }
+
+    /// Returns once so many more orders were answered.
+    async fn go_on(&self, orders: u32) {
+        let wanted = self.answered.load(Ordering::Relaxed) + orders;
+        eventually("customers to be served", async || {
+            (self.answered.load(Ordering::Relaxed) >= wanted).then_some(())
+        })
+        .await;
+    }
+
+    async fn leave(self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Tally::default();
+        for tally in self.running.join_all().await {
+            all.confirmed += tally.confirmed;
+            all.pending += tally.pending;
+            all.retried += tally.retried;
+            all.other.extend(tally.other);
+        }
+        all
+    }
+}
+
+async fn shop(url: String, customer: u32, stop: Arc<AtomicBool>, answered: Arc<AtomicU32>) -> Tally {
+    let http = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let mut tally = Tally::default();
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        number += 1;
+        let send = || {
+            let request = http.post(&url).header("idempotency-key", format!("{customer}-{number}"));
+            request.body(r#"{"product_id":"PROD-001","quantity":1}"#).send()
+        };
+        let mut answer = send().await;
+        // Once: a second connection that breaks is no accident of the moment.
+        if answer.is_err() {
+            tally.retried += 1;
+            answer = send().await;
+        }
+        match answer {
+            Ok(answer) if answer.status() == 201 => tally.confirmed += 1,
+            Ok(answer) if answer.status() == 202 => tally.pending += 1,
+            Ok(answer) => tally.other.push(format!("{}: {:?}", answer.status(), answer.text().await)),
+            Err(error) => tally.other.push(format!("{error:?}")),
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+    tally
+}
+
+/// A second process of a role is started, takes over the connections to come, and the first is told to stop.
+async fn replace(old: &mut Service, role: &str, forwarder: &Forwarder, env: &Environment) {
+    let port = free_port();
+    let new = Service::start(role, port, env);
+    new.ready().await;
+    forwarder.turn_to(port);
+    let mut old = std::mem::replace(old, new);
+    old.process.signal(Signal::SIGTERM);
+    let ended = tokio::time::timeout(PATIENCE, old.process.ended()).await.expect("it ends").unwrap();
+    assert_eq!(ended.code(), Some(0), "{role}: {:#?}", old.lines());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_is_replaced_while_customers_order_and_none_of_them_sees_it() {
+    const ROUNDS: u32 = 2;
+    let database = TestDatabase::create().await;
+    database.execute("UPDATE inventory SET stock = 1000000, stocked = 1000000").await;
+    let ports = [free_port(), free_port(), free_port()];
+    let mut env = environment(&database, ports);
+    let forwarders =
+        [Forwarder::to(ports[0]).await, Forwarder::to(ports[1]).await, Forwarder::to(ports[2]).await];
+    env.extend([
+        ("INVENTORY_SERVICE_URL", forwarders[1].url.clone()),
+        ("PAYMENT_SERVICE_URL", forwarders[2].url.clone()),
+    ]);
+    let mut services = [0, 1, 2].map(|role| Service::start(ROLES[role], ports[role], &env));
+    join_all(services.iter().map(Service::ready)).await;
+
+    let customers = Customers::come(&forwarders[0].url);
+    customers.go_on(50).await;
+    for _ in 0..ROUNDS {
+        for (role, service) in services.iter_mut().enumerate() {
+            replace(service, ROLES[role], &forwarders[role], &env).await;
+            customers.go_on(50).await;
+        }
+    }
+    let tally = customers.leave().await;
+    println!("{} confirmed, {} pending, {} retried", tally.confirmed, tally.pending, tally.retried);
+    assert!(tally.other.is_empty(), "{tally:#?}");
+    // Each customer has one connection, which a stopping order service may close just as the next order is sent.
+    assert!(tally.retried <= ROUNDS * Customers::NUMBER, "{tally:?}");
+    // The same between the services, where an order whose answer was lost is finished later.
+    assert!(tally.pending <= 2 * ROUNDS * Customers::NUMBER, "{tally:?}");
+    all_confirmed(&database, (tally.confirmed + tally.pending).into()).await;
+    let audit = services[0].get("/audit").await.json();
+    assert_eq!(audit["clean"], true, "{audit}");
+}
+
+/// Reads one answer's head and as much of its body as has come with it.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    while !text.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read =
+            tokio::time::timeout(PATIENCE, stream.read_buf(&mut text)).await.expect("an answer").unwrap();
+        assert_ne!(read, 0, "cut off after {:?}", String::from_utf8_lossy(&text));
+    }
+    String::from_utf8(text).unwrap().to_lowercase()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_told_to_stop_turns_new_connections_away_and_closes_the_others_after_their_answer() {
+    let mut stack = Stack::start().await;
+    stack.inventory.latency(true, 1500).await;
+    let address = stack.order.url.strip_prefix("http://").unwrap().to_owned();
+    let mut idle = TcpStream::connect(&address).await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(!head(&mut idle).await.contains("connection: close"));
+    let mut busy = TcpStream::connect(&address).await.unwrap();
+    let body = r#"{"product_id":"PROD-001","quantity":1}"#;
+    let request = format!("POST /orders HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    busy.write_all(request.as_bytes()).await.unwrap();
+    eventually("the order to be in flight", async || {
+        (stack.database.count("SELECT count(*) FROM orders").await == 1).then_some(())
+    })
+    .await;
+
+    let stopped = Instant::now();
+    stack.order.process.signal(Signal::SIGTERM);
+    eventually("new connections to be refused", async || TcpStream::connect(&address).await.err()).await;
+    let refused = stopped.elapsed();
+    let answer = head(&mut busy).await;
+    let answered = stopped.elapsed();
+    assert!(answer.starts_with("http/1.1 201") && answer.contains("connection: close"), "{answer}");
+    assert!(refused < answered, "refused only after {refused:?}, the last answer came after {answered:?}");
+    for (name, mut connection) in [("idle", idle), ("busy", busy)] {
+        let end = tokio::time::timeout(PATIENCE, connection.read_to_end(&mut Vec::new())).await;
+        assert!(end.is_ok(), "the {name} connection is left open");
+    }
+    let ended = tokio::time::timeout(PATIENCE, stack.order.process.ended()).await.expect("it ends").unwrap();
+    assert_eq!(ended.code(), Some(0));
+    assert!(stopped.elapsed() < Duration::from_secs(6), "{:?}", stopped.elapsed());
+}
