@@ -127,9 +127,7 @@ impl Role for OrderRole {
             [&self.config.inventory_url, &self.config.payment_url].map(|url| Client::new(url.clone()));
         Checks::new(Self::SERVICE, move || {
             let database = database.clone();
-            async move {
-                database.run(async |connection| store::find(connection, Uuid::nil()).await).await.is_ok()
-            }
+            async move { database.is_usable(async |connection| store::find(connection, Uuid::nil()).await).await }
         })
         .and_service(INVENTORY, move || reachable(inventory.clone()))
         .and_service(PAYMENT, move || reachable(payment.clone()))
@@ -176,6 +174,7 @@ impl Role for OrderRole {
             config: self.config.recovery,
             guards: [self.inventory, self.payment],
             returned: self.returned,
+            trouble: recovery::trouble(),
         };
         worker.run(shutdown).await;
         // A stream never ends by itself, and would hold the service up.

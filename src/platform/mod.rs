@@ -22,3 +22,4 @@ pub mod shutdown;
 pub mod statements;
 pub mod telemetry;
 mod tls;
+pub mod trouble;

@@ -6,61 +6,13 @@ use std::time::Duration;
 use nix::unistd::{Uid, User, chown};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
-use tokio_postgres::{Client, NoTls};
-use valerix::postgres::{Home, Server};
+use tokio_postgres::NoTls;
 
+use crate::harness::own::{Own, RELOAD};
 use crate::harness::{Answer, Service, eventually, free_port};
 
 /// A piece of database work is given up after 3 s; a request is answered soon after.
 const BOUND: Duration = Duration::from_secs(6);
-
-/// A PostgreSQL of the test's own, stopped and removed at its end.
-struct Own {
-    server: Server,
-    root: PathBuf,
-}
-
-impl Own {
-    async fn start(settings: Vec<String>) -> Self {
-        let root = std::env::temp_dir().join(format!("valerix-own-{}-{}", std::process::id(), free_port()));
-        let server = Server::start(Home::open(&root).unwrap(), settings).await.unwrap();
-        Self { server, root }
-    }
-
-    async fn client(&self) -> Client {
-        let (client, connection) =
-            tokio_postgres::connect(&self.server.url("postgres"), NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
-    }
-
-    /// Each by itself, as `ALTER SYSTEM` wants it, in one session.
-    async fn execute(&self, statements: &[&str]) {
-        let client = self.client().await;
-        for statement in statements {
-            client.batch_execute(statement).await.unwrap();
-        }
-    }
-
-    /// With nobody behind it: what it takes it answers with 202.
-    async fn order_service(&self, extra: &[(&'static str, &str)]) -> Service {
-        let nobody = format!("http://127.0.0.1:{}", free_port());
-        let mut env = vec![
-            ("DATABASE_URL", self.server.url("postgres")),
-            ("INVENTORY_SERVICE_URL", nobody.clone()),
-            ("PAYMENT_SERVICE_URL", nobody),
-        ];
-        env.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let service = Service::start("order", free_port(), &env);
-        service.ready().await;
-        service
-    }
-
-    async fn end(mut self) {
-        self.server.stop().await;
-        std::fs::remove_dir_all(&self.root).unwrap();
-    }
-}
 
 async fn place(service: &Service) -> Answer {
     service.post("/orders", &json!({"product_id": "PROD-001", "quantity": 1})).await
@@ -76,8 +28,6 @@ fn is_refused(answer: &Answer) {
 async fn takes_orders_again(service: &Service) {
     eventually("orders to be taken again", async || (place(service).await.status == 202).then_some(())).await;
 }
-
-const RELOAD: &str = "SELECT pg_reload_conf()";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_befalls_the_database_is_answered_in_time_and_got_over_without_a_restart() {

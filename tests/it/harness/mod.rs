@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod database;
 pub mod fake;
+pub mod own;
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
