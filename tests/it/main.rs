@@ -9,6 +9,7 @@ mod dashboard;
 mod database;
 mod degraded;
 mod demo;
+mod drills;
 mod failover;
 mod gremlin;
 mod harness;
