@@ -38,6 +38,17 @@ bench-growth: ## the same against clients, products and stored orders, and how a
 microbench: ## the pure hot parts, each by itself
 	cargo bench --locked --bench micro -- $(ARGS)
 
+failover-drill: postgres drill-tools ## lose the database's primary under load: three nodes with Patroni and etcd, nothing left behind
+	@cargo build --locked --quiet --release
+	@drills/failover.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
+
+restore-drill: postgres drill-tools ## lose the database with its disk under load, and restore it with pgBackRest, also to a chosen moment
+	@cargo build --locked --quiet --release
+	@drills/restore.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
+
+drill-tools: # Patroni, etcd and pgBackRest
+	@scripts/install-drills
+
 lint: ## formatting and clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
@@ -107,5 +118,5 @@ schemathesis: # into target/tools
 bench-tools: # wrk and pgbench
 	@scripts/install-bench
 
-.PHONY: kubernetes kubernetes-rules fuzz fuzz-tools sbom bench bench-growth bench-tools microbench chromium haproxy schemathesis prometheus pgbouncer deny help demo \
+.PHONY: failover-drill restore-drill drill-tools kubernetes kubernetes-rules fuzz fuzz-tools sbom bench bench-growth bench-tools microbench chromium haproxy schemathesis prometheus pgbouncer deny help demo \
   demo-gremlin test prove soak lint fmt image up down postgres

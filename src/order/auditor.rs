@@ -42,8 +42,8 @@ impl Auditor {
             return Ok(audit.clone());
         }
         let started = Instant::now();
-        let run = async |connection: &mut _| audit::run(connection, bound, &self.elsewhere).await;
-        let audit = database.run_within(audit::TIME_LIMIT, run).await?;
+        let run = async |connection: &mut _| Ok(audit::run(connection, bound, &self.elsewhere).await);
+        let audit = database.run_within(audit::TIME_LIMIT, run).await??;
         *last = Some(Done { audit: audit.clone(), ended: Instant::now(), took: started.elapsed() });
         Ok(audit)
     }

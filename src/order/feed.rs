@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::store::{self, ChangeRow};
 use crate::api::OrderChange;
 use crate::platform::database::{Database, DatabaseError};
+use crate::platform::trouble::Trouble;
 
 const POLL: Duration = Duration::from_millis(200);
 /// Changes that are kept for who comes back; who missed more has to look anew.
@@ -143,16 +144,11 @@ fn entry(change: ChangeRow) -> Entry {
 async fn read(shared: Arc<Shared>, from: i64) {
     let mut last = from;
     let mut gap: Option<Instant> = None;
-    let mut failing = false;
+    let trouble = Trouble::new("the live stream cannot be read", "the live stream goes on");
     while shared.goes_on() {
         let changes =
             shared.database.run(async |connection| store::changes(connection, last, BATCH).await).await;
-        let changes = changes.inspect_err(|error| {
-            if !failing {
-                tracing::warn!(%error, "the live stream cannot be read; it goes on when the database is back");
-            }
-        });
-        failing = changes.is_err();
+        trouble.note(&changes);
         let ready = in_order(last, changes.unwrap_or_default(), &mut gap, Instant::now());
         last = ready.last().map_or(last, |change| change.id);
         let more = ready.len() == usize::try_from(BATCH).unwrap_or_default();

@@ -21,6 +21,7 @@ use crate::platform::deadline::Deadline;
 use crate::platform::dependency::Guard;
 use crate::platform::shutdown::Shutdown;
 use crate::platform::telemetry;
+use crate::platform::trouble::Trouble;
 
 /// How often it looks when nothing tells it to.
 const POLL: Duration = Duration::from_millis(400);
@@ -50,6 +51,13 @@ pub struct Worker {
     pub guards: [Arc<Guard>; 2],
     /// Told when a dependency is back.
     pub returned: Arc<Notify>,
+    pub trouble: Trouble,
+}
+
+/// What a worker tells of a database that does not do what it is asked.
+#[must_use]
+pub fn trouble() -> Trouble {
+    Trouble::new("recovery cannot use the database now", "recovery goes on")
 }
 
 /// Waits between attempts: at random below a limit that doubles with each, so that many orders do not come back in step.
@@ -70,7 +78,7 @@ impl Worker {
         loop {
             if housekeeping.is_none_or(|last| last.elapsed() >= HOUSEKEEPING_EVERY) {
                 housekeeping = Some(Instant::now());
-                worker.log_failure(worker.keep_house().await);
+                worker.note(&worker.keep_house().await);
             }
             let full = worker.start_attempts(&places).await;
             if full {
@@ -82,7 +90,7 @@ impl Worker {
             }
             tokio::select! {
                 () = tokio::time::sleep(POLL) => {}
-                () = worker.returned.notified() => worker.log_failure(worker.wake().await),
+                () = worker.returned.notified() => worker.note(&worker.wake().await),
                 () = shutdown.requested() => return,
             }
         }
@@ -96,13 +104,9 @@ impl Worker {
             State::Closed => (Claim::Due, places.available_permits()),
         };
         let limit_rows = i32::try_from(limit).unwrap_or(i32::MAX);
-        let claimed = match self.claim(claim, limit_rows).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                self.log_failure(Err(error));
-                return false;
-            }
-        };
+        let claimed = self.claim(claim, limit_rows).await;
+        self.note(&claimed);
+        let Ok(claimed) = claimed else { return false };
         let full = claim == Claim::Due && claimed.len() == limit;
         for order in claimed {
             let Ok(place) = Arc::clone(places).acquire_owned().await else { return false };
@@ -192,10 +196,10 @@ impl Worker {
         Ok(())
     }
 
-    fn log_failure(&self, outcome: Result<(), DatabaseError>) {
-        if let Err(error) = outcome {
+    fn note<T>(&self, outcome: &Result<T, DatabaseError>) {
+        self.trouble.note(outcome);
+        if outcome.is_err() {
             self.driver.metrics.recovery_attempts.with_label_values(&["error"]).inc();
-            tracing::warn!(%error, "recovery cannot use the database now");
         }
     }
 }

@@ -129,9 +129,7 @@ impl Role for OrderRole {
             [&self.config.inventory_url, &self.config.payment_url].map(|url| Client::new(url.clone()));
         Checks::new(Self::SERVICE, move || {
             let database = database.clone();
-            async move {
-                database.run(async |connection| store::find(connection, Uuid::nil()).await).await.is_ok()
-            }
+            async move { database.is_usable(async |connection| store::find(connection, Uuid::nil()).await).await }
         })
         .and_service(INVENTORY, move || reachable(inventory.clone()))
         .and_service(PAYMENT, move || reachable(payment.clone()))
@@ -178,6 +176,7 @@ impl Role for OrderRole {
             config: self.config.recovery,
             guards: [self.inventory, self.payment],
             returned: self.returned,
+            trouble: recovery::trouble(),
         };
         let sharing = tokio::task::spawn_local(Sharing::new(self.sla).run(platform.database));
         worker.run(shutdown).await;

@@ -51,9 +51,7 @@ impl Role for PaymentRole {
         let database = platform.database.clone();
         Checks::new(Self::SERVICE, move || {
             let database = database.clone();
-            async move {
-                database.run(async |connection| store::find(connection, Uuid::nil()).await).await.is_ok()
-            }
+            async move { database.is_usable(async |connection| store::find(connection, Uuid::nil()).await).await }
         })
     }
 

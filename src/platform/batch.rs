@@ -124,8 +124,7 @@ async fn transact<I, A>(
     only: Option<usize>,
 ) -> Result<Vec<A>, DatabaseError> {
     let items = only.map_or(&items[..], |index| &items[index..=index]);
-    let bounded = async { work(&mut *database.connection().await?, items).await };
-    tokio::time::timeout(WORK_TIMEOUT, bounded).await.map_err(|_| DatabaseError::TimedOut)?
+    database.run(async |connection| work(connection, items).await).await
 }
 
 async fn work_off<I: Send + Sync + 'static, A: Send + 'static>(

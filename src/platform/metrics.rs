@@ -242,7 +242,7 @@ pub async fn observe<B: MessageBody>(
     }
     let duration_ms = (took.as_secs_f64() * 1e5).round() / 100.0;
     let (method, route, status) = (method.as_str(), route.as_str(), status.as_u16());
-    if ROUTINE.contains(&route) {
+    if is_routine(route) {
         tracing::debug!(method, route, status, duration_ms, "request");
     } else {
         tracing::info!(method, route, status, duration_ms, "request");
@@ -252,6 +252,11 @@ pub async fn observe<B: MessageBody>(
 
 /// Asked every few seconds by machines; their lines would bury the others.
 const ROUTINE: [&str; 5] = ["/health", "/livez", "/readyz", "/metrics", "/sla"];
+
+#[must_use]
+pub fn is_routine(route: &str) -> bool {
+    ROUTINE.contains(&route)
+}
 
 /// Prometheus metrics
 #[utoipa::path(tag = "platform", responses((status = 200, description = "Prometheus text format", content_type = "text/plain", body = String)))]

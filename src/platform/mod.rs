@@ -23,3 +23,4 @@ pub mod shutdown;
 pub mod statements;
 pub mod telemetry;
 mod tls;
+pub mod trouble;

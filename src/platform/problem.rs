@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{gremlin, telemetry};
+use super::{gremlin, metrics, telemetry};
 
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -224,6 +224,10 @@ fn render_error<B: MessageBody + 'static>(
     };
     let cause = problem.cause.as_deref().unwrap_or("none given");
     match problem.status {
+        // Whoever looks there every second is told each time; the log, when it begins and ends.
+        StatusCode::SERVICE_UNAVAILABLE if metrics::is_routine(request.path()) => {
+            tracing::debug!(code = problem.code, cause, "cannot serve now");
+        }
         StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(code = problem.code, cause, "cannot serve now"),
         status if status.is_server_error() => tracing::error!(code = problem.code, cause, "request failed"),
         _ => {}

@@ -328,19 +328,18 @@ async fn bring_up_schema<R: Role>(
     background: Background<R>,
 ) -> Result<std::convert::Infallible, StartError> {
     let mut pause = Duration::from_millis(250);
-    let mut last = String::new();
+    let pools = background.platform.pools.clone();
+    let connecting = pools.connecting();
     loop {
         match migrate(url).await {
             Ok(applied) => {
+                connecting.over();
                 tracing::info!(applied = applied.len(), "schema is up to date");
                 background.start()?;
                 return std::future::pending().await;
             }
             Err(MigrationError::Unreachable { cause, .. }) => {
-                if cause != last {
-                    tracing::warn!(database = %url, cause, "waiting for the database");
-                    last = cause;
-                }
+                connecting.met(&cause);
             }
             Err(error) => return Err(error.into()),
         }

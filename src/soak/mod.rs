@@ -13,12 +13,13 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
+use crate::audit::{self, Elsewhere};
+use crate::load;
 use crate::platform::client::BaseUrl;
 use crate::platform::gremlin::rule::{self, Direction};
 use crate::prove::ProveError;
 use crate::prove::cluster::Cluster;
 use crate::prove::plan::{Fault, Role};
-use crate::{audit, load};
 pub use report::Report;
 use watch::Sample;
 
@@ -77,7 +78,7 @@ async fn soak(config: &Config, cluster: &mut Cluster) -> Result<Report, SoakErro
     let (samples, deaths) = observe(config, cluster).await?;
     let load = load.await.map_err(std::io::Error::other)?;
     let unsettled = cluster.quiet(QUIET_LIMIT).await?;
-    let audit = audit::of(&cluster.database_url(), RECOVERY_BOUND).await?;
+    let audit = audit::of(&cluster.database_url(), RECOVERY_BOUND, &Elsewhere::default()).await?;
     Ok(Report::new(config, samples, deaths, load, unsettled, audit))
 }
 

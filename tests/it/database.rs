@@ -6,10 +6,8 @@ use nix::unistd::{Uid, User, chown};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio_postgres::NoTls;
 
-use crate::harness::own::{BOUND, Own, is_refused, place, takes_orders_again};
+use crate::harness::own::{BOUND, Own, RELOAD, is_refused, place, takes_orders_again};
 use crate::harness::{Service, eventually, free_port};
-
-const RELOAD: &str = "SELECT pg_reload_conf()";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_befalls_the_database_is_answered_in_time_and_got_over_without_a_restart() {

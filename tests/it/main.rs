@@ -11,6 +11,8 @@ mod databases;
 mod degraded;
 mod demo;
 mod disk;
+mod drills;
+mod failover;
 mod gremlin;
 mod harness;
 mod hostile;

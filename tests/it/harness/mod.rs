@@ -4,8 +4,8 @@ pub mod browser;
 pub mod database;
 pub mod events;
 pub mod fake;
-pub mod haproxy;
 pub mod forwarder;
+pub mod haproxy;
 pub mod own;
 
 use std::sync::atomic::{AtomicU16, Ordering};

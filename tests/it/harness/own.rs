@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use tokio_postgres::{Client, NoTls};
 use valerix::postgres::{Home, Server};
@@ -11,6 +13,7 @@ use super::{Answer, Service, eventually, free_port};
 
 /// A piece of database work is given up after 3 s; a request is answered soon after.
 pub const BOUND: Duration = Duration::from_secs(6);
+pub const RELOAD: &str = "SELECT pg_reload_conf()";
 
 /// A PostgreSQL of the test's own, stopped and removed at its end.
 pub struct Own {
@@ -32,30 +35,17 @@ impl Own {
     }
 
     pub async fn client(&self) -> Client {
-        let (client, connection) =
-            tokio_postgres::connect(&self.server.url("postgres"), NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
+        connect(&self.server.url("postgres")).await
     }
 
     /// Each by itself, as `ALTER SYSTEM` wants it, in one session.
     pub async fn execute(&self, statements: &[&str]) {
-        let client = self.client().await;
-        for statement in statements {
-            client.batch_execute(statement).await.unwrap();
-        }
+        execute(&self.client().await, statements).await;
     }
 
     /// With nobody behind it: what it takes it answers with 202.
     pub async fn order_service(&self, extra: &[(&'static str, &str)]) -> Service {
-        let nobody = format!("http://127.0.0.1:{}", free_port());
-        let mut env = vec![
-            ("DATABASE_URL", self.server.url("postgres")),
-            ("INVENTORY_SERVICE_URL", nobody.clone()),
-            ("PAYMENT_SERVICE_URL", nobody),
-        ];
-        env.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let service = Service::start("order", free_port(), &env);
+        let service = order_service_on(self.server.url("postgres"), extra);
         service.ready().await;
         service
     }
@@ -81,10 +71,7 @@ impl Own {
 impl Drop for Own {
     fn drop(&mut self) {
         if !self.ended {
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(self.server.pid()),
-                nix::sys::signal::Signal::SIGQUIT,
-            );
+            let _ = kill(Pid::from_raw(self.server.pid()), Signal::SIGQUIT);
         }
     }
 }
@@ -103,4 +90,75 @@ pub fn is_refused(answer: &Answer) {
 
 pub async fn takes_orders_again(service: &Service) {
     eventually("orders to be taken again", async || (place(service).await.status == 202).then_some(())).await;
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn execute(client: &Client, statements: &[&str]) {
+    for statement in statements {
+        client.batch_execute(statement).await.unwrap();
+    }
+}
+
+/// An order service on a database, with nobody behind it: what it takes it answers with 202.
+pub fn order_service_on(database: String, extra: &[(&'static str, &str)]) -> Service {
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let mut env = vec![
+        ("DATABASE_URL", database),
+        ("INVENTORY_SERVICE_URL", nobody.clone()),
+        ("PAYMENT_SERVICE_URL", nobody),
+    ];
+    env.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    Service::start("order", free_port(), &env)
+}
+
+/// A server that also listens on a port of 127.0.0.1.
+pub struct Reachable {
+    pub own: Own,
+    pub port: u16,
+}
+
+impl Reachable {
+    pub async fn start() -> Self {
+        let port = free_port();
+        let own = Own::start(vec!["listen_addresses=127.0.0.1".to_owned(), format!("port={port}")]).await;
+        Self { own, port }
+    }
+
+    /// Its socket is named after the port too.
+    pub async fn client(&self) -> Client {
+        connect(&format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)).await
+    }
+
+    /// What a standby does: sessions that are there refuse writes from now on, too.
+    pub async fn take_writes(&self, yes: bool) {
+        let value = if yes { "off" } else { "on" };
+        let set = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
+        execute(&self.client().await, &["SET default_transaction_read_only = off", &set, RELOAD]).await;
+    }
+
+    /// All its processes at once: it hangs, and says nothing, while the system still accepts connections for it.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let postmaster = self.own.server.pid();
+        // The first, so that it starts no others meanwhile.
+        kill(Pid::from_raw(postmaster), signal).unwrap();
+        let children =
+            std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
+        for child in children.split_whitespace() {
+            // One that ended meanwhile says nothing either.
+            let _ = kill(Pid::from_raw(child.parse().unwrap()), signal);
+        }
+    }
 }

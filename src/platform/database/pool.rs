@@ -1,0 +1,219 @@
+//! The service's connections.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bb8::{ManageConnection, QueueStrategy, RunError};
+use diesel::result::ConnectionError;
+use diesel::sql_types::Bool;
+use diesel::{QueryableByName, sql_query};
+use diesel_async::pooled_connection::PoolableConnection;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use tokio::time::{Instant, timeout_at};
+
+use super::{CHECKOUT_TIMEOUT, DatabaseError, DatabaseUrl, WORK_TIMEOUT};
+use crate::platform::statements::Statements;
+use crate::platform::trouble::Trouble;
+
+/// A pool for each thread that needs one, so that a statement's way to the server and back never wakes another thread,
+/// and no connection dies with a thread that others still are using it from.
+#[derive(Clone)]
+pub struct Pools {
+    url: DatabaseUrl,
+    /// Connections of each pool, at most.
+    size: u32,
+    opened: Arc<Mutex<Vec<Pool>>>,
+    troubles: Arc<Troubles>,
+}
+
+/// What the whole process tells of once.
+struct Troubles {
+    connecting: Trouble,
+    checking: Trouble,
+}
+
+impl Default for Troubles {
+    fn default() -> Self {
+        Self {
+            connecting: Trouble::new("waiting for the database", "the database is there"),
+            checking: Trouble::new("not ready: the database cannot be used", "the database can be used"),
+        }
+    }
+}
+
+impl Pools {
+    /// For so many threads, which share out so many connections.
+    #[must_use]
+    pub fn new(url: &DatabaseUrl, connections: u32, threads: usize) -> Self {
+        let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+        let size = connections.checked_div(threads).unwrap_or_default().max(1);
+        Self { url: url.clone(), size, opened: Arc::default(), troubles: Arc::default() }
+    }
+
+    /// A pool for this thread, whose runtime drives the connections. None is opened before it is needed.
+    #[must_use]
+    pub fn here(&self) -> Database {
+        let manager = Manager { url: self.url.clone(), troubles: Arc::clone(&self.troubles) };
+        let pool = Pool::builder()
+            .max_size(self.size)
+            .connection_timeout(CHECKOUT_TIMEOUT)
+            .retry_connection(false)
+            // The connection used last has its statements prepared and its caches warm; the others close after a while.
+            .queue_strategy(QueueStrategy::Lifo)
+            .build_unchecked(manager);
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
+        Database { pool, troubles: Arc::clone(&self.troubles) }
+    }
+
+    /// What is told of a database that cannot be connected to; for whoever connects past the pools.
+    #[must_use]
+    pub fn connecting(&self) -> &Trouble {
+        &self.troubles.connecting
+    }
+
+    /// Open connections, and how many of them are idle.
+    #[must_use]
+    pub fn state(&self) -> (u32, u32) {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened
+            .iter()
+            .map(Pool::state)
+            .fold((0, 0), |(open, idle), state| (open + state.connections, idle + state.idle_connections))
+    }
+}
+
+type Pool = bb8::Pool<Manager>;
+
+/// How connections of a pool are opened and judged.
+struct Manager {
+    url: DatabaseUrl,
+    troubles: Arc<Troubles>,
+}
+
+struct Pooled {
+    connection: AsyncPgConnection,
+    /// It did not answer in time, or its server takes no writes any more: a new one may find a better server.
+    given_up: bool,
+}
+
+impl ManageConnection for Manager {
+    type Connection = Pooled;
+    type Error = ConnectionError;
+
+    async fn connect(&self) -> Result<Pooled, ConnectionError> {
+        let opened = open(&self.url).await;
+        match &opened {
+            Ok(_) => self.troubles.connecting.over(),
+            Err(error) => self.troubles.connecting.met(error),
+        };
+        opened.map(|connection| Pooled { connection, given_up: false })
+    }
+
+    /// Costs no round trip; a connection that the server closed is known as broken at once.
+    async fn is_valid(&self, pooled: &mut Pooled) -> Result<(), ConnectionError> {
+        if self.has_broken(pooled) {
+            return Err(ConnectionError::BadConnection("it broke while it was idle".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        std::thread::panicking() || pooled.given_up || pooled.connection.is_broken()
+    }
+}
+
+async fn open(url: &DatabaseUrl) -> Result<AsyncPgConnection, ConnectionError> {
+    let mut connection = url.connect().await?;
+    // The server gives up before we do, so that no lock is held for a caller that is gone.
+    let limit = WORK_TIMEOUT.as_millis() - 500;
+    // A prepared statement keeps its plan. One made while a table was small must not read the whole of it once it has
+    // grown: with an index to every row that a service looks up, reading whole tables is left to the audit. So no plan
+    // depends on the values either, and none need be made for them. Without bitmaps, rows are found, and locked, in the
+    // order of their index.
+    let settings = format!(
+        "SET statement_timeout = {limit}; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off;
+         SET plan_cache_mode = force_generic_plan"
+    );
+    let set = tokio::time::timeout(WORK_TIMEOUT, connection.batch_execute(&settings)).await;
+    set.map_err(|_| ConnectionError::BadConnection("no answer in time".to_owned()))?
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    connection.set_instrumentation(Statements::default());
+    Ok(connection)
+}
+
+/// One thread's pool.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool,
+    troubles: Arc<Troubles>,
+}
+
+impl Database {
+    /// Runs work on one connection, within [`WORK_TIMEOUT`] as a whole.
+    ///
+    /// # Errors
+    /// Those of the work, and [`DatabaseError`] where it could not be done in time.
+    pub async fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        self.run_within(WORK_TIMEOUT, work).await
+    }
+
+    /// As [`Database::run`], within another limit as a whole.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn run_within<T>(
+        &self,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let deadline = Instant::now() + limit;
+        let mut pooled =
+            timeout_at(deadline, self.checkout()).await.map_err(|_| DatabaseError::TimedOut)??;
+        // Work whose caller goes away inside a transaction leaves its connection marked broken by itself.
+        let outcome = timeout_at(deadline, work(&mut pooled.connection)).await;
+        let outcome = outcome.unwrap_or(Err(DatabaseError::TimedOut));
+        if let Err(error) = &outcome {
+            pooled.given_up = matches!(error, DatabaseError::TimedOut) || error.is_read_only();
+        }
+        outcome
+    }
+
+    /// Whether a service can do its work: this can be read, and its database takes writes. Trouble is logged when it
+    /// begins and when it is over.
+    pub async fn is_usable<T>(
+        &self,
+        read: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
+    ) -> bool {
+        let checked = self.run(async |connection| {
+            read(connection).await?;
+            takes_writes(connection).await
+        });
+        let checked = checked.await;
+        self.troubles.checking.note(&checked);
+        checked.is_ok()
+    }
+
+    async fn checkout(&self) -> Result<bb8::PooledConnection<'_, Manager>, DatabaseError> {
+        self.pool.get().await.map_err(|error| match error {
+            RunError::TimedOut => {
+                self.troubles.connecting.cause().map_or(DatabaseError::Busy, DatabaseError::Unreachable)
+            }
+            RunError::User(error) => DatabaseError::Unreachable(error.to_string()),
+        })
+    }
+}
+
+#[derive(QueryableByName)]
+struct Session {
+    #[diesel(sql_type = Bool)]
+    read_only: bool,
+}
+
+async fn takes_writes(connection: &mut AsyncPgConnection) -> Result<(), DatabaseError> {
+    let statement = "SELECT current_setting('transaction_read_only')::bool AS read_only";
+    let session: Session = sql_query(statement).get_result(connection).await?;
+    if session.read_only { Err(DatabaseError::ReadOnly) } else { Ok(()) }
+}
