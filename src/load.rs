@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rand::seq::IndexedRandom;
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -37,6 +38,8 @@ pub struct Config {
     pub quantity: i32,
     /// With an idempotency key of its own for each order.
     pub keys: bool,
+    /// Open at once, at most. An order that is due while all are taken waits for one, and that counts as its latency too.
+    pub connections: usize,
     /// An order without an answer by then has none.
     pub timeout: Duration,
     pub progress: bool,
@@ -76,11 +79,19 @@ pub struct Latency {
 pub async fn run(config: &Config) -> Report {
     let connector = awc::Connector::new().timeout(CONNECT_TIMEOUT).limit(0);
     let client = awc::Client::builder().connector(connector).timeout(config.timeout).finish();
+    let sender =
+        Rc::new(Sender { config: config.clone(), client, connections: Semaphore::new(config.connections) });
     let mut steps = Vec::new();
     for rate in &config.rates {
-        steps.push(step(config, &client, *rate).await);
+        steps.push(step(&sender, *rate).await);
     }
     Report { steps }
+}
+
+struct Sender {
+    config: Config,
+    client: awc::Client,
+    connections: Semaphore,
 }
 
 struct Tally {
@@ -89,7 +100,8 @@ struct Tally {
     refused: Histogram<u64>,
 }
 
-async fn step(config: &Config, client: &awc::Client, rate: u32) -> Step {
+async fn step(sender: &Rc<Sender>, rate: u32) -> Step {
+    let config = &sender.config;
     let sent = u64::from(rate) * config.duration.as_secs();
     let tally = Rc::new(RefCell::new(Tally {
         answers: BTreeMap::new(),
@@ -102,7 +114,7 @@ async fn step(config: &Config, client: &awc::Client, rate: u32) -> Step {
     for number in 0..sent {
         let due = started + Duration::from_secs_f64(precise(number) / f64::from(rate));
         tokio::time::sleep_until(due).await;
-        orders.spawn_local(order(config.clone(), client.clone(), due, Rc::clone(&tally), bar.clone()));
+        orders.spawn_local(order(Rc::clone(sender), due, Rc::clone(&tally), bar.clone()));
         // A step may last for days; what is answered is not kept. One that panicked has left no answer, which the sum of
         // the answers shows.
         while orders.try_join_next().is_some() {}
@@ -122,13 +134,8 @@ async fn step(config: &Config, client: &awc::Client, rate: u32) -> Step {
     }
 }
 
-async fn order(
-    config: Config,
-    client: awc::Client,
-    due: Instant,
-    tally: Rc<RefCell<Tally>>,
-    bar: ProgressBar,
-) {
+async fn order(sender: Rc<Sender>, due: Instant, tally: Rc<RefCell<Tally>>, bar: ProgressBar) {
+    let Sender { config, client, connections } = &*sender;
     let product_id = config.product_ids.choose(&mut rand::rng());
     let mut request = client.post(format!("{}/orders", config.url));
     if config.keys {
@@ -136,6 +143,7 @@ async fn order(
     }
     let body = json!({"product_id": product_id, "quantity": config.quantity});
     let answer = async {
+        let _connection = connections.acquire().await.ok()?;
         let mut response = request.send_json(&body).await.ok()?;
         // An answer is there when it is there whole.
         response.body().await.ok()?;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use tokio_postgres::{Client, NoTls};
 
 use crate::Fallible;
@@ -25,6 +26,33 @@ pub async fn execute(client: &Client, statements: &str) -> Fallible<()> {
         client.batch_execute(statement).await?;
     }
     Ok(())
+}
+
+/// What the server has done so far: for all its databases, since one writes at a time here.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Work {
+    pub commits: f64,
+    pub wal_bytes: f64,
+    /// The connected database's tables with their indexes.
+    pub stored_bytes: f64,
+}
+
+impl Work {
+    pub async fn so_far(client: &Client) -> Fallible<Self> {
+        let statement = "SELECT xact_commit::float8, (pg_current_wal_lsn() - '0/0')::float8,
+                (SELECT sum(pg_total_relation_size(relid)) FROM pg_stat_user_tables)::float8
+            FROM pg_stat_database WHERE datname = current_database()";
+        let row = client.query_one(statement, &[]).await?;
+        Ok(Self { commits: row.get(0), wal_bytes: row.get(1), stored_bytes: row.get(2) })
+    }
+
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            commits: self.commits - before.commits,
+            wal_bytes: self.wal_bytes - before.wal_bytes,
+            stored_bytes: self.stored_bytes - before.stored_bytes,
+        }
+    }
 }
 
 async fn count(client: &Client, statement: &str) -> Fallible<u32> {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use tokio_postgres::Client;
 
 use crate::Fallible;
+use crate::database::Work;
 use crate::services::Services;
 use crate::stage::Stage;
 use crate::watch::{Cost, Watched};
@@ -39,6 +40,8 @@ pub struct Run {
     /// Requests answered with an error status, or not at all.
     pub failed: u32,
     pub cost: Cost,
+    /// Only of the platform's own runs.
+    pub work: Option<Work>,
 }
 
 /// Services under load, and a view of their database.
@@ -67,10 +70,12 @@ impl<'a> Subject<'a> {
 
     pub async fn run(&self, load: &Load) -> Fallible<Run> {
         let before = database::confirmed(&self.books).await?;
+        let done_before = Work::so_far(&self.books).await?;
         let wrk = async { Wrk::start(self.services.address(), load)?.finish().await };
         let (seen, cost) = self.watched().during(wrk).await?;
         database::quiet(&self.books, None).await?;
         let orders = database::confirmed(&self.books).await? - before;
+        let database = Some(Work::so_far(&self.books).await?.since(done_before));
         self.services.empty_logs()?;
         if orders == 0 {
             return Err(format!(
@@ -86,6 +91,7 @@ impl<'a> Subject<'a> {
             latency: Some(seen.latency()),
             failed: seen.refused + seen.broken,
             cost,
+            work: database,
         })
     }
 
@@ -98,7 +104,7 @@ impl<'a> Subject<'a> {
         let load = pgbench::Load { clients, products, latencies: clients == 1 };
         let (seen, cost) = self.watched().during(pgbench::run(self.stage, &load, seconds)).await?;
         let pgbench::Seen { orders, per_second, latency } = seen;
-        Ok(Run { orders, per_second, latency, failed: 0, cost })
+        Ok(Run { orders, per_second, latency, failed: 0, cost, work: None })
     }
 
     /// Connections open, statements prepared, caches filled, on both sides.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::backlog::Backlog;
+use crate::database::Work;
 use crate::goals::{self, Bound, Goal, memory_under_load};
 use crate::growth::{Growth, Point};
 use crate::load::{Latency, Run};
@@ -38,6 +39,7 @@ impl Report {
             add(&throughput(rounds));
             add(&latency(rounds));
             add(&processor(rounds));
+            add(&database(rounds));
             add(&memory_and_start(rounds));
             add(&goals_table(&self.goals));
         }
@@ -155,6 +157,27 @@ fn processor(rounds: &Rounds) -> Table {
         let [order, inventory, payment, postgres, load] = cells;
         let sum = format!("{:.0}", parts.iter().sum::<f64>());
         table.row([name.to_owned(), order, inventory, payment, postgres, load, sum]);
+    }
+    table
+}
+
+fn database(rounds: &Rounds) -> Table {
+    let head = ["", "commits", "WAL, bytes", "stored with indexes, bytes"];
+    let mut table = Table::new("What an order leaves in the database: medians over the rounds", head);
+    for (name, run) in RUNS {
+        let of = |figure: fn(&Work) -> f64| {
+            let each = |run: &Run| Some(figure(run.work.as_ref()?) / f64::from(run.orders));
+            Spread::of(rounds.each.iter().filter_map(|round| each(run(round)))).median
+        };
+        let (commits, wal, stored) = (of(|w| w.commits), of(|w| w.wal_bytes), of(|w| w.stored_bytes));
+        if rounds.each.iter().all(|round| run(round).work.is_some()) {
+            table.row([
+                name.to_owned(),
+                format!("{commits:.2}"),
+                format!("{wal:.0}"),
+                format!("{stored:.0}"),
+            ]);
+        }
     }
     table
 }

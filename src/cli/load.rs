@@ -28,6 +28,9 @@ pub struct LoadArgs {
     /// Give each order an idempotency key
     #[arg(long)]
     keys: bool,
+    /// Connections at most; an order that waits for one has that in its latency
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
+    connections: u16,
     /// An order that has no answer by then counts as unanswered
     #[arg(long, default_value_t = 10_000, value_parser = milliseconds)]
     timeout_ms: u64,
@@ -46,6 +49,7 @@ impl LoadArgs {
             product_ids: self.product_id.clone(),
             quantity: self.quantity,
             keys: self.keys,
+            connections: self.connections.into(),
             timeout: Duration::from_millis(self.timeout_ms),
             progress: std::io::stderr().is_terminal(),
         }

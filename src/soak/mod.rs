@@ -26,6 +26,7 @@ use watch::Sample;
 /// Everything ordered comes from here, whatever the soak's length.
 const STOCK: i32 = 1_000_000_000;
 const PRODUCTS: [&str; 3] = ["S-1", "S-2", "S-3"];
+const CONNECTIONS: usize = 256;
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
 /// After the last fault, everything must be settled within this.
 const QUIET_LIMIT: Duration = Duration::from_secs(30);
@@ -90,6 +91,7 @@ async fn place_orders(config: Config, url: BaseUrl) -> load::Report {
         product_ids: PRODUCTS.iter().map(|name| (*name).to_owned()).collect(),
         quantity: 1,
         keys: true,
+        connections: CONNECTIONS,
         timeout: ORDER_TIMEOUT,
         progress: false,
     };
