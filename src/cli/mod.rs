@@ -76,7 +76,8 @@ pub struct ServiceArgs {
     /// Port to listen on [default: 5001 order, 5002 inventory, 5003 payment]
     #[arg(long, env = "PORT", value_parser = port)]
     port: Option<u16>,
-    /// PostgreSQL, as postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-full
+    /// PostgreSQL, as postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-full; of several hosts
+    /// (host1:port,host2:port) the one that takes writes is used
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
     database_url: DatabaseUrl,
     /// Connections to the database, at most

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::problem::{Problem, ProblemBody};
 
 /// All checks of one `/health` run side by side and end within this.
-const DEADLINE: Duration = Duration::from_millis(1500);
+pub const DEADLINE: Duration = Duration::from_millis(1500);
 
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Health {

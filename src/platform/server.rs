@@ -330,10 +330,12 @@ async fn bring_up_schema<R: Role>(
     let mut pause = Duration::from_millis(250);
     let pools = background.platform.pools.clone();
     let connecting = pools.connecting();
+    pools.expect_schema(true);
     loop {
         match migrate(url).await {
             Ok(applied) => {
                 connecting.over();
+                pools.expect_schema(false);
                 tracing::info!(applied = applied.len(), "schema is up to date");
                 background.start()?;
                 return std::future::pending().await;

@@ -1,6 +1,9 @@
 //! `DATABASE_URL` with several hosts: the one that takes writes is found, and found again.
 
+use std::str::FromStr;
+
 use serde_json::{Value, json};
+use valerix::platform::database::{DatabaseUrl, migrate};
 
 use crate::harness::own::{Reachable, order_service_on};
 use crate::harness::{Service, eventually};
@@ -55,8 +58,8 @@ async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
 
     two.take_writes(true).await;
     service.ready().await;
-    takes_orders(&service).await;
     assert_eq!(warnings(&service).len(), told.len(), "{:#?}", warnings(&service));
+    takes_orders(&service).await;
     service.process.stop().await.unwrap();
     tokio::join!(one.own.end(), two.own.end());
 }
@@ -64,6 +67,8 @@ async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_follows_the_writes_from_host_to_host() {
     let (one, two) = tokio::join!(Reachable::start(), Reachable::start());
+    // A real standby would have it from the primary.
+    migrate(&DatabaseUrl::from_str(&two.url()).unwrap()).await.unwrap();
     two.take_writes(false).await;
     let mut service = order_service_on(url([&one, &two], "application_name=service"), &[]);
     service.ready().await;
@@ -81,13 +86,18 @@ async fn the_service_follows_the_writes_from_host_to_host() {
     takes_orders(&service).await;
     assert!(has_sessions(&two).await);
 
-    // It hangs: connections to it stay open and are never answered, new ones are accepted by the system.
+    // It hangs: connections to it stay open and are never answered, new ones are accepted by the system. Again nobody
+    // orders.
     one.take_writes(true).await;
-    two.freeze();
-    takes_orders(&service).await;
+    two.own.freeze();
+    eventually("the service to notice that nobody answers", async || {
+        (service.get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
     service.ready().await;
+    takes_orders(&service).await;
     assert!(has_sessions(&one).await);
-    two.thaw();
+    two.own.thaw();
     service.process.stop().await.unwrap();
     tokio::join!(one.own.end(), two.own.end());
 }

@@ -1,5 +1,6 @@
 //! The service's connections.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +13,14 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 use tokio::time::{Instant, timeout_at};
 
 use super::{CHECKOUT_TIMEOUT, DatabaseError, DatabaseUrl, WORK_TIMEOUT};
+use crate::platform::health;
 use crate::platform::statements::Statements;
 use crate::platform::trouble::Trouble;
+
+/// Less than `/health` waits: a server that hangs is found out here, where its connection is then closed, and not by being
+/// given up from outside.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(1200);
+const _: () = assert!(CHECK_TIMEOUT.as_millis() < health::DEADLINE.as_millis());
 
 /// A pool for each thread that needs one, so that a statement's way to the server and back never wakes another thread,
 /// and no connection dies with a thread that others still are using it from.
@@ -30,6 +37,8 @@ pub struct Pools {
 struct Troubles {
     connecting: Trouble,
     checking: Trouble,
+    /// Until it is there, that nothing can be used is no news.
+    schema_expected: AtomicBool,
 }
 
 impl Default for Troubles {
@@ -37,6 +46,7 @@ impl Default for Troubles {
         Self {
             connecting: Trouble::new("waiting for the database", "the database is there"),
             checking: Trouble::new("not ready: the database cannot be used", "the database can be used"),
+            schema_expected: AtomicBool::new(false),
         }
     }
 }
@@ -69,6 +79,11 @@ impl Pools {
     #[must_use]
     pub fn connecting(&self) -> &Trouble {
         &self.troubles.connecting
+    }
+
+    /// Whether the schema is still to be brought up to date, by whoever then says so.
+    pub fn expect_schema(&self, expected: bool) {
+        self.troubles.schema_expected.store(expected, Ordering::Relaxed);
     }
 
     /// Open connections, and how many of them are idle.
@@ -187,12 +202,14 @@ impl Database {
         &self,
         read: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
     ) -> bool {
-        let checked = self.run(async |connection| {
+        let checked = self.run_within(CHECK_TIMEOUT, async |connection| {
             read(connection).await?;
             takes_writes(connection).await
         });
         let checked = checked.await;
-        self.troubles.checking.note(&checked);
+        if !AtomicBool::load(&self.troubles.schema_expected, Ordering::Relaxed) {
+            self.troubles.checking.note(&checked);
+        }
         checked.is_ok()
     }
 

@@ -65,13 +65,35 @@ impl Own {
         self.stop().await;
         std::fs::remove_dir_all(&self.root).unwrap();
     }
+
+    /// All its processes at once: it hangs, and says nothing, while the system still accepts connections for it.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let postmaster = self.server.pid();
+        // The first, so that it starts no others meanwhile.
+        let _ = kill(Pid::from_raw(postmaster), signal);
+        let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
+        for child in children.unwrap_or_default().split_whitespace() {
+            // One that ended meanwhile says nothing either.
+            let _ = kill(Pid::from_raw(child.parse().unwrap()), signal);
+        }
+    }
 }
 
 /// A test that fails leaves no server behind.
 impl Drop for Own {
     fn drop(&mut self) {
         if !self.ended {
-            let _ = kill(Pid::from_raw(self.server.pid()), Signal::SIGQUIT);
+            self.signal(Signal::SIGQUIT);
+            // A frozen process would hear of nothing.
+            self.signal(Signal::SIGCONT);
         }
     }
 }
@@ -129,9 +151,13 @@ impl Reachable {
         Self { own, port }
     }
 
-    /// Its socket is named after the port too.
+    /// By the port, after which its socket is named too.
     pub async fn client(&self) -> Client {
-        connect(&format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)).await
+        connect(&self.url()).await
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
     /// What a standby does: sessions that are there refuse writes from now on, too.
@@ -139,26 +165,5 @@ impl Reachable {
         let value = if yes { "off" } else { "on" };
         let set = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
         execute(&self.client().await, &["SET default_transaction_read_only = off", &set, RELOAD]).await;
-    }
-
-    /// All its processes at once: it hangs, and says nothing, while the system still accepts connections for it.
-    pub fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
-    }
-
-    pub fn thaw(&self) {
-        self.signal(Signal::SIGCONT);
-    }
-
-    fn signal(&self, signal: Signal) {
-        let postmaster = self.own.server.pid();
-        // The first, so that it starts no others meanwhile.
-        kill(Pid::from_raw(postmaster), signal).unwrap();
-        let children =
-            std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
-        for child in children.split_whitespace() {
-            // One that ended meanwhile says nothing either.
-            let _ = kill(Pid::from_raw(child.parse().unwrap()), signal);
-        }
     }
 }
