@@ -204,41 +204,51 @@ async fn what_goes_on_between_two_looks_is_no_mistake() {
     let apart = Apart::start().await;
     apart.shop(9).await;
     apart.settled().await;
-    let before = apart.audit().await.orders.confirmed;
-    // The audit has to wait for the payments, and has seen all else by then.
-    let money = apart.databases[2].session().await;
-    money.batch_execute("BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let id = Uuid::new_v4();
-    let meanwhile = async {
-        eventually("the audit to wait", async || (apart.databases[2].count(waiting).await > 0).then_some(()))
+    // The audit has looked at the orders, and has to wait for stock or for payments.
+    for (locked, table) in [(1, "inventory"), (2, "payments")] {
+        let before = apart.audit().await.orders.confirmed;
+        let session = apart.databases[locked].session().await;
+        session.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+        let meanwhile = async {
+            let waiting = "SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            eventually("the audit to wait", async || {
+                (apart.databases[locked].count(waiting).await > 0).then_some(())
+            })
             .await;
-        // An order from its beginning to its end.
-        let held = format!(
-            "UPDATE inventory SET stock = stock - 1, reserved = reserved + 1 WHERE product_id = 'PROD-001';
-             INSERT INTO reservations (order_id, epoch, state, product_id, quantity)
-             VALUES ('{id}', 1, 'HELD', 'PROD-001', 1)"
-        );
-        apart.databases[1].execute(&held).await;
-        let paid = format!("INSERT INTO payments (order_id, status) VALUES ('{id}', 'SUCCESS')");
-        money.batch_execute(&paid).await.unwrap();
-        let confirmed = format!(
-            "INSERT INTO orders (id, product_id, quantity, status) VALUES ('{id}', 'PROD-001', 1, 'CONFIRMED')"
-        );
-        apart.databases[0].execute(&confirmed).await;
-        money.batch_execute("COMMIT").await.unwrap();
-    };
-    let output = apart.command(true);
-    let (output, ()) = tokio::join!(output, meanwhile);
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains(&format!(" {before} confirmed")), "{output:?}");
-    eventually("the next audit to see it", async || {
-        let audit = apart.audit().await;
-        is_clean(&audit);
-        (audit.orders.confirmed == before + 1).then_some(())
-    })
-    .await;
+            for (database, statements) in an_order_from_its_beginning_to_its_end() {
+                if database == locked {
+                    session.batch_execute(&statements).await.unwrap();
+                } else {
+                    apart.databases[database].execute(&statements).await;
+                }
+            }
+            session.batch_execute("COMMIT").await.unwrap();
+        };
+        let (output, ()) = tokio::join!(apart.command(true), meanwhile);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains(&format!(" {before} confirmed")), "{output:?}");
+        eventually("the next audit to see it", async || {
+            let audit = apart.audit().await;
+            is_clean(&audit);
+            (audit.orders.confirmed == before + 1).then_some(())
+        })
+        .await;
+    }
+}
+
+/// What the services would write, and where.
+fn an_order_from_its_beginning_to_its_end() -> [(usize, String); 3] {
+    let id = Uuid::new_v4();
+    let held = format!(
+        "UPDATE inventory SET stock = stock - 1, reserved = reserved + 1 WHERE product_id = 'PROD-001';
+         INSERT INTO reservations (order_id, epoch, state, product_id, quantity) VALUES ('{id}', 1, 'HELD', 'PROD-001', 1)"
+    );
+    let paid = format!("INSERT INTO payments (order_id, status) VALUES ('{id}', 'SUCCESS')");
+    let confirmed = format!(
+        "INSERT INTO orders (id, product_id, quantity, status) VALUES ('{id}', 'PROD-001', 1, 'CONFIRMED')"
+    );
+    [(1, held), (2, paid), (0, confirmed)]
 }
 
 #[tokio::test(flavor = "multi_thread")]

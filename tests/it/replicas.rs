@@ -59,7 +59,7 @@ impl Fleet {
     }
 
     /// One more of each, told to the balancer by a reload.
-    async fn grow(&mut self) {
+    fn grow(&mut self) {
         let new = [free_port(), free_port(), free_port()];
         self.order.push(Service::start("order", new[0], &self.env));
         self.inventory.push(Service::start("inventory", new[1], &self.env));
@@ -77,7 +77,7 @@ impl Fleet {
             replica.process.kill().await.unwrap();
             shop.serves(40).await;
         }
-        self.grow().await;
+        self.grow();
         for (service, alive) in [("order", 3), ("inventory", 2), ("payment", 2)] {
             self.balancer.sees(service, alive).await;
         }
@@ -112,30 +112,23 @@ async fn insist(http: &Client, url: &str, key: &str, product: &str) -> (StatusCo
     let answer = eventually("an order's answer", async || {
         let request = http.post(format!("{url}/orders")).header("idempotency-key", key).body(body.clone());
         let mut so_far = repeats.get();
-        let pause = match request.send().await {
-            Ok(response) => {
-                let status = response.status();
-                let body: Option<Value> =
-                    response.text().await.ok().and_then(|text| serde_json::from_str(&text).ok());
-                match (status.as_u16(), body) {
-                    (201 | 202, Some(body)) => return Some((status, body)),
-                    (409, Some(body)) => {
-                        assert_eq!(body["code"], "idempotency-key-in-flight", "{body}");
-                        so_far.under_way += 1;
-                        1000
-                    }
-                    (201 | 202 | 409 | 502 | 503 | 504, _) => {
-                        so_far.unanswered += 1;
-                        100
-                    }
-                    (status, body) => panic!("{status}: {body:?}"),
+        let mut pause = 100;
+        if let Ok(response) = request.send().await {
+            let status = response.status();
+            let text = response.text().await.unwrap_or_default();
+            match (status.as_u16(), serde_json::from_str::<Value>(&text).ok()) {
+                (201 | 202, Some(body)) => return Some((status, body)),
+                (409, Some(body)) => {
+                    assert_eq!(body["code"], "idempotency-key-in-flight", "{body}");
+                    so_far.under_way += 1;
+                    pause = 1000;
                 }
+                (201 | 202 | 409 | 502 | 503 | 504, _) => so_far.unanswered += 1,
+                (status, body) => panic!("{status}: {body:?}"),
             }
-            Err(_) => {
-                so_far.unanswered += 1;
-                100
-            }
-        };
+        } else {
+            so_far.unanswered += 1;
+        }
         repeats.set(so_far);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         None
