@@ -253,7 +253,6 @@ mod tests {
             self.lane.submit(item, Deadline::after(FOREVER)).await
         }
 
-        /// The first goes alone; the others gather behind it.
         async fn double_all(&self, items: &[u32]) -> Vec<Result<u32, DatabaseError>> {
             let all = join_all(items.iter().map(|item| self.double(*item)));
             let start = async {
@@ -269,6 +268,27 @@ mod tests {
         }
     }
 
+    /// By then what was submitted has queued and had all its turns.
+    async fn begun() {
+        for _ in 0..TURNS + 2 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_from_tasks_that_are_ready_goes_along() {
+        let doubler = Doubler::start(1);
+        let late = async {
+            for _ in 0..TURNS / 2 {
+                tokio::task::yield_now().await;
+            }
+            doubler.double(2).await
+        };
+        let (first, second) = futures_util::future::join(doubler.double(1), late).await;
+        assert_eq!((first.unwrap(), second.unwrap()), (2, 4));
+        assert_eq!(doubler.batches(), [vec![1, 2]]);
+    }
+
     #[tokio::test]
     async fn an_idle_lane_goes_at_once_and_a_busy_one_gathers() {
         let doubler = Doubler::start(1);
@@ -277,7 +297,7 @@ mod tests {
             let lane = doubler.lane.clone();
             tokio::spawn(async move { lane.submit(2, Deadline::after(FOREVER)).await })
         };
-        tokio::task::yield_now().await;
+        begun().await;
         let answers = doubler.double_all(&[3, 4, 5]).await;
         assert_eq!(answers.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [6, 8, 10]);
         assert_eq!(held.await.unwrap().unwrap(), 4);
@@ -309,7 +329,7 @@ mod tests {
             let lane = lane.clone();
             async move { lane.submit(1, Deadline::after(FOREVER)).await }
         });
-        tokio::task::yield_now().await;
+        begun().await;
         let too_late = lane.submit(2, Deadline::after(Duration::from_millis(5))).await;
         assert!(matches!(too_late, Err(DatabaseError::TimedOut)));
         let hung_up = tokio::time::timeout(Duration::from_millis(5), doubler.double(3)).await;
