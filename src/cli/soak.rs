@@ -11,14 +11,14 @@ use crate::soak;
 
 #[derive(Debug, Args)]
 pub struct SoakArgs {
-    /// How long; below some two minutes there is too little to tell
+    /// How long; in less than six there is too little to tell
     #[arg(long, default_value = "60", value_parser = minutes)]
     minutes: Duration,
     /// Orders per second
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
     /// Seconds from one look at the processes to the next
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=3600))]
     sample_seconds: u64,
     /// Keep the soak's database here; what is there is removed first [default: a temporary directory]
     #[arg(long)]

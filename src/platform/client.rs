@@ -37,8 +37,10 @@ impl std::str::FromStr for BaseUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
         let plain = uri.scheme_str() == Some("http") && uri.query().is_none();
-        match uri.host() {
-            Some(host) if plain && !host.is_empty() => Ok(Self(text.trim_end_matches('/').to_owned())),
+        let after_scheme = text.split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
+        match uri.host().zip(after_scheme) {
+            // Whichever way the scheme was written.
+            Some((host, rest)) if plain && !host.is_empty() => Ok(Self(format!("http://{rest}"))),
             _ => Err("it is not an address of that form".to_owned()),
         }
     }

@@ -153,16 +153,37 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, MigrationError> {
     // On a thread where blocking is allowed: Diesel's migration harness is synchronous.
     let applied = tokio::task::spawn(async move {
         let mut harness = AsyncMigrationHarness::new(connection);
-        refuse_newer(&mut harness)?;
-        let versions =
-            harness.run_pending_migrations(MIGRATIONS).map_err(|e| MigrationError::Failed(e.to_string()))?;
-        let versions = versions.iter().map(ToString::to_string).collect();
-        AnsiTransactionManager::commit_transaction(&mut harness.into_inner())
-            .await
-            .map_err(|error| MigrationError::Failed(error.to_string()))?;
-        Ok(versions)
+        let applied = apply(&mut harness);
+        let mut connection = harness.into_inner();
+        let outcome = match applied {
+            Ok(versions) => commit(&mut connection).await.map(|()| versions),
+            Err(error) => Err(error),
+        };
+        (outcome, is_lost(&mut connection).await)
     });
-    applied.await.map_err(|error| MigrationError::Failed(error.to_string()))?
+    match applied.await.map_err(|error| MigrationError::Failed(error.to_string()))? {
+        // No migration's fault. What was begun is undone with the connection, and can be begun again.
+        (Err(MigrationError::Failed(cause)), true) => Err(unreachable(cause)),
+        (outcome, _) => outcome,
+    }
+}
+
+fn apply(harness: &mut AsyncMigrationHarness<AsyncPgConnection>) -> Result<Vec<String>, MigrationError> {
+    refuse_newer(harness)?;
+    let versions =
+        harness.run_pending_migrations(MIGRATIONS).map_err(|e| MigrationError::Failed(e.to_string()))?;
+    Ok(versions.iter().map(ToString::to_string).collect())
+}
+
+async fn commit(connection: &mut AsyncPgConnection) -> Result<(), MigrationError> {
+    let committed = AnsiTransactionManager::commit_transaction(connection).await;
+    committed.map_err(|error| MigrationError::Failed(error.to_string()))
+}
+
+/// Asks once more: the end of a connection may not have been seen yet.
+async fn is_lost(connection: &mut AsyncPgConnection) -> bool {
+    let _ = connection.batch_execute("SELECT 1").await;
+    connection.is_broken()
 }
 
 /// Begins a transaction that no other process that migrates is in at the same time.

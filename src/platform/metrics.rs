@@ -152,7 +152,7 @@ impl Metrics {
                 "valerix_database_connections_idle",
                 "Of the open connections, those that nobody uses.",
             )?,
-            tasks: gauge("valerix_tasks", "Tasks that run beside the requests.")?,
+            tasks: gauge("valerix_tasks", "Asynchronous tasks that are alive.")?,
             batch_items: histogram(
                 "valerix_batch_items",
                 "Items that went into one transaction together.",

@@ -14,7 +14,7 @@ impl Runtimes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Handle::current());
     }
 
-    /// Tasks that are alive. Requests and their connections run on the threads' own local sets, which do not count theirs.
+    /// Tasks that are alive.
     #[must_use]
     pub fn tasks(&self) -> i64 {
         let runtimes = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,6 +26,9 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
 const LINES_KEPT: usize = 20;
+/// In the log line of each request that a service fails by itself, which injected errors are not.
+const MISTAKE: &str = "internal-error";
+const MISTAKES_KEPT: usize = 10;
 /// A rule of the gremlin that finds nothing to hit ends after this long.
 const RULE_SECONDS: u32 = 4;
 
@@ -359,13 +362,15 @@ const PATHS: &[(&str, &str)] = &[
     ("void-drained", "reason = 'payment-voided'"),
 ];
 
-/// Which faults that wait for their moment really came, as the services' logs tell.
+/// What came of itself, as the services' logs tell: faults that wait for their moment, and mistakes.
 #[derive(Debug, Clone, Default)]
 pub struct Struck {
     /// Named places at which a process aborted or stalled.
     pub crash_points: BTreeMap<String, u32>,
     /// The gremlin's rules by kind.
     pub gremlin: BTreeMap<String, u32>,
+    /// What services said of their own mistakes: the first of them.
+    pub mistakes: Vec<String>,
 }
 
 fn note(line: &str, lines: &Mutex<Vec<String>>, struck: &Mutex<Struck>) {
@@ -381,6 +386,8 @@ fn note(line: &str, lines: &Mutex<Vec<String>>, struck: &Mutex<Struck>) {
         if let Some(kind) = event["kind"].as_str().filter(|_| event["rule"] != "switch") {
             *struck.gremlin.entry(kind.to_owned()).or_default() += 1;
         }
+    } else if line.contains(MISTAKE) && struck.mistakes.len() < MISTAKES_KEPT {
+        struck.mistakes.push(line.to_owned());
     }
     drop(struck);
     let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);

@@ -30,8 +30,8 @@ const CONNECTIONS: usize = 256;
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
 /// After the last fault, everything must be settled within this.
 const QUIET_LIMIT: Duration = Duration::from_secs(30);
-/// Longer than any of the faults, rules of the gremlin included: a sample is taken when none is under way.
-const FAULT_TAKES: Duration = Duration::from_secs(4);
+/// From one fault to the next: longer than most of them last.
+const FAULT_TAKES: Duration = Duration::from_secs(3);
 /// Longer than any soak: that an order expires is tested apart.
 const RECOVERY_BOUND: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -80,7 +80,8 @@ async fn soak(config: &Config, cluster: &mut Cluster) -> Result<Report, SoakErro
     let load = load.await.map_err(std::io::Error::other)?;
     let unsettled = cluster.quiet(QUIET_LIMIT).await?;
     let audit = audit::of(&cluster.database_url(), RECOVERY_BOUND, &Elsewhere::default()).await?;
-    Ok(Report::new(config, samples, deaths, load, unsettled, audit))
+    let mistakes = cluster.struck().mistakes;
+    Ok(Report::new(config, samples, deaths, mistakes, load, unsettled, audit))
 }
 
 async fn place_orders(config: Config, url: BaseUrl) -> load::Report {
@@ -109,15 +110,13 @@ async fn observe(config: &Config, cluster: &mut Cluster) -> Result<(Vec<Sample>,
     let began = Instant::now();
     let mut due = began;
     while began.elapsed() < config.duration {
-        due += config.sample_every;
-        while Instant::now() + FAULT_TAKES <= due
-            && let Some(trouble) = faults.next()
-        {
+        // In this order, so that no fault is taken that is not inflicted.
+        for (nth, trouble) in (1..=faults_between_samples(config)).zip(faults.by_ref()) {
             bar.set_message(trouble.name());
-            let over = Instant::now() + FAULT_TAKES;
             trouble.inflict(cluster).await?;
-            tokio::time::sleep_until(over).await;
+            tokio::time::sleep_until(due + FAULT_TAKES * nth).await;
         }
+        due += config.sample_every;
         tokio::time::sleep_until(due).await;
         bar.set_position(began.elapsed().as_secs());
         samples.extend(watch::look(cluster, &http, began.elapsed()).await?);
@@ -177,15 +176,25 @@ fn faults() -> Vec<Trouble> {
         let (delay, lasting) = (Duration::from_millis(delay), Duration::from_secs(2));
         Trouble::OfCampaigns(Fault::Latency { role, delay, lasting })
     };
-    let stopped = |role| Trouble::OfCampaigns(Fault::Stop(role, Duration::from_secs(1)));
-    let mut all = Vec::new();
-    for role in [Role::Inventory, Role::Payment] {
-        all.extend([slow(role, 200), Trouble::SessionsEnded(role), slow(role, 2000), stopped(role)]);
-        for kind in [rule::Kind::Error, rule::Kind::Drop, rule::Kind::Vanish, rule::Kind::Latency] {
-            all.push(rule(role, kind, Direction::Inbound));
-        }
-        all.push(Trouble::SessionsEnded(Role::Order));
-    }
-    all.extend([rule(Role::Order, rule::Kind::Drop, Direction::Outbound), stopped(Role::Order)]);
-    all
+    vec![
+        slow(Role::Inventory, 200),
+        Trouble::SessionsEnded(Role::Order),
+        rule(Role::Inventory, rule::Kind::Error, Direction::Inbound),
+        Trouble::SessionsEnded(Role::Inventory),
+        rule(Role::Payment, rule::Kind::Vanish, Direction::Inbound),
+        slow(Role::Payment, 2000),
+        Trouble::SessionsEnded(Role::Payment),
+        rule(Role::Inventory, rule::Kind::Drop, Direction::Inbound),
+        Trouble::OfCampaigns(Fault::Stop(Role::Order, Duration::from_secs(1))),
+        rule(Role::Order, rule::Kind::Drop, Direction::Outbound),
+    ]
+}
+
+/// Samples that see every fault once.
+fn samples_of_a_round(config: &Config) -> usize {
+    faults().len().div_ceil(usize::try_from(faults_between_samples(config)).unwrap_or(usize::MAX))
+}
+
+fn faults_between_samples(config: &Config) -> u32 {
+    u32::try_from(config.sample_every.as_secs() / FAULT_TAKES.as_secs()).unwrap_or(u32::MAX).max(1)
 }

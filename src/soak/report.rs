@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::trend::{self, Trend};
 use super::watch::{Figure, Sample};
-use super::{Config, QUIET_LIMIT};
+use super::{Config, QUIET_LIMIT, samples_of_a_round};
 use crate::audit::Audit;
 use crate::load;
 use crate::prove::plan::Role;
@@ -17,14 +17,16 @@ const LINES: usize = 12;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Nothing grows, no process died, every order is settled, and the books balance.
+    /// Nothing grows, no process died or made a mistake, every order is settled, and the books balance.
     pub held: bool,
     pub seconds: u64,
     pub load: load::Report,
     pub samples: Vec<Sample>,
-    /// By role and figure; nothing where there were too few samples to tell.
+    /// By role and figure; nothing where the soak was too short to tell.
     pub trends: BTreeMap<Role, BTreeMap<Figure, Option<Trend>>>,
     pub deaths: u32,
+    /// Log lines of requests that services failed by a mistake of their own; the first of them.
+    pub mistakes: Vec<String>,
     pub unsettled: i64,
     pub audit: Audit,
 }
@@ -34,6 +36,7 @@ impl Report {
         config: &Config,
         samples: Vec<Sample>,
         deaths: u32,
+        mistakes: Vec<String>,
         load: load::Report,
         unsettled: i64,
         audit: Audit,
@@ -41,7 +44,7 @@ impl Report {
         let trend = |role: &Role, figure: Figure| {
             let series: Vec<_> =
                 samples.iter().filter_map(|sample| sample.roles.get(role)?.get(&figure).copied()).collect();
-            trend::of(&series, figure.tolerance())
+            trend::of(&series, samples_of_a_round(config), figure.tolerance())
         };
         let of_role = |role: Role| (role, Figure::ALL.map(|figure| (figure, trend(&role, figure))).into());
         let trends: BTreeMap<Role, BTreeMap<_, _>> = Role::ALL.map(of_role).into();
@@ -51,12 +54,13 @@ impl Report {
             .all(|trend: &Option<Trend>| trend.is_some_and(|trend| !trend.grows));
         let sound = audit.clean && audit.orders.reservations_without_order == 0 && unsettled == 0;
         Self {
-            held: steady && sound && deaths == 0,
+            held: steady && sound && deaths == 0 && mistakes.is_empty(),
             seconds: config.duration.as_secs(),
             load,
             samples,
             trends,
             deaths,
+            mistakes,
             unsettled,
             audit,
         }
@@ -110,12 +114,15 @@ impl fmt::Display for Report {
                         "{} {name:<18} around {median:.1}; {growth:+.1} over the second half, {tolerated:.1} is tolerated",
                         if *grows { "✗" } else { "✓" }
                     )?,
-                    None => writeln!(f, "✗ {name:<18} too few samples to tell")?,
+                    None => writeln!(f, "✗ {name:<18} too short to tell: six minutes are enough")?,
                 }
             }
         }
         if self.deaths > 0 {
             writeln!(f, "✗ a service died {} times", self.deaths)?;
+        }
+        for line in &self.mistakes {
+            writeln!(f, "✗ a service's own mistake: {line}")?;
         }
         if self.unsettled > 0 {
             let limit = QUIET_LIMIT.as_secs();

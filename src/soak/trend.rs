@@ -1,15 +1,17 @@
 //! Whether a figure grows over time: pure.
 //!
-//! Judged is the second half alone: a program that has just started grows into its work. The slope is the median of the
-//! slopes between all pairs of points (Theil–Sen), which single peaks do not move. Growth counts when over the half it is
-//! more than is tolerated, and when rises outnumber falls by more than chance would have it (Mann–Kendall).
+//! Judged is the second half alone: a program that has just started grows into its work. What comes and goes with each fault
+//! is no leak, so that of each round of faults the lowest sample counts: what has leaked is never given back. The slope is
+//! the median of the slopes between all pairs of these points (Theil–Sen), which single ones do not move. Growth counts when
+//! over the half it is more than is tolerated, and when rises outnumber falls by more than chance would have it
+//! (Mann–Kendall).
 
 use serde::Serialize;
 
-/// Points that are compared, each with each: more samples are put together, by their median.
+/// Points that are compared, each with each: more are put together, by their median.
 const MOST_POINTS: usize = 200;
-/// Fewer say nothing.
-const LEAST_POINTS: usize = 8;
+/// Of fewer, chance may put all in a row.
+const LEAST_POINTS: usize = 5;
 /// Of a normal distribution, one in a hundred is beyond.
 const BEYOND_CHANCE: f64 = 2.33;
 
@@ -30,24 +32,32 @@ pub struct Tolerance {
     pub share: f64,
 }
 
-/// Nothing where there are too few samples to tell. They are taken to be equally far apart.
+/// So many samples, taken at equal distances, are one round of faults. Nothing where there are too few rounds to tell.
 #[must_use]
-pub fn of(samples: &[f64], tolerance: Tolerance) -> Option<Trend> {
+pub fn of(samples: &[f64], round: usize, tolerance: Tolerance) -> Option<Trend> {
     let half = &samples[samples.len() / 2..];
-    let points = thinned(half);
+    let points = thinned(&floors(half, round));
     if points.len() < LEAST_POINTS {
         return None;
     }
-    let growth = median(slopes(&points)) * precise(points.len() - 1);
+    let growth = median(slopes(&points)) * precise(points.len());
     let typical = median(points.clone());
     let tolerated = tolerance.absolute.max(typical * tolerance.share);
     let grows = growth > tolerated && rises_beyond_chance(&points);
     Some(Trend { median: typical, growth, tolerated, grows })
 }
 
-fn thinned(samples: &[f64]) -> Vec<f64> {
-    let together = samples.len().div_ceil(MOST_POINTS).max(1);
-    samples.chunks_exact(together).map(|chunk| median(chunk.to_vec())).collect()
+/// The lowest of each round, counted back from the end.
+fn floors(samples: &[f64], round: usize) -> Vec<f64> {
+    let lowest = |round: &[f64]| round.iter().copied().fold(f64::INFINITY, f64::min);
+    let mut floors: Vec<_> = samples.rchunks_exact(round.max(1)).map(lowest).collect();
+    floors.reverse();
+    floors
+}
+
+fn thinned(points: &[f64]) -> Vec<f64> {
+    let together = points.len().div_ceil(MOST_POINTS).max(1);
+    points.chunks_exact(together).map(|chunk| median(chunk.to_vec())).collect()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -89,13 +99,14 @@ mod tests {
     use super::*;
 
     const FEW: Tolerance = Tolerance { absolute: 5.0, share: 0.05 };
+    const ROUND: usize = 10;
 
     /// 200 samples around 50, each made from its number and chance.
     fn series(seed: u64, make: impl Fn(f64, f64) -> f64) -> Trend {
         let mut random = StdRng::seed_from_u64(seed);
         let samples: Vec<_> =
             (0..200).map(|n| 50.0 + make(f64::from(n), random.random_range(-1.0..1.0))).collect();
-        of(&samples, FEW).unwrap()
+        of(&samples, ROUND, FEW).unwrap()
     }
 
     #[test]
@@ -105,6 +116,15 @@ mod tests {
             assert!(!series(seed, |n, chance| n % 17.0 + chance).grows, "saw teeth {seed}");
             let peaks = |n: f64, chance: f64| if n % 25.0 < 2.0 { 500.0 } else { chance };
             assert!(!series(seed, peaks).grows, "peaks {seed}");
+        }
+    }
+
+    #[test]
+    fn what_each_round_brings_is_no_growth_wherever_the_soak_ends() {
+        for end in 100..200 {
+            let samples: Vec<_> = (0..end).map(|n| 30.0 + f64::from(10 * (n % 10))).collect();
+            let trend = of(&samples, ROUND, FEW).unwrap();
+            assert_eq!((trend.growth, trend.grows), (0.0, false), "{end}");
         }
     }
 
@@ -138,8 +158,8 @@ mod tests {
     #[test]
     fn many_samples_are_put_together_and_few_tell_nothing() {
         let long: Vec<_> = (0..100_000).map(|n| f64::from(n) / 1000.0).collect();
-        let trend = of(&long, FEW).unwrap();
+        let trend = of(&long, ROUND, FEW).unwrap();
         assert!(trend.grows && (trend.growth - 50.0).abs() < 1.0, "{trend:?}");
-        assert_eq!(of(&[1.0; 12], FEW), None);
+        assert_eq!(of(&[1.0; 90], ROUND, FEW), None);
     }
 }

@@ -38,14 +38,14 @@ impl Figure {
         }
     }
 
-    /// Of growth over half of the soak. Memory comes in arenas, descriptors with the connections of the moment; the others
-    /// have no reason to grow at all.
+    /// Of growth over half of the soak. Memory comes in arenas, descriptors and tasks with the connections of the moment; the
+    /// others have no reason to grow at all.
     #[must_use]
     pub const fn tolerance(self) -> Tolerance {
         match self {
             Self::MemoryMib => Tolerance { absolute: 2.0, share: 0.05 },
-            Self::Descriptors => Tolerance { absolute: 8.0, share: 0.05 },
-            Self::Threads | Self::Tasks | Self::Sessions => Tolerance { absolute: 2.0, share: 0.0 },
+            Self::Descriptors | Self::Tasks => Tolerance { absolute: 8.0, share: 0.05 },
+            Self::Threads | Self::Sessions => Tolerance { absolute: 2.0, share: 0.0 },
         }
     }
 

@@ -1,13 +1,17 @@
 //! The database in trouble, and TLS on the way to it: on servers of the tests' own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use nix::unistd::{Uid, User, chown};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio_postgres::NoTls;
 
 use crate::harness::own::{BOUND, Own, RELOAD, is_refused, place, takes_orders_again};
-use crate::harness::{Service, eventually, free_port};
+use crate::harness::{Service, Stack, eventually, free_port};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_befalls_the_database_is_answered_in_time_and_got_over_without_a_restart() {
@@ -51,6 +55,41 @@ async fn whatever_befalls_the_database_is_answered_in_time_and_got_over_without_
     let failed = service.lines().into_iter().find(|line| line.contains("request failed"));
     assert_eq!(failed, None, "trouble of the database is not the service's mistake");
     own.end().await;
+}
+
+/// Ended at any moment, also between a commit and its acknowledgement: whoever is answered is told what is so, or that it
+/// is not known.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_end_while_customers_order_cost_no_order_and_are_nobodys_mistake() {
+    const CUSTOMERS: usize = 8;
+    const ROUNDS: usize = 40;
+    let stack = Stack::start().await;
+    stack.database.execute("UPDATE inventory SET stock = 1000000, stocked = 1000000").await;
+    let ended = AtomicBool::new(false);
+    let shop = async || {
+        let mut statuses = BTreeMap::<u16, u32>::new();
+        while !ended.load(Ordering::Relaxed) {
+            *statuses.entry(stack.place("PROD-001", 1).await.status.as_u16()).or_default() += 1;
+        }
+        statuses
+    };
+    let end_sessions = async {
+        let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        for _ in 0..ROUNDS {
+            stack.database.execute(others).await;
+            // Long enough for some orders in between.
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        ended.store(true, Ordering::Relaxed);
+    };
+    let (statuses, ()) = tokio::join!(join_all((0..CUSTOMERS).map(|_| shop())), end_sessions);
+    println!("{statuses:?}");
+    let known = |status: &u16| [201, 202, 503].contains(status);
+    let told = stack.lines().into_iter().filter(|line| line.contains("request failed")).collect::<Vec<_>>();
+    assert!(statuses.iter().flat_map(BTreeMap::keys).all(known) && told.is_empty(), "{statuses:?} {told:#?}");
+    stack.settled().await;
+    stack.balances().await;
 }
 
 /// A certificate authority, and a server's certificate for `localhost` made by it.

@@ -140,6 +140,28 @@ async fn a_service_refuses_a_schema_newer_than_it_knows() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_lost_while_the_schema_is_looked_at_is_waited_for_like_the_database() {
+    let database = TestDatabase::create().await;
+    let (locker, connection) = tokio_postgres::connect(&database.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    locker.batch_execute("BEGIN; LOCK TABLE __diesel_schema_migrations").await.unwrap();
+    let mut service = Service::start("payment", free_port(), &[("DATABASE_URL", database.url())]);
+    let end_who_waits = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                         WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("the service to look at the schema", async || {
+        (database.count(end_who_waits).await > 0).then_some(())
+    })
+    .await;
+    eventually("the service to wait for the database", async || {
+        service.lines().iter().any(|line| line.contains("waiting for the database")).then_some(())
+    })
+    .await;
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    eventually("the service to have looked at the schema", async || applied(&service)).await;
+    assert!(!service.has_ended(), "{:#?}", service.lines());
+}
+
 /// Customers who order without a pause, each with a key for each order, until told to stop.
 struct Customers {
     stop: Arc<AtomicBool>,

@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn endpoints(text in nearly(&["http", "https", "://", ":", "/", "@", "[::1]", "collector", "4317", "?", "#", "%", " ", "99999"])) {
+    fn endpoints(text in nearly(&["http", "Http", "https", "://", ":", "/", "@", "[::1]", "collector", "4317", "?", "#", "%", " ", "99999"])) {
         an_endpoint_is_an_address_that_stays_as_it_is(&text);
     }
 }
