@@ -17,7 +17,8 @@ def programs():
     found = {}
     candidates = [*os.environ["PATH"].split(":"), *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
     for directory in candidates:
-        if (Path(directory) / "initdb").exists():
+        # Not every directory of the PATH can be read by everybody.
+        if os.access(f"{directory}/initdb", os.X_OK):
             version = subprocess.run([f"{directory}/postgres", "--version"], capture_output=True, text=True).stdout
             found[int(re.search(r"\d+", version)[0])] = Path(directory)
     if not found or max(found) < OLDEST:

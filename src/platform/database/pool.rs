@@ -202,11 +202,13 @@ impl Database {
         &self,
         read: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
     ) -> bool {
-        let checked = self.run_within(CHECK_TIMEOUT, async |connection| {
-            read(connection).await?;
-            takes_writes(connection).await
-        });
-        let checked = checked.await;
+        let checked = self
+            .run_within(CHECK_TIMEOUT, async |connection| {
+                read(connection).await?;
+                takes_writes(connection).await
+            })
+            .await;
+        // Not as a method: diesel gives everything a `load`.
         if !AtomicBool::load(&self.troubles.schema_expected, Ordering::Relaxed) {
             self.troubles.checking.note(&checked);
         }
