@@ -14,7 +14,8 @@ use valerix::{audit, demo, gremlin, healthcheck, load, prove, soak};
 /// One thread for what does not belong to a request; those that answer requests are the server's own.
 #[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
-    match run(cli::parse().command).await {
+    // On the heap: a future has room for the greatest of all commands.
+    match Box::pin(run(cli::parse().command)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("valerix: {error}");
