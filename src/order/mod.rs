@@ -6,6 +6,7 @@ mod clients;
 mod feed;
 pub mod flow;
 pub mod idempotency;
+mod intake;
 mod page;
 mod proxy;
 pub mod recovery;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use futures_util::FutureExt;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
@@ -15,6 +15,7 @@ use super::auditor::Auditor;
 use super::clients::{Inventory, Payments};
 use super::feed::Feed;
 use super::idempotency::{self, Repeated};
+use super::intake::Intake;
 use super::page::Dashboard;
 use super::proxy::Services;
 use super::recovery::{self, Worker};
@@ -45,8 +46,6 @@ const HEALTH_TIMEOUT: Duration = Duration::from_millis(1200);
 const BUDGET_MARGIN: Duration = Duration::from_millis(100);
 /// Beyond both step deadlines, until another may take the order over: longer than the request can live.
 const LEASE_MARGIN: Duration = Duration::from_secs(2);
-/// Orders under way in one process; more are turned away.
-const INTAKE: usize = 512;
 /// A call that takes this share of its deadline counts as failed for the breaker.
 const SLOW_SHARE: f64 = 0.5;
 pub const INVENTORY: &str = "inventory-service";
@@ -72,7 +71,7 @@ pub struct OrderRole {
     config: Config,
     sla: Arc<Window>,
     auditor: Arc<Auditor>,
-    intake: Arc<Semaphore>,
+    intake: Arc<Intake>,
     feed: Feed,
     streams: Places,
     inventory: Arc<Guard>,
@@ -93,7 +92,7 @@ impl OrderRole {
             returned,
             sla: Arc::default(),
             auditor: Arc::new(Auditor::new(config.elsewhere.clone())),
-            intake: Arc::new(Semaphore::new(INTAKE)),
+            intake: Arc::default(),
             feed: Feed::new(platform.database.clone()),
             streams: Places::default(),
             config,
@@ -210,15 +209,10 @@ async fn reachable(client: Client) -> bool {
 async fn place(
     request: HttpRequest,
     driver: web::Data<Driver>,
-    intake: web::Data<Semaphore>,
+    intake: web::Data<Intake>,
     body: Body<PlaceOrder>,
 ) -> Result<HttpResponse, Problem> {
-    let Ok(_place) = intake.try_acquire() else {
-        driver.metrics.shed.inc();
-        return Err(
-            Problem::unavailable("overloaded", "Too many orders are under way.").because("intake is full")
-        );
-    };
+    let _place = intake.enter(&driver.metrics)?;
     let key = idempotency::key_of(request.headers())?;
     let budget = Deadline::after(driver.step_timeout * 2 + BUDGET_MARGIN);
     let new = NewOrder {

@@ -15,7 +15,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::problem::Problem;
+use super::problem::{Problem, Quiet};
 
 const DURATION_BUCKETS_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0];
@@ -240,9 +240,10 @@ pub async fn observe<B: MessageBody>(
     if let Some(observer) = observer {
         observer(&method, route.as_str(), took);
     }
+    let quiet = outcome.as_ref().is_ok_and(|response| response.request().extensions().contains::<Quiet>());
     let duration_ms = (took.as_secs_f64() * 1e5).round() / 100.0;
     let (method, route, status) = (method.as_str(), route.as_str(), status.as_u16());
-    if is_routine(route) {
+    if quiet || is_routine(route) {
         tracing::debug!(method, route, status, duration_ms, "request");
     } else {
         tracing::info!(method, route, status, duration_ms, "request");

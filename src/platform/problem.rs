@@ -7,7 +7,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -34,7 +34,11 @@ pub struct Problem {
     retry_after_seconds: Option<u32>,
     allow: Option<String>,
     cause: Option<String>,
+    quiet: bool,
 }
+
+/// On a request whose answer has no line in the log.
+pub struct Quiet;
 
 impl Problem {
     #[must_use]
@@ -48,6 +52,7 @@ impl Problem {
             retry_after_seconds: None,
             allow: None,
             cause: None,
+            quiet: false,
         }
     }
 
@@ -97,6 +102,12 @@ impl Problem {
     #[must_use]
     pub fn because(self, cause: impl fmt::Display) -> Self {
         Self { cause: Some(cause.to_string()), ..self }
+    }
+
+    /// Without a line in the log for each: it is met thousands of times a second, and told of by whoever makes it.
+    #[must_use]
+    pub fn quietly(self) -> Self {
+        Self { quiet: true, ..self }
     }
 
     #[must_use]
@@ -222,10 +233,13 @@ fn render_error<B: MessageBody + 'static>(
         fallback = Problem::from_status(response.status());
         &fallback
     };
+    if problem.quiet {
+        request.extensions_mut().insert(Quiet);
+    }
     let cause = problem.cause.as_deref().unwrap_or("none given");
     match problem.status {
         // Whoever looks there every second is told each time; the log, when it begins and ends.
-        StatusCode::SERVICE_UNAVAILABLE if metrics::is_routine(request.path()) => {
+        StatusCode::SERVICE_UNAVAILABLE if problem.quiet || metrics::is_routine(request.path()) => {
             tracing::debug!(code = problem.code, cause, "cannot serve now");
         }
         StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(code = problem.code, cause, "cannot serve now"),

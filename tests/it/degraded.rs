@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::fake::{ALL, Fake};
-use crate::harness::{Answer, Service, Stack, TestDatabase, free_port};
+use crate::harness::{Answer, Service, Stack, TestDatabase, eventually, free_port};
 
 /// Short, so that the whole table takes seconds; what counts is the ratio of the times.
 const STEP: Duration = Duration::from_millis(600);
@@ -163,4 +163,44 @@ async fn nobody_is_told_of_a_change_before_it_is_committed() {
     stack.balances().await;
     let confirmed = "SELECT count(*) FROM orders WHERE status = 'CONFIRMED'";
     assert_eq!(stack.database.count(confirmed).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_orders_than_can_be_under_way_are_turned_away_at_once_and_the_log_tells_it_once() {
+    const PLACES: usize = 512;
+    const MORE: usize = 88;
+    let stack = Stack::start().await;
+    let told = |words: &str| stack.order.lines().iter().filter(|line| line.contains(words)).count();
+    // Nobody gets on, and nobody is turned away for it yet.
+    let locker = stack.database.session().await;
+    locker.batch_execute("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let orders = futures_util::future::join_all((0..PLACES + MORE).map(|_| stack.place("PROD-001", 1)));
+    let unlock = async {
+        eventually("the last to be turned away", async || {
+            (told("turning orders away") > 0 && shed(&stack).await >= MORE).then_some(())
+        })
+        .await;
+        locker.batch_execute("ROLLBACK").await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(orders, unlock);
+    let (refused, taken): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 503);
+    assert_eq!((refused.len(), taken.len()), (MORE, PLACES));
+    for answer in refused {
+        answer.is_problem(503, "overloaded");
+        assert!(answer.header("retry-after").parse::<u32>().is_ok());
+    }
+    stack.settled().await;
+    stack.place("PROD-001", 1).await;
+    assert_eq!((told("turning orders away"), told("orders are taken again")), (1, 1));
+    let lines = stack.order.lines();
+    let each =
+        lines.iter().filter(|line| line.contains("\"status\":503") || line.contains("cannot serve now"));
+    assert_eq!(each.count(), 0, "no line for each");
+    stack.balances().await;
+}
+
+async fn shed(stack: &Stack) -> usize {
+    let metrics = stack.order.get("/metrics").await.text;
+    let line = metrics.lines().find(|line| line.starts_with("valerix_requests_shed_total"));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
 }
