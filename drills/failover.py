@@ -14,7 +14,7 @@ from pathlib import Path
 from kit.books import STATEMENT, Books
 from kit.cluster import Cluster, PromotionWatch
 from kit.orders import Customers, by_answer
-from kit.place import DrillFailed, place, wait_for
+from kit.place import DrillFailed, outcome, wait_for
 from kit.services import Services, url
 
 # Seconds.
@@ -109,16 +109,7 @@ def drill(here, chosen):
 
 def main():
     chosen = arguments()
-    try:
-        with place("failover", chosen.logs) as here:
-            drill(here, chosen)
-    except DrillFailed as error:
-        print(f"\nfailed: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    print("\npassed")
-    return 0
+    return outcome("failover", chosen.logs, lambda here: drill(here, chosen))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kit.books import STATEMENT, Books
 from kit.orders import Customers, by_answer
-from kit.place import DrillFailed, place, wait_for
+from kit.place import DrillFailed, outcome, wait_for
 from kit.server import REPOSITORIES, Archive, Server
 from kit.services import Services, url
 
@@ -172,16 +172,7 @@ class Drill:
 
 def main():
     chosen = arguments()
-    try:
-        with place("restore", chosen.logs) as here:
-            Drill(here, chosen).run()
-    except DrillFailed as error:
-        print(f"\nfailed: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    print("\npassed")
-    return 0
+    return outcome("restore", chosen.logs, lambda here: Drill(here, chosen).run())
 
 
 if __name__ == "__main__":

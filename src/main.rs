@@ -1,9 +1,11 @@
 #![forbid(unsafe_code)]
 
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::CommandFactory;
+use serde::Serialize;
 use valerix::cli::{self, Cli, Command, GremlinTask};
 use valerix::inventory::Inventory;
 use valerix::order::OrderRole;
@@ -59,7 +61,7 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
         Command::Audit(args) => {
             let audit =
                 audit::of(&args.database_url, args.bound.duration(), &args.others.elsewhere()).await?;
-            println!("{}", if args.json { serde_json::to_string_pretty(&audit)? } else { audit.to_string() });
+            tell(&audit, args.json)?;
             if !audit.clean {
                 return Err("the books do not balance".into());
             }
@@ -68,35 +70,31 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             let config = args.config();
             // HTTP clients belong to a thread.
             let report = tokio::task::LocalSet::new().run_until(prove::run(&config)).await?;
-            println!(
-                "{}",
-                if args.json { serde_json::to_string_pretty(&report)? } else { report.to_string() }
-            );
+            tell(&report, args.json)?;
             if !report.proved {
                 return Err("the campaign did not prove what it should".into());
             }
         }
         Command::Soak(args) => {
             let report = tokio::task::LocalSet::new().run_until(soak::run(&args.config())).await?;
-            println!(
-                "{}",
-                if args.json { serde_json::to_string_pretty(&report)? } else { report.to_string() }
-            );
+            tell(&report, args.json)?;
             if !report.held {
                 return Err("something grew, or the books do not balance".into());
             }
         }
         Command::Load(args) => {
             let report = tokio::task::LocalSet::new().run_until(load::run(&args.config())).await;
-            println!(
-                "{}",
-                if args.json { serde_json::to_string_pretty(&report)? } else { report.to_string() }
-            );
+            tell(&report, args.json)?;
         }
         Command::Healthcheck(args) => healthcheck::run(args.target()?).await?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "valerix", &mut std::io::stdout());
         }
     }
+    Ok(())
+}
+
+fn tell(report: &(impl Display + Serialize), json: bool) -> serde_json::Result<()> {
+    println!("{}", if json { serde_json::to_string_pretty(report)? } else { report.to_string() });
     Ok(())
 }

@@ -199,6 +199,20 @@ def place(name, keep):
         here.end()
 
 
+def outcome(name, keep, drill):
+    """Runs a drill in a place of its own and says how it ended; returns the exit code."""
+    try:
+        with place(name, keep) as here:
+            drill(here)
+    except DrillFailed as error:
+        print(f"\nfailed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print("\npassed")
+    return 0
+
+
 if __name__ == "__main__":
     # The watcher: the other end of its input is the drill, and closes however that ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,232 @@
+//! Order's tables. Each change of an order is one statement: a compare-and-set on (id, epoch) that also writes the event;
+//! changes of many orders that wait together are one statement too.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::{AsSelect, SqlTypeOf};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Integer, Nullable, Uuid as SqlUuid, Varchar};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+mod due;
+mod log;
+mod page;
+
+pub use due::{Claim, Claimed, backlog, claim, forget_keys, give_up, wake};
+pub use log::{ChangeRow, EventRow, changes, events, newest_change};
+pub use page::{Cursor, Filter, list};
+
+use super::flow::State;
+use crate::platform::batch::Kind;
+use crate::platform::database::DatabaseError;
+use crate::platform::given::{Given, Statement, array};
+use crate::schema::orders;
+
+#[derive(Debug, Clone, Queryable, QueryableByName, Selectable)]
+#[diesel(table_name = orders)]
+pub struct OrderRow {
+    pub id: Uuid,
+    pub product_id: String,
+    pub quantity: i32,
+    pub status: String,
+    pub failure_reason: Option<String>,
+    pub epoch: i32,
+    pub release_due: Option<i32>,
+    pub void_due: bool,
+    pub attempts: i32,
+    pub answered: Option<String>,
+    pub traceparent: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl OrderRow {
+    /// # Errors
+    /// When the row holds a name that this program does not know.
+    pub fn state(&self) -> Result<State, DatabaseError> {
+        Ok(State {
+            status: self.status.parse().map_err(DatabaseError::unknown_name)?,
+            failure_reason: self
+                .failure_reason
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .map_err(DatabaseError::unknown_name)?,
+            epoch: self.epoch,
+            release_due: self.release_due,
+            void_due: self.void_due,
+        })
+    }
+}
+
+const COLUMNS: &str = "id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, \
+                       answered, traceparent, created_at, updated_at";
+
+/// Must be the condition of the index `orders_unsettled`, word for word, or that index is not used.
+const UNSETTLED: &str =
+    "(status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT') OR release_due IS NOT NULL OR void_due)";
+
+/// What a new order is made of.
+#[derive(Debug)]
+pub struct NewOrder {
+    pub id: Uuid,
+    pub product_id: String,
+    pub quantity: i32,
+    pub traceparent: Option<String>,
+    /// How long the order belongs to the request that places it.
+    pub lease: Duration,
+    pub idempotency_key: Option<String>,
+}
+
+struct Insert;
+
+impl Statement for Insert {
+    const COLUMNS: &'static str = "id, product_id, quantity, traceparent, lease_ms, idempotency_key";
+    // The trace's id is the second part of its `traceparent`.
+    const TEXT: &'static str = ",
+        placed AS (
+            INSERT INTO orders (id, product_id, quantity, traceparent, lease_until, idempotency_key)
+            SELECT id, product_id, quantity, traceparent, now() + lease_ms * interval '1 millisecond', idempotency_key
+            FROM given
+            ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING *),
+        event AS (
+            INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
+            SELECT id, status, 'placed', epoch, NULLIF(split_part(traceparent, '-', 2), '') FROM placed)
+        SELECT id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, answered,
+            traceparent, created_at, updated_at FROM placed";
+    type Returns = SqlTypeOf<AsSelect<OrderRow, Pg>>;
+}
+
+pub const INSERT: Kind = Kind { name: "place", statement: Insert::TEXT };
+
+/// Stores the orders, each unless its idempotency key is taken: then returns nothing for it and changes nothing.
+///
+/// # Errors
+/// Those of the database; then nothing was changed.
+pub async fn insert(
+    connection: &mut AsyncPgConnection,
+    orders: &[NewOrder],
+) -> Result<Vec<Option<OrderRow>>, DatabaseError> {
+    let rows: Vec<OrderRow> = Given::<Insert, _>::new((
+        array::<SqlUuid, _>(orders.iter().map(|order| order.id).collect()),
+        array::<Varchar, _>(orders.iter().map(|order| order.product_id.as_str()).collect()),
+        array::<Integer, _>(orders.iter().map(|order| order.quantity).collect()),
+        array::<Nullable<Varchar>, _>(orders.iter().map(|order| order.traceparent.as_deref()).collect()),
+        array::<Integer, _>(orders.iter().map(|order| milliseconds(order.lease)).collect()),
+        array::<Nullable<Varchar>, _>(orders.iter().map(|order| order.idempotency_key.as_deref()).collect()),
+    ))
+    .load(connection)
+    .await?;
+    let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+    Ok(orders.iter().map(|order| rows.remove(&order.id)).collect())
+}
+
+fn milliseconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// A change of an order by whoever holds its epoch.
+#[derive(Debug)]
+pub struct Transition {
+    pub id: Uuid,
+    pub state: State,
+    pub reason: &'static str,
+    pub trace_id: Option<String>,
+    /// The attempt ends with this change: give up the lease, and let the next one come after so long.
+    pub rest: Option<Duration>,
+}
+
+struct Change;
+
+impl Statement for Change {
+    const COLUMNS: &'static str =
+        "id, epoch, status, failure_reason, release_due, void_due, reason, trace_id, rest_ms";
+    const TEXT: &'static str = ",
+        changed AS (
+            UPDATE orders o SET status = g.status, failure_reason = g.failure_reason, release_due = g.release_due,
+                void_due = g.void_due, updated_at = now(),
+                lease_until = CASE WHEN g.rest_ms IS NULL THEN o.lease_until END,
+                next_attempt_at = COALESCE(now() + g.rest_ms * interval '1 millisecond', o.next_attempt_at),
+                -- Epoch 1 is the request, which answers with the status it reached.
+                answered = CASE WHEN o.epoch = 1 THEN g.status ELSE o.answered END
+            FROM given g
+            WHERE o.id = g.id AND o.epoch = g.epoch AND o.id = ANY (ARRAY (SELECT id FROM given))
+            RETURNING o.*, g.reason, g.trace_id),
+        event AS (
+            INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
+            SELECT id, status, reason, epoch, trace_id FROM changed)
+        SELECT id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, answered,
+            traceparent, created_at, updated_at FROM changed";
+    type Returns = SqlTypeOf<AsSelect<OrderRow, Pg>>;
+}
+
+pub const CHANGE: Kind = Kind { name: "change", statement: Change::TEXT };
+
+/// Stores each change if its order still has that epoch; returns nothing where it was overtaken. One epoch has one
+/// driver, which waits for each of its changes: no two of a batch are about the same order and epoch.
+///
+/// # Errors
+/// Those of the database; then nothing was changed.
+pub async fn transition(
+    connection: &mut AsyncPgConnection,
+    changes: &[Transition],
+) -> Result<Vec<Option<OrderRow>>, DatabaseError> {
+    let failure = |change: &Transition| change.state.failure_reason.map(crate::api::FailureReason::as_str);
+    let rows: Vec<OrderRow> = Given::<Change, _>::new((
+        array::<SqlUuid, _>(changes.iter().map(|change| change.id).collect()),
+        array::<Integer, _>(changes.iter().map(|change| change.state.epoch).collect()),
+        array::<Varchar, _>(changes.iter().map(|change| change.state.status.as_str()).collect()),
+        array::<Nullable<Varchar>, _>(changes.iter().map(failure).collect()),
+        array::<Nullable<Integer>, _>(changes.iter().map(|change| change.state.release_due).collect()),
+        array::<Bool, _>(changes.iter().map(|change| change.state.void_due).collect()),
+        array::<Varchar, _>(changes.iter().map(|change| change.reason).collect()),
+        array::<Nullable<Varchar>, _>(changes.iter().map(|change| change.trace_id.as_deref()).collect()),
+        array::<Nullable<Integer>, _>(changes.iter().map(|change| change.rest.map(milliseconds)).collect()),
+    ))
+    .load(connection)
+    .await?;
+    let mut rows: HashMap<_, _> = rows.into_iter().map(|row| ((row.id, row.epoch), row)).collect();
+    Ok(changes.iter().map(|change| rows.remove(&(change.id, change.state.epoch))).collect())
+}
+
+/// The order that has an idempotency key, and whether its request may still be under way.
+#[derive(Debug, QueryableByName)]
+pub struct Keyed {
+    #[diesel(embed)]
+    pub order: OrderRow,
+    #[diesel(sql_type = Bool)]
+    pub in_flight: bool,
+}
+
+/// # Errors
+/// Those of the database.
+pub async fn find_by_key(
+    connection: &mut AsyncPgConnection,
+    key: &str,
+) -> Result<Option<Keyed>, DatabaseError> {
+    let statement = format!(
+        "SELECT {COLUMNS}, answered IS NULL AND epoch = 1 AND COALESCE(lease_until > now(), false) AS in_flight
+         FROM orders WHERE idempotency_key = $1"
+    );
+    Ok(diesel::sql_query(statement).bind::<Varchar, _>(key).get_result(connection).await.optional()?)
+}
+
+/// Notes what a request was answered with that could not note it itself.
+///
+/// # Errors
+/// Those of the database.
+pub async fn note_answer(connection: &mut AsyncPgConnection, order: &OrderRow) -> Result<(), DatabaseError> {
+    let unanswered = orders::table.find(order.id).filter(orders::answered.is_null());
+    diesel::update(unanswered).set(orders::answered.eq(&order.status)).execute(connection).await?;
+    Ok(())
+}
+
+/// # Errors
+/// Those of the database.
+pub async fn find(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option<OrderRow>, DatabaseError> {
+    Ok(orders::table.find(id).select(OrderRow::as_select()).first(connection).await.optional()?)
+}
