@@ -1,7 +1,8 @@
 //! Inventory's HTTP.
 
 use actix_web::http::StatusCode;
-use actix_web::{get, post, web};
+use actix_web::middleware::from_fn;
+use actix_web::{HttpResponse, get, post, web};
 use futures_util::FutureExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
@@ -11,6 +12,8 @@ use super::ledger::Goods;
 use super::store::{self, StockRow};
 use crate::api::{Release, Released, Reserve, Reserved, Stock};
 use crate::platform::batch::Lane;
+use crate::platform::bundle::answers::Bundle;
+use crate::platform::bundle::{self, Described, DescribedAnswer};
 use crate::platform::crash;
 use crate::platform::database::Database;
 use crate::platform::deadline::Deadline;
@@ -51,6 +54,7 @@ impl Role for Inventory {
             .app_data(web::Data::new(releases))
             .service(list)
             .service(reserve)
+            .service(reserve_all)
             .service(release)
             .service(show);
     }
@@ -97,13 +101,33 @@ async fn show(
     (status = 409, description = "insufficient-stock or stale-epoch", content_type = "application/problem+json", body = ProblemBody),
     (status = 422, description = "The same order with another payload", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
-#[post("/inventory/reserve")]
+#[post("/inventory/reserve", wrap = "from_fn(bundle::offer)")]
 async fn reserve(
     lane: web::Data<Reserves>,
     deadline: Deadline,
     body: Body<Reserve>,
 ) -> Result<web::Json<Reserved>, Problem> {
-    let Reserve { product_id, quantity, order_id, epoch } = body.0;
+    hold(&lane, body.0, deadline).await
+}
+
+/// Takes stock for several orders
+///
+/// Each call as `POST /inventory/reserve` by itself, whatever becomes of the others. The answer has a line for each, in
+/// the order in which they are done. Refused while the gremlin is at work.
+#[utoipa::path(tag = "inventory", request_body = Described<Reserve>, responses(
+    (status = 200, description = "A line of JSON for each call", content_type = "application/x-ndjson", body = DescribedAnswer),
+    (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 409, description = "one-by-one: the gremlin is at work", content_type = "application/problem+json", body = ProblemBody)))]
+#[post("/inventory/reserve/bundle")]
+async fn reserve_all(lane: web::Data<Reserves>, bundle: Bundle<Reserve>) -> HttpResponse {
+    bundle.answer(move |wish, deadline| {
+        let lane = lane.clone();
+        async move { hold(&lane, wish, deadline).await.map(|held| (held, StatusCode::OK)) }
+    })
+}
+
+async fn hold(lane: &Reserves, wish: Reserve, deadline: Deadline) -> Result<web::Json<Reserved>, Problem> {
+    let Reserve { product_id, quantity, order_id, epoch } = wish;
     let order_id = order_id.unwrap_or_else(Uuid::now_v7);
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
     let goods = Goods { product_id, quantity };

@@ -83,10 +83,10 @@ impl Statement for TakeNew {
         seen AS (
             SELECT g.*, r.order_id IS NULL AS is_new, i.stock, r.order_id IS NULL AND i.stock >= g.quantity AS fits
             FROM given g
-            LEFT JOIN (SELECT order_id FROM reservations WHERE order_id = ANY (ARRAY (SELECT order_id FROM given))) r
+            LEFT JOIN (SELECT order_id FROM reservations WHERE order_id = ANY ($1)) r
                 USING (order_id)
             LEFT JOIN (SELECT product_id, stock FROM inventory
-                       WHERE product_id = ANY (ARRAY (SELECT product_id FROM given))) i USING (product_id)),
+                       WHERE product_id = ANY ($3)) i USING (product_id)),
         demand AS (SELECT product_id, sum(quantity)::int AS wanted FROM seen WHERE fits
                    GROUP BY product_id ORDER BY product_id),
         taken AS (
@@ -280,7 +280,7 @@ impl Statement for WriteLedger {
         UPDATE reservations r SET epoch = given.epoch, state = given.state, updated_at = now(),
             product_id = given.product_id, quantity = given.quantity
         FROM given WHERE NOT is_new AND r.order_id = given.order_id
-            AND r.order_id = ANY (ARRAY (SELECT order_id FROM given))";
+            AND r.order_id = ANY ($1)";
     type Returns = ();
 }
 
@@ -292,7 +292,7 @@ impl Statement for MoveStock {
     const TEXT: &'static str = "
         UPDATE inventory i SET stock = stock - taken, reserved = reserved + taken
         FROM given WHERE i.product_id = given.product_id AND i.stock >= taken
-            AND i.product_id = ANY (ARRAY (SELECT product_id FROM given))";
+            AND i.product_id = ANY ($1)";
     type Returns = ();
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::web;
+use chrono::{DateTime, Utc};
 
 use super::clients::{Inventory, Payments, Subject};
 use super::flow::{Attempt, Event, State, Step};
@@ -20,7 +21,7 @@ use crate::platform::telemetry;
 #[derive(Clone)]
 pub struct Lanes {
     pub placed: Lane<NewOrder, Option<OrderRow>>,
-    pub changed: Lane<Transition, Option<OrderRow>>,
+    pub changed: Lane<Transition, Option<DateTime<Utc>>>,
 }
 
 /// What an attempt works with; one per worker thread.
@@ -64,7 +65,7 @@ impl Driver {
             if let Some(change) = change {
                 let rest = (after.next() == Step::Stop).then(|| rest(&order));
                 match self.store(&order, after.state, change.reason, rest).await? {
-                    Some(changed) => order = changed,
+                    Some(at) => order = order.changed(after.state, at),
                     None => return self.overtaken(order).await,
                 }
                 holds_lease = rest.is_none();
@@ -106,7 +107,7 @@ impl Driver {
         state: State,
         reason: &'static str,
         rest: Option<Duration>,
-    ) -> Result<Option<OrderRow>, DatabaseError> {
+    ) -> Result<Option<DateTime<Utc>>, DatabaseError> {
         let trace_id = telemetry::current_trace_id();
         let change = Transition { id: order.id, state, reason, trace_id, rest };
         let changed = self.lanes.changed.submit(change, Deadline::after(WORK_TIMEOUT)).await?;

@@ -19,10 +19,18 @@ pub struct Subject<'a> {
     pub epoch: i32,
 }
 
+const RESERVE: &str = "/inventory/reserve";
+const CHARGE: &str = "/payments";
+
 #[derive(Clone)]
-pub struct Inventory(pub Dependency);
+pub struct Inventory(Dependency);
 
 impl Inventory {
+    #[must_use]
+    pub fn new(dependency: Dependency) -> Self {
+        Self(dependency.bundling(RESERVE))
+    }
+
     pub async fn reserve(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
         let body = Reserve {
             product_id: subject.product_id.to_owned(),
@@ -30,7 +38,7 @@ impl Inventory {
             order_id: Some(subject.order_id),
             epoch: Some(subject.epoch),
         };
-        let answer = self.0.post("/inventory/reserve", &body, deadline).await;
+        let answer = self.0.post(RESERVE, &body, deadline).await;
         conclude("reserve", answer, |answer| {
             Ok(match answer.status {
                 StatusCode::OK => {
@@ -64,12 +72,17 @@ impl Inventory {
 }
 
 #[derive(Clone)]
-pub struct Payments(pub Dependency);
+pub struct Payments(Dependency);
 
 impl Payments {
+    #[must_use]
+    pub fn new(dependency: Dependency) -> Self {
+        Self(dependency.bundling(CHARGE))
+    }
+
     pub async fn charge(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
         let body = Charge { order_id: subject.order_id, amount: None, epoch: Some(subject.epoch) };
-        let answer = self.0.post("/payments", &body, deadline).await;
+        let answer = self.0.post(CHARGE, &body, deadline).await;
         conclude("charge", answer, |answer| match answer.status {
             StatusCode::CREATED | StatusCode::OK | StatusCode::PAYMENT_REQUIRED => outcome(&answer, subject),
             _ => Ok(None),

@@ -110,8 +110,8 @@ impl OrderRole {
                 placed: Lane::start(platform, store::INSERT, |c, orders| store::insert(c, orders).boxed()),
                 changed: Lane::start(platform, store::CHANGE, |c, all| store::transition(c, all).boxed()),
             },
-            inventory: Inventory(inventory),
-            payments: Payments(payment),
+            inventory: Inventory::new(inventory),
+            payments: Payments::new(payment),
             metrics: platform.metrics.clone(),
             step_timeout: self.config.step_timeout,
         }
@@ -223,6 +223,8 @@ async fn place(
         lease: driver.step_timeout * 2 + LEASE_MARGIN,
         idempotency_key: key.clone(),
     };
+    // Until it is answered.
+    let _regular = driver.lanes.placed.regular();
     let placed = driver.lanes.placed.submit(new, Deadline::after(WORK_TIMEOUT)).await?;
     let Some(placed) = placed else {
         return answer_again(&driver, &body.0, key.as_deref().unwrap_or_default()).await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, get, post, web};
 use futures_util::FutureExt;
 use rust_decimal::Decimal;
@@ -14,6 +15,8 @@ use super::rules::{self, ChargePlan};
 use super::store::{self, Decided, PaymentRow};
 use crate::api::{Charge, Payment, PaymentStatus, PaymentsOfOrder, Void};
 use crate::platform::batch::Lane;
+use crate::platform::bundle::answers::Bundle;
+use crate::platform::bundle::{self, Described, DescribedAnswer};
 use crate::platform::crash;
 use crate::platform::database::{Database, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
@@ -61,6 +64,7 @@ impl Role for PaymentRole {
             .app_data(web::Data::from(Arc::clone(&self.gateway)))
             .app_data(web::Data::new(Payments::start(platform)))
             .service(charge)
+            .service(charge_all)
             .service(of_order)
             .service(void)
             .service(show);
@@ -92,14 +96,43 @@ impl From<GatewayUnavailable> for Problem {
     (status = 402, description = "Declined, now or before, or voided", body = Payment),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
-#[post("/payments")]
+#[post("/payments", wrap = "from_fn(bundle::offer)")]
 async fn charge(
     payments: web::Data<Payments>,
     gateway: web::Data<dyn Gateway>,
     deadline: Deadline,
     body: Body<Charge>,
-) -> Result<HttpResponse, Problem> {
-    let Charge { order_id, amount, epoch } = body.0;
+) -> Result<(web::Json<Payment>, StatusCode), Problem> {
+    once(&payments, &**gateway, body.0, deadline).await
+}
+
+/// Charges several orders, each once
+///
+/// Each call as `POST /payments` by itself, whatever becomes of the others. The answer has a line for each, in the order
+/// in which they are done. Refused while the gremlin is at work.
+#[utoipa::path(tag = "payment", request_body = Described<Charge>, responses(
+    (status = 200, description = "A line of JSON for each call", content_type = "application/x-ndjson", body = DescribedAnswer),
+    (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 409, description = "one-by-one: the gremlin is at work", content_type = "application/problem+json", body = ProblemBody)))]
+#[post("/payments/bundle")]
+async fn charge_all(
+    payments: web::Data<Payments>,
+    gateway: web::Data<dyn Gateway>,
+    bundle: Bundle<Charge>,
+) -> HttpResponse {
+    bundle.answer(move |wish, deadline| {
+        let (payments, gateway) = (payments.clone(), gateway.clone());
+        async move { once(&payments, &**gateway, wish, deadline).await }
+    })
+}
+
+async fn once(
+    payments: &Payments,
+    gateway: &dyn Gateway,
+    wish: Charge,
+    deadline: Deadline,
+) -> Result<(web::Json<Payment>, StatusCode), Problem> {
+    let Charge { order_id, amount, epoch } = wish;
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
     let amount = amount.unwrap_or_else(|| Decimal::new(9999, 2));
     crash::point("payment.charge.begin").await;
@@ -133,11 +166,11 @@ async fn charge(
     answer(stored, StatusCode::OK)
 }
 
-fn answer(row: PaymentRow, success: StatusCode) -> Result<HttpResponse, Problem> {
+fn answer(row: PaymentRow, success: StatusCode) -> Result<(web::Json<Payment>, StatusCode), Problem> {
     let payment = Payment::try_from(row)?;
     let status =
         if payment.status == PaymentStatus::Success { success } else { StatusCode::PAYMENT_REQUIRED };
-    Ok(HttpResponse::build(status).json(payment))
+    Ok((web::Json(payment), status))
 }
 
 /// Undoes an order's charge, and forbids a later one

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::{AsSelect, SqlTypeOf};
-use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Numeric, Uuid as SqlUuid, Varchar};
+use diesel::sql_types::{Numeric, Timestamptz, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -63,6 +61,13 @@ pub struct Decided {
     pub status: PaymentStatus,
 }
 
+impl Decided {
+    fn stored(self, id: Uuid, created_at: DateTime<Utc>) -> PaymentRow {
+        let Self { order_id, amount, status } = self;
+        PaymentRow { id, order_id, amount, status: status.as_str().to_owned(), created_at }
+    }
+}
+
 struct Insert;
 
 impl Statement for Insert {
@@ -72,8 +77,8 @@ impl Statement for Insert {
         INSERT INTO payments (id, order_id, amount, status)
         SELECT id, order_id, amount, status FROM given ORDER BY order_id
         ON CONFLICT (order_id) DO NOTHING
-        RETURNING id, order_id, amount, status, created_at";
-    type Returns = SqlTypeOf<AsSelect<PaymentRow, Pg>>;
+        RETURNING id, created_at";
+    type Returns = (SqlUuid, Timestamptz);
 }
 
 pub const FIND: Kind =
@@ -89,7 +94,7 @@ pub async fn insert(
     decided: &[Decided],
 ) -> Result<Vec<Option<PaymentRow>>, DatabaseError> {
     let ids: Vec<_> = decided.iter().map(|_| Uuid::now_v7()).collect();
-    let rows: Vec<PaymentRow> = Given::<Insert, _>::new((
+    let rows: Vec<(Uuid, DateTime<Utc>)> = Given::<Insert, _>::new((
         array::<SqlUuid, _>(ids.clone()),
         array::<SqlUuid, _>(decided.iter().map(|payment| payment.order_id).collect()),
         array::<Numeric, _>(decided.iter().map(|payment| payment.amount).collect()),
@@ -97,8 +102,9 @@ pub async fn insert(
     ))
     .load(connection)
     .await?;
-    let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
-    Ok(ids.iter().map(|id| rows.remove(id)).collect())
+    let rows: HashMap<_, _> = rows.into_iter().collect();
+    let row = |(id, payment): (&Uuid, &Decided)| Some(payment.stored(*id, *rows.get(id)?));
+    Ok(ids.iter().zip(decided).map(row).collect())
 }
 
 /// Refunds a success; leaves a tombstone where there was no payment, so that a late charge finds it.

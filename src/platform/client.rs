@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode, Uri};
-use actix_web::web::Bytes;
+use actix_web::web::{Bytes, BytesMut};
 use awc::error::{ConnectError, SendRequestError};
+use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::deadline::{self, Deadline};
-use super::telemetry;
+use super::{bundle, telemetry};
 
 /// An answer of one of our services is never larger.
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
@@ -53,7 +55,7 @@ impl std::fmt::Display for BaseUrl {
 }
 
 /// Why there is no answer to go by.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
     /// The other side never saw the request.
     #[error("not connected: {0}")]
@@ -75,14 +77,21 @@ pub enum CallError {
 /// An answer: its status, and its body as it came.
 pub struct Answer {
     pub status: StatusCode,
+    /// Calls that would be taken together, where the service said so.
+    pub bundle: Option<usize>,
     body: Vec<u8>,
 }
 
 impl Answer {
+    #[must_use]
+    pub fn new(status: StatusCode, body: Vec<u8>) -> Self {
+        Self { status, bundle: None, body }
+    }
+
     /// An answer that nobody sent.
     #[must_use]
     pub fn made_up(status: StatusCode) -> Self {
-        Self { status, body: Vec::new() }
+        Self::new(status, Vec::new())
     }
 
     /// # Errors
@@ -91,6 +100,14 @@ impl Answer {
         serde_json::from_slice(&self.body)
             .map_err(|error| CallError::Unusable(format!("{}: {error}", self.status)))
     }
+}
+
+/// How a request for lines ended.
+pub enum Lines {
+    /// All that was to come was handed over.
+    Ended,
+    /// There are none.
+    Refused(StatusCode),
 }
 
 /// A client of one service; one per worker, because connections belong to a worker.
@@ -126,8 +143,47 @@ impl Client {
         body: &T,
         deadline: Deadline,
     ) -> Result<Answer, CallError> {
-        let request = self.http.post(format!("{}{path}", self.base));
-        within(deadline, async { read(prepared(request, deadline).send_json(body).await).await }).await
+        self.post_in_trace(path, body, telemetry::current_traceparent().as_deref(), deadline).await
+    }
+
+    /// In the name of somebody whose trace this is.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn post_in_trace<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+        traceparent: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<Answer, CallError> {
+        let request = in_trace(self.http.post(format!("{}{path}", self.base)), traceparent, deadline);
+        within(deadline, async { read(request.send_json(body).await).await }).await
+    }
+
+    /// Sends JSON, and hands over the answer line by line, as it comes.
+    ///
+    /// # Errors
+    /// See [`CallError`]: whatever was not handed over by then did not come.
+    pub async fn post_for_lines(
+        &self,
+        path: &str,
+        json: Vec<u8>,
+        deadline: Deadline,
+        each: impl FnMut(&[u8]),
+    ) -> Result<Lines, CallError> {
+        let untraced = telemetry::unsampled_traceparent();
+        let request = in_trace(self.http.post(format!("{}{path}", self.base)), Some(&untraced), deadline);
+        within(deadline, async {
+            let request = request.content_type("application/json");
+            let response = request.send_body(json).await.map_err(not_answered)?;
+            if response.status() != StatusCode::OK {
+                return Ok(Lines::Refused(response.status()));
+            }
+            read_lines(response, each).await?;
+            Ok(Lines::Ended)
+        })
+        .await
     }
 
     /// # Errors
@@ -187,12 +243,24 @@ impl Client {
 }
 
 /// The trace goes along, and how long the answer will still be of use.
-fn prepared(mut request: awc::ClientRequest, deadline: Deadline) -> awc::ClientRequest {
-    telemetry::inject(request.headers_mut());
+fn prepared(request: awc::ClientRequest, deadline: Deadline) -> awc::ClientRequest {
+    in_trace(request, telemetry::current_traceparent().as_deref(), deadline)
+}
+
+fn in_trace(
+    mut request: awc::ClientRequest,
+    traceparent: Option<&str>,
+    deadline: Deadline,
+) -> awc::ClientRequest {
+    if let Some(traceparent) = traceparent {
+        request = request.insert_header((telemetry::TRACEPARENT, traceparent));
+    }
     request.insert_header((deadline::HEADER, deadline.remaining().as_millis().to_string()))
 }
 
-async fn within<T>(
+/// # Errors
+/// When the call does not end before its deadline; and its own.
+pub async fn within<T>(
     deadline: Deadline,
     call: impl Future<Output = Result<T, CallError>>,
 ) -> Result<T, CallError> {
@@ -205,16 +273,37 @@ async fn within<T>(
 
 async fn read<S>(response: Result<awc::ClientResponse<S>, SendRequestError>) -> Result<Answer, CallError>
 where
-    S: futures_util::Stream<Item = Result<actix_web::web::Bytes, actix_web::error::PayloadError>> + Unpin,
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
     let mut response = response.map_err(not_answered)?;
     let status = response.status();
+    let bundle = response.headers().get(bundle::OFFER).and_then(|most| most.to_str().ok()?.parse().ok());
     let body = response
         .body()
         .limit(ANSWER_LIMIT_BYTES)
         .await
         .map_err(|error| CallError::BrokenOff(error.to_string()))?;
-    Ok(Answer { status, body: body.to_vec() })
+    Ok(Answer { status, bundle, body: body.to_vec() })
+}
+
+async fn read_lines<S>(
+    mut response: awc::ClientResponse<S>,
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), CallError>
+where
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
+    let mut begun = BytesMut::new();
+    while let Some(chunk) = response.next().await {
+        begun.extend_from_slice(&chunk.map_err(|error| CallError::BrokenOff(error.to_string()))?);
+        while let Some(end) = begun.iter().position(|byte| *byte == b'\n') {
+            each(&begun.split_to(end + 1));
+        }
+        if begun.len() > ANSWER_LIMIT_BYTES {
+            return Err(CallError::Unusable("a line is too long".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn not_answered(error: SendRequestError) -> CallError {

@@ -31,6 +31,25 @@ impl Deadline {
         Self(self.0.min(other.0))
     }
 
+    /// The one that comes last.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self(self.0.max(other.0))
+    }
+
+    /// What a caller gave in the field or header `name`: milliseconds from the arrival of its wish.
+    ///
+    /// # Errors
+    /// When it is not a time that anybody would wait.
+    pub fn given(name: &str, arrived: Arrived, milliseconds: Option<u64>) -> Result<Self, Problem> {
+        let Some(milliseconds) = milliseconds else { return Ok(Self(arrived.0 + USUAL)) };
+        if milliseconds <= MOST_MS {
+            Ok(Self(arrived.0 + Duration::from_millis(milliseconds)))
+        } else {
+            Err(unreadable(name))
+        }
+    }
+
     /// What is left; zero once it has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
@@ -52,7 +71,14 @@ impl Deadline {
 
 /// When a request arrived, before the gremlin or a queue could hold it up.
 #[derive(Clone, Copy)]
-pub struct Arrived(pub Instant);
+pub struct Arrived(Instant);
+
+impl Arrived {
+    #[must_use]
+    pub fn now() -> Self {
+        Self(Instant::now())
+    }
+}
 
 /// Extractor: the caller's deadline, counted from the request's arrival.
 impl FromRequest for Deadline {
@@ -60,15 +86,16 @@ impl FromRequest for Deadline {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let arrived = request.extensions().get::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
-        let Some(value) = request.headers().get(HEADER) else { return ready(Ok(Self(arrived + USUAL))) };
-        let milliseconds = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
-        ready(match milliseconds.filter(|milliseconds| *milliseconds <= MOST_MS) {
-            Some(milliseconds) => Ok(Self(arrived + Duration::from_millis(milliseconds))),
-            None => Err(Problem::invalid(vec![FieldError {
-                field: HEADER.to_owned(),
-                detail: format!("must be milliseconds from 0 to {MOST_MS}"),
-            }])),
-        })
+        let arrived = request.extensions().get::<Arrived>().copied().unwrap_or_else(Arrived::now);
+        let given = request.headers().get(HEADER);
+        let milliseconds = given.map(|value| {
+            value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| unreadable(HEADER))
+        });
+        ready(milliseconds.transpose().and_then(|milliseconds| Self::given(HEADER, arrived, milliseconds)))
     }
+}
+
+fn unreadable(name: &str) -> Problem {
+    let detail = format!("must be milliseconds from 0 to {MOST_MS}");
+    Problem::invalid(vec![FieldError { field: name.to_owned(), detail }])
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tracing::Instrument;
 
 use super::breaker::{Breaker, RetryBudget, State};
+use super::bundle::calls::Calls;
 use super::client::{Answer, CallError, Client};
 use super::deadline::Deadline;
 use super::gremlin::{self, Gremlin};
@@ -149,12 +150,21 @@ impl Drop for Admission<'_> {
 pub struct Dependency {
     client: Client,
     guard: Arc<Guard>,
+    bundled: Vec<Calls>,
 }
 
 impl Dependency {
     #[must_use]
     pub fn new(client: Client, guard: Arc<Guard>) -> Self {
-        Self { client, guard }
+        Self { client, guard, bundled: Vec::new() }
+    }
+
+    /// The same, with calls of this route sent together where there are several at once and the service takes them so.
+    #[must_use]
+    pub fn bundling(mut self, path: &'static str) -> Self {
+        let sizes = self.guard.metrics.bundle_calls.with_label_values(&[self.guard.name, path]);
+        self.bundled.push(Calls::new(self.client.clone(), path, sizes));
+        self
     }
 
     /// # Errors
@@ -167,9 +177,20 @@ impl Dependency {
     ) -> Result<Answer, CallError> {
         let call = gremlin::Call { dependency: self.guard.name, method: "POST", route: path, deadline };
         let product = || product_of(body);
-        let send =
-            async || self.guard.gremlin.around(call, product, self.client.post(path, body, deadline)).await;
+        let send = async || self.guard.gremlin.around(call, product, self.send(path, body, deadline)).await;
         self.call("POST", path, deadline, send).await
+    }
+
+    async fn send<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+        deadline: Deadline,
+    ) -> Result<Answer, CallError> {
+        match self.bundled.iter().find(|calls| calls.path() == path) {
+            Some(calls) => calls.post(body, deadline).await,
+            None => self.client.post(path, body, deadline).await,
+        }
     }
 
     /// # Errors

@@ -194,27 +194,31 @@ impl<T: FromFields> FromRequest for Body<T> {
 
     fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let payload = payload.take();
-        Box::pin(async move {
-            let bytes = tokio::time::timeout(BODY_TIMEOUT, read_body(payload)).await.map_err(|_| {
-                let detail = format!("The body did not arrive within {} s.", BODY_TIMEOUT.as_secs());
-                Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail)
-            })??;
-            read_json(&bytes).map(Body)
-        })
+        Box::pin(async move { read_json(&whole_body(payload, BODY_LIMIT_BYTES).await?).map(Body) })
     }
 }
 
-async fn read_body(mut payload: Payload) -> Result<BytesMut, Problem> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| Problem::malformed("The body broke off.").because(error))?;
-        if body.len() + chunk.len() > BODY_LIMIT_BYTES {
-            let detail = format!("The body is larger than {BODY_LIMIT_BYTES} bytes.");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+/// A body to its end.
+///
+/// # Errors
+/// When it is larger than `limit` bytes, breaks off, or takes longer than [`BODY_TIMEOUT`].
+pub async fn whole_body(mut payload: Payload, limit: usize) -> Result<BytesMut, Problem> {
+    let reading = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| Problem::malformed("The body broke off.").because(error))?;
+            if body.len() + chunk.len() > limit {
+                let detail = format!("The body is larger than {limit} bytes.");
+                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+            }
+            body.extend_from_slice(&chunk);
         }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+        Ok(body)
+    };
+    tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(|_| {
+        let detail = format!("The body did not arrive within {} s.", BODY_TIMEOUT.as_secs());
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail))
+    })
 }
 
 /// Extractor: the query string.

@@ -19,7 +19,7 @@ pub trait Statement: Send + 'static {
     /// What follows `WITH given AS (…)`: further `name AS (…)`, each after a comma, or the last statement.
     ///
     /// The planner does not know how many rows there are, nor how large a table will be when the plan is used again:
-    /// restrict each table by `= ANY (ARRAY (SELECT … FROM given))`, so that no plan can read the whole of it.
+    /// restrict each table by `= ANY ($n)`, the array of the nth column, so that no plan can read the whole of it.
     const TEXT: &'static str;
     /// SQL types of the columns that come back.
     type Returns;

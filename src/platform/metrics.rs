@@ -59,6 +59,8 @@ pub struct Metrics {
     pub tasks: IntGauge,
     /// Items that went into one transaction together, by kind of work.
     pub batch_items: HistogramVec,
+    /// Calls that went in one request together, by dependency and the path of each.
+    pub bundle_calls: HistogramVec,
 }
 
 impl Metrics {
@@ -66,97 +68,92 @@ impl Metrics {
     /// When two series share a name; the names below are constant, so any test that starts a service finds it.
     pub fn new(service: &'static str) -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-        };
-        let count = |name: &str, help: &str| register(&registry, IntCounter::new(name, help)?);
-        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
-        let seconds = |name: &str, help: &str| register(&registry, Gauge::new(name, help)?);
-        let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            register(&registry, HistogramVec::new(options, labels)?)
-        };
+        let series = Series(&registry);
         let metrics = Self {
             service,
-            http_requests: counter(
+            http_requests: series.counter(
                 "http_requests_total",
                 "HTTP requests answered.",
                 &["service", "method", "path", "status_code"],
             )?,
-            http_duration: histogram(
+            http_duration: series.histogram(
                 "http_request_duration_seconds",
                 "Time from a request's head to its answer's head.",
                 &["service", "method", "path"],
                 DURATION_BUCKETS_SECONDS,
             )?,
-            orders: counter(
+            orders: series.counter(
                 "valerix_orders_total",
                 "Changes of an order's status, by the status reached and why.",
                 &["status", "reason"],
             )?,
-            dependency_calls: counter(
+            dependency_calls: series.counter(
                 "valerix_dependency_calls_total",
                 "Calls to another service, by how they ended.",
                 &["dependency", "outcome"],
             )?,
-            dependency_retries: counter(
+            dependency_retries: series.counter(
                 "valerix_dependency_retries_total",
                 "Calls tried again because they cannot have run.",
                 &["dependency"],
             )?,
-            breaker_state: register(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new("valerix_breaker_state", "1 for the state that the breaker is in."),
-                    &["dependency", "state"],
-                )?,
+            breaker_state: series.gauges(
+                "valerix_breaker_state",
+                "1 for the state that the breaker is in.",
+                &["dependency", "state"],
             )?,
-            recovery_attempts: counter(
+            recovery_attempts: series.counter(
                 "valerix_recovery_attempts_total",
                 "Attempts of the recovery worker, by how they ended.",
                 &["outcome"],
             )?,
-            orders_unfinished: gauge(
+            orders_unfinished: series.gauge(
                 "valerix_orders_unfinished",
                 "Orders that are pending or still owe a release or a void.",
             )?,
-            oldest_unfinished_seconds: seconds(
-                "valerix_oldest_unfinished_order_seconds",
-                "Age of the oldest unfinished order.",
-            )?,
-            gremlin_latency_seconds: seconds(
+            oldest_unfinished_seconds: series
+                .seconds("valerix_oldest_unfinished_order_seconds", "Age of the oldest unfinished order.")?,
+            gremlin_latency_seconds: series.seconds(
                 "valerix_gremlin_latency_seconds",
                 "What the gremlin's switch adds to each answer; 0 when it is off.",
             )?,
-            gremlin_rules: gauge("valerix_gremlin_rules", "Rules of the gremlin that have not ended.")?,
-            gremlin_changes: counter(
+            gremlin_rules: series
+                .gauge("valerix_gremlin_rules", "Rules of the gremlin that have not ended.")?,
+            gremlin_changes: series.counter(
                 "valerix_gremlin_changes_total",
                 "Changes of what the gremlin is to do.",
                 &["change"],
             )?,
-            gremlin_faults: counter(
+            gremlin_faults: series.counter(
                 "valerix_gremlin_faults_total",
                 "Faults that the gremlin injected, by its rule.",
                 &["rule", "kind"],
             )?,
-            shed: count("valerix_requests_shed_total", "Orders turned away: too many were under way.")?,
-            replayed: count(
+            shed: series
+                .count("valerix_requests_shed_total", "Orders turned away: too many were under way.")?,
+            replayed: series.count(
                 "valerix_idempotent_replays_total",
                 "Orders answered again by their idempotency key.",
             )?,
-            pool_open: gauge(
+            pool_open: series.gauge(
                 "valerix_database_connections_open",
                 "Database connections that the pool holds open.",
             )?,
-            pool_idle: gauge(
+            pool_idle: series.gauge(
                 "valerix_database_connections_idle",
                 "Of the open connections, those that nobody uses.",
             )?,
-            tasks: gauge("valerix_tasks", "Asynchronous tasks that are alive.")?,
-            batch_items: histogram(
+            tasks: series.gauge("valerix_tasks", "Asynchronous tasks that are alive.")?,
+            batch_items: series.histogram(
                 "valerix_batch_items",
                 "Items that went into one transaction together.",
                 &["work"],
+                BATCH_BUCKETS,
+            )?,
+            bundle_calls: series.histogram(
+                "valerix_bundle_calls",
+                "Calls to another service that went in one request together.",
+                &["dependency", "path"],
                 BATCH_BUCKETS,
             )?,
             registry,
@@ -182,9 +179,44 @@ impl Metrics {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
+/// Makes series and registers them.
+struct Series<'a>(&'a Registry);
+
+impl Series<'_> {
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn count(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.register(IntCounter::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.register(IntGauge::new(name, help)?)
+    }
+
+    fn seconds(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
+        self.register(Gauge::new(name, help)?)
+    }
+
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
 }
 
 /// A caller may invent methods; the label must not grow with them.
@@ -216,6 +248,9 @@ pub fn route_of(request: &ServiceRequest) -> Route {
     known.unwrap_or_else(|| Route(request.match_pattern().unwrap_or_else(|| "unmatched".to_owned())))
 }
 
+/// On a request that only carried calls, each of which is counted, timed and logged by itself.
+pub struct Carrier;
+
 /// Middleware: counts and times each request, and writes its one log line.
 ///
 /// # Errors
@@ -234,21 +269,33 @@ pub async fn observe<B: MessageBody>(
         Err(error) => error.as_response_error().status_code(),
     };
     let took = started.elapsed();
-    if let Some(metrics) = metrics {
+    let marked = outcome.as_ref().ok().map(|response| response.request().extensions());
+    let carrier = marked.as_ref().is_some_and(|marks| marks.contains::<Carrier>());
+    let quiet = marked.is_some_and(|marks| marks.contains::<Quiet>());
+    if let Some(metrics) = metrics.filter(|_| !carrier) {
         metrics.observe(&method, route.as_str(), status, took);
     }
     if let Some(observer) = observer {
         observer(&method, route.as_str(), took);
     }
-    let quiet = outcome.as_ref().is_ok_and(|response| response.request().extensions().contains::<Quiet>());
+    log(&method, route.as_str(), status, took, quiet || carrier);
+    outcome
+}
+
+/// Counts, times and logs what was no request of its own, and is to look like one.
+pub fn observed(metrics: &Metrics, method: &Method, route: &str, status: StatusCode, took: Duration) {
+    metrics.observe(method, route, status, took);
+    log(method, route, status, took, false);
+}
+
+fn log(method: &Method, route: &str, status: StatusCode, took: Duration, quiet: bool) {
     let duration_ms = (took.as_secs_f64() * 1e5).round() / 100.0;
-    let (method, route, status) = (method.as_str(), route.as_str(), status.as_u16());
+    let (method, status) = (method.as_str(), status.as_u16());
     if quiet || is_routine(route) {
         tracing::debug!(method, route, status, duration_ms, "request");
     } else {
         tracing::info!(method, route, status, duration_ms, "request");
     }
-    outcome
 }
 
 /// Asked every few seconds by machines; their lines would bury the others.

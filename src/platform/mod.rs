@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod breaker;
+pub mod bundle;
 pub mod caller;
 pub mod client;
 pub mod crash;

@@ -132,8 +132,34 @@ impl Problem {
         Self::new(status, code, detail)
     }
 
-    fn response(&self, instance: Option<&str>, trace_id: Option<&str>) -> HttpResponse {
-        let body = ProblemBody {
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The document for what was asked of a path, and its cause to the log.
+    #[must_use]
+    pub fn document(&self, path: &str) -> ProblemBody {
+        self.tell(path);
+        self.body(Some(path), telemetry::current_trace_id().as_deref())
+    }
+
+    /// Tells the log what is not for the customer.
+    fn tell(&self, path: &str) {
+        let cause = self.cause.as_deref().unwrap_or("none given");
+        match self.status {
+            // Whoever looks there every second is told each time; the log, when it begins and ends.
+            StatusCode::SERVICE_UNAVAILABLE if self.quiet || metrics::is_routine(path) => {
+                tracing::debug!(code = self.code, cause, "cannot serve now");
+            }
+            StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(code = self.code, cause, "cannot serve now"),
+            status if status.is_server_error() => tracing::error!(code = self.code, cause, "request failed"),
+            _ => {}
+        }
+    }
+
+    fn body(&self, instance: Option<&str>, trace_id: Option<&str>) -> ProblemBody {
+        ProblemBody {
             r#type: format!("urn:problem-type:valerix:{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
             status: self.status.as_u16(),
@@ -143,7 +169,11 @@ impl Problem {
             trace_id: trace_id.map(str::to_owned),
             errors: self.errors.clone(),
             order_id: self.order_id,
-        };
+        }
+    }
+
+    fn response(&self, instance: Option<&str>, trace_id: Option<&str>) -> HttpResponse {
+        let body = self.body(instance, trace_id);
         let mut response = HttpResponse::build(self.status);
         if let Some(seconds) = self.retry_after_seconds {
             response.insert_header((header::RETRY_AFTER, seconds));
@@ -236,16 +266,7 @@ fn render_error<B: MessageBody + 'static>(
     if problem.quiet {
         request.extensions_mut().insert(Quiet);
     }
-    let cause = problem.cause.as_deref().unwrap_or("none given");
-    match problem.status {
-        // Whoever looks there every second is told each time; the log, when it begins and ends.
-        StatusCode::SERVICE_UNAVAILABLE if problem.quiet || metrics::is_routine(request.path()) => {
-            tracing::debug!(code = problem.code, cause, "cannot serve now");
-        }
-        StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(code = problem.code, cause, "cannot serve now"),
-        status if status.is_server_error() => tracing::error!(code = problem.code, cause, "request failed"),
-        _ => {}
-    }
+    problem.tell(request.path());
     let mut rendered = problem.response(Some(request.path()), trace_id);
     for (name, value) in response.headers() {
         // The document is written here and now, after whoever would have compressed it.

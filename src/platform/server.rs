@@ -15,7 +15,7 @@ use tracing_actix_web::TracingLogger;
 use utoipa::openapi::{InfoBuilder, OpenApiBuilder};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config as SwaggerConfig, SwaggerUi};
 
 use super::caller::{self, ServiceToken};
 use super::crash;
@@ -256,7 +256,8 @@ fn serve<R: Role>(
             .app_data(web::PathConfig::default().error_handler(openapi::unreadable_path))
             .route("/openapi.json", web::get().to(openapi::document))
             .service(web::redirect("/docs", "/docs/"))
-            .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", document))
+            // By its address: the document is kept once.
+            .service(SwaggerUi::new("/docs/{_:.*}").config(SwaggerConfig::from("/openapi.json")))
             .default_service(web::to(openapi::no_route));
         let app = match role.observer() {
             Some(observer) => app.app_data(observer),
@@ -275,6 +276,8 @@ fn serve<R: Role>(
         .client_request_timeout(HEAD_TIMEOUT)
         .max_connections(CONNECTIONS_PER_WORKER)
         .keep_alive(KEEP_ALIVE)
+        // An answer in several parts would wait for the acknowledgement of the first, which the other side holds back.
+        .tcp_nodelay(true)
         .shutdown_timeout(DRAIN_SECONDS)
         .shutdown_signal(async move { shutdown.requested().await })
         .listen(listener)?;

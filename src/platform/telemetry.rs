@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix_web::HttpMessage;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
 use opentelemetry::{Context, KeyValue};
@@ -55,6 +57,12 @@ pub struct Config {
     pub otlp_endpoint: Option<String>,
 }
 
+/// The header that carries a trace from service to service.
+pub const TRACEPARENT: &str = "traceparent";
+
+/// Whether spans leave this process at all: else they are there for their ids alone, and nothing is put together for them.
+static EXPORTED: AtomicBool = AtomicBool::new(false);
+
 /// How long the last spans may take to leave at shutdown, however dead the collector is.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -70,6 +78,8 @@ impl Telemetry {
     /// When a subscriber was installed before, or the exporter cannot be set up.
     pub fn install(service: &'static str, config: &Config) -> Result<Self, String> {
         let provider = provider(service, config.otlp_endpoint.as_deref())?;
+        let exported = config.otlp_endpoint.is_some();
+        EXPORTED.store(exported, Ordering::Relaxed);
         // What is traced does not depend on what is logged: every answer carries a trace id, whatever RUST_LOG says.
         let traces = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("valerix"))
@@ -78,7 +88,8 @@ impl Telemetry {
             .with_tracked_inactivity(false)
             .with_threads(false)
             .with_target(false)
-            .with_filter(filter_fn(is_ours));
+            // What is logged is an event of its span too, where anybody will see it.
+            .with_filter(filter_fn(move |metadata| is_ours(metadata) && (exported || metadata.is_span())));
         let logged =
             EnvFilter::new(&config.filter).or(filter_fn(|metadata| metadata.is_span() && is_ours(metadata)));
         let registry = tracing_subscriber::registry().with(traces);
@@ -136,29 +147,30 @@ pub fn is_sampled() -> bool {
 
 /// Links a span to the trace of which a stored `traceparent` tells.
 pub fn link(span: &Span, traceparent: &str) {
-    struct Stored<'a>(&'a str);
-    impl Extractor for Stored<'_> {
-        fn get(&self, key: &str) -> Option<&str> {
-            (key == "traceparent").then_some(self.0)
-        }
-
-        fn keys(&self) -> Vec<&str> {
-            vec!["traceparent"]
-        }
-    }
-    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Stored(traceparent));
-    let origin = context.span().span_context().clone();
+    let origin = context_of(Some(traceparent)).span().span_context().clone();
     if origin.is_valid() {
         span.add_link(origin);
     }
 }
 
+fn context_of(traceparent: Option<&str>) -> Context {
+    struct One<'a>(Option<&'a str>);
+    impl Extractor for One<'_> {
+        fn get(&self, key: &str) -> Option<&str> {
+            self.0.filter(|_| key == TRACEPARENT)
+        }
+
+        fn keys(&self) -> Vec<&str> {
+            vec![TRACEPARENT]
+        }
+    }
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &One(traceparent))
+}
+
 /// Trace id of the span we are in, as 32 hex digits.
 #[must_use]
 pub fn current_trace_id() -> Option<String> {
-    let context = Span::current().context();
-    let span = context.span().span_context().clone();
-    span.is_valid().then(|| span.trace_id().to_string())
+    current_span().map(|span| span.trace_id().to_string())
 }
 
 /// The `traceparent` header for what the current span calls or stores for later.
@@ -167,14 +179,20 @@ pub fn current_traceparent() -> Option<String> {
     struct One(Option<String>);
     impl Injector for One {
         fn set(&mut self, key: &str, value: String) {
-            if key == "traceparent" {
+            if key == TRACEPARENT {
                 self.0 = Some(value);
             }
         }
     }
     let mut header = One(None);
-    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut header);
+    TraceContextPropagator::new().inject_context(&Context::current(), &mut header);
     header.0
+}
+
+/// For a request that only carries those of others: each has its own trace, and there is none of the carrier.
+#[must_use]
+pub fn unsampled_traceparent() -> String {
+    format!("00-{:032x}-{:016x}-00", rand::random_range(1..=u128::MAX), rand::random_range(1..=u64::MAX))
 }
 
 /// Notes something in the current span that its creator does not know of.
@@ -188,49 +206,52 @@ pub fn trace_id_of(traceparent: &str) -> Option<String> {
     traceparent.split('-').nth(1).map(str::to_owned)
 }
 
-struct Headers<'a>(&'a HeaderMap);
-
-impl Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).and_then(|value| value.to_str().ok())
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
-    }
+fn traceparent_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TRACEPARENT)?.to_str().ok()
 }
 
-/// Puts the current trace into the headers of an outgoing request.
-pub fn inject(headers: &mut HeaderMap) {
-    if let Some(value) = current_traceparent().and_then(|value| HeaderValue::from_str(&value).ok()) {
-        headers.insert(HeaderName::from_static("traceparent"), value);
-    }
-}
-
-/// The span of a request, child of the caller's where a valid `traceparent` came with it.
-pub struct RequestSpan;
-
-impl RootSpanBuilder for RequestSpan {
-    fn on_request_start(request: &ServiceRequest) -> Span {
-        let method = request.method().as_str();
-        let route = route_of(request);
-        let span = tracing::info_span!(
+/// The span of what is asked of a route, child of the caller's where a valid `traceparent` came with it.
+#[must_use]
+pub fn request_span(method: &str, route: &str, path: &str, traceparent: Option<&str>) -> Span {
+    let span = if EXPORTED.load(Ordering::Relaxed) {
+        tracing::info_span!(
             "request",
             otel.name = format!("{method} {route}"),
             otel.kind = "server",
             otel.status_code = tracing::field::Empty,
             http.request.method = method,
-            http.route = route.as_str(),
+            http.route = route,
             http.response.status_code = tracing::field::Empty,
-            url.path = request.path(),
+            url.path = path,
             order_id = tracing::field::Empty,
-        );
-        let parent =
-            TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(request.headers()));
-        // Fails only where no subscriber listens, and then there is no trace to join.
-        let _ = span.set_parent(parent);
+        )
+    } else {
+        tracing::info_span!("request", order_id = tracing::field::Empty)
+    };
+    // Fails only where no subscriber listens, and then there is no trace to join.
+    let _ = span.set_parent(context_of(traceparent));
+    span
+}
+
+/// Notes in a request's span how it was answered.
+pub fn answered(span: &Span, status: StatusCode) {
+    span.record("http.response.status_code", status.as_u16());
+    // HTTP semantic conventions: for a server span only 5xx is an error, and success stays unset.
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// The span of a request.
+pub struct RequestSpan;
+
+impl RootSpanBuilder for RequestSpan {
+    fn on_request_start(request: &ServiceRequest) -> Span {
+        let route = route_of(request);
+        let traceparent = traceparent_of(request.headers());
+        let span = request_span(request.method().as_str(), route.as_str(), request.path(), traceparent);
         request.extensions_mut().insert(route);
-        request.extensions_mut().insert(Arrived(Instant::now()));
+        request.extensions_mut().insert(Arrived::now());
         span
     }
 
@@ -239,11 +260,7 @@ impl RootSpanBuilder for RequestSpan {
             Ok(response) => response.status(),
             Err(error) => error.as_response_error().status_code(),
         };
-        span.record("http.response.status_code", status.as_u16());
-        // HTTP semantic conventions: for a server span only 5xx is an error, and success stays unset.
-        if status.is_server_error() {
-            span.record("otel.status_code", "ERROR");
-        }
+        answered(&span, status);
     }
 }
 

@@ -65,8 +65,8 @@ impl Cluster {
         let url: DatabaseUrl = server.url(DATABASE).parse().map_err(std::io::Error::other)?;
         migrate(&url).await?;
         let mut roles = BTreeMap::new();
-        for role in Role::ALL {
-            roles.insert(role, Running { port: free_port()?, process: None, lines: Arc::default() });
+        for (role, port) in Role::ALL.into_iter().zip(free_ports(Role::ALL.len())?) {
+            roles.insert(role, Running { port, process: None, lines: Arc::default() });
         }
         let struck = Arc::default();
         let temporary = data_dir.is_none();
@@ -77,6 +77,10 @@ impl Cluster {
         }
         for role in Role::ALL {
             cluster.ready(role).await?;
+            // Nothing is broken yet: a campaign without one of them would prove nothing.
+            if cluster.has_ended(role)? {
+                return Err(cluster.not_ready(role));
+            }
         }
         Ok(cluster)
     }
@@ -134,11 +138,15 @@ impl Cluster {
                 return Ok(());
             }
             if started.elapsed() > READY_LIMIT {
-                let lines = self.roles[&role].lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
-                return Err(ProveError::NotReady(role.as_str(), lines));
+                return Err(self.not_ready(role));
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    fn not_ready(&self, role: Role) -> ProveError {
+        let lines = self.roles[&role].lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
+        ProveError::NotReady(role.as_str(), lines)
     }
 
     pub fn url_of(&self, role: Role) -> Result<BaseUrl, ProveError> {
@@ -397,7 +405,18 @@ fn note(line: &str, lines: &Mutex<Vec<String>>, struck: &Mutex<Struck>) {
     }
 }
 
-/// Given out by the system and free again; a campaign that loses the race for it says so when it starts.
-fn free_port() -> Result<u16, ProveError> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// From a range below the one from which systems give out ports by themselves, so that no connection takes one of them
+/// while its role is dead.
+fn free_ports(wanted: usize) -> Result<Vec<u16>, ProveError> {
+    const PORTS: std::ops::Range<u16> = 10_000..15_000;
+    // Campaigns beside each other begin at different places, with some room between them.
+    let first = usize::try_from(std::process::id()).unwrap_or_default() * 16 % PORTS.len();
+    let candidates = PORTS.cycle().skip(first).take(PORTS.len());
+    // All are held until all are found.
+    let held: Vec<_> =
+        candidates.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).take(wanted).collect();
+    if held.len() < wanted {
+        return Err(std::io::Error::other("there are no free ports from 10000 to 14999").into());
+    }
+    Ok(held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<std::io::Result<_>>()?)
 }

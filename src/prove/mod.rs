@@ -57,7 +57,7 @@ pub enum ProveError {
     Database(#[from] tokio_postgres::Error),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("{0} did not become ready within 30 s; its last lines:\n{1}")]
+    #[error("{0} ended, or was not ready within 30 s; its last lines:\n{1}")]
     NotReady(&'static str, String),
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -181,6 +182,33 @@ async fn an_order_is_one_trace_through_three_services_and_their_sql() {
         spans.iter().all(|received| received.span.status.as_ref().is_none_or(|status| status.code != 2)),
         "{spans:#?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_one_bundle_stay_in_the_traces_of_their_orders() {
+    let (collector, address) = Collector::start();
+    let stack = traced(&address, &[]).await;
+    assert_eq!(stack.place("PROD-001", 1).await.status, 201);
+    let orders = stack.together(join_all((0..10).map(|_| stack.place("PROD-001", 1)))).await;
+    assert!(stack.order.metric("valerix_bundle_calls_count").await > 0.0, "nothing went together");
+    for order in orders {
+        let trace = order.header("x-trace-id");
+        let (call, work) = eventually("both ends of its call", async || {
+            let spans = collector.of_trace(trace);
+            let of_kind = |kind| {
+                let mut named = spans.iter().filter(|r| r.span.name == "POST /inventory/reserve");
+                named.find(|r| r.kind() == kind).cloned()
+            };
+            of_kind(SpanKind::Client).zip(of_kind(SpanKind::Server))
+        })
+        .await;
+        assert_eq!((call.service.as_str(), work.service.as_str()), ("order-service", "inventory-service"));
+        assert_eq!(work.span.parent_span_id, call.span.span_id);
+        assert_eq!(work.attribute("http.response.status_code").as_deref(), Some("200"));
+        assert_eq!(work.attribute("order_id").as_deref(), order.json()["id"].as_str());
+    }
+    let all = collector.0.lock().unwrap();
+    assert!(all.iter().all(|r| !r.span.name.ends_with("/bundle")), "what carries calls has no trace");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::{AsSelect, SqlTypeOf};
-use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Integer, Nullable, Uuid as SqlUuid, Varchar};
+use diesel::sql_types::{Bool, Integer, Nullable, Timestamptz, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
@@ -21,6 +19,7 @@ pub use log::{ChangeRow, EventRow, changes, events, newest_change};
 pub use page::{Cursor, Filter, list};
 
 use super::flow::State;
+use crate::api::OrderStatus;
 use crate::platform::batch::Kind;
 use crate::platform::database::DatabaseError;
 use crate::platform::given::{Given, Statement, array};
@@ -61,6 +60,22 @@ impl OrderRow {
             void_due: self.void_due,
         })
     }
+
+    /// As [`transition`] leaves it.
+    #[must_use]
+    pub fn changed(self, state: State, at: DateTime<Utc>) -> Self {
+        let status = state.status.as_str().to_owned();
+        Self {
+            // Epoch 1 is the request, which answers with the status it reached.
+            answered: if self.epoch == 1 { Some(status.clone()) } else { self.answered },
+            status,
+            failure_reason: state.failure_reason.map(|reason| reason.as_str().to_owned()),
+            release_due: state.release_due,
+            void_due: state.void_due,
+            updated_at: at,
+            ..self
+        }
+    }
 }
 
 const COLUMNS: &str = "id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, \
@@ -82,6 +97,27 @@ pub struct NewOrder {
     pub idempotency_key: Option<String>,
 }
 
+impl NewOrder {
+    /// Its row, which need not be asked for: the rest is as the schema has it for a new order.
+    fn placed(&self, at: DateTime<Utc>) -> OrderRow {
+        OrderRow {
+            id: self.id,
+            product_id: self.product_id.clone(),
+            quantity: self.quantity,
+            status: OrderStatus::Pending.as_str().to_owned(),
+            failure_reason: None,
+            epoch: 1,
+            release_due: None,
+            void_due: false,
+            attempts: 0,
+            answered: None,
+            traceparent: self.traceparent.clone(),
+            created_at: at,
+            updated_at: at,
+        }
+    }
+}
+
 struct Insert;
 
 impl Statement for Insert {
@@ -92,13 +128,13 @@ impl Statement for Insert {
             INSERT INTO orders (id, product_id, quantity, traceparent, lease_until, idempotency_key)
             SELECT id, product_id, quantity, traceparent, now() + lease_ms * interval '1 millisecond', idempotency_key
             FROM given
-            ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING *),
+            ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+            RETURNING id, status, epoch, traceparent, created_at),
         event AS (
             INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
             SELECT id, status, 'placed', epoch, NULLIF(split_part(traceparent, '-', 2), '') FROM placed)
-        SELECT id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, answered,
-            traceparent, created_at, updated_at FROM placed";
-    type Returns = SqlTypeOf<AsSelect<OrderRow, Pg>>;
+        SELECT id, created_at FROM placed";
+    type Returns = (SqlUuid, Timestamptz);
 }
 
 pub const INSERT: Kind = Kind { name: "place", statement: Insert::TEXT };
@@ -111,7 +147,7 @@ pub async fn insert(
     connection: &mut AsyncPgConnection,
     orders: &[NewOrder],
 ) -> Result<Vec<Option<OrderRow>>, DatabaseError> {
-    let rows: Vec<OrderRow> = Given::<Insert, _>::new((
+    let rows: Vec<(Uuid, DateTime<Utc>)> = Given::<Insert, _>::new((
         array::<SqlUuid, _>(orders.iter().map(|order| order.id).collect()),
         array::<Varchar, _>(orders.iter().map(|order| order.product_id.as_str()).collect()),
         array::<Integer, _>(orders.iter().map(|order| order.quantity).collect()),
@@ -121,8 +157,8 @@ pub async fn insert(
     ))
     .load(connection)
     .await?;
-    let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
-    Ok(orders.iter().map(|order| rows.remove(&order.id)).collect())
+    let rows: HashMap<_, _> = rows.into_iter().collect();
+    Ok(orders.iter().map(|order| Some(order.placed(*rows.get(&order.id)?))).collect())
 }
 
 fn milliseconds(duration: Duration) -> i32 {
@@ -154,19 +190,18 @@ impl Statement for Change {
                 -- Epoch 1 is the request, which answers with the status it reached.
                 answered = CASE WHEN o.epoch = 1 THEN g.status ELSE o.answered END
             FROM given g
-            WHERE o.id = g.id AND o.epoch = g.epoch AND o.id = ANY (ARRAY (SELECT id FROM given))
-            RETURNING o.*, g.reason, g.trace_id),
+            WHERE o.id = g.id AND o.epoch = g.epoch AND o.id = ANY ($1)
+            RETURNING o.id, o.status, o.epoch, o.updated_at, g.reason, g.trace_id),
         event AS (
             INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
             SELECT id, status, reason, epoch, trace_id FROM changed)
-        SELECT id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, answered,
-            traceparent, created_at, updated_at FROM changed";
-    type Returns = SqlTypeOf<AsSelect<OrderRow, Pg>>;
+        SELECT id, epoch, updated_at FROM changed";
+    type Returns = (SqlUuid, Integer, Timestamptz);
 }
 
 pub const CHANGE: Kind = Kind { name: "change", statement: Change::TEXT };
 
-/// Stores each change if its order still has that epoch; returns nothing where it was overtaken. One epoch has one
+/// Stores each change if its order still has that epoch, and returns when; nothing where it was overtaken. One epoch has one
 /// driver, which waits for each of its changes: no two of a batch are about the same order and epoch.
 ///
 /// # Errors
@@ -174,9 +209,9 @@ pub const CHANGE: Kind = Kind { name: "change", statement: Change::TEXT };
 pub async fn transition(
     connection: &mut AsyncPgConnection,
     changes: &[Transition],
-) -> Result<Vec<Option<OrderRow>>, DatabaseError> {
+) -> Result<Vec<Option<DateTime<Utc>>>, DatabaseError> {
     let failure = |change: &Transition| change.state.failure_reason.map(crate::api::FailureReason::as_str);
-    let rows: Vec<OrderRow> = Given::<Change, _>::new((
+    let rows: Vec<(Uuid, i32, DateTime<Utc>)> = Given::<Change, _>::new((
         array::<SqlUuid, _>(changes.iter().map(|change| change.id).collect()),
         array::<Integer, _>(changes.iter().map(|change| change.state.epoch).collect()),
         array::<Varchar, _>(changes.iter().map(|change| change.state.status.as_str()).collect()),
@@ -189,8 +224,8 @@ pub async fn transition(
     ))
     .load(connection)
     .await?;
-    let mut rows: HashMap<_, _> = rows.into_iter().map(|row| ((row.id, row.epoch), row)).collect();
-    Ok(changes.iter().map(|change| rows.remove(&(change.id, change.state.epoch))).collect())
+    let rows: HashMap<_, _> = rows.into_iter().map(|(id, epoch, at)| ((id, epoch), at)).collect();
+    Ok(changes.iter().map(|change| rows.get(&(change.id, change.state.epoch)).copied()).collect())
 }
 
 /// The order that has an idempotency key, and whether its request may still be under way.

@@ -15,6 +15,7 @@ use futures_util::{StreamExt, stream};
 
 use super::Gremlin;
 use super::rule::{Direction, Ending, Subject};
+use crate::platform::bundle;
 use crate::platform::fields::{BODY_LIMIT_BYTES, BODY_TIMEOUT};
 use crate::platform::metrics::route_of;
 use crate::platform::problem::Problem;
@@ -44,6 +45,11 @@ pub async fn interfere<B: MessageBody>(
     let Some(gremlin) = gremlin.filter(|_| !is_exempt(request.path())) else {
         return Ok(next.call(request).await?.map_into_left_body());
     };
+    if route_of(&request).as_str().ends_with(bundle::SUFFIX) {
+        let detail = "The gremlin is at work, and wants each call by itself.";
+        let problem = Problem::new(StatusCode::CONFLICT, "one-by-one", detail);
+        return Ok(request.error_response(problem).map_into_right_body());
+    }
     let (method, path, route) = (request.method().clone(), request.path().to_owned(), route_of(&request));
     let subject = Subject {
         direction: Direction::Inbound,

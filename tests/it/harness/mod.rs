@@ -276,6 +276,20 @@ impl Stack {
         self.order.post("/orders", &serde_json::json!({"product_id": product_id, "quantity": quantity})).await
     }
 
+    /// Holds up what stores orders until one waits, so that those which `work` places go on together.
+    pub async fn together<T>(&self, work: impl Future<Output = T>) -> T {
+        let session = self.database.session().await;
+        session.batch_execute("BEGIN; LOCK TABLE orders IN SHARE MODE").await.unwrap();
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+            AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO orders %'";
+        let release = async {
+            eventually("an order to wait", async || (self.database.count(waiting).await > 0).then_some(()))
+                .await;
+            session.batch_execute("COMMIT").await.unwrap();
+        };
+        tokio::join!(work, release).0
+    }
+
     /// Waits until no order is pending or owes anything.
     pub async fn settled(&self) {
         eventually("every order to be settled", async || {

@@ -2,8 +2,10 @@
 //!
 //! A durable commit costs a flush whatever it holds, and a row's lock is kept until that flush is done: on a hot row
 //! only as many transactions end in a second as there are flushes. So each kind of work has a [`Lane`]. When it is idle,
-//! work goes at once; when it is busy, whatever has gathered goes as one transaction when the one before is done. A batch
-//! waits for what is about to arrive from tasks that are ready to run, and never for time to pass.
+//! work goes at once; when it is busy, whatever has gathered goes as one transaction when the one before is done. Whom a
+//! batch waits for beyond that, [`cohort`] says; who is alone never waits.
+
+mod cohort;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use futures_util::future::BoxFuture;
 use prometheus::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::cohort::Regular;
+use self::cohort::Regulars;
 use super::database::{Database, DatabaseError, WORK_TIMEOUT};
 use super::deadline::Deadline;
 use super::server::Platform;
@@ -22,9 +26,6 @@ use super::statements;
 
 /// Items of one transaction, at most.
 const MOST: usize = 128;
-/// How often a batch lets the thread's other tasks have their turn before it goes: what they are about to ask for can still
-/// come along. With others at work this makes for fewer, larger transactions; with none it takes microseconds.
-const TURNS: usize = 16;
 /// Items that may wait; more are turned away.
 const QUEUE: usize = 2048;
 
@@ -60,11 +61,12 @@ impl<I, A> Waiter<I, A> {
 pub struct Lane<I, A> {
     statement: &'static str,
     queue: mpsc::Sender<Waiter<I, A>>,
+    regulars: Regulars,
 }
 
 impl<I, A> Clone for Lane<I, A> {
     fn clone(&self) -> Self {
-        Self { statement: self.statement, queue: self.queue.clone() }
+        Self { statement: self.statement, queue: self.queue.clone(), regulars: self.regulars.clone() }
     }
 }
 
@@ -80,8 +82,16 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Lane<I, A> {
 
     fn start_with(statement: &'static str, sizes: Option<Histogram>, run: impl Run<I, A>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(work_off(waiting, sizes, run));
-        Self { statement, queue }
+        let regulars = Regulars::default();
+        tokio::spawn(work_off(waiting, regulars.clone(), sizes, run));
+        Self { statement, queue, regulars }
+    }
+
+    /// Says that something is under way that submits to this lane once and then has other steps, until what is returned is
+    /// dropped: a batch then waits a little for half of these.
+    #[must_use]
+    pub fn regular(&self) -> Regular {
+        self.regulars.join()
     }
 
     /// Queues an item, and waits for its answer until its deadline.
@@ -129,19 +139,13 @@ async fn transact<I, A>(
 
 async fn work_off<I: Send + Sync + 'static, A: Send + 'static>(
     mut queue: mpsc::Receiver<Waiter<I, A>>,
+    regulars: Regulars,
     sizes: Option<Histogram>,
     run: impl Run<I, A>,
 ) {
     let mut gathered = Vec::new();
     while queue.recv_many(&mut gathered, MOST).await > 0 {
-        for _ in 0..TURNS {
-            tokio::task::yield_now().await;
-            while gathered.len() < MOST
-                && let Ok(waiter) = queue.try_recv()
-            {
-                gathered.push(waiter);
-            }
-        }
+        cohort::gather(&mut queue, &mut gathered, MOST, &regulars).await;
         let present = gathered.drain(..).filter(|waiter| !waiter.is_gone());
         let (items, answers): (Vec<_>, Vec<_>) =
             present.map(|waiter| (waiter.item, (waiter.deadline, waiter.answer))).unzip();
@@ -208,6 +212,7 @@ mod tests {
     use proptest::prelude::*;
     use tokio::sync::Semaphore;
 
+    use super::cohort::TURNS;
     use super::*;
 
     const FOREVER: Duration = Duration::from_secs(60);
@@ -287,6 +292,35 @@ mod tests {
         let (first, second) = futures_util::future::join(doubler.double(1), late).await;
         assert_eq!((first.unwrap(), second.unwrap()), (2, 4));
         assert_eq!(doubler.batches(), [vec![1, 2]]);
+    }
+
+    /// The clock stands still but for what waits for it: who is never waited for costs no time at all.
+    #[tokio::test(start_paused = true)]
+    async fn half_of_the_regulars_go_together_and_the_last_waits_for_nobody_long() {
+        let doubler = Doubler::start(100);
+        let begin = tokio::time::Instant::now();
+        let four: Vec<_> = (0..4).map(|_| doubler.lane.regular()).collect();
+        let late = async {
+            for _ in 0..TURNS * 4 {
+                tokio::task::yield_now().await;
+            }
+            doubler.double(2).await
+        };
+        let (first, second) = futures_util::future::join(doubler.double(1), late).await;
+        assert_eq!((first.unwrap(), second.unwrap()), (2, 4));
+        assert_eq!(doubler.batches(), [vec![1, 2]], "half of four");
+        assert!(begin.elapsed().is_zero(), "who is there goes at once: {:?}", begin.elapsed());
+
+        let waited = tokio::time::Instant::now();
+        assert_eq!(doubler.double(3).await.unwrap(), 6, "the others never come");
+        let waited = waited.elapsed();
+        assert!(!waited.is_zero() && waited <= Duration::from_millis(2), "{waited:?}");
+
+        drop(four);
+        let _two = [doubler.lane.regular(), doubler.lane.regular()];
+        let alone = tokio::time::Instant::now();
+        assert_eq!(doubler.double(4).await.unwrap(), 8);
+        assert!(alone.elapsed().is_zero(), "{:?}", alone.elapsed());
     }
 
     #[tokio::test]

@@ -1,0 +1,123 @@
+//! A bundle as the service that answers it sees it.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix_web::dev::Payload;
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{self, Bytes};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde::Serialize;
+use tracing::{Instrument, Span};
+
+use super::{LIMIT_BYTES, Line, MEDIA_TYPE, MOST, SUFFIX, Sent, SentCall};
+use crate::platform::deadline::{Arrived, Deadline};
+use crate::platform::fields::{FromFields, read_json, whole_body};
+use crate::platform::metrics::{self, Carrier, Metrics};
+use crate::platform::problem::{FieldError, Problem};
+use crate::platform::telemetry;
+
+/// Extractor: the calls of a bundle, each read as a request of its own would be.
+pub struct Bundle<T> {
+    /// That each call is meant for.
+    route: Rc<str>,
+    calls: Vec<Call<T>>,
+    metrics: web::Data<Metrics>,
+}
+
+struct Call<T> {
+    span: Span,
+    /// Or what is wrong with it.
+    wish: Result<(T, Deadline), Problem>,
+}
+
+impl<T: FromFields> FromRequest for Bundle<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let body = whole_body(payload, LIMIT_BYTES).await?;
+            let sent = read(&body)?;
+            let metrics = request.app_data::<web::Data<Metrics>>().cloned();
+            let metrics = metrics.ok_or_else(|| Problem::internal("there are no metrics"))?;
+            let route: Rc<str> = request.path().trim_end_matches(SUFFIX).into();
+            let arrived = request.extensions().get::<Arrived>().copied().unwrap_or_else(Arrived::now);
+            let calls = sent.into_iter().map(|call| Call {
+                span: telemetry::request_span("POST", &route, &route, call.traceparent.as_deref()),
+                wish: Deadline::given("deadline_ms", arrived, call.deadline_ms)
+                    .and_then(|deadline| Ok((read_json(call.body.get().as_bytes())?, deadline))),
+            });
+            let calls = calls.collect();
+            // From here on each call counts, and what carried it does not.
+            request.extensions_mut().insert(Carrier);
+            Ok(Self { route, calls, metrics })
+        })
+    }
+}
+
+fn read(body: &[u8]) -> Result<Vec<SentCall<'_>>, Problem> {
+    let wrong = |detail: String| Problem::invalid(vec![FieldError { field: "calls".to_owned(), detail }]);
+    let Sent { calls } = serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => wrong(format!("cannot be read: {error}")),
+        _ => Problem::malformed(format!("The body is not valid JSON: {error}.")),
+    })?;
+    if (1..=MOST).contains(&calls.len()) {
+        Ok(calls)
+    } else {
+        Err(wrong(format!("must be 1 to {MOST} calls; there are {}", calls.len())))
+    }
+}
+
+impl<T: 'static> Bundle<T> {
+    /// Carries out all calls at once, each as a request of its own. A line goes out when its call is done.
+    pub fn answer<A, F>(self, carry_out: impl Fn(T, Deadline) -> F) -> HttpResponse
+    where
+        A: Serialize + 'static,
+        F: Future<Output = Result<(web::Json<A>, StatusCode), Problem>> + 'static,
+    {
+        let Self { route, calls, metrics } = self;
+        let answers = calls.into_iter().enumerate().map(|(index, Call { span, wish })| {
+            let work = wish.map(|(wish, deadline)| span.in_scope(|| carry_out(wish, deadline)));
+            answered(index, Rc::clone(&route), metrics.clone(), work).instrument(span)
+        });
+        let answers: FuturesUnordered<_> = answers.collect();
+        // Those that are done at once go out together.
+        let lines = answers.ready_chunks(MOST).map(|lines| Ok::<_, Infallible>(Bytes::from(lines.concat())));
+        HttpResponse::Ok().content_type(MEDIA_TYPE).streaming(lines)
+    }
+}
+
+/// The line of one call.
+async fn answered<A: Serialize>(
+    call: usize,
+    route: Rc<str>,
+    metrics: web::Data<Metrics>,
+    work: Result<impl Future<Output = Result<(web::Json<A>, StatusCode), Problem>>, Problem>,
+) -> Vec<u8> {
+    let begun = Instant::now();
+    let outcome = match work {
+        Ok(work) => work.await,
+        Err(problem) => Err(problem),
+    };
+    let (status, line) = match outcome {
+        Ok((answer, status)) => (status, line(call, status, &answer.0)),
+        Err(problem) => (problem.status(), line(call, problem.status(), &problem.document(&route))),
+    };
+    telemetry::answered(&Span::current(), status);
+    metrics::observed(&metrics, &Method::POST, &route, status, begun.elapsed());
+    line
+}
+
+/// Empty where the body cannot be written, which is for the caller as an answer that never came.
+fn line(call: usize, status: StatusCode, body: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(&Line { call, status: status.as_u16(), body }).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
