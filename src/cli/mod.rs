@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::filter::Targets;
 
 pub use complaint::parse;
 pub use gremlin::{GremlinArgs, GremlinTask};
@@ -104,7 +105,7 @@ pub struct ServiceArgs {
     log_format: Option<LogFormat>,
     /// What is logged, such as info or valerix=debug,info
     #[arg(long = "log", env = "RUST_LOG", default_value = "info,actix_server=warn", value_parser = log_filter)]
-    log_filter: String,
+    log_filter: Targets,
     #[command(flatten)]
     otlp: OtlpArgs,
     /// Stop when standard input ends

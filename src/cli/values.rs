@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use tracing_subscriber::filter::Targets;
+
 use crate::platform::client::BaseUrl;
 use crate::platform::crash;
 use crate::platform::database::DatabaseUrl;
@@ -116,9 +118,6 @@ pub fn otlp_endpoint(text: &str) -> Result<OtlpEndpoint, String> {
     Ok(OtlpEndpoint(Some(url.to_string())))
 }
 
-pub fn log_filter(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("tracing directives, such as info or valerix=debug,info ({error})")),
-    }
+pub fn log_filter(text: &str) -> Result<Targets, String> {
+    text.parse().map_err(|error| format!("tracing directives, such as info or valerix=debug,info ({error})"))
 }

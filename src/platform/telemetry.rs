@@ -20,13 +20,13 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
 
 use super::deadline::Arrived;
 use super::json_lines::{JsonLine, OrderIdOnly};
@@ -51,8 +51,8 @@ impl LogFormat {
 #[derive(Debug, Clone)]
 pub struct Config {
     pub format: LogFormat,
-    /// `RUST_LOG` in tracing's directive syntax.
-    pub filter: String,
+    /// `RUST_LOG`: levels by target.
+    pub filter: Targets,
     /// Where spans go, as `http://host:port`; nowhere when absent.
     pub otlp_endpoint: Option<String>,
 }
@@ -90,8 +90,7 @@ impl Telemetry {
             .with_target(false)
             // What is logged is an event of its span too, where anybody will see it.
             .with_filter(filter_fn(move |metadata| is_ours(metadata) && (exported || metadata.is_span())));
-        let logged =
-            EnvFilter::new(&config.filter).or(filter_fn(|metadata| metadata.is_span() && is_ours(metadata)));
+        let logged = config.filter.clone().or(filter_fn(|metadata| metadata.is_span() && is_ours(metadata)));
         let registry = tracing_subscriber::registry().with(traces);
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stdout);
         match config.format {
