@@ -2,7 +2,7 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 # The dependencies, in a layer that only a change of Cargo.toml or Cargo.lock makes anew.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src tests/it benches/micro benches/orders && echo 'fn main() {}' >src/main.rs \
  && touch src/lib.rs tests/it/main.rs benches/micro/main.rs benches/orders/main.rs \
  && cargo build --locked --release --bin valerix && rm -rf src
