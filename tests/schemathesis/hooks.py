@@ -1,7 +1,10 @@
 """What Valerix promises beyond what an OpenAPI document can say, and how its gremlin is kept from spoiling the test."""
 
+import json
+
 import requests
 import schemathesis
+from schemathesis.core.parameters import ParameterLocation
 
 PROBLEM = "application/problem+json"
 MEMBERS = {"type": str, "title": str, "status": int, "detail": str, "instance": str, "code": str, "trace_id": str}
@@ -36,14 +39,36 @@ def every_answer_has_a_trace_id(ctx, response, case):
     assert len(trace) == 32, f"x-trace-id is {trace!r}"
 
 
+@schemathesis.check
+def each_call_of_a_bundle_has_its_line(ctx, response, case):
+    """What is wrong is refused: the bundle as a whole, or in it the call."""
+    if not case.path.endswith("/bundle") or response.status_code != 200:
+        return
+    lines = [json.loads(line) for line in response.content.splitlines()]
+    calls = json.loads(response.request.body)["calls"]
+    assert sorted(line["call"] for line in lines) == list(range(len(calls))), f"{len(calls)} calls: {lines}"
+    if case.meta is not None and case.meta.is_negative_at(ParameterLocation.BODY):
+        assert any(line["status"] == 400 for line in lines), f"all taken: {calls}"
+
+
 def sets_the_gremlin(case):
     return case.method.upper() == "POST" and "gremlin" in case.path
 
 
+def calls_of(case):
+    calls = case.body.get("calls") if case.path.endswith("/bundle") and isinstance(case.body, dict) else None
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """A gremlin that does as it is told would slow or kill the very service under test: its rules hit no route that there
+    """What has no time is answered with 503, and so is what has a little on a slow machine: calls in bundles get enough.
+
+    A gremlin that does as it is told would slow or kill the very service under test: its rules hit no route that there
     is, and its switch delays by nothing. What it would refuse stays as refusable as it was."""
+    for call in calls_of(case):
+        if type(call.get("deadline_ms")) is int and 0 <= call["deadline_ms"] < 10000:
+            call["deadline_ms"] = 10000
     if not sets_the_gremlin(case) or not isinstance(case.body, dict):
         return
     if "enabled" in case.body:
