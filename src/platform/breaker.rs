@@ -33,7 +33,7 @@ impl State {
     }
 }
 
-/// Opens when half of the recent calls failed or were slow.
+/// Opens with a call that failed or was slow, when half of the recent ones did or were.
 #[derive(Debug)]
 pub struct Breaker {
     phase: Phase,
@@ -95,7 +95,8 @@ impl Breaker {
                     self.calls.pop_front();
                 }
                 let bad = self.calls.iter().filter(|(_, good)| !good).count();
-                if self.calls.len() >= FEWEST_CALLS && bad * 2 >= self.calls.len() {
+                // Never by a good call: it shows that the dependency is there, whatever it was before.
+                if !good && self.calls.len() >= FEWEST_CALLS && bad * 2 >= self.calls.len() {
                     self.phase = Phase::Open { until: now + self.pause };
                 }
             }
@@ -165,6 +166,8 @@ mod tests {
             assert_eq!(breaker.state(start), State::Closed, "after {call} calls");
         }
         breaker.record(start, true);
+        assert_eq!(breaker.state(start), State::Closed, "a good call opens nothing");
+        breaker.record(start, false);
         assert_eq!(breaker.state(start), State::Open);
 
         let mut mostly_good = Breaker::default();

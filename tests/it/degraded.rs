@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::harness::fake::{ALL, Fake};
@@ -203,4 +204,25 @@ async fn shed(stack: &Stack) -> usize {
     let metrics = stack.order.get("/metrics").await.text;
     let line = metrics.lines().find(|line| line.starts_with("valerix_requests_shed_total"));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_a_slow_spell_is_over_no_order_is_told_to_wait() {
+    let stack = Stack::start().await;
+    assert_eq!(stack.place("PROD-001", 1).await.status, 201);
+    stack.inventory.latency(true, 5000).await;
+    for _ in 0..2 {
+        assert_eq!(stack.place("PROD-001", 1).await.status, 202);
+    }
+    let timeouts = "valerix_dependency_calls_total{dependency=\"inventory-service\",outcome=\"timeout\"}";
+    // Half of ten calls, but too few by themselves to open the breaker.
+    eventually("five calls in vain", async || (stack.order.metric(timeouts).await >= 5.0).then_some(()))
+        .await;
+    stack.inventory.latency(false, 0).await;
+    stack.settled().await;
+    let answers = join_all((0..10).map(|_| stack.place("PROD-001", 1))).await;
+    assert!(answers.iter().all(|answer| answer.status == 201), "{answers:?}");
+    assert_eq!(stack.place("PROD-001", 1).await.status, 201);
+    let changed = stack.order.lines().into_iter().find(|line| line.contains("breaker changed"));
+    assert_eq!(changed, None, "good calls open nothing");
 }
