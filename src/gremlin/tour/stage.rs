@@ -166,9 +166,11 @@ impl Stage {
             let ended = matches!(status, OrderStatus::Confirmed | OrderStatus::Failed);
             if ended || started.elapsed() > PATIENCE {
                 let last = order.events.last();
+                // What a failed order gave back comes after what it failed of.
+                let failed = order.order.failure_reason.map(|reason| reason.as_str().to_owned());
                 return Ok(Settled {
                     status: status.as_str(),
-                    reason: last.map(|event| event.reason.clone()).unwrap_or_default(),
+                    reason: failed.or_else(|| Some(last?.reason.clone())).unwrap_or_default(),
                     attempt: last.map(|event| event.attempt).unwrap_or_default(),
                     after: placed.at.elapsed(),
                 });
