@@ -40,11 +40,13 @@ async fn calls_made_together_go_in_one_request_and_each_counts_by_itself() {
     let carriers = stack.inventory.metric(&requests(BUNDLE, 200)).await;
     assert!(carriers < 1.0, "what carries is no call: {carriers}");
     let of_route = format!("\"route\":\"{RESERVE}\"");
-    let lines = stack.inventory.lines();
-    let traces: BTreeSet<_> =
-        lines.iter().filter(|line| line.contains(&of_route)).map(|line| trace_of(line)).collect();
     let expected: BTreeSet<_> = answers.iter().map(|answer| answer.header("x-trace-id").to_owned()).collect();
-    assert!(traces.is_superset(&expected), "each has its line, in its trace: {lines:#?}");
+    eventually("a line for each, in its trace", async || {
+        let lines = stack.inventory.lines();
+        let traces = lines.iter().filter(|line| line.contains(&of_route)).map(|line| trace_of(line));
+        traces.collect::<BTreeSet<_>>().is_superset(&expected).then_some(())
+    })
+    .await;
     stack.settled().await;
     stack.balances().await;
 }
