@@ -13,8 +13,9 @@ async fn prove(arguments: &[&str]) -> (Option<i32>, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_campaign_proves() {
+    // The order service of this seed's campaign dies right after it stored an order, which leads to the rarest path of recovery.
     let (code, report) =
-        prove(&["--seed", "1", "--orders", "500", "--kills", "18", "--database-restarts", "2"]).await;
+        prove(&["--seed", "3", "--orders", "500", "--kills", "18", "--database-restarts", "2"]).await;
     assert_eq!((code, &report["proved"]), (Some(0), &Value::Bool(true)), "{report:#}");
     let answered: u64 =
         report["answers"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
