@@ -107,9 +107,8 @@ async fn an_order_survives_each_kind_in_each_service_and_ends_once() {
             let answer = stack.place("PROD-001", 1).await;
             placed += 1;
             assert_eq!(answer.status, 202, "{kind} in {role}: {answer:?}");
-            stack.revive().await;
             // The next rule is meant for the next order, not for this one's recovery.
-            stack.settled().await;
+            stack.settled_with_revivals(kind).await;
         }
     }
     let confirmed = "SELECT count(*) FROM orders WHERE status = 'CONFIRMED'";

@@ -338,13 +338,7 @@ async fn survives(point: &str, action: &str) {
         }
         assert!(started.elapsed() < PATIENCE, "{plan}: the point was never reached");
     }
-    let healed = Instant::now();
-    while stack.audit().await.is_none_or(|audit| audit.orders.unsettled > 0) {
-        assert!(healed.elapsed() < PATIENCE, "{plan}: not settled");
-        // A process first says that it reached the point, and then dies: perhaps only now.
-        stack.revive().await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    stack.settled_with_revivals(&plan).await;
     stack.balances().await;
 }
 

@@ -298,6 +298,16 @@ impl Stack {
         .await;
     }
 
+    /// The same, while what dies is started again: a process may break off its answer some time before it is dead.
+    pub async fn settled_with_revivals(&mut self, what: &str) {
+        let started = Instant::now();
+        while self.audit().await.is_none_or(|audit| audit.orders.unsettled > 0) {
+            assert!(started.elapsed() < PATIENCE, "{what}: not settled");
+            self.revive().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// The books as `/audit` shows them; nothing while the service is down.
     pub async fn audit(&self) -> Option<Audit> {
         let answer = self.order.try_request(Method::GET, "/audit", &[], None).await.ok()?;
