@@ -88,7 +88,7 @@ async fn each_kind_does_to_the_caller_and_the_database_what_it_says() {
     stack.inventory.break_with(rule("crash")).await;
     assert_eq!(stack.inventory.raw_reserve(&order(5), PATIENCE).await, Ok(String::new()));
     assert!(is_held(&stack, &order(5)).await, "committed before the process died");
-    assert!(stack.inventory.has_ended());
+    tokio::time::timeout(PATIENCE, stack.inventory.process.ended()).await.unwrap().unwrap();
     assert!(stack.inventory.lines().iter().any(|line| line.contains("the gremlin aborts the process")));
     stack.revive().await;
     let rules = stack.inventory.get("/gremlin/rules").await.json();
