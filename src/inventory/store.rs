@@ -68,11 +68,7 @@ pub async fn find(
 }
 
 /// Takes stock for orders that the ledger has never heard of, where each product has enough for all that ask for it: the
-/// usual case, in one statement and one commit.
-///
-/// What one snapshot shows decides the rest. A product that is unknown, or has less than an order wants, is answered
-/// without a lock or a write: for an order without a row nothing is to be written, and the answer was true at that
-/// moment. Whatever else is left over goes by the books.
+/// usual case, in one statement and one commit. Returns those, with their product's figures from before.
 struct TakeNew;
 
 impl Statement for TakeNew {
@@ -80,27 +76,33 @@ impl Statement for TakeNew {
     // Whichever join is planned, the products come in order: from `demand`, or from the index (no bitmaps are used, see
     // platform/database.rs). `held` reads `taken` whole before it writes: every product is locked by then.
     const TEXT: &'static str = ",
-        seen AS (
-            SELECT g.*, r.order_id IS NULL AS is_new, i.stock, r.order_id IS NULL AND i.stock >= g.quantity AS fits
-            FROM given g
-            LEFT JOIN (SELECT order_id FROM reservations WHERE order_id = ANY ($1)) r
-                USING (order_id)
-            LEFT JOIN (SELECT product_id, stock FROM inventory
-                       WHERE product_id = ANY ($3)) i USING (product_id)),
-        demand AS (SELECT product_id, sum(quantity)::int AS wanted FROM seen WHERE fits
-                   GROUP BY product_id ORDER BY product_id),
+        fresh AS (
+            SELECT * FROM given
+            WHERE order_id <> ALL (ARRAY (SELECT order_id FROM reservations WHERE order_id = ANY ($1)))),
+        demand AS (SELECT product_id, sum(quantity)::int AS wanted FROM fresh GROUP BY product_id ORDER BY product_id),
         taken AS (
             UPDATE inventory i SET stock = i.stock - wanted, reserved = i.reserved + wanted FROM demand
-            WHERE i.product_id = demand.product_id AND i.stock >= wanted
-                AND i.product_id = ANY (ARRAY (SELECT product_id FROM demand))
-            RETURNING i.product_id, i.stock, i.reserved, wanted),
+            WHERE i.product_id = demand.product_id AND i.stock >= wanted AND i.product_id = ANY ($3)
+            RETURNING i.product_id, i.stock + wanted AS stock, i.reserved - wanted AS reserved),
         held AS (
             INSERT INTO reservations (order_id, epoch, state, product_id, quantity)
-            SELECT order_id, epoch, 'HELD', product_id, quantity FROM seen
-            WHERE fits AND product_id = ANY (ARRAY (SELECT product_id FROM taken)) ORDER BY order_id)
-        SELECT order_id, is_new, seen.stock, taken.stock + wanted, taken.reserved - wanted
-        FROM seen LEFT JOIN taken USING (product_id)";
-    type Returns = (SqlUuid, Bool, Nullable<Integer>, Nullable<Integer>, Nullable<Integer>);
+            SELECT order_id, epoch, 'HELD', product_id, quantity FROM fresh
+            WHERE product_id = ANY (ARRAY (SELECT product_id FROM taken)) ORDER BY order_id)
+        SELECT order_id, stock, reserved FROM fresh JOIN taken USING (product_id)";
+    type Returns = (SqlUuid, Integer, Integer);
+}
+
+/// Shows whether the ledger has heard of an order, and its product's stock.
+struct Look;
+
+impl Statement for Look {
+    const COLUMNS: &'static str = "order_id, product_id";
+    const TEXT: &'static str = "
+        SELECT order_id, product_id, r.order_id IS NOT NULL, i.stock
+        FROM given
+        LEFT JOIN (SELECT order_id FROM reservations WHERE order_id = ANY ($1)) r USING (order_id)
+        LEFT JOIN (SELECT product_id, stock FROM inventory WHERE product_id = ANY ($2)) i USING (product_id)";
+    type Returns = (SqlUuid, Varchar, Bool, Nullable<Integer>);
 }
 
 /// For the traces: the statement as each of its orders sees it.
@@ -124,21 +126,97 @@ pub async fn reserve(
         Err(error) if error.violates("reservations_pkey") => vec![None; messages.len()],
         other => other?,
     };
-    let left: Vec<_> = outcomes.iter().zip(messages).filter(|(outcome, _)| outcome.is_none()).collect();
-    let left: Vec<_> = left.into_iter().map(|(_, message)| message).collect();
-    if left.is_empty() {
-        return Ok(outcomes.into_iter().flatten().collect());
+    if outcomes.contains(&None) {
+        let left = without_outcome(messages, &outcomes);
+        fill(&mut outcomes, turn_away(connection, &left).await?);
     }
-    let late = match reserve_by_the_books(connection, &left).await {
-        // The same, and now the row is there.
-        Err(error) if error.violates("reservations_pkey") => reserve_by_the_books(connection, &left).await,
-        other => other,
-    };
-    let mut late = late?.into_iter();
-    for outcome in &mut outcomes {
-        *outcome = outcome.or_else(|| late.next());
+    if outcomes.contains(&None) {
+        let left = without_outcome(messages, &outcomes);
+        let outcomes_left = match reserve_by_the_books(connection, &left).await {
+            // The same, and now the row is there.
+            Err(error) if error.violates("reservations_pkey") => {
+                reserve_by_the_books(connection, &left).await
+            }
+            other => other,
+        };
+        fill(&mut outcomes, outcomes_left?.into_iter().map(Some));
     }
     Ok(outcomes.into_iter().flatten().collect())
+}
+
+fn without_outcome<'a>(messages: &'a [Reserve], outcomes: &[Option<ReserveOutcome>]) -> Vec<&'a Reserve> {
+    messages
+        .iter()
+        .zip(outcomes)
+        .filter_map(|(message, outcome)| outcome.is_none().then_some(message))
+        .collect()
+}
+
+/// Puts what came of those that had no outcome in their places.
+fn fill(outcomes: &mut [Option<ReserveOutcome>], left: impl IntoIterator<Item = Option<ReserveOutcome>>) {
+    let places = outcomes.iter_mut().filter(|outcome| outcome.is_none());
+    places.zip(left).for_each(|(place, outcome)| *place = outcome);
+}
+
+/// Nothing for those that the statement left alone.
+async fn take_new(
+    connection: &mut AsyncPgConnection,
+    messages: &[Reserve],
+) -> Result<Vec<Option<ReserveOutcome>>, DatabaseError> {
+    // An order's second message of a batch is no first one.
+    let mut orders = HashMap::with_capacity(messages.len());
+    for (index, message) in messages.iter().enumerate() {
+        orders.entry(message.order_id).or_insert(index);
+    }
+    let firsts: Vec<_> = orders.values().map(|index| &messages[*index]).collect();
+    let rows: Vec<(Uuid, i32, i32)> = Given::<TakeNew, _>::new((
+        array::<SqlUuid, _>(firsts.iter().map(|message| message.order_id).collect()),
+        array::<Integer, _>(firsts.iter().map(|message| message.epoch).collect()),
+        array::<Varchar, _>(firsts.iter().map(|message| message.goods.product_id.as_str()).collect()),
+        array::<Integer, _>(firsts.iter().map(|message| message.goods.quantity).collect()),
+    ))
+    .load(connection)
+    .await?;
+    let taken = rows.into_iter().filter_map(|(order_id, stock, reserved)| {
+        Some((*orders.get(&order_id)?, Shelf::new(stock, reserved)))
+    });
+    let taken: HashMap<_, _> = taken.collect();
+    // As if one had come after the other.
+    let mut shelves: HashMap<String, Shelf> = HashMap::new();
+    let outcome = |(index, message): (usize, &Reserve)| {
+        let before = taken.get(&index)?;
+        let shelf = shelves.entry(message.goods.product_id.clone()).or_insert(*before);
+        shelf.take(message.goods.quantity);
+        Some(shelf.held())
+    };
+    Ok(messages.iter().enumerate().map(outcome).collect())
+}
+
+/// Answers those whose product is unknown, or has less than they want, without a lock or a write: for an order without
+/// a row nothing is to be written, and the answer was true when this was read. Nothing for the others.
+async fn turn_away(
+    connection: &mut AsyncPgConnection,
+    messages: &[&Reserve],
+) -> Result<Vec<Option<ReserveOutcome>>, DatabaseError> {
+    let rows: Vec<(Uuid, String, bool, Option<i32>)> = Given::<Look, _>::new((
+        array::<SqlUuid, _>(messages.iter().map(|message| message.order_id).collect()),
+        array::<Varchar, _>(messages.iter().map(|message| message.goods.product_id.as_str()).collect()),
+    ))
+    .load(connection)
+    .await?;
+    let rows: HashMap<_, _> = rows
+        .into_iter()
+        .map(|(order_id, product_id, known, stock)| ((order_id, product_id), (known, stock)))
+        .collect();
+    let outcome = |message: &&Reserve| {
+        let (known, stock) = *rows.get(&(message.order_id, message.goods.product_id.clone()))?;
+        match stock {
+            _ if known => None,
+            None => Some(ReserveOutcome::UnknownProduct),
+            Some(stock) => (stock < message.goods.quantity).then_some(ReserveOutcome::InsufficientStock),
+        }
+    };
+    Ok(messages.iter().map(outcome).collect())
 }
 
 async fn reserve_by_the_books(
@@ -155,57 +233,6 @@ async fn reserve_by_the_books(
             Ok(outcomes)
         })
         .await
-}
-
-/// Nothing for what has to go by the books.
-async fn take_new(
-    connection: &mut AsyncPgConnection,
-    messages: &[Reserve],
-) -> Result<Vec<Option<ReserveOutcome>>, DatabaseError> {
-    // An order's second message of a batch is no first one.
-    let mut orders = HashMap::with_capacity(messages.len());
-    for (index, message) in messages.iter().enumerate() {
-        orders.entry(message.order_id).or_insert(index);
-    }
-    let firsts: Vec<_> = orders.values().map(|index| &messages[*index]).collect();
-    let rows: Vec<TakenRow> = Given::<TakeNew, _>::new((
-        array::<SqlUuid, _>(firsts.iter().map(|message| message.order_id).collect()),
-        array::<Integer, _>(firsts.iter().map(|message| message.epoch).collect()),
-        array::<Varchar, _>(firsts.iter().map(|message| message.goods.product_id.as_str()).collect()),
-        array::<Integer, _>(firsts.iter().map(|message| message.goods.quantity).collect()),
-    ))
-    .load(connection)
-    .await?;
-    let rows: HashMap<_, _> =
-        rows.into_iter().filter_map(|row| Some((*orders.get(&row.order_id)?, row))).collect();
-    // As if one had come after the other.
-    let mut shelves: HashMap<String, Shelf> = HashMap::new();
-    let mut outcome = |index: usize, message: &Reserve| {
-        let row = rows.get(&index)?;
-        if !row.is_new {
-            return None;
-        }
-        let Some(seen) = row.seen else { return Some(ReserveOutcome::UnknownProduct) };
-        if seen < message.goods.quantity {
-            return Some(ReserveOutcome::InsufficientStock);
-        }
-        let before = row.stock.zip(row.reserved).map(|(stock, reserved)| Shelf::new(stock, reserved))?;
-        let shelf = shelves.entry(message.goods.product_id.clone()).or_insert(before);
-        shelf.take(message.goods.quantity);
-        Some(shelf.held())
-    };
-    Ok(messages.iter().enumerate().map(|(index, message)| outcome(index, message)).collect())
-}
-
-#[derive(Debug, Queryable)]
-struct TakenRow {
-    order_id: Uuid,
-    is_new: bool,
-    /// The product's stock as the snapshot showed it.
-    seen: Option<i32>,
-    /// The product's figures before this batch, where there was enough for all.
-    stock: Option<i32>,
-    reserved: Option<i32>,
 }
 
 /// Gives back what orders hold, and returns how much that was for each.

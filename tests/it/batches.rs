@@ -80,6 +80,29 @@ async fn messages_about_one_order_in_one_batch_take_their_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_message_of_a_batch_is_judged_by_its_own_product() {
+    let stack = Stack::start().await;
+    // Of each order, three messages that contradict each other.
+    let wishes = [("PROD-999", 1), ("PROD-001", 2), ("PROD-003", 26)];
+    let orders = std::iter::repeat_with(Uuid::new_v4).take(12);
+    let bodies: Vec<_> = orders
+        .flat_map(|order| wishes.map(|(product_id, quantity)| json!({"product_id": product_id, "quantity": quantity, "order_id": order})))
+        .collect();
+    let answers = with_row_locked(&stack, "PROD-002", async {
+        let held_up = json!({"product_id": "PROD-002", "quantity": 1});
+        let messages = join_all(bodies.iter().map(|body| stack.inventory.post("/inventory/reserve", body)));
+        tokio::join!(stack.inventory.post("/inventory/reserve", &held_up), messages).1
+    })
+    .await;
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    for of_order in statuses.chunks(wishes.len()) {
+        // 422 for who came after the one whose goods are there.
+        assert!(matches!(of_order, [404 | 422, 200, 409 | 422]), "{statuses:?}");
+    }
+    assert_eq!(stack.stock("PROD-001").await, (76, 24));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_never_wait_for_each_other_in_a_circle() {
     let stack = Stack::start().await;
     let products =
