@@ -44,6 +44,10 @@ impl Process {
     pub fn start(spec: &Spec) -> io::Result<Self> {
         let mut command = Command::new(&spec.program);
         command.args(&spec.arguments).arg("--supervised").envs(spec.environment.iter().cloned());
+        // What is set here was decided here: a file that the supervisor itself has read it from would contradict.
+        for (name, _) in &spec.environment {
+            command.env_remove(format!("{name}_FILE"));
+        }
         // A group of its own: Ctrl-C in the terminal goes to the supervisor, which stops its processes in order.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn()?;

@@ -114,6 +114,8 @@ mod tests {
             ),
             ("--log-format", "xml", "LOG_FORMAT (--log-format) is 'xml'; it takes pretty, json"),
             ("--log", "a=b=c", "RUST_LOG (--log) is 'a=b=c'; it takes tracing directives"),
+            ("--log", "a[span]=debug", "RUST_LOG (--log) is 'a[span]=debug'; it takes tracing directives"),
+            ("--log", "a=", "RUST_LOG (--log) is 'a='; it takes tracing directives"),
             (
                 "--payment-service-url",
                 "ftp://x",

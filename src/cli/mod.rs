@@ -21,8 +21,8 @@ pub use load::LoadArgs;
 pub use soak::SoakArgs;
 pub use values::{OtlpEndpoint, otlp_endpoint};
 use values::{
-    base_url, boolean, crash_plan, database_url, delay, ip_address, log_filter, milliseconds, origin,
-    page_url, pool_size, port, seconds, seed, share, token, trace_url,
+    USUAL_LOG, base_url, boolean, crash_plan, database_url, delay, ip_address, log_filter, milliseconds,
+    origin, page_url, pool_size, port, seconds, seed, share, token, trace_url,
 };
 
 use crate::audit::Elsewhere;
@@ -104,7 +104,7 @@ pub struct ServiceArgs {
     #[arg(long, env = "LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
     /// What is logged, such as info or valerix=debug,info
-    #[arg(long = "log", env = "RUST_LOG", default_value = "info,actix_server=warn", value_parser = log_filter)]
+    #[arg(long = "log", env = "RUST_LOG", default_value = USUAL_LOG, value_parser = log_filter)]
     log_filter: Targets,
     #[command(flatten)]
     otlp: OtlpArgs,

@@ -118,6 +118,36 @@ pub fn otlp_endpoint(text: &str) -> Result<OtlpEndpoint, String> {
     Ok(OtlpEndpoint(Some(url.to_string())))
 }
 
+pub const USUAL_LOG: &str = "info,actix_server=warn";
+
+/// Empty means unset.
 pub fn log_filter(text: &str) -> Result<Targets, String> {
-    text.parse().map_err(|error| format!("tracing directives, such as info or valerix=debug,info ({error})"))
+    let takes = |why: &str| format!("tracing directives, such as info or valerix=debug,info ({why})");
+    let mut directives: Vec<_> =
+        text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    if directives.is_empty() {
+        directives.push(USUAL_LOG);
+    }
+    // `Targets` would take such a one for something that was not meant.
+    let is_odd = |directive: &&&str| directive.contains(['[', '{', ' ', '"']) || directive.ends_with('=');
+    if let Some(odd) = directives.iter().find(is_odd) {
+        return Err(takes(&format!("'{odd}' is none; spans and fields are not looked at")));
+    }
+    directives.join(",").parse().map_err(|error| takes(&format!("{error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_read_as_they_are_usually_written() {
+        let usual = log_filter(USUAL_LOG).unwrap();
+        for written in ["", " ", "info, actix_server=warn", "info,actix_server=warn,"] {
+            assert_eq!(log_filter(written), Ok(usual.clone()), "{written:?}");
+        }
+        for odd in ["valerix[request]=debug", "valerix=", "info actix_server=warn", "[{order_id}]=debug"] {
+            assert!(log_filter(odd).unwrap_err().contains("is none"), "{odd}");
+        }
+    }
 }

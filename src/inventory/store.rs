@@ -121,25 +121,28 @@ pub async fn reserve(
     connection: &mut AsyncPgConnection,
     messages: &[Reserve],
 ) -> Result<Vec<ReserveOutcome>, DatabaseError> {
-    let mut outcomes = match take_new(connection, messages).await {
-        // A first message arrived twice at once, and the other one was faster: its row is there now.
-        Err(error) if error.violates("reservations_pkey") => vec![None; messages.len()],
-        other => other?,
-    };
-    if outcomes.contains(&None) {
+    let mut outcomes = vec![None; messages.len()];
+    loop {
         let left = without_outcome(messages, &outcomes);
-        fill(&mut outcomes, turn_away(connection, &left).await?);
-    }
-    if outcomes.contains(&None) {
+        match take_new(connection, &left).await {
+            // A first message arrived twice at once, and the other one was faster: its row is there now.
+            Err(error) if error.violates("reservations_pkey") => {}
+            taken => fill(&mut outcomes, taken?),
+        }
         let left = without_outcome(messages, &outcomes);
-        let outcomes_left = match reserve_by_the_books(connection, &left).await {
-            // The same, and now the row is there.
-            Err(error) if error.violates("reservations_pkey") => {
-                reserve_by_the_books(connection, &left).await
-            }
-            other => other,
-        };
-        fill(&mut outcomes, outcomes_left?.into_iter().map(Some));
+        if left.is_empty() {
+            break;
+        }
+        let turned_away = turn_away(connection, &left).await?;
+        if turned_away.iter().all(Option::is_none) {
+            fill(&mut outcomes, by_the_books(connection, &left).await?.into_iter().map(Some));
+            break;
+        }
+        // Without those who want more than there is, there may be enough for all.
+        fill(&mut outcomes, turned_away);
+        if !outcomes.contains(&None) {
+            break;
+        }
     }
     Ok(outcomes.into_iter().flatten().collect())
 }
@@ -161,14 +164,14 @@ fn fill(outcomes: &mut [Option<ReserveOutcome>], left: impl IntoIterator<Item = 
 /// Nothing for those that the statement left alone.
 async fn take_new(
     connection: &mut AsyncPgConnection,
-    messages: &[Reserve],
+    messages: &[&Reserve],
 ) -> Result<Vec<Option<ReserveOutcome>>, DatabaseError> {
     // An order's second message of a batch is no first one.
     let mut orders = HashMap::with_capacity(messages.len());
     for (index, message) in messages.iter().enumerate() {
         orders.entry(message.order_id).or_insert(index);
     }
-    let firsts: Vec<_> = orders.values().map(|index| &messages[*index]).collect();
+    let firsts: Vec<_> = orders.values().map(|index| messages[*index]).collect();
     let rows: Vec<(Uuid, i32, i32)> = Given::<TakeNew, _>::new((
         array::<SqlUuid, _>(firsts.iter().map(|message| message.order_id).collect()),
         array::<Integer, _>(firsts.iter().map(|message| message.epoch).collect()),
@@ -183,7 +186,7 @@ async fn take_new(
     let taken: HashMap<_, _> = taken.collect();
     // As if one had come after the other.
     let mut shelves: HashMap<String, Shelf> = HashMap::new();
-    let outcome = |(index, message): (usize, &Reserve)| {
+    let outcome = |(index, message): (usize, &&Reserve)| {
         let before = taken.get(&index)?;
         let shelf = shelves.entry(message.goods.product_id.clone()).or_insert(*before);
         shelf.take(message.goods.quantity);
@@ -219,7 +222,18 @@ async fn turn_away(
     Ok(messages.iter().map(outcome).collect())
 }
 
-async fn reserve_by_the_books(
+async fn by_the_books(
+    connection: &mut AsyncPgConnection,
+    messages: &[&Reserve],
+) -> Result<Vec<ReserveOutcome>, DatabaseError> {
+    match try_by_the_books(connection, messages).await {
+        // As above, and now the row is there.
+        Err(error) if error.violates("reservations_pkey") => try_by_the_books(connection, messages).await,
+        other => other,
+    }
+}
+
+async fn try_by_the_books(
     connection: &mut AsyncPgConnection,
     messages: &[&Reserve],
 ) -> Result<Vec<ReserveOutcome>, DatabaseError> {

@@ -37,6 +37,8 @@ impl State {
 #[derive(Debug)]
 pub struct Breaker {
     phase: Phase,
+    /// Raised with each change of phase.
+    generation: u64,
     /// When each recent call ended, and whether it was good.
     calls: VecDeque<(Instant, bool)>,
     pause: Duration,
@@ -49,9 +51,15 @@ enum Phase {
     Probing,
 }
 
+/// What a call that was let through shows when it has ended. From a phase that is over it tells nothing new: calls that
+/// were under way when the breaker opened must neither pass for the probe nor open it once more.
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub struct Pass(u64);
+
 impl Default for Breaker {
     fn default() -> Self {
-        Self { phase: Phase::Closed, calls: VecDeque::new(), pause: FIRST_PAUSE }
+        Self { phase: Phase::Closed, generation: 0, calls: VecDeque::new(), pause: FIRST_PAUSE }
     }
 }
 
@@ -65,27 +73,37 @@ impl Breaker {
         }
     }
 
-    /// Whether a call may go out now. Who gets `true` must tell how it ended, or that it was given up.
-    pub fn admit(&mut self, now: Instant) -> bool {
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.generation += 1;
+    }
+
+    /// A pass for a call, if it may go out now. Whoever gets one must tell how the call ended, or that it was given up.
+    pub fn admit(&mut self, now: Instant) -> Option<Pass> {
         match self.phase {
-            Phase::Closed => true,
-            Phase::Open { until } if now >= until => {
-                self.phase = Phase::Probing;
-                true
-            }
-            Phase::Open { .. } | Phase::Probing => false,
+            Phase::Closed => {}
+            Phase::Open { until } if now >= until => self.enter(Phase::Probing),
+            Phase::Open { .. } | Phase::Probing => return None,
         }
+        Some(Pass(self.generation))
     }
 
     /// A call has ended.
-    pub fn record(&mut self, now: Instant, good: bool) {
+    pub fn record(&mut self, pass: Pass, now: Instant, good: bool) {
+        if pass.0 != self.generation {
+            return;
+        }
         match (self.phase, good) {
-            (Phase::Probing, true) => *self = Self::default(),
+            (Phase::Probing, true) => {
+                self.calls.clear();
+                self.pause = FIRST_PAUSE;
+                self.enter(Phase::Closed);
+            }
             (Phase::Probing, false) => {
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                self.phase = Phase::Open { until: now + self.pause };
+                self.enter(Phase::Open { until: now + self.pause });
             }
-            // A call that was sent before it opened tells nothing new.
+            // Nobody is let through.
             (Phase::Open { .. }, _) => {}
             (Phase::Closed, _) => {
                 self.calls.push_back((now, good));
@@ -97,16 +115,16 @@ impl Breaker {
                 let bad = self.calls.iter().filter(|(_, good)| !good).count();
                 // Never by a good call: it shows that the dependency is there, whatever it was before.
                 if !good && self.calls.len() >= FEWEST_CALLS && bad * 2 >= self.calls.len() {
-                    self.phase = Phase::Open { until: now + self.pause };
+                    self.enter(Phase::Open { until: now + self.pause });
                 }
             }
         }
     }
 
-    /// An admitted call was given up before it ended: the next one may probe at once.
-    pub fn abandon(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Probing) {
-            self.phase = Phase::Open { until: now };
+    /// A call was given up before it ended: where it was the probe, the next one may probe at once.
+    pub fn abandon(&mut self, pass: Pass, now: Instant) {
+        if pass.0 == self.generation && matches!(self.phase, Phase::Probing) {
+            self.enter(Phase::Open { until: now });
         }
     }
 }
@@ -147,11 +165,16 @@ mod tests {
         start + Duration::from_millis(milliseconds)
     }
 
+    /// A call that went out and ended at that moment.
+    fn call(breaker: &mut Breaker, at: Instant, good: bool) {
+        let pass = breaker.admit(at).expect("it is let through");
+        breaker.record(pass, at, good);
+    }
+
     fn opened(start: Instant) -> Breaker {
         let mut breaker = Breaker::default();
         for _ in 0..FEWEST_CALLS {
-            assert!(breaker.admit(start));
-            breaker.record(start, false);
+            call(&mut breaker, start, false);
         }
         assert_eq!(breaker.state(start), State::Open);
         breaker
@@ -161,18 +184,18 @@ mod tests {
     fn opens_at_half_of_enough_calls_and_not_before() {
         let start = Instant::now();
         let mut breaker = Breaker::default();
-        for call in 0..FEWEST_CALLS - 1 {
-            breaker.record(after(start, call as u64), false);
-            assert_eq!(breaker.state(start), State::Closed, "after {call} calls");
+        for number in 0..FEWEST_CALLS - 1 {
+            call(&mut breaker, after(start, number as u64), false);
+            assert_eq!(breaker.state(start), State::Closed, "after {number} calls");
         }
-        breaker.record(start, true);
+        call(&mut breaker, start, true);
         assert_eq!(breaker.state(start), State::Closed, "a good call opens nothing");
-        breaker.record(start, false);
+        call(&mut breaker, start, false);
         assert_eq!(breaker.state(start), State::Open);
 
         let mut mostly_good = Breaker::default();
-        for call in 0..50 {
-            mostly_good.record(start, call % 5 != 0);
+        for number in 0..50 {
+            call(&mut mostly_good, start, number % 5 != 0);
         }
         assert_eq!(mostly_good.state(start), State::Closed);
     }
@@ -181,8 +204,8 @@ mod tests {
     fn a_single_slow_customer_after_another_does_not_open_it() {
         let start = Instant::now();
         let mut breaker = Breaker::default();
-        for call in 0..30 {
-            breaker.record(after(start, call * 2000), false);
+        for number in 0..30 {
+            call(&mut breaker, after(start, number * 2000), false);
         }
         assert_eq!(breaker.state(after(start, 60_000)), State::Closed);
     }
@@ -191,12 +214,12 @@ mod tests {
     fn lets_one_probe_through_and_closes_when_it_is_good() {
         let start = Instant::now();
         let mut breaker = opened(start);
-        assert!(!breaker.admit(after(start, 999)));
-        assert!(breaker.admit(after(start, 1000)));
-        assert!(!breaker.admit(after(start, 1000)), "one probe at a time");
-        breaker.record(after(start, 1100), true);
+        assert!(breaker.admit(after(start, 999)).is_none());
+        let probe = breaker.admit(after(start, 1000)).unwrap();
+        assert!(breaker.admit(after(start, 1000)).is_none(), "one probe at a time");
+        breaker.record(probe, after(start, 1100), true);
         assert_eq!(breaker.state(after(start, 1100)), State::Closed);
-        assert!(breaker.admit(after(start, 1100)));
+        assert!(breaker.admit(after(start, 1100)).is_some());
     }
 
     #[test]
@@ -205,28 +228,51 @@ mod tests {
         let mut breaker = opened(start);
         let mut now = start;
         for pause in [1000, 2000, 3000, 3000] {
-            assert!(!breaker.admit(after(now, pause - 1)), "{pause}");
+            assert!(breaker.admit(after(now, pause - 1)).is_none(), "{pause}");
             now = after(now, pause);
-            assert!(breaker.admit(now), "{pause}");
-            breaker.record(now, false);
+            call(&mut breaker, now, false);
         }
+        now = after(now, 3000);
+        call(&mut breaker, now, true);
+        for _ in 0..FEWEST_CALLS {
+            call(&mut breaker, now, false);
+        }
+        assert!(breaker.admit(after(now, 1000)).is_some(), "once it was closed, the pause is short again");
     }
 
     #[test]
     fn a_probe_that_is_given_up_makes_room_for_the_next() {
         let start = Instant::now();
         let mut breaker = opened(start);
-        assert!(breaker.admit(after(start, 1000)));
-        breaker.abandon(after(start, 1001));
-        assert!(breaker.admit(after(start, 1001)));
+        let probe = breaker.admit(after(start, 1000)).unwrap();
+        breaker.abandon(probe, after(start, 1001));
+        assert!(breaker.admit(after(start, 1001)).is_some());
     }
 
     #[test]
-    fn late_answers_do_not_close_an_open_breaker() {
+    fn what_was_sent_before_it_opened_tells_nothing_new() {
         let start = Instant::now();
-        let mut breaker = opened(start);
-        breaker.record(after(start, 10), true);
+        let mut breaker = Breaker::default();
+        let early: Vec<_> = (0..20).map(|_| breaker.admit(start).unwrap()).collect();
+        for pass in &early[..FEWEST_CALLS] {
+            breaker.record(*pass, after(start, 10), false);
+        }
         assert_eq!(breaker.state(after(start, 10)), State::Open);
+        breaker.record(early[10], after(start, 20), true);
+        assert_eq!(breaker.state(after(start, 20)), State::Open, "a late good one does not close it");
+        let probe = breaker.admit(after(start, 1010)).unwrap();
+        breaker.record(early[11], after(start, 1020), false);
+        breaker.record(early[12], after(start, 1020), true);
+        breaker.abandon(early[13], after(start, 1020));
+        assert!(breaker.admit(after(start, 1020)).is_none(), "none of them passes for the probe");
+        breaker.record(probe, after(start, 1030), true);
+        for pass in &early[14..] {
+            breaker.record(*pass, after(start, 1040), false);
+        }
+        for _ in 0..FEWEST_CALLS - 6 {
+            call(&mut breaker, after(start, 1050), false);
+        }
+        assert_eq!(breaker.state(after(start, 1050)), State::Closed, "nor counts once it is closed again");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Crash points: named places between the steps of a service where a test makes the real process abort or stall.
 //!
-//! Set by a hidden flag at start, from nowhere else. When off, a point is one load and a branch.
+//! Set at start, by a hidden flag or its variable. When off, a point is one load and a branch.
 
 use std::str::FromStr;
 use std::sync::OnceLock;

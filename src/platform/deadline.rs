@@ -78,6 +78,11 @@ impl Arrived {
     pub fn now() -> Self {
         Self(Instant::now())
     }
+
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
 }
 
 /// Extractor: the caller's deadline, counted from the request's arrival.

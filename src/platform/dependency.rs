@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tracing::Instrument;
 
-use super::breaker::{Breaker, RetryBudget, State};
+use super::breaker::{Breaker, Pass, RetryBudget, State};
 use super::bundle::calls::Calls;
 use super::client::{Answer, CallError, Client};
 use super::deadline::Deadline;
@@ -94,10 +94,8 @@ impl Guard {
     }
 
     fn admit(&self) -> Result<Admission<'_>, CallError> {
-        if self.with_breaker(Breaker::admit) {
-            return Ok(Admission { guard: self, started: Instant::now(), open: true });
-        }
-        Err(CallError::NotTried("its breaker is open"))
+        let pass = self.with_breaker(Breaker::admit).ok_or(CallError::NotTried("its breaker is open"))?;
+        Ok(Admission { guard: self, pass, started: Instant::now(), open: true })
     }
 
     async fn place(&self) -> Result<SemaphorePermit<'_>, CallError> {
@@ -125,6 +123,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A call that the breaker let through. Dropped without a result, as when the customer hung up, it counts as given up.
 struct Admission<'a> {
     guard: &'a Guard,
+    pass: Pass,
     started: Instant,
     open: bool,
 }
@@ -133,14 +132,14 @@ impl Admission<'_> {
     fn conclude(mut self, answered: bool) {
         self.open = false;
         let good = answered && self.started.elapsed() < self.guard.slow;
-        self.guard.with_breaker(|breaker, now| breaker.record(now, good));
+        self.guard.with_breaker(|breaker, now| breaker.record(self.pass, now, good));
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         if self.open {
-            self.guard.with_breaker(Breaker::abandon);
+            self.guard.with_breaker(|breaker, now| breaker.abandon(self.pass, now));
         }
     }
 }

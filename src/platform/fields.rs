@@ -208,8 +208,7 @@ pub async fn whole_body(mut payload: Payload, limit: usize) -> Result<BytesMut, 
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| Problem::malformed("The body broke off.").because(error))?;
             if body.len() + chunk.len() > limit {
-                let detail = format!("The body is larger than {limit} bytes.");
-                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+                return Err(too_large(limit));
             }
             body.extend_from_slice(&chunk);
         }
@@ -219,6 +218,12 @@ pub async fn whole_body(mut payload: Payload, limit: usize) -> Result<BytesMut, 
         let detail = format!("The body did not arrive within {} s.", BODY_TIMEOUT.as_secs());
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail))
     })
+}
+
+#[must_use]
+pub fn too_large(limit: usize) -> Problem {
+    let detail = format!("The body is larger than {limit} bytes.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
 }
 
 /// Extractor: the query string.

@@ -136,8 +136,8 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
         crash::arm(plan);
     }
     let metrics = web::Data::new(Metrics::new(R::SERVICE)?);
-    // One more than answer requests: the background's.
-    let pools = Pools::new(&config.database_url, config.database_pool_size, workers() + 1);
+    // Two more than answer requests: the background's, and this one's, on which the live stream is read.
+    let pools = Pools::new(&config.database_url, config.database_pool_size, workers() + 2);
     let platform = Platform {
         database: pools.here(),
         pools,

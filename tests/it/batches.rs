@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -142,6 +143,44 @@ async fn say(replica: &str, service: &Service, n: usize, order: Uuid) -> Vec<(St
         answers.push((format!("{replica} {kind} {body}"), answer));
     }
     answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_more_than_there_is_stands_in_nobodys_way() {
+    let stack = Stack::start().await;
+    let wishes = (0..30).map(|n| if n % 3 == 0 { 51 } else { 1 });
+    let bodies: Vec<_> =
+        wishes.map(|quantity| json!({"product_id": "PROD-002", "quantity": quantity})).collect();
+    let buyers = join_all(bodies.iter().map(|body| stack.inventory.post("/inventory/reserve", body)));
+    let answers = with_row_locked(&stack, "PROD-002", buyers).await;
+    for (body, answer) in bodies.iter().zip(answers) {
+        assert_eq!(answer.status, if body["quantity"] == 1 { 200 } else { 409 }, "{body}: {answer:?}");
+    }
+    assert_eq!(stack.stock("PROD-002").await, (30, 20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_keys_in_opposite_orders_never_wait_for_each_other_in_a_circle() {
+    let stack = Stack::start().await;
+    let other = stack.another_order_service().await;
+    let slowly = "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$;
+        CREATE TRIGGER slowly BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION slowly()";
+    stack.database.execute(slowly).await;
+    let place = async |service: &Service, key: &str| {
+        let body = r#"{"product_id":"PROD-001","quantity":1000}"#;
+        service.request(Method::POST, "/orders", &[("idempotency-key", key)], Some(body)).await
+    };
+    let keys: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    let one = join_all(keys.iter().map(|key| place(&stack.order, key)));
+    let two = join_all(keys.iter().rev().map(|key| place(&other, key)));
+    let (one, two) = stack.together(async { tokio::join!(one, two) }).await;
+    for answer in one.into_iter().chain(two) {
+        assert_eq!(answer.status, 409, "out of stock, or in flight: {answer:?}");
+    }
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(stack.database.count(deadlocks).await, 0);
+    assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]

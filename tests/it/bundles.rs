@@ -15,6 +15,8 @@ use crate::harness::{Answer, Service, Stack, eventually, free_port};
 
 const RESERVE: &str = "/inventory/reserve";
 const BUNDLE: &str = "/inventory/reserve/bundle";
+/// The same, as nobody would write it.
+const ENCODED: &str = "/inventory/r%65serve/bundl%65";
 
 fn requests(path: &str, status: u16) -> String {
     format!(
@@ -82,6 +84,7 @@ async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
         {"body": good, "deadline_ms": 0},
         {"body": good, "deadline_ms": 3_600_001},
         call(&json!("nothing")),
+        call(&json!({"product_id": "PROD-001", "quantity": 1, "note": "x".repeat(17_000)})),
     ]});
     let answers = read(&stack.inventory.post(BUNDLE, &calls).await);
     let told: Vec<_> = answers.iter().map(|(status, body)| (*status, body["code"].as_str())).collect();
@@ -95,6 +98,7 @@ async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
             (503, Some("deadline-passed")),
             (400, Some("invalid-request")),
             (400, Some("malformed-json")),
+            (413, Some("too-large")),
         ]
     );
     assert_eq!(answers[0].1["order_id"], order.to_string());
@@ -156,7 +160,9 @@ async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
         .break_with(json!({"kind": "error", "status": 500, "route": RESERVE, "max_fires": 3}))
         .await;
     let bundle = json!({"calls": [call(&reserve)]});
-    stack.inventory.post(BUNDLE, &bundle).await.is_problem(409, "one-by-one");
+    for path in [BUNDLE, ENCODED] {
+        stack.inventory.post(path, &bundle).await.is_problem(409, "one-by-one");
+    }
     let answers = stack.together(join_all((0..30).map(|_| stack.place("PROD-001", 1)))).await;
     let late = answers.iter().filter(|answer| answer.status == 202).count();
     assert_eq!(late, 3, "{answers:?}");
@@ -167,6 +173,40 @@ async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
     assert_eq!(stack.inventory.post("/gremlin/latency", &switch).await.status, 200);
     let unasked = stack.inventory.post(RESERVE, &json!({"product_id": "PROD-001", "quantity": 1000})).await;
     assert!(!unasked.headers.contains_key("x-bundle"), "{unasked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_its_path_is_written_a_call_counts_under_its_route() {
+    let stack = Stack::start().await;
+    let bundle = json!({"calls": [call(&json!({"product_id": "PROD-999", "quantity": 1}))]});
+    let answers = read(&stack.inventory.post(ENCODED, &bundle).await);
+    assert_eq!((answers[0].0, &answers[0].1["instance"]), (404, &json!(RESERVE)));
+    assert_eq!(stack.inventory.metric(&requests(RESERVE, 404)).await.to_string(), "1");
+    assert!(!stack.inventory.get("/metrics").await.text.contains('%'), "no caller makes a series of his own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_whose_caller_is_gone_are_carried_out_to_their_end() {
+    let stack = Stack::with(&[("PAYMENT_LATENCY_MS", "500")]).await;
+    let orders: Vec<_> = (0..10).map(|_| Uuid::new_v4()).collect();
+    let calls: Vec<_> = orders.iter().map(|order| call(&json!({"order_id": order}))).collect();
+    let body = json!({"calls": calls}).to_string();
+    let mut stream = TcpStream::connect(stack.payment.url.trim_start_matches("http://")).await.unwrap();
+    let head = format!("POST /payments/bundle HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    // Its head shows that the calls are under way.
+    assert!(stream.read_u8().await.is_ok());
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    eventually("all to be charged", async || {
+        (stack.database.count("SELECT count(*) FROM payments").await == 10).then_some(())
+    })
+    .await;
+    let counted = "http_requests_total{method=\"POST\",path=\"/payments\"";
+    eventually("all to be counted", async || {
+        (stack.payment.metric(counted).await.to_string() == "10").then_some(())
+    })
+    .await;
 }
 
 /// What an inventory makes of bundles.

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::harness::{PROGRAM, eventually, free_port};
+use crate::harness::{PROGRAM, TestDatabase, eventually, free_port};
 
 /// A data directory of its own below the temporary directory, removed at the end.
 struct Directory(PathBuf);
@@ -37,6 +37,10 @@ struct Demo {
 
 impl Demo {
     fn start(data: &Path, ports: [u16; 3], extra: &[&str]) -> Self {
+        Self::start_with(data, ports, extra, &[])
+    }
+
+    fn start_with(data: &Path, ports: [u16; 3], extra: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(PROGRAM);
         command
             .arg("demo")
@@ -44,7 +48,8 @@ impl Demo {
             .arg(data)
             .args(extra)
             .env_remove("DATABASE_URL")
-            .env("PAYMENT_SUCCESS_RATE", "1");
+            .env("PAYMENT_SUCCESS_RATE", "1")
+            .envs(env.iter().copied());
         for (flag, port) in ["--order-port", "--inventory-port", "--payment-port"].iter().zip(ports) {
             command.arg(flag).arg(port.to_string());
         }
@@ -225,5 +230,19 @@ async fn an_interrupted_first_start_is_begun_anew() {
     let demo = Demo::start(&data.0, ports(), &[]);
     demo.running().await;
     assert_eq!(demo.order().await, Some(201));
+    demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_may_be_named_by_a_file() {
+    let (data, database) = (Directory::new("file"), TestDatabase::create().await);
+    std::fs::create_dir_all(&data.0).unwrap();
+    let path = data.0.join("url");
+    std::fs::write(&path, database.url()).unwrap();
+    let env = [("DATABASE_URL_FILE", path.to_str().unwrap())];
+    let demo = Demo::start_with(&data.0, ports(), &[], &env);
+    demo.running().await;
+    assert_eq!(demo.order().await, Some(201));
+    assert_eq!(database.count("SELECT count(*) FROM orders").await, 1);
     demo.stop().await;
 }

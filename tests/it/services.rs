@@ -33,6 +33,34 @@ async fn an_order_ends_as_the_table_says() {
     assert_eq!(stack.stock("PROD-003").await, (25, 0));
 }
 
+/// What a statement need not return is put together from what it was given: that must be what it stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_is_what_was_stored() {
+    let stack = Stack::start().await;
+    let place = async || {
+        let body = r#"{"product_id":"PROD-001","quantity":2}"#;
+        let answer =
+            stack.order.request(Method::POST, "/orders", &[("idempotency-key", "a")], Some(body)).await;
+        assert_eq!(answer.status, 201);
+        answer.json()
+    };
+    let placed = place().await;
+    let mut stored = stack.order.get(&format!("/orders/{}", placed["id"].as_str().unwrap())).await.json();
+    stored.as_object_mut().unwrap().remove("events");
+    assert_eq!(placed, stored);
+    assert_eq!(place().await, stored, "the same again for the same key");
+
+    let charge = |order: Uuid| json!({"order_id": order, "amount": 12.34});
+    let alone = stack.payment.post("/payments", &charge(Uuid::new_v4())).await.json();
+    let bundle = json!({"calls": [{"body": charge(Uuid::new_v4())}]});
+    let line = stack.payment.post("/payments/bundle", &bundle).await.json()["body"].clone();
+    for charged in [alone, line] {
+        let stored =
+            stack.payment.get(&format!("/payments/{}", charged["id"].as_str().unwrap())).await.json();
+        assert_eq!(charged, stored);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_declined_payment_fails_the_order_and_gives_the_stock_back() {
     let stack = Stack::with(&[("PAYMENT_SUCCESS_RATE", "0")]).await;

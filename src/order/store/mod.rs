@@ -122,12 +122,13 @@ struct Insert;
 
 impl Statement for Insert {
     const COLUMNS: &'static str = "id, product_id, quantity, traceparent, lease_ms, idempotency_key";
-    // The trace's id is the second part of its `traceparent`.
+    // The trace's id is the second part of its `traceparent`. By key, so that no two batches wait for each other in a circle.
     const TEXT: &'static str = ",
         placed AS (
             INSERT INTO orders (id, product_id, quantity, traceparent, lease_until, idempotency_key)
             SELECT id, product_id, quantity, traceparent, now() + lease_ms * interval '1 millisecond', idempotency_key
             FROM given
+            ORDER BY idempotency_key
             ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
             RETURNING id, status, epoch, traceparent, created_at),
         event AS (

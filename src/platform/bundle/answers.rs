@@ -4,20 +4,21 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Instant;
 
 use actix_web::dev::Payload;
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Bytes};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
+use tokio::sync::mpsc;
 use tracing::{Instrument, Span};
 
 use super::{LIMIT_BYTES, Line, MEDIA_TYPE, MOST, SUFFIX, Sent, SentCall};
 use crate::platform::deadline::{Arrived, Deadline};
-use crate::platform::fields::{FromFields, read_json, whole_body};
+use crate::platform::fields::{BODY_LIMIT_BYTES, FromFields, read_json, too_large, whole_body};
+use crate::platform::gremlin::Gremlin;
 use crate::platform::metrics::{self, Carrier, Metrics};
 use crate::platform::problem::{FieldError, Problem};
 use crate::platform::telemetry;
@@ -26,6 +27,7 @@ use crate::platform::telemetry;
 pub struct Bundle<T> {
     /// That each call is meant for.
     route: Rc<str>,
+    arrived: Arrived,
     calls: Vec<Call<T>>,
     metrics: web::Data<Metrics>,
 }
@@ -43,23 +45,34 @@ impl<T: FromFields> FromRequest for Bundle<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
+            // Its faults are each to hit one call.
+            if request.app_data::<web::Data<Gremlin>>().is_some_and(|gremlin| !gremlin.is_calm()) {
+                let detail = "The gremlin is at work, and wants each call by itself.";
+                return Err(Problem::new(StatusCode::CONFLICT, "one-by-one", detail));
+            }
             let body = whole_body(payload, LIMIT_BYTES).await?;
             let sent = read(&body)?;
             let metrics = request.app_data::<web::Data<Metrics>>().cloned();
             let metrics = metrics.ok_or_else(|| Problem::internal("there are no metrics"))?;
-            let route: Rc<str> = request.path().trim_end_matches(SUFFIX).into();
+            // The pattern and not the path, which can be written in many ways.
+            let pattern = request.match_pattern().unwrap_or_default();
+            let route: Rc<str> = pattern.strip_suffix(SUFFIX).unwrap_or(&pattern).into();
             let arrived = request.extensions().get::<Arrived>().copied().unwrap_or_else(Arrived::now);
             let calls = sent.into_iter().map(|call| Call {
                 span: telemetry::request_span("POST", &route, &route, call.traceparent.as_deref()),
                 wish: Deadline::given("deadline_ms", arrived, call.deadline_ms)
-                    .and_then(|deadline| Ok((read_json(call.body.get().as_bytes())?, deadline))),
+                    .and_then(|deadline| Ok((read_body(call.body.get())?, deadline))),
             });
             let calls = calls.collect();
             // From here on each call counts, and what carried it does not.
             request.extensions_mut().insert(Carrier);
-            Ok(Self { route, calls, metrics })
+            Ok(Self { route, arrived, calls, metrics })
         })
     }
+}
+
+fn read_body<T: FromFields>(body: &str) -> Result<T, Problem> {
+    if body.len() > BODY_LIMIT_BYTES { Err(too_large(BODY_LIMIT_BYTES)) } else { read_json(body.as_bytes()) }
 }
 
 fn read(body: &[u8]) -> Result<Vec<SentCall<'_>>, Problem> {
@@ -76,20 +89,30 @@ fn read(body: &[u8]) -> Result<Vec<SentCall<'_>>, Problem> {
 }
 
 impl<T: 'static> Bundle<T> {
-    /// Carries out all calls at once, each as a request of its own. A line goes out when its call is done.
+    /// Carries out all calls at once, each as a request of its own. A line goes out when its call is done; each is carried
+    /// out to its end, whether the caller still reads or not.
     pub fn answer<A, F>(self, carry_out: impl Fn(T, Deadline) -> F) -> HttpResponse
     where
         A: Serialize + 'static,
         F: Future<Output = Result<(web::Json<A>, StatusCode), Problem>> + 'static,
     {
-        let Self { route, calls, metrics } = self;
+        let Self { route, arrived, calls, metrics } = self;
         let answers = calls.into_iter().enumerate().map(|(index, Call { span, wish })| {
             let work = wish.map(|(wish, deadline)| span.in_scope(|| carry_out(wish, deadline)));
-            answered(index, Rc::clone(&route), metrics.clone(), work).instrument(span)
+            answered(index, Rc::clone(&route), arrived, metrics.clone(), work).instrument(span)
         });
-        let answers: FuturesUnordered<_> = answers.collect();
+        let mut answers: FuturesUnordered<_> = answers.collect();
+        // Not in the answer's body: that is dropped with the connection.
+        let (done, mut lines) = mpsc::unbounded_channel();
+        actix_web::rt::spawn(async move {
+            while let Some(line) = answers.next().await {
+                // Nobody may be there to read it any more.
+                let _ = done.send(line);
+            }
+        });
+        let lines = stream::poll_fn(move |context| lines.poll_recv(context));
         // Those that are done at once go out together.
-        let lines = answers.ready_chunks(MOST).map(|lines| Ok::<_, Infallible>(Bytes::from(lines.concat())));
+        let lines = lines.ready_chunks(MOST).map(|lines| Ok::<_, Infallible>(Bytes::from(lines.concat())));
         HttpResponse::Ok().content_type(MEDIA_TYPE).streaming(lines)
     }
 }
@@ -98,10 +121,10 @@ impl<T: 'static> Bundle<T> {
 async fn answered<A: Serialize>(
     call: usize,
     route: Rc<str>,
+    arrived: Arrived,
     metrics: web::Data<Metrics>,
     work: Result<impl Future<Output = Result<(web::Json<A>, StatusCode), Problem>>, Problem>,
 ) -> Vec<u8> {
-    let begun = Instant::now();
     let outcome = match work {
         Ok(work) => work.await,
         Err(problem) => Err(problem),
@@ -111,7 +134,7 @@ async fn answered<A: Serialize>(
         Err(problem) => (problem.status(), line(call, problem.status(), &problem.document(&route))),
     };
     telemetry::answered(&Span::current(), status);
-    metrics::observed(&metrics, &Method::POST, &route, status, begun.elapsed());
+    metrics::observed(&metrics, &Method::POST, &route, status, arrived.elapsed());
     line
 }
 

@@ -17,6 +17,7 @@ pub mod calls;
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web;
@@ -25,6 +26,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::gremlin::Gremlin;
+use super::metrics::route_of;
 
 /// Added to a route's path.
 pub const SUFFIX: &str = "/bundle";
@@ -94,6 +96,12 @@ pub struct DescribedAnswer {
     status: u16,
     #[schema(value_type = Object)]
     body: (),
+}
+
+/// Whether a request is a bundle.
+#[must_use]
+pub fn carries(request: &ServiceRequest) -> bool {
+    request.method() == Method::POST && route_of(request).as_str().ends_with(SUFFIX)
 }
 
 /// Middleware of a route that takes bundles: its answers say so.

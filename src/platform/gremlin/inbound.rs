@@ -45,10 +45,9 @@ pub async fn interfere<B: MessageBody>(
     let Some(gremlin) = gremlin.filter(|_| !is_exempt(request.path())) else {
         return Ok(next.call(request).await?.map_into_left_body());
     };
-    if route_of(&request).as_str().ends_with(bundle::SUFFIX) {
-        let detail = "The gremlin is at work, and wants each call by itself.";
-        let problem = Problem::new(StatusCode::CONFLICT, "one-by-one", detail);
-        return Ok(request.error_response(problem).map_into_right_body());
+    if bundle::carries(&request) {
+        // It will be refused, so that each of its calls comes by itself.
+        return Ok(next.call(request).await?.map_into_left_body());
     }
     let (method, path, route) = (request.method().clone(), request.path().to_owned(), route_of(&request));
     let subject = Subject {
