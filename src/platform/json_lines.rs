@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::LookupSpan;
 
 use super::health::timestamp;
-use super::telemetry::current_span;
+use super::telemetry::{current_span, digits};
 
 const ORDER_ID: &str = "order_id";
 
@@ -53,7 +53,7 @@ where
             }
         }
         if let Some(span) = current_span() {
-            write!(writer, r#","trace_id":"{}","span_id":"{}""#, span.trace_id(), span.span_id())?;
+            write!(writer, r#","trace_id":"{}","span_id":"{}""#, digits(&span), span.span_id())?;
         }
         writer.write_str("}\n")
     }

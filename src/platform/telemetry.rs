@@ -10,7 +10,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
@@ -27,6 +27,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use uuid::Uuid;
 
 use super::deadline::Arrived;
 use super::json_lines::{JsonLine, OrderIdOnly};
@@ -169,23 +170,20 @@ fn context_of(traceparent: Option<&str>) -> Context {
 /// Trace id of the span we are in, as 32 hex digits.
 #[must_use]
 pub fn current_trace_id() -> Option<String> {
-    current_span().map(|span| span.trace_id().to_string())
+    current_span().map(|span| digits(&span).to_string())
 }
 
 /// The `traceparent` header for what the current span calls or stores for later.
 #[must_use]
 pub fn current_traceparent() -> Option<String> {
-    struct One(Option<String>);
-    impl Injector for One {
-        fn set(&mut self, key: &str, value: String) {
-            if key == TRACEPARENT {
-                self.0 = Some(value);
-            }
-        }
-    }
-    let mut header = One(None);
-    TraceContextPropagator::new().inject_context(&Context::current(), &mut header);
-    header.0
+    let span = current_span()?;
+    let (parent, sampled) = (u64::from_be_bytes(span.span_id().to_bytes()), u8::from(span.is_sampled()));
+    Some(format!("00-{}-{parent:016x}-{sampled:02x}", digits(&span)))
+}
+
+/// A trace's id as 32 hex digits, by way of a UUID: that is as long, and writes them from a table.
+pub(super) fn digits(span: &SpanContext) -> impl fmt::Display {
+    Uuid::from_bytes(span.trace_id().to_bytes()).simple()
 }
 
 /// For a request that only carries those of others: each has its own trace, and there is none of the carrier.
