@@ -113,7 +113,8 @@ const TAKE: &str =
     "UPDATE inventory SET stock = stock - wanted, reserved = reserved + wanted WHERE stock >= wanted";
 const WRITE: &str = "UPDATE reservations SET epoch = given.epoch, state = given.state FROM given";
 
-/// Reserves goods for orders, by the rules of the ledger.
+/// Reserves goods for orders, by the rules of the ledger: all at once where there is enough; without those who must be turned
+/// away, where there is not; and what is left, message by message.
 ///
 /// # Errors
 /// Those of the database; a reserve that was carried out all the same is found when it is asked for again.
