@@ -91,3 +91,9 @@ proptest! {
         an_endpoint_is_an_address_that_stays_as_it_is(&text);
     }
 }
+
+/// Found by `rules`: such a share once changed in its last digit.
+#[test]
+fn a_share_is_read_to_its_last_digit() {
+    a_rule_is_taken_again_as_it_is_shown(br#"{"kind": "latency", "probability": 5.564424755896533e-280}"#);
+}
