@@ -7,6 +7,7 @@ mod rules;
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel::sql_types::{Array, BigInt, Integer, Text};
@@ -28,6 +29,8 @@ const BOUND_MARGIN: Duration = Duration::from_secs(60);
 /// `GET /audit`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Audit {
+    /// When the books were opened; of big ones, the last result is given again for a while.
+    pub at: DateTime<Utc>,
     /// No invariant is violated.
     pub clean: bool,
     pub invariants: Vec<Invariant>,
@@ -121,6 +124,7 @@ pub async fn run(
     bound: Duration,
     elsewhere: &Elsewhere,
 ) -> Result<Audit, AuditError> {
+    let at = Utc::now();
     // The one reader of whole tables (see platform/database.rs).
     let settings = format!(
         "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL statement_timeout = {}",
@@ -131,7 +135,7 @@ pub async fn run(
         return one_moment
             .run(async |connection| {
                 connection.batch_execute(&settings).await?;
-                let audit = read(connection, bound).await?;
+                let audit = read(connection, bound, at).await?;
                 elsewhere.refuse_empty(connection, audit.orders.confirmed).await?;
                 Ok(audit)
             })
@@ -143,14 +147,18 @@ pub async fn run(
             connection.batch_execute(&settings).await?;
             let confirmed = elsewhere.bring_here(connection).await?;
             elsewhere.refuse_empty(connection, confirmed).await?;
-            Ok::<_, AuditError>((read(connection, bound).await?, elsewhere::unknown(connection).await?))
+            Ok::<_, AuditError>((read(connection, bound, at).await?, elsewhere::unknown(connection).await?))
         })
         .await?;
     audit.orders.reservations_without_order = elsewhere::still_unknown(connection, unknown).await?;
     Ok(audit)
 }
 
-async fn read(connection: &mut AsyncPgConnection, bound: Duration) -> Result<Audit, DatabaseError> {
+async fn read(
+    connection: &mut AsyncPgConnection,
+    bound: Duration,
+    at: DateTime<Utc>,
+) -> Result<Audit, DatabaseError> {
     let bound = (bound + BOUND_MARGIN).as_secs().to_string();
     let mut invariants = Vec::new();
     for rule in RULES {
@@ -168,7 +176,8 @@ async fn read(connection: &mut AsyncPgConnection, bound: Duration) -> Result<Aud
         invariants.push(Invariant { name, meaning, checked, violations, examples });
     }
     let clean = invariants.iter().all(|invariant| invariant.violations == 0);
-    Ok(Audit { clean, invariants, products: products(connection).await?, orders: orders(connection).await? })
+    let (products, orders) = (products(connection).await?, orders(connection).await?);
+    Ok(Audit { at, clean, invariants, products, orders })
 }
 
 async fn products(connection: &mut AsyncPgConnection) -> Result<Vec<Product>, DatabaseError> {

@@ -58,8 +58,7 @@ impl Apart {
     }
 
     async fn audit(&self) -> Audit {
-        let answer = self.order.get("/audit").await;
-        serde_json::from_str(&answer.text).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
+        self.order.audit().await.expect("the books are shown")
     }
 
     async fn settled(&self) {
