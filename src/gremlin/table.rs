@@ -79,8 +79,8 @@ fn when(spec: &RuleSpec) -> String {
         }
         (_, Some(1)) | (None, None) => "always".to_owned(),
         (_, Some(every)) => match spec.offset {
-            Some(offset) if offset > 0 => format!("each {every}th, from the {offset}th"),
-            _ => format!("each {every}th"),
+            Some(offset) if offset > 0 => format!("one in {every}, from number {offset}"),
+            _ => format!("one in {every}"),
         },
     }
 }

@@ -291,7 +291,7 @@ async fn the_command_line_reaches_every_service_and_says_what_is_wrong() {
     assert!(shown.contains("inventory-service") && shown.contains("latency 3000 ms"), "{shown}");
     let add = ["gremlin", "add", "vanish", "--on", "payment", "--route", "/payments", "--every", "2"];
     let (code, shown, _) = valerix(&add, &env).await;
-    assert!(code == Some(0) && shown.contains("each 2th") && shown.contains("/payments"), "{shown}");
+    assert!(code == Some(0) && shown.contains("one in 2") && shown.contains("/payments"), "{shown}");
     let (_, shown, _) = valerix(&["gremlin", "status", "--json"], &env).await;
     let statuses: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(statuses[0]["service"], "order-service");
