@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::platform::fields::{Fields, FromFields, amount, digits, integer, name, text, uuid};
+use crate::platform::fields::{
+    Fields, FromFields, amount, digits, flag, integer, name, text, timestamp, uuid,
+};
 use crate::platform::names::names;
 
 names! {
@@ -17,6 +19,24 @@ names! {
         Failed = "FAILED",
         PendingInventory = "PENDING_INVENTORY",
         PendingPayment = "PENDING_PAYMENT",
+    }
+}
+
+impl OrderStatus {
+    /// No order leaves it by itself.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Failed)
+    }
+}
+
+names! {
+    /// What is still to be done for an order that has ended.
+    Obligation {
+        /// Stock is to be given back.
+        Release = "release",
+        /// A charge is to be given back, or forbidden.
+        Refund = "refund",
     }
 }
 
@@ -60,9 +80,16 @@ pub struct Order {
     pub id: Uuid,
     pub product_id: String,
     pub quantity: i32,
-    pub status: OrderStatus,
+    #[schema(value_type = OrderStatus)]
+    pub status: String,
     pub message: String,
-    pub failure_reason: Option<FailureReason>,
+    /// Stable, kebab-case. One that a newer release wrote is shown as it stands.
+    #[schema(example = "payment-declined")]
+    pub failure_reason: Option<String>,
+    /// Nothing is left to be done for it.
+    pub settled: bool,
+    /// What is left to be done, whatever the status is.
+    pub owes: Vec<Obligation>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     /// Trace of the request that placed the order.
@@ -73,7 +100,8 @@ pub struct Order {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct OrderEvent {
     pub at: DateTime<Utc>,
-    pub status: OrderStatus,
+    #[schema(value_type = OrderStatus)]
+    pub status: String,
     /// Stable, kebab-case.
     pub reason: String,
     /// 1 for the request that placed the order, one more for each later attempt to finish it.
@@ -220,6 +248,12 @@ pub struct ListOrders {
     pub status: Option<OrderStatus>,
     #[param(min_length = 1, max_length = 255, pattern = r"^[^\u0000]+$")]
     pub product_id: Option<String>,
+    /// `false` lists the orders for which something is left to be done.
+    pub settled: Option<bool>,
+    /// RFC 3339.
+    pub created_after: Option<DateTime<Utc>>,
+    /// RFC 3339.
+    pub created_before: Option<DateTime<Utc>>,
     /// 20 when absent.
     #[param(minimum = 1, maximum = 100)]
     pub limit: Option<i32>,
@@ -253,6 +287,9 @@ impl FromFields for ListOrders {
         Self {
             status: fields.optional("status", name),
             product_id: fields.optional("product_id", text(1..=255)),
+            settled: fields.optional("settled", flag),
+            created_after: fields.optional("created_after", timestamp),
+            created_before: fields.optional("created_before", timestamp),
             limit: fields.optional("limit", digits(1..=100)),
             cursor: fields.optional("cursor", text(1..=100)),
         }

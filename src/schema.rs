@@ -1,19 +1,18 @@
-//! Diesel's view of the schema in `migrations/`, one for all roles.
+//! Diesel's view of the schema in `migrations/`, one for all roles: the columns that its query builder is used for. Columns
+//! that only hand-written statements name are left out.
 
 diesel::table! {
     orders (id) {
         id -> Uuid,
         product_id -> Varchar,
         quantity -> Int4,
+        amount -> Numeric,
         status -> Varchar,
         failure_reason -> Nullable<Varchar>,
         epoch -> Int4,
         release_due -> Nullable<Int4>,
         void_due -> Bool,
-        lease_until -> Nullable<Timestamptz>,
-        next_attempt_at -> Timestamptz,
         attempts -> Int4,
-        idempotency_key -> Nullable<Varchar>,
         answered -> Nullable<Varchar>,
         traceparent -> Nullable<Varchar>,
         created_at -> Timestamptz,

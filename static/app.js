@@ -4,7 +4,7 @@ import { lineChart } from "./charts.js";
 import { $, count, duration } from "./dom.js";
 import { flowChanged, forgetTraffic, loadWaiting, settle, startFlow, sweepTraffic, updateFlow } from "./flow.js";
 import { refreshGremlin, startGremlin } from "./gremlin.js";
-import { refreshHealth } from "./health.js";
+import { refreshHealth, showStuck } from "./health.js";
 import { scrape } from "./metrics.js";
 import { loadOrders, orderChanged, startOrders } from "./orders.js";
 import { showProducts, startPlacing } from "./place.js";
@@ -60,8 +60,9 @@ async function books() {
 }
 
 async function figures() {
-  const { history, rates, breakers } = await scrape();
+  const { history, rates, breakers, stuck } = await scrape();
   updateFlow({ rates, breakers });
+  showStuck(stuck);
   const [order, inventory, payment] = rates.map((rate) => (rate === null ? "not known" : rate.toFixed(1)));
   drawRates(history.map(({ at, rates: values }) => ({ at, values })), `Requests per second now: order ${order}, inventory ${inventory}, payment ${payment}.`);
   const newest = history.findLast(({ latencies }) => latencies[0] !== null)?.latencies;

@@ -71,3 +71,11 @@ function showNotices(health, isOffline) {
   reconcile($("notices"), notices, ([, text]) => text,
     ([tone, text]) => el("p", { class: `notice ${tone}` }, icon(tone === "bad" ? "bad" : "warn"), text), () => {});
 }
+
+/** Orders that have owed something for longer than the recovery bound; others are not affected. */
+export function showStuck(orders) {
+  const notice = $("stuck");
+  notice.hidden = !orders;
+  const what = orders === 1 ? "1 order has" : `${orders} orders have`;
+  if (orders) setText(notice.lastChild, `${what} owed a release or a refund for too long. Each is tried again every minute; other orders are not affected.`);
+}

@@ -20,15 +20,19 @@ function* samples(text) {
 }
 
 function read(text) {
-  const scrape = { at: performance.now(), requests: 0, buckets: new Map(), breakers: {}, unfinished: null };
+  const scrape = { at: performance.now(), requests: 0, buckets: new Map(), breakers: {}, stuck: 0 };
   for (const { name, value, method, path, le, dependency, state } of samples(text)) {
     if (name === "http_requests_total" && method === "POST" && WORK.test(path)) scrape.requests += value;
     else if (name === "http_request_duration_seconds_bucket" && method === "POST" && path === "/orders") scrape.buckets.set(Number(le.replace("+Inf", "Infinity")), value);
-    else if (name === "valerix_breaker_state" && value === 1) scrape.breakers[dependency] = state;
-    else if (name === "valerix_orders_unfinished") scrape.unfinished = value;
+    else if (name === "valerix_breaker_state" && value === 1) scrape.breakers[dependency] = worse(scrape.breakers[dependency], state);
+    else if (name === "valerix_orders_stuck") scrape.stuck = value;
   }
   return scrape;
 }
+
+/** Of a dependency with a breaker for each route, the worst counts. */
+const BREAKERS = ["closed", "half-open", "open"];
+const worse = (one, other) => (BREAKERS.indexOf(other) > BREAKERS.indexOf(one) ? other : one);
 
 // A process that began anew counts from zero.
 const since = (now, then) => (now >= then ? now - then : now);
@@ -69,5 +73,5 @@ export async function scrape() {
   });
   history.push(point);
   if (history.length > MOST_POINTS) history.shift();
-  return { history, rates: point.rates, breakers: now?.breakers ?? {}, unfinished: now?.unfinished ?? null };
+  return { history, rates: point.rates, breakers: now?.breakers ?? {}, stuck: now?.stuck ?? 0 };
 }

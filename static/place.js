@@ -57,6 +57,9 @@ function markChip() {
   for (const chip of $("product-chips").children) chip.setAttribute("aria-pressed", String(chip.dataset.product === chosen));
 }
 
+/** Code of an answer that cannot say whether the order was stored. */
+const UNKNOWN = "outcome-unknown";
+
 /** The key makes asking again safe: the platform answers with the same order, however often it is asked. */
 async function submit(body, saying = () => {}) {
   const headers = { "idempotency-key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` };
@@ -65,8 +68,8 @@ async function submit(body, saying = () => {}) {
       const { status, value } = await call("POST", "/orders", { body, headers, timeout: TIMEOUT_MS });
       return { code: String(status), text: value.message, orderId: value.id };
     } catch (error) {
-      const isInFlight = error.code === "idempotency-key-in-flight";
-      if ((error instanceof Problem && !isInFlight) || asked > ASK_AGAIN) return failed(error);
+      const isUndecided = ["idempotency-key-in-flight", UNKNOWN].includes(error.code);
+      if ((error instanceof Problem && !isUndecided) || asked > ASK_AGAIN) return failed(error);
       saying(`No answer yet. Asking again with the same key (${asked} of ${ASK_AGAIN}) …`);
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
@@ -74,7 +77,7 @@ async function submit(body, saying = () => {}) {
 }
 
 function failed(error) {
-  if (!(error instanceof Problem)) return { code: "none", text: error.message };
+  if (!(error instanceof Problem) || error.code === UNKNOWN) return { code: "none", text: error.message, orderId: error.orderId };
   return { code: String(error.status), text: error.message, errors: error.errors, orderId: error.orderId };
 }
 

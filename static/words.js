@@ -54,7 +54,7 @@ const ANSWER = {
   402: { tone: "bad", icon: "bad", word: "payment declined" },
   409: { tone: "bad", icon: "bad", word: "not enough stock" },
   422: { tone: "bad", icon: "bad", word: "no such product" },
-  503: { tone: "down", icon: "warn", word: "overloaded" },
+  503: { tone: "down", icon: "warn", word: "not taken" },
   none: { tone: "down", icon: "warn", word: "no answer" },
 };
 export const answerWords = (code) => ANSWER[code] ?? { tone: "down", icon: "warn", word: "error" };

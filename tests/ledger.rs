@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use uuid::Uuid;
-use valerix::inventory::books::{Books, Release, Reserve, ReserveOutcome, Shelf as Product};
+use valerix::inventory::books::{Books, Release, ReleaseOutcome, Reserve, ReserveOutcome, Shelf as Product};
 use valerix::inventory::ledger::{self, Entry, Goods, Hold, ReleasePlan, ReservePlan};
 
 const ORDERS: usize = 3;
@@ -63,7 +63,9 @@ impl Shelf {
             }
             ReservePlan::Restamp => self.rows.get_mut(&order).expect("a restamp has a row").epoch = epoch,
             ReservePlan::AlreadyHeld | ReservePlan::Stale => {}
-            ReservePlan::OtherGoods => panic!("every message of an order has the same goods"),
+            ReservePlan::OtherGoods | ReservePlan::Unrecognized => {
+                panic!("every message of an order has the same goods, and every row a known state")
+            }
         }
     }
 
@@ -83,6 +85,7 @@ impl Shelf {
                 }
             }
             ReleasePlan::Nothing => {}
+            ReleasePlan::Unrecognized => panic!("every row has a known state"),
         }
     }
 
@@ -123,7 +126,7 @@ struct Tables {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Reserve(ReserveOutcome),
-    Released(i32),
+    Released(ReleaseOutcome),
 }
 
 impl Tables {

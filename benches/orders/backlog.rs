@@ -98,7 +98,7 @@ async fn drained(books: &Client, since: Instant) -> Fallible<f64> {
 async fn claim_plan(books: &Client) -> Fallible<Vec<String>> {
     let running =
         "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-        AND query LIKE '%UPDATE orders%epoch + 1%SKIP LOCKED%' LIMIT 1";
+        AND query LIKE '%UPDATE orders%epoch + 1%PENDING_INVENTORY%SKIP LOCKED%' LIMIT 1";
     let started = Instant::now();
     let claim: String = loop {
         if let Some(row) = books.query_opt(running, &[]).await? {

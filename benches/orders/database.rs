@@ -9,9 +9,9 @@ use crate::Fallible;
 
 /// After a load, what is under way is settled within this.
 const QUIET_LIMIT: Duration = Duration::from_secs(60);
-/// As in the services' own index of what is unsettled.
-pub const UNSETTLED: &str =
-    "(status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT') OR release_due IS NOT NULL OR void_due)";
+/// As in the services' own indexes of what is unfinished and of what owes something.
+pub const UNSETTLED: &str = "(status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')
+    OR status IN ('CONFIRMED', 'FAILED') AND (release_due IS NOT NULL OR void_due))";
 const POLL: Duration = Duration::from_millis(50);
 
 pub async fn connect(url: &str) -> Fallible<Client> {

@@ -16,13 +16,18 @@ pub fn parse() -> Cli {
         eprintln!("valerix: {complaint}");
         std::process::exit(2);
     });
-    Cli::try_parse_from(arguments).unwrap_or_else(|error| match in_one_line(&error) {
+    let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| match in_one_line(&error) {
         Some(line) => {
             eprintln!("valerix: {line}");
             std::process::exit(2);
         }
         None => error.exit(),
-    })
+    });
+    if let Err(contradiction) = cli.command.check() {
+        eprintln!("valerix: {contradiction}");
+        std::process::exit(2);
+    }
+    cli
 }
 
 /// Names the variable, what it held and what it takes; nothing for `--help` and wrong usage of the command line.
@@ -40,7 +45,8 @@ fn in_one_line(error: &clap::Error) -> Option<String> {
             let held = text(ContextKind::InvalidValue).unwrap_or_default();
             let held = match name.split(' ').next() {
                 Some(name) if name.ends_with("DATABASE_URL") && !held.is_empty() => redact(&held),
-                Some("GREMLIN_TOKEN" | "SERVICE_TOKEN") if !held.is_empty() => "***".to_owned(),
+                // One list of secrets, so that none can be forgotten here.
+                Some(name) if secrets::SECRETS.contains(&name) && !held.is_empty() => "***".to_owned(),
                 _ => held,
             };
             Some(format!("{name} is '{held}'; it takes {takes}"))
@@ -129,10 +135,28 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_remembered_for_as_long_as_its_order_may_be_unfinished() {
+        let check = |ttl: &str, bound: &str| {
+            let base = ["valerix", "order", "--database-url", "postgres://h/db"];
+            let flags = ["--idempotency-key-ttl-seconds", ttl, "--recovery-bound-seconds", bound];
+            Cli::try_parse_from(base.into_iter().chain(flags)).unwrap().command.check()
+        };
+        assert_eq!(check("3600", "3600"), Ok(()));
+        let refused = check("3599", "3600").unwrap_err();
+        assert!(
+            refused.starts_with("IDEMPOTENCY_KEY_TTL_SECONDS") && refused.contains("'3599'"),
+            "{refused}"
+        );
+    }
+
+    #[test]
     fn secrets_are_never_told() {
         let told = line(&["order", "--database-url", "postgres://u:hunter2@h/db?sslmode=maybe"]);
         assert!(told.contains("postgres://u:***@h/db?sslmode=maybe"), "{told}");
-        let told = line(&["order", "--database-url", "postgres://h/db", "--gremlin-token", "hunter2 "]);
-        assert!(told.starts_with("GREMLIN_TOKEN") && !told.contains("hunter2"), "{told}");
+        for secret in secrets::SECRETS.iter().filter(|secret| secret.ends_with("_TOKEN")) {
+            let flag = format!("--{}", secret.to_lowercase().replace('_', "-"));
+            let told = line(&["order", "--database-url", "postgres://h/db", &flag, "hunter2 "]);
+            assert!(told.starts_with(secret) && !told.contains("hunter2"), "{told}");
+        }
     }
 }

@@ -68,6 +68,19 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
 }
 
+impl Command {
+    /// Checks values against each other; clap has checked each by itself.
+    ///
+    /// # Errors
+    /// One line that names the variable, what it holds and what it takes.
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Order(args) => args.check(),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What every service takes.
 #[derive(Debug, Args)]
 pub struct ServiceArgs {
@@ -203,7 +216,7 @@ pub struct OrderArgs {
     bound: RecoveryBound,
     #[command(flatten)]
     dashboard: DashboardArgs,
-    /// How long an idempotency key is remembered
+    /// How long the idempotency key of a settled order is remembered; not below the recovery bound
     #[arg(long, env = "IDEMPOTENCY_KEY_TTL_SECONDS", default_value_t = 86_400, value_parser = seconds)]
     idempotency_key_ttl_seconds: u64,
 }
@@ -234,6 +247,18 @@ impl RecoveryBound {
 }
 
 impl OrderArgs {
+    /// A key must outlive its order's recovery: forgotten sooner, a client's repetition would make a second order.
+    fn check(&self) -> Result<(), String> {
+        let (ttl, bound) = (self.idempotency_key_ttl_seconds, self.bound.recovery_bound_seconds);
+        if ttl >= bound {
+            return Ok(());
+        }
+        Err(format!(
+            "IDEMPOTENCY_KEY_TTL_SECONDS (--idempotency-key-ttl-seconds) is '{ttl}'; it takes at least \
+             RECOVERY_BOUND_SECONDS, which is {bound}"
+        ))
+    }
+
     #[must_use]
     pub fn config(&self) -> order::Config {
         order::Config {

@@ -25,11 +25,28 @@ pub struct Release {
 /// How a reserve ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReserveOutcome {
-    Held { stock: i32, reserved: i32 },
+    Held {
+        stock: i32,
+        reserved: i32,
+    },
     InsufficientStock,
     UnknownProduct,
     Stale,
     OtherGoods,
+    /// The ledger's row is in a state that this release does not know.
+    Unrecognized,
+}
+
+/// How a release ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseOutcome {
+    /// So many units came back; none where nothing was held.
+    Released(i32),
+    /// The product's `reserved` is less than the order holds: somebody changed one without the other. Giving the stock back
+    /// would make it negative.
+    MoreThanReserved { held: i32, reserved: i32 },
+    /// The ledger's row is in a state that this release does not know.
+    Unrecognized,
 }
 
 /// A product's figures, and by how much they moved.
@@ -119,6 +136,7 @@ impl Books {
             ReservePlan::AlreadyHeld => product.held(),
             ReservePlan::Stale => ReserveOutcome::Stale,
             ReservePlan::OtherGoods => ReserveOutcome::OtherGoods,
+            ReservePlan::Unrecognized => ReserveOutcome::Unrecognized,
         }
     }
 
@@ -126,6 +144,7 @@ impl Books {
         match plan {
             ReservePlan::Stale => ReserveOutcome::Stale,
             ReservePlan::OtherGoods => ReserveOutcome::OtherGoods,
+            ReservePlan::Unrecognized => ReserveOutcome::Unrecognized,
             ReservePlan::Take => {
                 self.stamp(order_id, epoch);
                 ReserveOutcome::UnknownProduct
@@ -135,27 +154,37 @@ impl Books {
         }
     }
 
-    /// Returns how much came back.
-    pub fn release(&mut self, message: Release) -> i32 {
+    pub fn release(&mut self, message: Release) -> ReleaseOutcome {
         let Release { order_id, epoch } = message;
         let entry = self.rows.get(&order_id).map(|row| &row.entry);
         let epoch = epoch.or_else(|| entry.map(|entry| entry.epoch)).unwrap_or(1);
         match ledger::release(entry, epoch) {
-            ReleasePlan::Nothing => 0,
+            ReleasePlan::Nothing => ReleaseOutcome::Released(0),
+            ReleasePlan::Unrecognized => ReleaseOutcome::Unrecognized,
             ReleasePlan::Tombstone | ReleasePlan::Stamp => {
                 self.write(order_id, epoch, Hold::Released, None);
-                0
+                ReleaseOutcome::Released(0)
             }
             ReleasePlan::GiveBack => {
                 let goods = entry.and_then(|entry| entry.goods.clone());
-                self.write(order_id, epoch, Hold::Released, None);
-                let Some(goods) = goods else { return 0 };
-                if let Some(product) = self.products.get_mut(&goods.product_id) {
-                    product.take(-goods.quantity);
-                }
-                goods.quantity
+                self.give_back(order_id, epoch, goods)
             }
         }
+    }
+
+    fn give_back(&mut self, order_id: Uuid, epoch: i32, goods: Option<Goods>) -> ReleaseOutcome {
+        let Some(Goods { product_id, quantity }) = goods else {
+            self.write(order_id, epoch, Hold::Released, None);
+            return ReleaseOutcome::Released(0);
+        };
+        if let Some(product) = self.products.get_mut(&product_id) {
+            if product.reserved < quantity {
+                return ReleaseOutcome::MoreThanReserved { held: quantity, reserved: product.reserved };
+            }
+            product.take(-quantity);
+        }
+        self.write(order_id, epoch, Hold::Released, None);
+        ReleaseOutcome::Released(quantity)
     }
 
     /// A reserve that found nothing: what the ledger has of the order belongs to its epoch from now on.

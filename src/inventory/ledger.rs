@@ -8,6 +8,8 @@
 pub enum Hold {
     Held,
     Released,
+    /// A state that a newer release wrote. This one cannot tell what it means, and leaves the row alone.
+    Unrecognized,
 }
 
 /// What one order reserves.
@@ -39,6 +41,8 @@ pub enum ReservePlan {
     Stale,
     /// The same order with other goods.
     OtherGoods,
+    /// The row is in a state that this release does not know.
+    Unrecognized,
 }
 
 #[must_use]
@@ -46,6 +50,9 @@ pub fn reserve(entry: Option<&Entry>, epoch: i32, goods: &Goods) -> ReservePlan 
     let Some(entry) = entry else {
         return ReservePlan::Take;
     };
+    if entry.hold == Hold::Unrecognized {
+        return ReservePlan::Unrecognized;
+    }
     if entry.epoch > epoch {
         return ReservePlan::Stale;
     }
@@ -57,6 +64,7 @@ pub fn reserve(entry: Option<&Entry>, epoch: i32, goods: &Goods) -> ReservePlan 
         (true, Hold::Released) => ReservePlan::Stale,
         (false, Hold::Held) => ReservePlan::Restamp,
         (false, Hold::Released) => ReservePlan::Take,
+        (_, Hold::Unrecognized) => ReservePlan::Unrecognized,
     }
 }
 
@@ -71,12 +79,15 @@ pub enum ReleasePlan {
     Stamp,
     /// A late message: a later attempt holds the stock.
     Nothing,
+    /// The row is in a state that this release does not know.
+    Unrecognized,
 }
 
 #[must_use]
 pub fn release(entry: Option<&Entry>, epoch: i32) -> ReleasePlan {
     match entry {
         None => ReleasePlan::Tombstone,
+        Some(Entry { hold: Hold::Unrecognized, .. }) => ReleasePlan::Unrecognized,
         Some(entry) if entry.epoch > epoch => ReleasePlan::Nothing,
         Some(Entry { hold: Hold::Held, .. }) => ReleasePlan::GiveBack,
         Some(_) => ReleasePlan::Stamp,
@@ -108,6 +119,15 @@ mod tests {
         ];
         for (row, plan) in table {
             assert_eq!(reserve(row.as_ref(), 2, &goods(1)), plan, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_state_of_a_newer_release_is_left_alone() {
+        for epoch in 1..=3 {
+            let row = entry(epoch, Hold::Unrecognized);
+            assert_eq!(reserve(Some(&row), 2, &goods(1)), ReservePlan::Unrecognized);
+            assert_eq!(release(Some(&row), 2), ReleasePlan::Unrecognized);
         }
     }
 

@@ -3,27 +3,26 @@
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, get, post, web};
-use futures_util::FutureExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
-use super::books::{self, ReserveOutcome};
+use super::books::{self, ReleaseOutcome, ReserveOutcome};
 use super::ledger::Goods;
 use super::store::{self, StockRow};
 use crate::api::{Release, Released, Reserve, Reserved, Stock};
-use crate::platform::batch::Lane;
+use crate::platform::batch::Batcher;
 use crate::platform::bundle::answers::Bundle;
 use crate::platform::bundle::{self, Described, DescribedAnswer};
 use crate::platform::crash;
-use crate::platform::database::Database;
+use crate::platform::database::{Database, DatabaseError};
 use crate::platform::deadline::Deadline;
 use crate::platform::fields::Body;
 use crate::platform::health::Checks;
 use crate::platform::problem::{Problem, ProblemBody};
 use crate::platform::server::{Platform, Role};
 
-type Reserves = Lane<books::Reserve, ReserveOutcome>;
-type Releases = Lane<books::Release, i32>;
+type Reserves = Batcher<books::Reserve, ReserveOutcome>;
+type Releases = Batcher<books::Release, ReleaseOutcome>;
 
 /// The inventory role.
 #[derive(Clone)]
@@ -42,16 +41,10 @@ impl Role for Inventory {
     }
 
     fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>) {
-        let reserves: Reserves = Lane::start(platform, store::RESERVE, |connection, messages| {
-            store::reserve(connection, messages).boxed()
-        });
-        let releases: Releases = Lane::start(platform, store::RELEASE, |connection, messages| {
-            store::release(connection, messages).boxed()
-        });
         service
             .app_data(web::Data::new(platform.database.clone()))
-            .app_data(web::Data::new(reserves))
-            .app_data(web::Data::new(releases))
+            .app_data(web::Data::new(Reserves::start(platform, store::RESERVE)))
+            .app_data(web::Data::new(Releases::start(platform, store::RELEASE)))
             .service(list)
             .service(reserve)
             .service(reserve_all)
@@ -71,7 +64,8 @@ impl From<StockRow> for Stock {
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/inventory")]
 async fn list(database: web::Data<Database>) -> Result<web::Json<Vec<Stock>>, Problem> {
-    let rows = database.run(async |connection| store::list(connection).await).await?;
+    let rows = database.run_when_unlocked(async |connection| store::list(connection).await).await;
+    let rows = rows.map_err(DatabaseError::of_read)?;
     Ok(web::Json(rows.into_iter().map(Stock::from).collect()))
 }
 
@@ -88,7 +82,8 @@ async fn show(
     if product_id.contains('\0') {
         return Err(unknown());
     }
-    let row = database.run(async |connection| store::find(connection, &product_id).await).await?;
+    let row = database.run_when_unlocked(async |connection| store::find(connection, &product_id).await).await;
+    let row = row.map_err(DatabaseError::of_read)?;
     row.map(|row| web::Json(row.into())).ok_or_else(unknown)
 }
 
@@ -98,16 +93,16 @@ async fn show(
 #[utoipa::path(tag = "inventory", request_body = Reserve, responses((status = 200, body = Reserved),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 404, description = "unknown-product", content_type = "application/problem+json", body = ProblemBody),
-    (status = 409, description = "insufficient-stock or stale-epoch", content_type = "application/problem+json", body = ProblemBody),
+    (status = 409, description = "insufficient-stock, stale-epoch or unrecognized-state", content_type = "application/problem+json", body = ProblemBody),
     (status = 422, description = "The same order with another payload", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/inventory/reserve", wrap = "from_fn(bundle::offer)")]
 async fn reserve(
-    lane: web::Data<Reserves>,
+    batcher: web::Data<Reserves>,
     deadline: Deadline,
     body: Body<Reserve>,
 ) -> Result<web::Json<Reserved>, Problem> {
-    hold(&lane, body.0, deadline).await
+    hold(&batcher, body.0, deadline).await
 }
 
 /// Takes stock for several orders
@@ -119,14 +114,14 @@ async fn reserve(
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 409, description = "one-by-one: the gremlin is at work", content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/inventory/reserve/bundle")]
-async fn reserve_all(lane: web::Data<Reserves>, bundle: Bundle<Reserve>) -> HttpResponse {
+async fn reserve_all(batcher: web::Data<Reserves>, bundle: Bundle<Reserve>) -> HttpResponse {
     bundle.answer(move |wish, deadline| {
-        let lane = lane.clone();
-        async move { hold(&lane, wish, deadline).await.map(|held| (held, StatusCode::OK)) }
+        let batcher = batcher.clone();
+        async move { hold(&batcher, wish, deadline).await.map(|held| (held, StatusCode::OK)) }
     })
 }
 
-async fn hold(lane: &Reserves, wish: Reserve, deadline: Deadline) -> Result<web::Json<Reserved>, Problem> {
+async fn hold(batcher: &Reserves, wish: Reserve, deadline: Deadline) -> Result<web::Json<Reserved>, Problem> {
     let Reserve { product_id, quantity, order_id, epoch } = wish;
     let order_id = order_id.unwrap_or_else(Uuid::now_v7);
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
@@ -135,7 +130,7 @@ async fn hold(lane: &Reserves, wish: Reserve, deadline: Deadline) -> Result<web:
     crash::point("inventory.reserve.begin").await;
     deadline.check()?;
     let message = books::Reserve { order_id, epoch, goods: goods.clone() };
-    let outcome = lane.submit(message, deadline).await?;
+    let outcome = batcher.submit(message, deadline).await.map_err(|error| error.of_write(order_id))?;
     crash::point("inventory.reserve.committed").await;
     let conflict =
         |code, detail: String| Err(Problem::new(StatusCode::CONFLICT, code, detail).of_order(order_id));
@@ -150,6 +145,7 @@ async fn hold(lane: &Reserves, wish: Reserve, deadline: Deadline) -> Result<web:
         ReserveOutcome::Stale => {
             conflict("stale-epoch", format!("Epoch {epoch} of this order was overtaken or has given up."))
         }
+        ReserveOutcome::Unrecognized => Err(unrecognized(order_id)),
         ReserveOutcome::UnknownProduct => Err(unknown_product(&goods.product_id)),
         ReserveOutcome::OtherGoods => {
             let detail = "This order reserved another product or quantity before.";
@@ -164,10 +160,11 @@ async fn hold(lane: &Reserves, wish: Reserve, deadline: Deadline) -> Result<web:
 /// Once, however often it is asked. An order that was never heard of stays released: a reserve that comes late is refused.
 #[utoipa::path(tag = "inventory", request_body = Release, responses((status = 200, body = Released),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 409, description = "stock-mismatch: the product was changed by hand; or unrecognized-state", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/inventory/release")]
 async fn release(
-    lane: web::Data<Releases>,
+    batcher: web::Data<Releases>,
     deadline: Deadline,
     body: Body<Release>,
 ) -> Result<web::Json<Released>, Problem> {
@@ -175,9 +172,26 @@ async fn release(
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
     crash::point("inventory.release.begin").await;
     deadline.check()?;
-    let released = lane.submit(books::Release { order_id, epoch }, deadline).await?;
+    let outcome = batcher.submit(books::Release { order_id, epoch }, deadline).await;
+    let outcome = outcome.map_err(|error| error.of_write(order_id))?;
     crash::point("inventory.release.committed").await;
-    Ok(web::Json(Released { order_id, released }))
+    match outcome {
+        ReleaseOutcome::Released(released) => Ok(web::Json(Released { order_id, released })),
+        ReleaseOutcome::MoreThanReserved { held, reserved } => {
+            let detail = format!(
+                "The order holds {held}, but only {reserved} of its product are reserved: the product was changed by hand. \
+                 Nothing was released; correct the product's reserved first."
+            );
+            Err(Problem::new(StatusCode::CONFLICT, "stock-mismatch", detail).of_order(order_id))
+        }
+        ReleaseOutcome::Unrecognized => Err(unrecognized(order_id)),
+    }
+}
+
+fn unrecognized(order_id: Uuid) -> Problem {
+    let detail =
+        "The order's reservation is in a state that this release does not know. Nothing was changed.";
+    Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).of_order(order_id)
 }
 
 fn unknown_product(product_id: &str) -> Problem {

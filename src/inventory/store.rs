@@ -4,17 +4,19 @@
 //! Locks are always taken in one order: ledger rows by order, then products, then new ledger rows by order. So no two
 //! batches, of this process or of another, ever wait for each other in a circle.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Nullable, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::books::{Books, Release, Reserve, ReserveOutcome, Shelf};
+use super::books::{Books, Release, ReleaseOutcome, Reserve, ReserveOutcome, Shelf};
 use super::ledger::{Entry, Goods, Hold};
-use crate::platform::batch::Kind;
-use crate::platform::database::DatabaseError;
+use crate::platform::batch::BatchSpec;
+use crate::platform::database::{DatabaseError, rolled_back};
 use crate::platform::given::{Given, Statement, array};
 use crate::schema::{inventory, reservations};
 
@@ -42,7 +44,11 @@ impl LedgerRow {
         let goods = self.product_id.zip(self.quantity);
         let entry = Entry {
             epoch: self.epoch,
-            hold: if self.state == HELD { Hold::Held } else { Hold::Released },
+            hold: match self.state.as_str() {
+                HELD => Hold::Held,
+                RELEASED => Hold::Released,
+                _ => Hold::Unrecognized,
+            },
             goods: goods.map(|(product_id, quantity)| Goods { product_id, quantity }),
         };
         (self.order_id, entry)
@@ -105,13 +111,75 @@ impl Statement for Look {
     type Returns = (SqlUuid, Varchar, Bool, Nullable<Integer>);
 }
 
-/// For the traces: the statement as each of its orders sees it.
-pub const RESERVE: Kind = Kind { name: "reserve", statement: TAKE };
-pub const RELEASE: Kind = Kind { name: "release", statement: WRITE };
+pub const RESERVE: BatchSpec<Reserve, ReserveOutcome> = BatchSpec {
+    name: "reserve",
+    // As each of its orders sees it.
+    statement: "UPDATE inventory SET stock = stock - wanted, reserved = reserved + wanted WHERE stock >= wanted",
+    execute: |connection, messages| reserve(connection, messages).boxed(),
+    find_locked: Some(|connection, messages| {
+        async {
+            let orders: Vec<_> = messages.iter().map(|message| message.order_id).collect();
+            let products = messages.iter().map(|message| Some(message.goods.product_id.clone())).collect();
+            locked(connection, &orders, products).await
+        }
+        .boxed()
+    }),
+    min_time: Duration::ZERO,
+};
 
-const TAKE: &str =
-    "UPDATE inventory SET stock = stock - wanted, reserved = reserved + wanted WHERE stock >= wanted";
-const WRITE: &str = "UPDATE reservations SET epoch = given.epoch, state = given.state FROM given";
+pub const RELEASE: BatchSpec<Release, ReleaseOutcome> = BatchSpec {
+    name: "release",
+    statement: "UPDATE reservations SET epoch = given.epoch, state = given.state FROM given",
+    execute: |connection, messages| release(connection, messages).boxed(),
+    find_locked: Some(|connection, messages| {
+        async {
+            let orders: Vec<_> = messages.iter().map(|message| message.order_id).collect();
+            locked(connection, &orders, vec![None; messages.len()]).await
+        }
+        .boxed()
+    }),
+    min_time: Duration::ZERO,
+};
+
+/// Tells for each order whether another session has locked its row of the ledger, or the product that it names or holds.
+async fn locked(
+    connection: &mut AsyncPgConnection,
+    order_ids: &[Uuid],
+    product_ids: Vec<Option<String>>,
+) -> Result<Vec<bool>, DatabaseError> {
+    let entries = || reservations::table.filter(reservations::order_id.eq_any(order_ids));
+    let held: HashMap<Uuid, Option<String>> = entries()
+        .select((reservations::order_id, reservations::product_id))
+        .load(connection)
+        .await?
+        .into_iter()
+        .collect();
+    let needs: Vec<[Option<String>; 2]> = order_ids
+        .iter()
+        .zip(product_ids)
+        .map(|(order_id, product_id)| [product_id, held.get(order_id).cloned().flatten()])
+        .collect();
+    let products = || {
+        let named = inventory::product_id.eq_any(needs.iter().flatten().flatten());
+        inventory::table.filter(named).select(inventory::product_id)
+    };
+    let all: HashSet<String> = products().load(connection).await?.into_iter().collect();
+    let free = rolled_back(connection, async |connection| {
+        let entries = entries().order(reservations::order_id).select(reservations::order_id);
+        let products = products().order(inventory::product_id);
+        Ok((
+            entries.for_update().skip_locked().load::<Uuid>(connection).await?,
+            products.for_update().skip_locked().load::<String>(connection).await?,
+        ))
+    });
+    let (free_entries, free_products) = free.await?;
+    let is_locked = |(order_id, needs): (&Uuid, &[Option<String>; 2])| {
+        let needs_locked_product =
+            needs.iter().flatten().any(|product| all.contains(product) && !free_products.contains(product));
+        needs_locked_product || (held.contains_key(order_id) && !free_entries.contains(order_id))
+    };
+    Ok(order_ids.iter().zip(&needs).map(is_locked).collect())
+}
 
 /// Reserves goods for orders, by the rules of the ledger: all at once where there is enough; without those who must be turned
 /// away, where there is not; and what is left, message by message.
@@ -257,7 +325,7 @@ async fn try_by_the_books(
 pub async fn release(
     connection: &mut AsyncPgConnection,
     messages: &[Release],
-) -> Result<Vec<i32>, DatabaseError> {
+) -> Result<Vec<ReleaseOutcome>, DatabaseError> {
     match release_by_the_books(connection, messages).await {
         Err(error) if error.violates("reservations_pkey") => release_by_the_books(connection, messages).await,
         other => other,
@@ -267,7 +335,7 @@ pub async fn release(
 async fn release_by_the_books(
     connection: &mut AsyncPgConnection,
     messages: &[Release],
-) -> Result<Vec<i32>, DatabaseError> {
+) -> Result<Vec<ReleaseOutcome>, DatabaseError> {
     connection
         .transaction(async |connection| {
             let orders = messages.iter().map(|message| message.order_id).collect();
@@ -356,6 +424,7 @@ async fn close(connection: &mut AsyncPgConnection, books: &Books) -> Result<(), 
     if rows.is_empty() {
         return Ok(());
     }
+    // A row in a state that this release does not know is never written.
     let state = |hold| if hold == Hold::Held { HELD } else { RELEASED };
     let goods = rows.iter().map(|row| row.entry.goods.as_ref());
     Given::<WriteLedger, _>::new((

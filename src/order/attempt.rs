@@ -10,25 +10,25 @@ use super::flow::{Attempt, Event, State, Step};
 use super::recovery;
 use super::store::{self, NewOrder, OrderRow, Transition};
 use crate::api::OrderStatus;
-use crate::platform::batch::Lane;
+use crate::platform::batch::Batcher;
 use crate::platform::crash;
 use crate::platform::database::{Database, DatabaseError, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
 use crate::platform::metrics::Metrics;
 use crate::platform::telemetry;
 
-/// Where an order's changes are stored, together with those of others of its thread.
+/// Store the changes of an order together with those of the thread's other orders.
 #[derive(Clone)]
-pub struct Lanes {
-    pub placed: Lane<NewOrder, Option<OrderRow>>,
-    pub changed: Lane<Transition, Option<DateTime<Utc>>>,
+pub struct Batchers {
+    pub inserts: Batcher<NewOrder, Option<OrderRow>>,
+    pub changes: Batcher<Transition, Option<DateTime<Utc>>>,
 }
 
 /// What an attempt works with; one per worker thread.
 #[derive(Clone)]
 pub struct Driver {
     pub database: Database,
-    pub lanes: Lanes,
+    pub batchers: Batchers,
     pub inventory: Inventory,
     pub payments: Payments,
     pub metrics: web::Data<Metrics>,
@@ -48,22 +48,26 @@ impl Driver {
         budget: Deadline,
         expired: bool,
     ) -> Result<OrderRow, DatabaseError> {
-        let mut attempt = Attempt::new(order.state()?);
+        let state = order.state().map_err(|error| DatabaseError::Internal(error.to_string()))?;
+        let mut attempt = Attempt::new(state);
         let mut holds_lease = true;
         loop {
             let step = attempt.next();
             if step == Step::Stop {
                 if holds_lease {
-                    self.give_up(&order).await?;
+                    self.give_up(&order, &attempt.state).await?;
                 }
                 return Ok(order);
             }
             let unfinished = attempt.state.status != OrderStatus::Failed;
-            let event =
-                if expired && unfinished { Event::Expired } else { self.perform(step, &order, budget).await };
+            let event = if expired && unfinished {
+                Event::Expired
+            } else {
+                self.perform(step, &order, attempt.state, budget).await
+            };
             let (after, change) = attempt.on(event);
             if let Some(change) = change {
-                let rest = (after.next() == Step::Stop).then(|| rest(&order));
+                let rest = (after.next() == Step::Stop).then(|| rest(&order, &after.state));
                 match self.store(&order, after.state, change.reason, rest).await? {
                     Some(at) => order = order.changed(after.state, at),
                     None => return self.overtaken(order).await,
@@ -76,17 +80,18 @@ impl Driver {
         }
     }
 
-    async fn perform(&self, step: Step, order: &OrderRow, budget: Deadline) -> Event {
+    async fn perform(&self, step: Step, order: &OrderRow, state: State, budget: Deadline) -> Event {
         let subject = Subject {
             order_id: order.id,
             product_id: &order.product_id,
             quantity: order.quantity,
             epoch: order.epoch,
         };
+        let release_epoch = state.release_epoch();
         let deadline = Deadline::after(self.step_timeout).min(budget);
         let event = match step {
             Step::Reserve => self.inventory.reserve(subject, deadline).await,
-            Step::Release => self.inventory.release(subject, deadline).await,
+            Step::Release => self.inventory.release(subject, release_epoch, deadline).await,
             Step::Charge => self.payments.charge(subject, deadline).await,
             Step::AskPayment => self.payments.ask(subject, deadline).await,
             Step::Void => self.payments.void(subject, deadline).await,
@@ -110,7 +115,7 @@ impl Driver {
     ) -> Result<Option<DateTime<Utc>>, DatabaseError> {
         let trace_id = telemetry::current_trace_id();
         let change = Transition { id: order.id, state, reason, trace_id, rest };
-        let changed = self.lanes.changed.submit(change, Deadline::after(WORK_TIMEOUT)).await?;
+        let changed = self.batchers.changes.submit(change, Deadline::after(WORK_TIMEOUT)).await?;
         if changed.is_some() {
             self.metrics.orders.with_label_values(&[state.status.as_str(), reason]).inc();
             tracing::info!(order_id = %order.id, status = %state.status, reason, attempt = state.epoch, "order changed");
@@ -125,19 +130,27 @@ impl Driver {
     }
 
     /// The attempt ends with something left to do and nothing to store: the next one need not wait for the lease.
-    async fn give_up(&self, order: &OrderRow) -> Result<(), DatabaseError> {
-        let rest = rest(order);
-        self.database.run(async |connection| store::give_up(connection, order, rest).await).await
+    async fn give_up(&self, order: &OrderRow, state: &State) -> Result<(), DatabaseError> {
+        let rest = rest(order, state);
+        self.database
+            .run_when_unlocked(async |connection| store::give_up(connection, order, rest).await)
+            .await
     }
 
     /// Someone else has the order now: what they made of it is what counts.
     async fn overtaken(&self, order: OrderRow) -> Result<OrderRow, DatabaseError> {
         tracing::info!(order_id = %order.id, attempt = order.epoch, "overtaken by a later attempt");
-        let present = self.database.run(async |connection| store::find(connection, order.id).await).await?;
+        let present = self
+            .database
+            .run_when_unlocked(async |connection| store::find(connection, order.id).await)
+            .await?;
         Ok(present.unwrap_or(order))
     }
 }
 
-fn rest(order: &OrderRow) -> Duration {
-    recovery::backoff(order.attempts, rand::random())
+/// How long the next attempt waits. A change of status begins a new count of attempts, as in the store.
+fn rest(order: &OrderRow, state: &State) -> Duration {
+    let attempts = if order.status == state.status.as_str() { order.attempts } else { 0 };
+    let max = if state.is_final() { recovery::MAX_OWED_BACKOFF } else { recovery::MAX_UNFINISHED_BACKOFF };
+    recovery::backoff(attempts, max, rand::random())
 }

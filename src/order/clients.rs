@@ -7,7 +7,7 @@ use super::flow::Event;
 use crate::api::{Charge, Payment, PaymentStatus, Release, Released, Reserve, Reserved, Void};
 use crate::platform::client::{Answer, CallError};
 use crate::platform::deadline::Deadline;
-use crate::platform::dependency::Dependency;
+use crate::platform::dependency::{Dependency, Route};
 use crate::platform::problem::ProblemBody;
 
 /// What an attempt needs to know of its order.
@@ -19,8 +19,11 @@ pub struct Subject<'a> {
     pub epoch: i32,
 }
 
-const RESERVE: &str = "/inventory/reserve";
-const CHARGE: &str = "/payments";
+pub const RESERVE: Route = Route { name: "reserve", path: "/inventory/reserve" };
+pub const RELEASE: Route = Route { name: "release", path: "/inventory/release" };
+pub const CHARGE: Route = Route { name: "charge", path: "/payments" };
+pub const QUERY_PAYMENT: Route = Route { name: "query-payment", path: "/payments" };
+pub const REFUND: Route = Route { name: "refund", path: "/payments/void" };
 
 #[derive(Clone)]
 pub struct Inventory(Dependency);
@@ -58,9 +61,9 @@ impl Inventory {
         })
     }
 
-    pub async fn release(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
-        let body = Release { order_id: subject.order_id, epoch: Some(subject.epoch) };
-        let answer = self.0.post("/inventory/release", &body, deadline).await;
+    pub async fn release(&self, subject: Subject<'_>, epoch: i32, deadline: Deadline) -> Event {
+        let body = Release { order_id: subject.order_id, epoch: Some(epoch) };
+        let answer = self.0.post(RELEASE, &body, deadline).await;
         conclude("release", answer, |answer| {
             if answer.status != StatusCode::OK {
                 return Ok(None);
@@ -91,7 +94,7 @@ impl Payments {
 
     /// What payment knows of the order's charge.
     pub async fn ask(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
-        let answer = self.0.get(&format!("/payments?order_id={}", subject.order_id), deadline).await;
+        let answer = self.0.get(QUERY_PAYMENT, &format!("?order_id={}", subject.order_id), deadline).await;
         conclude("ask payment", answer, |answer| match answer.status {
             StatusCode::OK => outcome(&answer, subject),
             StatusCode::NOT_FOUND if answer.json::<ProblemBody>()?.code == "unknown-payment" => {
@@ -103,7 +106,7 @@ impl Payments {
 
     pub async fn void(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
         let body = Void { order_id: subject.order_id };
-        let answer = self.0.post("/payments/void", &body, deadline).await;
+        let answer = self.0.post(REFUND, &body, deadline).await;
         conclude("void", answer, |answer| {
             if answer.status != StatusCode::OK {
                 return Ok(None);

@@ -5,10 +5,15 @@
 
 use crate::api::{FailureReason, OrderStatus};
 
+/// A release at this epoch gives back whatever the order holds, and no reserve can follow it. An order that has failed never
+/// goes on, so that it releases at this epoch: what is settled holds nothing, whoever reserved it at whatever epoch.
+pub const EVERY_EPOCH: i32 = i32::MAX;
+
 /// What the database knows of an order that decides how it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct State {
     pub status: OrderStatus,
+    /// Absent also where a newer release gave a reason that this one does not know.
     pub failure_reason: Option<FailureReason>,
     /// Fencing token; raised by each takeover.
     pub epoch: i32,
@@ -34,7 +39,20 @@ impl State {
         self.is_final() && self.release_due.is_none() && !self.void_due
     }
 
-    const fn is_final(&self) -> bool {
+    /// Which status an order may have after this one: a final status is never left.
+    #[must_use]
+    pub fn may_become(&self, status: OrderStatus) -> bool {
+        !self.is_final() || self.status == status
+    }
+
+    /// The epoch of a release.
+    #[must_use]
+    pub const fn release_epoch(&self) -> i32 {
+        if matches!(self.status, OrderStatus::Failed) { EVERY_EPOCH } else { self.epoch }
+    }
+
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
         matches!(self.status, OrderStatus::Confirmed | OrderStatus::Failed)
     }
 
@@ -282,6 +300,22 @@ mod tests {
         assert_eq!((state.status, state.release_due), (S::Failed, Some(2)));
         let (_, state, _) = run(taken_over(S::PendingPayment), &[Event::Charged, Event::Unavailable]);
         assert_eq!(state.status, S::PendingPayment, "the charge may stand: ask payment first again");
+    }
+
+    #[test]
+    fn a_failed_order_releases_at_every_epoch_and_a_pending_one_at_its_own() {
+        let pending = State { release_due: Some(2), ..taken_over(S::PendingPayment) };
+        assert_eq!(pending.release_epoch(), 2);
+        assert_eq!(pending.failed(FailureReason::Expired, true).release_epoch(), EVERY_EPOCH);
+    }
+
+    #[test]
+    fn a_final_status_is_never_left() {
+        for status in OrderStatus::ALL {
+            assert!(taken_over(S::PendingPayment).may_become(*status));
+            assert_eq!(taken_over(S::Confirmed).may_become(*status), *status == S::Confirmed);
+            assert_eq!(taken_over(S::Failed).may_become(*status), *status == S::Failed);
+        }
     }
 
     #[test]

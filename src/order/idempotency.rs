@@ -9,6 +9,8 @@ use crate::api::PlaceOrder;
 use crate::platform::problem::{FieldError, Problem};
 
 pub const HEADER: &str = "idempotency-key";
+/// On the answer to a request whose key was used before.
+pub const REPLAYED: &str = "idempotency-replayed";
 const LONGEST: usize = 255;
 
 /// Reads the key, bare or as a quoted string.
@@ -64,41 +66,25 @@ fn unquote(text: &str) -> Result<String, String> {
     }
 }
 
-/// What to answer to a key that is there already.
-#[derive(Debug)]
-pub enum Repeated {
-    /// The stored answer again.
-    Answered(OrderRow),
-    /// Its request died unanswered: the order's present state, which from now on is the answer.
-    Unanswered(OrderRow),
-}
-
+/// The order of a key that is there already. Its present state is the answer: a final one never changes, and a client that
+/// was told 202 learns how the order ended.
+///
 /// # Errors
 /// When the key belongs to another request, or to one that is still under way.
-pub fn repeated(keyed: Keyed, body: &PlaceOrder) -> Result<Repeated, Problem> {
-    let Keyed { mut order, in_flight } = keyed;
+pub fn repeated(keyed: Keyed, body: &PlaceOrder) -> Result<OrderRow, Problem> {
+    let Keyed { order, in_flight } = keyed;
     if order.product_id != body.product_id || order.quantity != body.quantity {
         let detail = "This idempotency key was used with another body.";
         let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail);
         return Err(problem.of_order(order.id));
     }
     if in_flight {
-        let detail = "The request with this idempotency key is still under way.";
+        let detail = "The request with this idempotency key is still in progress.";
         return Err(Problem::new(StatusCode::CONFLICT, "idempotency-key-in-flight", detail)
             .of_order(order.id)
             .retry_after(1));
     }
-    match order.answered.take() {
-        Some(answered) => {
-            if answered != order.status {
-                // It was pending then, and has moved on: the answer stays what it was.
-                order.failure_reason = None;
-                order.status = answered;
-            }
-            Ok(Repeated::Answered(order))
-        }
-        None => Ok(Repeated::Unanswered(order)),
-    }
+    Ok(order)
 }
 
 #[cfg(test)]

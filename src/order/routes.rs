@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
-use futures_util::FutureExt;
 use tokio::sync::Notify;
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
-use super::attempt::{Driver, Lanes};
+use super::attempt::{Batchers, Driver};
 use super::auditor::Auditor;
-use super::clients::{Inventory, Payments};
+use super::clients::{self, Inventory, Payments};
 use super::feed::Feed;
-use super::idempotency::{self, Repeated};
+use super::idempotency;
 use super::intake::Intake;
 use super::page::Dashboard;
 use super::proxy::Services;
@@ -25,12 +25,12 @@ use super::stream::{self, Places};
 use super::view::answer;
 use crate::api::{ListOrders, Order, OrderDetail, OrderEvent, OrderPage, OrderStatus, PlaceOrder};
 use crate::audit::{Audit, AuditError, Elsewhere};
-use crate::platform::batch::Lane;
+use crate::platform::batch::Batcher;
 use crate::platform::client::{BaseUrl, Client};
 use crate::platform::crash;
 use crate::platform::database::{Database, DatabaseError, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
-use crate::platform::dependency::{Dependency, Guard};
+use crate::platform::dependency::{Dependency, Guard, Route};
 use crate::platform::fields::{Body, Query};
 use crate::platform::health::Checks;
 use crate::platform::metrics::Observer;
@@ -85,10 +85,12 @@ impl OrderRole {
     pub fn new(config: Config, platform: &Platform) -> Self {
         let returned: Arc<Notify> = Arc::default();
         let slow = config.step_timeout.mul_f64(SLOW_SHARE);
-        let guard = |name| Arc::new(Guard::new(name, slow, platform, Arc::clone(&returned)));
+        let guard = |name, routes: &[Route]| {
+            Arc::new(Guard::new(name, routes, slow, platform, Arc::clone(&returned)))
+        };
         Self {
-            inventory: guard(INVENTORY),
-            payment: guard(PAYMENT),
+            inventory: guard(INVENTORY, &[clients::RESERVE, clients::RELEASE]),
+            payment: guard(PAYMENT, &[clients::CHARGE, clients::QUERY_PAYMENT, clients::REFUND]),
             returned,
             sla: Arc::default(),
             auditor: Arc::new(Auditor::new(config.elsewhere.clone())),
@@ -99,19 +101,23 @@ impl OrderRole {
         }
     }
 
-    /// For one thread: connections belong to it.
+    /// The driver of customers' requests for one thread: connections belong to it.
     fn driver(&self, platform: &Platform) -> Driver {
+        self.driver_with(platform, |dependency| dependency)
+    }
+
+    fn driver_with(&self, platform: &Platform, calls: impl Fn(Dependency) -> Dependency) -> Driver {
         let client = |url: &BaseUrl| Client::with_token(url.clone(), self.config.service_token.as_deref());
         let inventory = Dependency::new(client(&self.config.inventory_url), Arc::clone(&self.inventory));
         let payment = Dependency::new(client(&self.config.payment_url), Arc::clone(&self.payment));
         Driver {
             database: platform.database.clone(),
-            lanes: Lanes {
-                placed: Lane::start(platform, store::INSERT, |c, orders| store::insert(c, orders).boxed()),
-                changed: Lane::start(platform, store::CHANGE, |c, all| store::transition(c, all).boxed()),
+            batchers: Batchers {
+                inserts: Batcher::start(platform, store::INSERT),
+                changes: Batcher::start(platform, store::CHANGE),
             },
-            inventory: Inventory::new(inventory),
-            payments: Payments::new(payment),
+            inventory: Inventory::new(calls(inventory)),
+            payments: Payments::new(calls(payment)),
             metrics: platform.metrics.clone(),
             step_timeout: self.config.step_timeout,
         }
@@ -171,9 +177,10 @@ impl Role for OrderRole {
 
     async fn background(self, platform: Platform, shutdown: Shutdown) {
         let worker = Worker {
-            driver: self.driver(&platform),
+            driver: self.driver_with(&platform, Dependency::never_opening),
             config: self.config.recovery,
-            guards: [self.inventory, self.payment],
+            inventory: self.inventory,
+            payment: self.payment,
             returned: self.returned,
             trouble: recovery::trouble(),
         };
@@ -204,7 +211,7 @@ async fn reachable(client: Client) -> bool {
     (status = 402, description = "payment-declined", content_type = "application/problem+json", body = ProblemBody),
     (status = 409, description = "insufficient-stock, or idempotency-key-in-flight", content_type = "application/problem+json", body = ProblemBody),
     (status = 422, description = "unknown-product, or idempotency-key-reused", content_type = "application/problem+json", body = ProblemBody),
-    (status = 503, description = "No order was made", content_type = "application/problem+json", body = ProblemBody)))]
+    (status = 503, description = "With `Retry-After` and any code but `outcome-unknown`, no order was made and none will be. With `outcome-unknown`, whether the order was stored is not known: ask for `order_id`, or send the same key again", content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/orders")]
 async fn place(
     request: HttpRequest,
@@ -223,9 +230,11 @@ async fn place(
         lease: driver.step_timeout * 2 + LEASE_MARGIN,
         idempotency_key: key.clone(),
     };
+    let id = new.id;
     // Until it is answered.
-    let _regular = driver.lanes.placed.regular();
-    let placed = driver.lanes.placed.submit(new, Deadline::after(WORK_TIMEOUT)).await?;
+    let _in_flight = driver.batchers.inserts.enter();
+    let placed = driver.batchers.inserts.submit(new, Deadline::after(WORK_TIMEOUT)).await;
+    let placed = placed.map_err(|error| not_known_to_be_stored(error, id, key.as_deref()))?;
     let Some(placed) = placed else {
         return answer_again(&driver, &body.0, key.as_deref().unwrap_or_default()).await;
     };
@@ -234,7 +243,7 @@ async fn place(
     crash::point("order.placed").await;
     let order = match driver.drive(placed.clone(), budget, false).await {
         Ok(order) => order,
-        // The order is in the books and will be finished: a customer who were told to come again might buy twice.
+        // The order is stored and recovery will finish it. A client that were asked to retry could create a second order.
         Err(error) => {
             tracing::error!(order_id = %placed.id, %error, "the order's end could not be stored; recovery finishes it");
             placed
@@ -243,22 +252,42 @@ async fn place(
     answer(order)
 }
 
-/// The key is taken: what its first request was answered, or why there is no answer.
+/// The answer to an order whose insert failed. That nothing was stored is promised only where it is certain.
+fn not_known_to_be_stored(error: DatabaseError, id: Uuid, key: Option<&str>) -> Problem {
+    if !error.is_outcome_unknown() {
+        return error.of_write(id);
+    }
+    let ask = format!("GET /orders/{id} shows it once it is stored");
+    let problem = error.of_write(id);
+    match key {
+        Some(_) => problem
+            .and_detail(&format!(
+                "{ask}; the same request with the same Idempotency-Key never makes a second order."
+            ))
+            .retry_after(1),
+        None => problem.and_detail(&format!("{ask}; until then it answers 404.")),
+    }
+}
+
+/// The key is taken: how its order stands now, or why that cannot be told.
 async fn answer_again(driver: &Driver, body: &PlaceOrder, key: &str) -> Result<HttpResponse, Problem> {
-    let keyed = driver.database.run(async |connection| store::find_by_key(connection, key).await).await?;
+    let keyed =
+        driver.database.run_when_unlocked(async |connection| store::find_by_key(connection, key).await).await;
+    let keyed = keyed.map_err(DatabaseError::of_read)?;
     // It can have been forgotten in this very moment.
     let keyed = keyed
         .ok_or_else(|| Problem::unavailable("idempotency-key-expired", "The key expired; try again."))?;
     tracing::Span::current().record("order_id", tracing::field::display(keyed.order.id));
-    let order = match idempotency::repeated(keyed, body)? {
-        Repeated::Answered(order) => order,
-        Repeated::Unanswered(order) => {
-            driver.database.run(async |connection| store::note_answer(connection, &order).await).await?;
-            order
-        }
-    };
+    let order = idempotency::repeated(keyed, body)?;
     driver.metrics.replayed.inc();
-    answer(order)
+    match answer(order) {
+        Ok(mut response) => {
+            let replayed = HeaderName::from_static(idempotency::REPLAYED);
+            response.headers_mut().insert(replayed, HeaderValue::from_static("true"));
+            Ok(response)
+        }
+        Err(problem) => Err(problem.with_header(idempotency::REPLAYED, "true")),
+    }
 }
 
 /// One order with everything that happened to it
@@ -269,14 +298,15 @@ async fn answer_again(driver: &Driver, body: &PlaceOrder, key: &str) -> Result<H
 async fn show(database: web::Data<Database>, id: web::Path<Uuid>) -> Result<web::Json<OrderDetail>, Problem> {
     tracing::Span::current().record("order_id", tracing::field::display(*id));
     let (order, events) = database
-        .run(async |connection| {
+        .run_when_unlocked(async |connection| {
             let order = store::find(connection, *id).await?;
             Ok::<_, DatabaseError>((order, store::events(connection, *id).await?))
         })
-        .await?;
+        .await
+        .map_err(DatabaseError::of_read)?;
     let order = order.ok_or_else(|| Problem::not_found("There is no such order."))?;
-    let events = events.into_iter().map(OrderEvent::try_from).collect::<Result<_, _>>()?;
-    Ok(web::Json(OrderDetail { order: order.try_into()?, events }))
+    let events = events.into_iter().map(OrderEvent::from).collect();
+    Ok(web::Json(OrderDetail { order: order.into(), events }))
 }
 
 /// Orders, the newest first
@@ -288,20 +318,29 @@ async fn list(
     database: web::Data<Database>,
     query: Query<ListOrders>,
 ) -> Result<web::Json<OrderPage>, Problem> {
-    let ListOrders { status, product_id, limit, cursor } = query.0;
+    let ListOrders { status, product_id, settled, created_after, created_before, limit, cursor } = query.0;
     let before = cursor.map(|cursor| cursor.parse::<Cursor>()).transpose().map_err(|()| {
         let detail = "must be the next_cursor of a page".to_owned();
         Problem::invalid(vec![FieldError { field: "cursor".to_owned(), detail }])
     })?;
     let limit = limit.unwrap_or(PAGE_LENGTH);
     // One more than asked for tells whether there is a next page.
-    let filter = Filter { status, product_id: product_id.as_deref(), before, limit: i64::from(limit) + 1 };
-    let mut rows = database.run(async |connection| store::list(connection, &filter).await).await?;
+    let filter = Filter {
+        status,
+        product_id: product_id.as_deref(),
+        settled,
+        created_after,
+        created_before,
+        before,
+        limit: i64::from(limit) + 1,
+    };
+    let rows = database.run_when_unlocked(async |connection| store::list(connection, &filter).await).await;
+    let mut rows = rows.map_err(DatabaseError::of_read)?;
     let length = usize::try_from(limit).unwrap_or_default();
     let more = rows.len() > length;
     rows.truncate(length);
     let last = rows.last().map(|row| Cursor { created_at: row.created_at, id: row.id }.to_string());
-    let orders = rows.into_iter().map(Order::try_from).collect::<Result<_, _>>()?;
+    let orders = rows.into_iter().map(Order::from).collect();
     Ok(web::Json(OrderPage { orders, next_cursor: last.filter(|_| more) }))
 }
 
@@ -337,7 +376,7 @@ async fn audit(
     recovery: web::Data<recovery::Config>,
 ) -> Result<web::Json<Audit>, Problem> {
     auditor.audit(&database, recovery.bound).await.map(web::Json).map_err(|error| match error {
-        AuditError::Unreadable(error) => error.into(),
+        AuditError::Unreadable(error) => error.of_read(),
         AuditError::Unreachable { .. } => {
             let detail = "The database of inventory or payment cannot be reached.";
             Problem::unavailable("database-unavailable", detail).because(error)

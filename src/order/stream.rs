@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::feed::{Feed, Listener, Next};
 use crate::api::{FollowOrders, OrderChange};
-use crate::platform::database::Database;
+use crate::platform::database::{Database, DatabaseError};
 use crate::platform::fields::Query;
 use crate::platform::problem::{Problem, ProblemBody};
 
@@ -46,7 +46,7 @@ pub async fn follow(
     // The browser's own header knows better than an address that was made when the page began.
     let header = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
     let after = header.map(|text| text.parse().unwrap_or(UNKNOWN)).or(query.0.last_event_id);
-    let listener = feed.listen(&database, after).await?;
+    let listener = feed.listen(&database, after).await.map_err(DatabaseError::of_read)?;
     let hello = format!("retry: {RETRY_MS}\nid: {}\n\n", listener.last());
     let first = Some((Some(Bytes::from(hello)), listener, place));
     let events =

@@ -5,29 +5,35 @@ use actix_web::http::{StatusCode, header};
 
 use super::flow::State;
 use super::store::{ChangeRow, EventRow, OrderRow};
-use crate::api::{FailureReason, Order, OrderChange, OrderEvent, OrderStatus};
+use crate::api::{FailureReason, Obligation, Order, OrderChange, OrderEvent, OrderStatus};
 use crate::platform::problem::Problem;
 use crate::platform::telemetry;
 
 /// How long a customer with a pending order should wait before asking again.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
-impl TryFrom<OrderRow> for Order {
-    type Error = Problem;
-
-    fn try_from(row: OrderRow) -> Result<Self, Problem> {
-        let State { status, failure_reason, .. } = row.state()?;
-        Ok(Self {
+impl From<OrderRow> for Order {
+    fn from(row: OrderRow) -> Self {
+        let state = row.state().ok();
+        let owes = [(row.release_due.is_some(), Obligation::Release), (row.void_due, Obligation::Refund)];
+        Self {
             id: row.id,
             product_id: row.product_id,
             quantity: row.quantity,
-            status,
-            message: message(status, failure_reason),
-            failure_reason,
+            message: state
+                .map_or_else(|| row.status.clone(), |state| message(state.status, state.failure_reason)),
+            settled: state.is_some_and(|state| state.is_settled()),
+            owes: owes
+                .into_iter()
+                .filter(|(is_owed, _)| *is_owed)
+                .map(|(_, obligation)| obligation)
+                .collect(),
+            status: row.status,
+            failure_reason: row.failure_reason,
             created_at: row.created_at,
             updated_at: row.updated_at,
             trace_id: row.traceparent.as_deref().and_then(telemetry::trace_id_of),
-        })
+        }
     }
 }
 
@@ -74,26 +80,25 @@ impl From<ChangeRow> for OrderChange {
     }
 }
 
-impl TryFrom<EventRow> for OrderEvent {
-    type Error = Problem;
-
-    fn try_from(row: EventRow) -> Result<Self, Problem> {
-        let EventRow { at, reason, attempt, trace_id, .. } = row;
-        Ok(Self { at, status: row.status.parse().map_err(Problem::internal)?, reason, attempt, trace_id })
+impl From<EventRow> for OrderEvent {
+    fn from(row: EventRow) -> Self {
+        let EventRow { at, status, reason, attempt, trace_id } = row;
+        Self { at, status, reason, attempt, trace_id }
     }
 }
 
 /// The table of the contract: status of the order → answer.
 ///
 /// # Errors
-/// A failed order is answered with a problem.
+/// A failed order is answered with a problem; so is one whose status this release does not know.
 pub fn answer(row: OrderRow) -> Result<HttpResponse, Problem> {
-    let order = Order::try_from(row)?;
+    let State { status, failure_reason, .. } = row.state().map_err(Problem::internal)?;
+    let order = Order::from(row);
     let location = (header::LOCATION, format!("/orders/{}", order.id));
-    match (order.status, order.failure_reason) {
-        (OrderStatus::Confirmed, _) => Ok(HttpResponse::Created().insert_header(location).json(order)),
-        (OrderStatus::Failed, reason) => Err(failed(&order, reason)),
-        (OrderStatus::Pending | OrderStatus::PendingInventory | OrderStatus::PendingPayment, _) => {
+    match status {
+        OrderStatus::Confirmed => Ok(HttpResponse::Created().insert_header(location).json(order)),
+        OrderStatus::Failed => Err(failed(&order, failure_reason)),
+        OrderStatus::Pending | OrderStatus::PendingInventory | OrderStatus::PendingPayment => {
             Ok(HttpResponse::Accepted()
                 .insert_header(location)
                 .insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS))
@@ -102,12 +107,15 @@ pub fn answer(row: OrderRow) -> Result<HttpResponse, Problem> {
     }
 }
 
+/// A reason that a newer release wrote is a conflict: all that is known is that the order failed.
 fn failed(order: &Order, reason: Option<FailureReason>) -> Problem {
-    let reason = reason.unwrap_or(FailureReason::Expired);
-    let status = match reason {
-        FailureReason::InsufficientStock | FailureReason::Expired => StatusCode::CONFLICT,
-        FailureReason::UnknownProduct => StatusCode::UNPROCESSABLE_ENTITY,
-        FailureReason::PaymentDeclined => StatusCode::PAYMENT_REQUIRED,
+    let (status, code) = match reason {
+        Some(reason @ (FailureReason::InsufficientStock | FailureReason::Expired)) => {
+            (StatusCode::CONFLICT, reason.as_str())
+        }
+        Some(reason @ FailureReason::UnknownProduct) => (StatusCode::UNPROCESSABLE_ENTITY, reason.as_str()),
+        Some(reason @ FailureReason::PaymentDeclined) => (StatusCode::PAYMENT_REQUIRED, reason.as_str()),
+        None => (StatusCode::CONFLICT, "order-failed"),
     };
-    Problem::new(status, reason.as_str(), format!("{}.", order.message)).of_order(order.id)
+    Problem::new(status, code, format!("{}.", order.message)).of_order(order.id)
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, get, post, web};
-use futures_util::FutureExt;
 use rust_decimal::Decimal;
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
@@ -14,14 +13,15 @@ use super::gateway::{Decision, Gateway, GatewayUnavailable};
 use super::rules::{self, ChargePlan};
 use super::store::{self, Decided, PaymentRow};
 use crate::api::{Charge, Payment, PaymentStatus, PaymentsOfOrder, Void};
-use crate::platform::batch::Lane;
+use crate::platform::batch::Batcher;
 use crate::platform::bundle::answers::Bundle;
 use crate::platform::bundle::{self, Described, DescribedAnswer};
 use crate::platform::crash;
-use crate::platform::database::{Database, WORK_TIMEOUT};
+use crate::platform::database::{Database, DatabaseError, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
 use crate::platform::fields::{Body, Query};
 use crate::platform::health::Checks;
+use crate::platform::names::UnknownName;
 use crate::platform::problem::{Problem, ProblemBody};
 use crate::platform::server::{Platform, Role};
 
@@ -33,15 +33,15 @@ pub struct PaymentRole {
 
 /// Where charges queue, to be looked up and stored together.
 struct Payments {
-    known: Lane<Uuid, Option<PaymentRow>>,
-    decided: Lane<Decided, Option<PaymentRow>>,
+    known: Batcher<Uuid, Option<PaymentRow>>,
+    decided: Batcher<Decided, Option<PaymentRow>>,
 }
 
 impl Payments {
     fn start(platform: &Platform) -> Self {
         Self {
-            known: Lane::start(platform, store::FIND, |c, orders| store::find_by_order(c, orders).boxed()),
-            decided: Lane::start(platform, store::INSERT, |c, decided| store::insert(c, decided).boxed()),
+            known: Batcher::start(platform, store::FIND),
+            decided: Batcher::start(platform, store::INSERT),
         }
     }
 }
@@ -75,16 +75,34 @@ impl TryFrom<PaymentRow> for Payment {
     type Error = Problem;
 
     fn try_from(row: PaymentRow) -> Result<Self, Problem> {
-        let status = row.status()?;
+        let status = row.status().map_err(|error| unrecognized(row.order_id, &error))?;
         let PaymentRow { id, order_id, amount, created_at, .. } = row;
         Ok(Self { id, order_id, amount, status, created_at })
     }
 }
 
-impl From<GatewayUnavailable> for Problem {
-    fn from(error: GatewayUnavailable) -> Self {
-        Self::unavailable("gateway-unavailable", "The payment gateway does not answer.").because(error)
+/// A newer release wrote a status that this one does not know.
+fn unrecognized(order_id: Uuid, error: &UnknownName) -> Problem {
+    let detail = format!("The order's payment has a status that this release does not know: {error}.");
+    Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).of_order(order_id)
+}
+
+/// The gateway may have acted before it fell silent.
+fn gateway_unavailable(error: GatewayUnavailable, order_id: Uuid) -> Problem {
+    Problem::outcome_unknown("The payment gateway did not answer.", order_id).because(error)
+}
+
+/// The gateway has acted, and that could not be stored or read back: whatever the database did, something was done.
+fn not_stored(error: DatabaseError, order_id: Uuid) -> Problem {
+    let problem = error.clone().of_write(order_id);
+    if problem.status().is_server_error() && problem.status() != StatusCode::SERVICE_UNAVAILABLE {
+        return problem;
     }
+    Problem::outcome_unknown(
+        "The payment gateway has acted, and the database did not store it in time.",
+        order_id,
+    )
+    .because(error)
 }
 
 /// Charges an order, once
@@ -139,29 +157,36 @@ async fn once(
     deadline.check()?;
     // The first to ask need not look. Where it was not the first, as with a message that came twice, the gateway gives its
     // first answer again, and the row that is there is found when this one cannot be stored.
-    let stored = if epoch == Some(1) { None } else { payments.known.submit(order_id, deadline).await? };
-    let status = stored.as_ref().map(PaymentRow::status).transpose()?;
+    let stored = match epoch {
+        Some(1) => None,
+        _ => payments.known.submit(order_id, deadline).await.map_err(DatabaseError::of_read)?,
+    };
+    let status = stored.as_ref().map(PaymentRow::status).transpose();
+    let status = status.map_err(|error| unrecognized(order_id, &error))?;
     if let (ChargePlan::Keep(_), Some(stored)) = (rules::charge(status), stored) {
         return answer(stored, StatusCode::OK);
     }
     // The gateway knows the order by its id: asked twice, it charges once. What counts is the row that is stored first.
-    let status = match gateway.charge(order_id, amount).await? {
+    let decision = gateway.charge(order_id, amount).await;
+    let status = match decision.map_err(|error| gateway_unavailable(error, order_id))? {
         Decision::Approved => PaymentStatus::Success,
         Decision::Declined => PaymentStatus::Failed,
     };
     crash::point("payment.charge.decided").await;
     // Past the deadline still: the gateway has decided, and whoever asks later must learn it.
     let decided = Decided { order_id, amount, status };
-    let inserted = payments.decided.submit(decided, Deadline::after(WORK_TIMEOUT)).await?;
+    let inserted = payments.decided.submit(decided, Deadline::after(WORK_TIMEOUT)).await;
+    let inserted = inserted.map_err(|error| not_stored(error, order_id))?;
     crash::point("payment.charge.committed").await;
     if let Some(row) = inserted {
         return answer(row, StatusCode::CREATED);
     }
-    let stored = payments.known.submit(order_id, Deadline::after(WORK_TIMEOUT)).await?;
+    let stored = payments.known.submit(order_id, Deadline::after(WORK_TIMEOUT)).await;
+    let stored = stored.map_err(|error| not_stored(error, order_id))?;
     let stored = stored.ok_or_else(|| Problem::internal("a payment that was there is gone"))?;
     // Given up meanwhile: whatever the gateway has just done for it is undone.
-    if matches!(stored.status()?, PaymentStatus::Voided | PaymentStatus::Refunded) {
-        gateway.cancel(order_id).await?;
+    if matches!(stored.status(), Ok(PaymentStatus::Voided | PaymentStatus::Refunded)) {
+        gateway.cancel(order_id).await.map_err(|error| gateway_unavailable(error, order_id))?;
     }
     answer(stored, StatusCode::OK)
 }
@@ -189,8 +214,10 @@ async fn void(
     crash::point("payment.void.begin").await;
     deadline.check()?;
     // First the money, then the row: a crash between the two leaves a void that is asked for again.
-    gateway.cancel(order_id).await?;
-    let row = database.run(async |connection| store::void(connection, order_id).await).await?;
+    gateway.cancel(order_id).await.map_err(|error| gateway_unavailable(error, order_id))?;
+    let row = database.run_when_unlocked(async |connection| store::void(connection, order_id).await).await;
+    let row = row.map_err(|error| not_stored(error, order_id))?;
+    let row = row.map_err(|error| unrecognized(order_id, &error))?;
     crash::point("payment.void.committed").await;
     Ok(web::Json(row.try_into()?))
 }
@@ -201,7 +228,8 @@ async fn void(
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/payments/{id}")]
 async fn show(database: web::Data<Database>, id: web::Path<Uuid>) -> Result<web::Json<Payment>, Problem> {
-    let row = database.run(async |connection| store::find(connection, *id).await).await?;
+    let row = database.run_when_unlocked(async |connection| store::find(connection, *id).await).await;
+    let row = row.map_err(DatabaseError::of_read)?;
     Ok(web::Json(row.ok_or_else(unknown_payment)?.try_into()?))
 }
 
@@ -216,7 +244,7 @@ async fn of_order(
     deadline: Deadline,
     query: Query<PaymentsOfOrder>,
 ) -> Result<web::Json<Payment>, Problem> {
-    let row = payments.known.submit(query.0.order_id, deadline).await?;
+    let row = payments.known.submit(query.0.order_id, deadline).await.map_err(DatabaseError::of_read)?;
     Ok(web::Json(row.ok_or_else(unknown_payment)?.try_into()?))
 }
 

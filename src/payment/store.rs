@@ -1,19 +1,22 @@
 //! Payment's table: one row for each order, for ever.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Numeric, Timestamptz, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use futures_util::FutureExt;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::rules;
 use crate::api::PaymentStatus;
-use crate::platform::batch::Kind;
+use crate::platform::batch::BatchSpec;
 use crate::platform::database::DatabaseError;
 use crate::platform::given::{Given, Statement, array};
+use crate::platform::names::UnknownName;
 use crate::schema::payments;
 
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -28,9 +31,9 @@ pub struct PaymentRow {
 
 impl PaymentRow {
     /// # Errors
-    /// When the row holds a name that this program does not know.
-    pub fn status(&self) -> Result<PaymentStatus, DatabaseError> {
-        self.status.parse().map_err(DatabaseError::unknown_name)
+    /// When the row's status is one that this release does not know.
+    pub fn status(&self) -> Result<PaymentStatus, UnknownName> {
+        self.status.parse()
     }
 }
 
@@ -81,9 +84,21 @@ impl Statement for Insert {
     type Returns = (SqlUuid, Timestamptz);
 }
 
-pub const FIND: Kind =
-    Kind { name: "find-payment", statement: "SELECT FROM payments WHERE order_id = ANY (orders)" };
-pub const INSERT: Kind = Kind { name: "charge", statement: Insert::TEXT };
+pub const FIND: BatchSpec<Uuid, Option<PaymentRow>> = BatchSpec {
+    name: "find-payment",
+    statement: "SELECT FROM payments WHERE order_id = ANY (orders)",
+    execute: |connection, orders| find_by_order(connection, orders).boxed(),
+    find_locked: None,
+    min_time: Duration::ZERO,
+};
+
+pub const INSERT: BatchSpec<Decided, Option<PaymentRow>> = BatchSpec {
+    name: "charge",
+    statement: Insert::TEXT,
+    execute: |connection, decided| insert(connection, decided).boxed(),
+    find_locked: None,
+    min_time: Duration::ZERO,
+};
 
 /// Stores the payments, each unless its order has one: then returns nothing for it and changes nothing.
 ///
@@ -107,11 +122,15 @@ pub async fn insert(
     Ok(ids.iter().zip(decided).map(row).collect())
 }
 
-/// Refunds a success; leaves a tombstone where there was no payment, so that a late charge finds it.
+/// Refunds a success; leaves a tombstone where there was no payment, so that a late charge finds it. A row whose status
+/// this release does not know is left alone.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn void(connection: &mut AsyncPgConnection, order_id: Uuid) -> Result<PaymentRow, DatabaseError> {
+pub async fn void(
+    connection: &mut AsyncPgConnection,
+    order_id: Uuid,
+) -> Result<Result<PaymentRow, UnknownName>, DatabaseError> {
     let attempt = try_void(connection, order_id).await;
     match attempt {
         // A charge or another void of the order was stored in between: its row is there now.
@@ -120,7 +139,10 @@ pub async fn void(connection: &mut AsyncPgConnection, order_id: Uuid) -> Result<
     }
 }
 
-async fn try_void(connection: &mut AsyncPgConnection, order_id: Uuid) -> Result<PaymentRow, DatabaseError> {
+async fn try_void(
+    connection: &mut AsyncPgConnection,
+    order_id: Uuid,
+) -> Result<Result<PaymentRow, UnknownName>, DatabaseError> {
     connection
         .transaction(async |connection| {
             let of_order = payments::table.filter(payments::order_id.eq(order_id));
@@ -130,11 +152,14 @@ async fn try_void(connection: &mut AsyncPgConnection, order_id: Uuid) -> Result<
                 let status = payments::status.eq(rules::void(None).as_str());
                 let tombstone = (payments::id.eq(Uuid::now_v7()), payments::order_id.eq(order_id), status);
                 let insert = diesel::insert_into(payments::table).values(tombstone);
-                return Ok(insert.returning(PaymentRow::as_returning()).get_result(connection).await?);
+                return Ok(Ok(insert.returning(PaymentRow::as_returning()).get_result(connection).await?));
             };
-            let after = rules::void(Some(row.status()?));
+            let after = match row.status() {
+                Ok(status) => rules::void(Some(status)),
+                Err(unknown) => return Ok(Err(unknown)),
+            };
             let update = diesel::update(of_order).set(payments::status.eq(after.as_str()));
-            Ok(update.returning(PaymentRow::as_returning()).get_result(connection).await?)
+            Ok(Ok(update.returning(PaymentRow::as_returning()).get_result(connection).await?))
         })
         .await
 }

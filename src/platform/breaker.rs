@@ -88,6 +88,13 @@ impl Breaker {
         Some(Pass(self.generation))
     }
 
+    /// A call has ended that may not open the breaker. It counts only as a probe.
+    pub fn record_probe(&mut self, pass: Pass, now: Instant, good: bool) {
+        if matches!(self.phase, Phase::Probing) {
+            self.record(pass, now, good);
+        }
+    }
+
     /// A call has ended.
     pub fn record(&mut self, pass: Pass, now: Instant, good: bool) {
         if pass.0 != self.generation {
@@ -238,6 +245,27 @@ mod tests {
             call(&mut breaker, now, false);
         }
         assert!(breaker.admit(after(now, 1000)).is_some(), "once it was closed, the pause is short again");
+    }
+
+    #[test]
+    fn calls_that_may_not_open_it_can_still_close_it() {
+        let start = Instant::now();
+        let mut breaker = Breaker::default();
+        for _ in 0..5 * FEWEST_CALLS {
+            let pass = breaker.admit(start).unwrap();
+            breaker.record_probe(pass, start, false);
+        }
+        assert_eq!(breaker.state(start), State::Closed);
+        call(&mut breaker, start, false);
+        assert_eq!(breaker.state(start), State::Closed, "nor do they count towards its opening");
+
+        let mut breaker = opened(start);
+        let failed = breaker.admit(after(start, 1000)).unwrap();
+        breaker.record_probe(failed, after(start, 1000), false);
+        assert_eq!(breaker.state(after(start, 1000)), State::Open);
+        let probe = breaker.admit(after(start, 3000)).unwrap();
+        breaker.record_probe(probe, after(start, 3000), true);
+        assert_eq!(breaker.state(after(start, 3000)), State::Closed);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::deadline::{self, Deadline};
+use super::problem::Problem;
 use super::{bundle, telemetry};
 
 /// An answer of one of our services is never larger.
@@ -88,10 +89,33 @@ impl Answer {
         Self { status, bundle: None, body }
     }
 
-    /// An answer that nobody sent.
+    /// An answer that nobody sent: the request was not carried out.
     #[must_use]
     pub fn made_up(status: StatusCode) -> Self {
-        Self::new(status, Vec::new())
+        Self::new(status, br#"{"code":"injected-fault"}"#.to_vec())
+    }
+
+    /// A 503 of one of our services: nothing was done, and nothing will be. A 503 without a problem document comes from
+    /// something in between, which cannot know.
+    #[must_use]
+    pub fn promises_nothing_done(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+            && self.code().is_some_and(|code| code != Problem::OUTCOME_UNKNOWN)
+    }
+
+    /// The service is well, and a lock is held on what this request needs.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE && self.code().as_deref() == Some(Problem::LOCKED)
+    }
+
+    /// Of a problem document.
+    fn code(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Coded {
+            code: String,
+        }
+        serde_json::from_slice::<Coded>(&self.body).ok().map(|coded| coded.code)
     }
 
     /// # Errors

@@ -50,6 +50,12 @@ impl Deadline {
         }
     }
 
+    /// The moment so long before it.
+    #[must_use]
+    pub fn earlier_by(self, duration: Duration) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.0.checked_sub(duration).unwrap_or(self.0))
+    }
+
     /// What is left; zero once it has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {

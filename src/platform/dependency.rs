@@ -1,10 +1,9 @@
-//! Calls to a service we depend on, guarded: breaker, bulkhead, retry budget. The guards are one for the process,
-//! shared by its worker threads; the connections belong to a worker.
+//! Calls to a service we depend on, guarded: a circuit breaker for each route, a bulkhead and a retry budget for the
+//! service. The guards are one for the process, shared by its worker threads; the connections belong to a worker.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix_web::http::StatusCode;
 use actix_web::web;
 use rand::RngExt;
 use serde::Serialize;
@@ -27,26 +26,47 @@ const BULKHEAD_WAIT: Duration = Duration::from_millis(100);
 const MOST_RETRIES: u32 = 2;
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(20);
 
+/// One thing that a dependency is called for.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// Label of its breaker.
+    pub name: &'static str,
+    pub path: &'static str,
+}
+
 /// The guards of one dependency.
 pub struct Guard {
     name: &'static str,
-    breaker: Mutex<Breaker>,
+    /// A route that fails must not close the others.
+    routes: Vec<RouteGuard>,
     budget: Mutex<RetryBudget>,
     bulkhead: Semaphore,
-    /// A call that takes this long counts as failed, whatever it brought.
+    /// A call that takes this long counts as failed, whatever its answer was.
     slow: Duration,
     metrics: web::Data<Metrics>,
     gremlin: Gremlin,
-    /// Told when the dependency is back.
+    /// Notified when a breaker closes again.
     returned: Arc<Notify>,
+}
+
+struct RouteGuard {
+    name: &'static str,
+    breaker: Mutex<Breaker>,
 }
 
 impl Guard {
     #[must_use]
-    pub fn new(name: &'static str, slow: Duration, platform: &Platform, returned: Arc<Notify>) -> Self {
+    pub fn new(
+        name: &'static str,
+        routes: &[Route],
+        slow: Duration,
+        platform: &Platform,
+        returned: Arc<Notify>,
+    ) -> Self {
+        let routes = routes.iter().map(|route| RouteGuard { name: route.name, breaker: Mutex::default() });
         let guard = Self {
             name,
-            breaker: Mutex::default(),
+            routes: routes.collect(),
             budget: Mutex::default(),
             bulkhead: Semaphore::new(BULKHEAD),
             slow,
@@ -54,34 +74,42 @@ impl Guard {
             gremlin: platform.gremlin.clone(),
             returned,
         };
-        guard.show(State::Closed);
+        for route in &guard.routes {
+            guard.show(route, State::Closed);
+        }
         guard
     }
 
+    /// State of a route's breaker. A route that has none admits every call.
     #[must_use]
-    pub fn state(&self) -> State {
-        lock(&self.breaker).state(Instant::now())
+    pub fn state(&self, route: Route) -> State {
+        self.route(route).map_or(State::Closed, |route| lock(&route.breaker).state(Instant::now()))
     }
 
-    fn show(&self, state: State) {
+    fn route(&self, route: Route) -> Option<&RouteGuard> {
+        self.routes.iter().find(|guarded| guarded.name == route.name)
+    }
+
+    fn show(&self, route: &RouteGuard, state: State) {
         for known in [State::Closed, State::HalfOpen, State::Open] {
-            let gauge = self.metrics.breaker_state.with_label_values(&[self.name, known.as_str()]);
-            gauge.set(i64::from(known == state));
+            let labels = [self.name, route.name, known.as_str()];
+            self.metrics.breaker_state.with_label_values(&labels).set(i64::from(known == state));
         }
     }
 
-    /// Changes the breaker, and tells of a change of its state.
-    fn with_breaker<T>(&self, change: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
+    /// Changes a route's breaker, and reports a change of its state.
+    fn with_breaker<T>(&self, route: &RouteGuard, change: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
         let now = Instant::now();
-        let mut breaker = lock(&self.breaker);
+        let mut breaker = lock(&route.breaker);
         let before = breaker.state(now);
         let result = change(&mut breaker, now);
         let after = breaker.state(now);
         drop(breaker);
         if before != after {
-            self.show(after);
+            self.show(route, after);
             tracing::warn!(
                 dependency = self.name,
+                route = route.name,
                 from = before.as_str(),
                 to = after.as_str(),
                 "breaker changed"
@@ -93,9 +121,11 @@ impl Guard {
         result
     }
 
-    fn admit(&self) -> Result<Admission<'_>, CallError> {
-        let pass = self.with_breaker(Breaker::admit).ok_or(CallError::NotTried("its breaker is open"))?;
-        Ok(Admission { guard: self, pass, started: Instant::now(), open: true })
+    fn admit(&self, route: Route, may_open: bool) -> Result<Option<Admission<'_>>, CallError> {
+        let Some(route) = self.route(route) else { return Ok(None) };
+        let pass =
+            self.with_breaker(route, Breaker::admit).ok_or(CallError::NotTried("its breaker is open"))?;
+        Ok(Some(Admission { guard: self, route, pass, started: Instant::now(), may_open, open: true }))
     }
 
     async fn place(&self) -> Result<SemaphorePermit<'_>, CallError> {
@@ -120,26 +150,36 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A call that the breaker let through. Dropped without a result, as when the customer hung up, it counts as given up.
+/// A call that the breaker admitted. Dropped without a result, as when the client hung up, it counts as abandoned.
 struct Admission<'a> {
     guard: &'a Guard,
+    route: &'a RouteGuard,
     pass: Pass,
     started: Instant,
+    may_open: bool,
     open: bool,
 }
 
 impl Admission<'_> {
-    fn conclude(mut self, answered: bool) {
+    fn conclude(mut self, outcome: &Result<Answer, CallError>) {
         self.open = false;
-        let good = answered && self.started.elapsed() < self.guard.slow;
-        self.guard.with_breaker(|breaker, now| breaker.record(self.pass, now, good));
+        let good = match outcome {
+            // The trouble of this call alone: the service is there, and a lock is held on what the call needs.
+            Ok(answer) if answer.is_locked() => true,
+            Ok(answer) => !answer.status.is_server_error() && self.started.elapsed() < self.guard.slow,
+            Err(_) => false,
+        };
+        let (pass, may_open) = (self.pass, self.may_open);
+        self.guard.with_breaker(self.route, |breaker, now| {
+            if may_open { breaker.record(pass, now, good) } else { breaker.record_probe(pass, now, good) }
+        });
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         if self.open {
-            self.guard.with_breaker(|breaker, now| breaker.abandon(self.pass, now));
+            self.guard.with_breaker(self.route, |breaker, now| breaker.abandon(self.pass, now));
         }
     }
 }
@@ -150,17 +190,26 @@ pub struct Dependency {
     client: Client,
     guard: Arc<Guard>,
     bundled: Vec<Calls>,
+    may_open: bool,
 }
 
 impl Dependency {
     #[must_use]
     pub fn new(client: Client, guard: Arc<Guard>) -> Self {
-        Self { client, guard, bundled: Vec::new() }
+        Self { client, guard, bundled: Vec::new(), may_open: true }
+    }
+
+    /// The same for calls that respect the breakers but do not open them: they are repeated until they succeed, so that
+    /// their failures say little about the calls of others.
+    #[must_use]
+    pub fn never_opening(self) -> Self {
+        Self { may_open: false, ..self }
     }
 
     /// The same, with calls of this route sent together where there are several at once and the service takes them so.
     #[must_use]
-    pub fn bundling(mut self, path: &'static str) -> Self {
+    pub fn bundling(mut self, route: Route) -> Self {
+        let path = route.path;
         let sizes = self.guard.metrics.bundle_calls.with_label_values(&[self.guard.name, path]);
         self.bundled.push(Calls::new(self.client.clone(), path, sizes));
         self
@@ -170,14 +219,15 @@ impl Dependency {
     /// See [`CallError`].
     pub async fn post<T: Serialize>(
         &self,
-        path: &str,
+        route: Route,
         body: &T,
         deadline: Deadline,
     ) -> Result<Answer, CallError> {
+        let path = route.path;
         let call = gremlin::Call { dependency: self.guard.name, method: "POST", route: path, deadline };
         let product = || product_of(body);
         let send = async || self.guard.gremlin.around(call, product, self.send(path, body, deadline)).await;
-        self.call("POST", path, deadline, send).await
+        self.call("POST", route, deadline, send).await
     }
 
     async fn send<T: Serialize>(
@@ -192,40 +242,41 @@ impl Dependency {
         }
     }
 
+    /// `query` follows the route's path.
+    ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
-        let route = path.split('?').next().unwrap_or_default();
-        let call = gremlin::Call { dependency: self.guard.name, method: "GET", route, deadline };
-        let send = async || self.guard.gremlin.around(call, || None, self.client.get(path, deadline)).await;
-        self.call("GET", path, deadline, send).await
+    pub async fn get(&self, route: Route, query: &str, deadline: Deadline) -> Result<Answer, CallError> {
+        let call = gremlin::Call { dependency: self.guard.name, method: "GET", route: route.path, deadline };
+        let path = format!("{}{query}", route.path);
+        let send = async || self.guard.gremlin.around(call, || None, self.client.get(&path, deadline)).await;
+        self.call("GET", route, deadline, send).await
     }
 
     /// One call in a span of its own, by OpenTelemetry's conventions for HTTP clients; retries are events in it.
     async fn call(
         &self,
         method: &'static str,
-        path: &str,
+        route: Route,
         deadline: Deadline,
         send: impl AsyncFn() -> Result<Answer, CallError>,
     ) -> Result<Answer, CallError> {
         if !telemetry::is_sampled() {
             // A span that nobody will see; the request's own goes along.
-            return self.counted(deadline, send).await.0;
+            return self.counted(route, deadline, send).await.0;
         }
-        let route = path.split('?').next().unwrap_or_default();
         let span = tracing::info_span!(
             "call",
-            otel.name = format!("{method} {route}"),
+            otel.name = format!("{method} {}", route.path),
             otel.kind = "client",
             otel.status_code = tracing::field::Empty,
             http.request.method = method,
             http.response.status_code = tracing::field::Empty,
             error.type = tracing::field::Empty,
             peer.service = self.guard.name,
-            url.template = route,
+            url.template = route.path,
         );
-        let (outcome, error) = self.counted(deadline, send).instrument(span.clone()).await;
+        let (outcome, error) = self.counted(route, deadline, send).instrument(span.clone()).await;
         if let Ok(answer) = &outcome {
             span.record("http.response.status_code", answer.status.as_u16());
         }
@@ -239,10 +290,11 @@ impl Dependency {
     /// The outcome, counted by its kind, and in words what was wrong with it.
     async fn counted(
         &self,
+        route: Route,
         deadline: Deadline,
         send: impl AsyncFn() -> Result<Answer, CallError>,
     ) -> (Result<Answer, CallError>, Option<String>) {
-        let outcome = self.guarded(deadline, send).await;
+        let outcome = self.guarded(route, deadline, send).await;
         let (result, error) = match &outcome {
             Ok(answer) if answer.status.is_server_error() => {
                 ("error", Some(answer.status.as_str().to_owned()))
@@ -262,13 +314,16 @@ impl Dependency {
 
     async fn guarded(
         &self,
+        route: Route,
         deadline: Deadline,
         send: impl AsyncFn() -> Result<Answer, CallError>,
     ) -> Result<Answer, CallError> {
-        let admission = self.guard.admit()?;
+        let admission = self.guard.admit(route, self.may_open)?;
         let _place = self.guard.place().await?;
         let outcome = self.send_with_retries(deadline, send).await;
-        admission.conclude(outcome.as_ref().is_ok_and(|answer| !answer.status.is_server_error()));
+        if let Some(admission) = admission {
+            admission.conclude(&outcome);
+        }
         outcome
     }
 
@@ -299,10 +354,11 @@ fn product_of<T: Serialize>(body: &T) -> Option<String> {
     body.get("product_id")?.as_str().map(str::to_owned)
 }
 
-/// Only what surely was not carried out is tried again: the flow knows what to do about the rest.
+/// Only a call that surely was not carried out is tried again; the saga knows what to do about the rest. A call that met a
+/// lock has waited already, and trying it again would take the caller's time.
 fn cannot_have_run(outcome: &Result<Answer, CallError>) -> bool {
     match outcome {
-        Ok(answer) => answer.status == StatusCode::SERVICE_UNAVAILABLE,
+        Ok(answer) => answer.promises_nothing_done() && !answer.is_locked(),
         Err(error) => matches!(error, CallError::NotConnected(_)),
     }
 }

@@ -12,6 +12,7 @@ use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::web::BytesMut;
 use actix_web::{FromRequest, HttpRequest};
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
@@ -146,6 +147,17 @@ pub fn share(value: &Value) -> Result<f64, Expected> {
 
 pub fn boolean(value: &Value) -> Result<bool, Expected> {
     value.as_bool().ok_or_else(|| "true or false".to_owned())
+}
+
+/// True or false, as a query has it.
+pub fn flag(value: &Value) -> Result<bool, Expected> {
+    value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| "true or false".to_owned())
+}
+
+/// A moment as RFC 3339 has it.
+pub fn timestamp(value: &Value) -> Result<DateTime<Utc>, Expected> {
+    let moment = value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    moment.map(Into::into).ok_or_else(|| "a time such as 2026-01-31T12:00:00Z (RFC 3339)".to_owned())
 }
 
 /// A UUID other than the nil one, which names nothing.

@@ -36,12 +36,14 @@ pub struct Metrics {
     /// Calls to a dependency by how they ended: answered, error, timeout, not-tried.
     pub dependency_calls: IntCounterVec,
     pub dependency_retries: IntCounterVec,
-    /// 1 for the state that a dependency's breaker is in, 0 for the others.
+    /// 1 for the state that the breaker of a dependency's route is in, 0 for the others.
     pub breaker_state: IntGaugeVec,
     /// Attempts of the recovery worker by how they ended: settled, waiting, overtaken, error.
     pub recovery_attempts: IntCounterVec,
     pub orders_unfinished: IntGauge,
     pub oldest_unfinished_seconds: Gauge,
+    /// Orders that have owed a release or a refund for longer than the recovery bound.
+    pub orders_stuck: IntGauge,
     /// What the gremlin adds to each answer; 0 when it is off.
     pub gremlin_latency_seconds: Gauge,
     pub gremlin_rules: IntGauge,
@@ -59,6 +61,8 @@ pub struct Metrics {
     pub tasks: IntGauge,
     /// Items that went into one transaction together, by kind of work.
     pub batch_items: HistogramVec,
+    /// Items that met a lock of another session and left their batch, by kind of work.
+    pub batch_locked: IntCounterVec,
     /// Calls that went in one request together, by dependency and the path of each.
     pub bundle_calls: HistogramVec,
 }
@@ -66,6 +70,7 @@ pub struct Metrics {
 impl Metrics {
     /// # Errors
     /// When two series share a name; the names below are constant, so any test that starts a service finds it.
+    #[expect(clippy::too_many_lines, reason = "one entry for each series")]
     pub fn new(service: &'static str) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let series = Series(&registry);
@@ -99,8 +104,8 @@ impl Metrics {
             )?,
             breaker_state: series.gauges(
                 "valerix_breaker_state",
-                "1 for the state that the breaker is in.",
-                &["dependency", "state"],
+                "1 for the state that the breaker of a route is in.",
+                &["dependency", "route", "state"],
             )?,
             recovery_attempts: series.counter(
                 "valerix_recovery_attempts_total",
@@ -113,6 +118,10 @@ impl Metrics {
             )?,
             oldest_unfinished_seconds: series
                 .seconds("valerix_oldest_unfinished_order_seconds", "Age of the oldest unfinished order.")?,
+            orders_stuck: series.gauge(
+                "valerix_orders_stuck",
+                "Orders that have owed a release or a refund for longer than the recovery bound.",
+            )?,
             gremlin_latency_seconds: series.seconds(
                 "valerix_gremlin_latency_seconds",
                 "What the gremlin's switch adds to each answer; 0 when it is off.",
@@ -149,6 +158,11 @@ impl Metrics {
                 "Items that went into one transaction together.",
                 &["work"],
                 BATCH_BUCKETS,
+            )?,
+            batch_locked: series.counter(
+                "valerix_batch_locked_items_total",
+                "Items that met a lock of another session and left their batch.",
+                &["work"],
             )?,
             bundle_calls: series.histogram(
                 "valerix_bundle_calls",

@@ -15,6 +15,8 @@ use uuid::Uuid;
 use super::{gremlin, metrics, telemetry};
 
 pub const MEDIA_TYPE: &str = "application/problem+json";
+/// Stands in for a document that cannot be written.
+pub const UNWRITABLE: &str = r#"{"type":"urn:problem-type:valerix:internal-error","title":"Internal Server Error","status":500,"detail":"The service made a mistake; it is logged.","code":"internal-error"}"#;
 
 /// One wrong field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -32,7 +34,8 @@ pub struct Problem {
     errors: Vec<FieldError>,
     order_id: Option<Uuid>,
     retry_after_seconds: Option<u32>,
-    allow: Option<String>,
+    /// Further headers of the answer.
+    headers: Vec<(&'static str, String)>,
     cause: Option<String>,
     quiet: bool,
 }
@@ -50,7 +53,7 @@ impl Problem {
             errors: Vec::new(),
             order_id: None,
             retry_after_seconds: None,
-            allow: None,
+            headers: Vec::new(),
             cause: None,
             quiet: false,
         }
@@ -79,13 +82,25 @@ impl Problem {
     #[must_use]
     pub fn method_not_allowed(method: &str, allow: String) -> Self {
         let detail = format!("{method} is not allowed here; allowed: {allow}.");
-        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail) }
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).with_header("allow", allow)
     }
 
     /// 503: nothing was done, and trying again soon is worth it.
     #[must_use]
     pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         Self { retry_after_seconds: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
+    }
+
+    /// The code of a request that met a lock of another session.
+    pub const LOCKED: &'static str = "locked";
+    /// The code of a change that may have been made, or may still be.
+    pub const OUTCOME_UNKNOWN: &'static str = "outcome-unknown";
+
+    /// 503 without `Retry-After`: whether the change was made is not known. `cause` is a sentence that says why.
+    #[must_use]
+    pub fn outcome_unknown(cause: &str, order_id: Uuid) -> Self {
+        let detail = format!("{cause} Whether the change was made is not known.");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Self::OUTCOME_UNKNOWN, detail).of_order(order_id)
     }
 
     /// 500 for what must not happen; the cause is logged, never shown.
@@ -118,6 +133,20 @@ impl Problem {
     #[must_use]
     pub fn retry_after(self, seconds: u32) -> Self {
         Self { retry_after_seconds: Some(seconds), ..self }
+    }
+
+    /// With one more sentence in its detail.
+    #[must_use]
+    pub fn and_detail(mut self, sentence: &str) -> Self {
+        self.detail = format!("{} {sentence}", self.detail);
+        self
+    }
+
+    /// With one more header. `name` is in lower case.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 
     /// For errors that actix made itself, of which only the status is known.
@@ -178,10 +207,16 @@ impl Problem {
         if let Some(seconds) = self.retry_after_seconds {
             response.insert_header((header::RETRY_AFTER, seconds));
         }
-        if let Some(allow) = &self.allow {
-            response.insert_header((header::ALLOW, allow.as_str()));
+        for (name, value) in &self.headers {
+            response.insert_header((*name, value.as_str()));
         }
-        response.content_type(MEDIA_TYPE).body(serde_json::to_string(&body).unwrap_or_default())
+        match serde_json::to_string(&body) {
+            Ok(body) => response.content_type(MEDIA_TYPE).body(body),
+            Err(error) => {
+                tracing::error!(%error, "a problem document cannot be written");
+                HttpResponse::InternalServerError().content_type(MEDIA_TYPE).body(UNWRITABLE)
+            }
+        }
     }
 }
 

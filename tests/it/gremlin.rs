@@ -18,11 +18,11 @@ impl Service {
         id
     }
 
-    async fn delete(&self, path: &str) -> crate::harness::Answer {
+    pub async fn delete(&self, path: &str) -> crate::harness::Answer {
         self.request(Method::DELETE, path, &[], None).await
     }
 
-    async fn rule(&self, id: u64) -> Value {
+    pub async fn rule(&self, id: u64) -> Value {
         let list = self.get("/gremlin/rules").await.json();
         let rules = list["rules"].as_array().unwrap();
         rules.iter().find(|rule| rule["id"] == id).unwrap_or_else(|| panic!("no rule {id}: {list}")).clone()
@@ -126,7 +126,7 @@ async fn calls_can_be_broken_where_they_are_made_and_the_breaker_opens() {
     assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (202, &json!("PENDING_PAYMENT")));
     let direct = stack.payment.get("/health").await;
     assert!(direct.took < Duration::from_millis(300), "payment itself is well: {:?}", direct.took);
-    let open = r#"valerix_breaker_state{dependency="payment-service",state="open"} 1"#;
+    let open = r#"valerix_breaker_state{dependency="payment-service",route="charge",state="open"} 1"#;
     eventually("payment's breaker to open", async || {
         stack.place("PROD-001", 1).await;
         stack.order.get("/metrics").await.text.contains(open).then_some(())

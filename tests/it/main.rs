@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
 
+mod answers;
 mod batches;
 mod bundles;
 mod checklist;
@@ -20,6 +21,9 @@ mod hostile;
 mod http;
 mod limits;
 mod load;
+mod locks;
+mod newer_release;
+mod obligations;
 mod observability;
 mod page;
 mod plans;

@@ -161,8 +161,9 @@ async fn a_key_gives_the_first_answer_again_and_no_other_body() {
     keyed(&stack.order, "c-1", &body("PROD-002", 1)).await.is_problem(422, "idempotency-key-reused");
 
     let refused = keyed(&stack.order, "f-1", &body("PROD-404", 1)).await.is_problem(422, "unknown-product");
-    let again = keyed(&stack.order, "f-1", &body("PROD-404", 1)).await.is_problem(422, "unknown-product");
-    assert_eq!(refused["order_id"], again["order_id"]);
+    let again = keyed(&stack.order, "f-1", &body("PROD-404", 1)).await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(refused["order_id"], again.is_problem(422, "unknown-product")["order_id"]);
     keyed(&stack.order, "v-1", &body("PROD-001", 0)).await.is_problem(400, "invalid-request");
     assert_eq!(keyed(&stack.order, "v-1", &body("PROD-001", 1)).await.status, 201, "a 400 takes no key");
 
@@ -175,14 +176,14 @@ async fn a_key_gives_the_first_answer_again_and_no_other_body() {
     stack.order.process.kill().await.unwrap();
     stack.order = stack.another_order_service().await;
     let later = keyed(&stack.order, "p-1", &body("PROD-001", 1)).await;
-    assert_eq!((later.status, &later.json()["id"]), (pending.status, &pending.json()["id"]));
-    assert_eq!(
-        later.json()["status"],
-        "PENDING_INVENTORY",
-        "the answer that was given, though it has moved on since"
-    );
+    assert_eq!((later.status.as_u16(), &later.json()["id"]), (201, &pending.json()["id"]));
     let now = stack.order.get(later.header("location")).await.json();
-    assert_eq!(now["status"], "CONFIRMED");
+    for field in ["status", "updated_at", "settled"] {
+        assert_eq!(later.json()[field], now[field], "after a 202 the key tells how the order stands now");
+    }
+    assert!(later.headers.get("retry-after").is_none(), "there is nothing left to wait for");
+    assert_eq!(later.header("idempotency-replayed"), "true");
+    assert!(pending.headers.get("idempotency-replayed").is_none(), "the first answer is no replay");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,12 +216,37 @@ async fn what_cannot_be_a_key_is_a_400_that_names_the_header() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_keys_are_forgotten_and_can_be_used_again() {
-    let stack = Stack::with(&[("IDEMPOTENCY_KEY_TTL_SECONDS", "1")]).await;
+    let short = [("IDEMPOTENCY_KEY_TTL_SECONDS", "1"), ("RECOVERY_BOUND_SECONDS", "1")];
+    let stack = Stack::with(&short).await;
     assert_eq!(keyed(&stack.order, "k", &body("PROD-001", 1)).await.status, 201);
     let kept = "SELECT count(*) FROM orders WHERE idempotency_key IS NOT NULL";
     eventually("the key to be forgotten", async || (stack.database.count(kept).await == 0).then_some(()))
         .await;
     assert_eq!(keyed(&stack.order, "k", &body("PROD-001", 2)).await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_an_order_that_is_not_settled_is_never_forgotten() {
+    let short = [
+        ("IDEMPOTENCY_KEY_TTL_SECONDS", "1"),
+        ("RECOVERY_BOUND_SECONDS", "1"),
+        ("DOWNSTREAM_TIMEOUT_MS", "300"),
+    ];
+    let stack = Stack::with(&short).await;
+    assert_eq!(keyed(&stack.order, "settled", &body("PROD-001", 1)).await.status, 201);
+    stack.payment.latency(true, 30_000).await;
+    let pending = keyed(&stack.order, "owing", &body("PROD-001", 1)).await;
+    assert_eq!(pending.status, 202);
+    // It expires, and owes a refund for as long as payment is silent.
+    let keys = "SELECT count(*) FROM orders WHERE idempotency_key IS NOT NULL";
+    let expired = "SELECT count(*) FROM orders WHERE failure_reason = 'expired' AND void_due";
+    eventually("the order to expire, and the other key to be forgotten", async || {
+        let (expired, keys) = (stack.database.count(expired).await, stack.database.count(keys).await);
+        ((expired, keys) == (1, 1)).then_some(())
+    })
+    .await;
+    let again = keyed(&stack.order, "owing", &body("PROD-001", 1)).await.is_problem(409, "expired");
+    assert_eq!(again["order_id"], pending.json()["id"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,7 +297,7 @@ async fn an_open_breaker_answers_at_once_and_closes_when_the_dependency_is_back(
     let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "400")]).await;
     stack.inventory.latency(true, 30_000).await;
     join_all((0..12).map(|_| stack.place("PROD-001", 1))).await;
-    let open = r#"valerix_breaker_state{dependency="inventory-service",state="open"} 1"#;
+    let open = r#"valerix_breaker_state{dependency="inventory-service",route="reserve",state="open"} 1"#;
     eventually("an answer without a wait", async || {
         let answer = stack.place("PROD-001", 1).await;
         assert_eq!(answer.status, 202);
@@ -281,7 +307,7 @@ async fn an_open_breaker_answers_at_once_and_closes_when_the_dependency_is_back(
     .await;
     stack.inventory.latency(false, 0).await;
     stack.settled().await;
-    let closed = r#"valerix_breaker_state{dependency="inventory-service",state="closed"} 1"#;
+    let closed = r#"valerix_breaker_state{dependency="inventory-service",route="reserve",state="closed"} 1"#;
     assert!(stack.order.get("/metrics").await.text.contains(closed));
     stack.balances().await;
 }

@@ -20,22 +20,24 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use rules::{Instead, Rule, Rules};
 use truths::{
-    AT_REST, BOOKED_ONCE, CAPTURED_ONCE, CONFIRMED_HAS_BOTH, FAILED_HAS_NEITHER, FINAL_STAYS, RECOVERABLE,
+    AT_REST, BOOKED_ONCE, CAPTURED_ONCE, CONFIRMED_HAS_BOTH, FAILED_HAS_NEITHER, FINAL_NEVER_LEFT,
+    FINAL_STAYS, RECOVERABLE,
 };
-use world::{Action, World};
+use world::{Action, Beside, World};
 
 /// The protocol as it is, or without one of its rules.
 struct Protocol {
     rules: Rules,
+    beside: Beside,
 }
 
 impl Protocol {
-    const fn as_it_is() -> Self {
-        Self { rules: Rules { without: None } }
+    const fn as_it_is(beside: Beside) -> Self {
+        Self { rules: Rules { without: None }, beside }
     }
 
-    const fn without(rule: Rule) -> Self {
-        Self { rules: Rules { without: Some(rule) } }
+    const fn without(rule: Rule, beside: Beside) -> Self {
+        Self { rules: Rules { without: Some(rule) }, beside }
     }
 }
 
@@ -45,7 +47,7 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<World> {
         // The gateway decides by order: what it will say is settled before it is asked.
-        vec![World::new(true), World::new(false)]
+        vec![World::new(true, self.beside), World::new(false, self.beside)]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
@@ -59,7 +61,7 @@ impl Model for Protocol {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        truths::all()
+        truths::of(self.beside)
     }
 }
 
@@ -68,9 +70,27 @@ const FEWEST_STATES: usize = 100_000;
 
 #[test]
 fn nothing_breaks_the_protocol() {
+    nothing_breaks(Beside::Nothing);
+}
+
+#[test]
+fn a_failover_that_loses_commits_undoes_no_final_status() {
+    nothing_breaks(Beside::LossyFailover);
+}
+
+#[test]
+fn a_strangers_reserve_leaves_nothing_held_by_a_failed_order() {
+    nothing_breaks(Beside::StrangersReserve);
+}
+
+fn nothing_breaks(beside: Beside) {
     let began = Instant::now();
-    let checker =
-        Protocol::as_it_is().checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = Protocol::as_it_is(beside)
+        .checker()
+        .threads(2)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
     let (unique, generated) = (checker.unique_state_count(), checker.state_count());
     println!("{unique} states, {generated} steps, depth {}, {:?}", checker.max_depth(), began.elapsed());
     checker.assert_properties();
@@ -80,7 +100,11 @@ fn nothing_breaks_the_protocol() {
 
 /// Without the rule, the search finds the disaster. One thread, so that the trace is the shortest.
 fn without_it_breaks(rule: Rule, truth: &'static str) {
-    let protocol = Protocol::without(rule);
+    without_it_breaks_beside(Beside::Nothing, rule, truth);
+}
+
+fn without_it_breaks_beside(beside: Beside, rule: Rule, truth: &'static str) {
+    let protocol = Protocol::without(rule, beside);
     let checker =
         protocol.checker().finish_when(HasDiscoveries::AnyOf(BTreeSet::from([truth]))).spawn_bfs().join();
     let path = checker.assert_any_discovery(truth);
@@ -150,4 +174,14 @@ fn a_release_needs_its_idempotence() {
 #[test]
 fn a_void_needs_a_gateway_that_remembers_it() {
     without_it_breaks(Rule::GatewayRemembersVoid, FAILED_HAS_NEITHER);
+}
+
+#[test]
+fn a_final_status_needs_a_guard_of_its_own() {
+    without_it_breaks_beside(Beside::LossyFailover, Rule::FinalStatusGuard, FINAL_NEVER_LEFT);
+}
+
+#[test]
+fn a_failed_order_needs_a_release_at_every_epoch() {
+    without_it_breaks_beside(Beside::StrangersReserve, Rule::ReleaseAtEveryEpoch, FAILED_HAS_NEITHER);
 }

@@ -1,6 +1,7 @@
 //! What is on its way.
 
 use valerix::api::PaymentStatus;
+use valerix::order::flow::EVERY_EPOCH;
 
 /// What changes something where it arrives. A question to payment changes nothing, and is only ever answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,13 +19,15 @@ pub enum Message {
     StoreVoid,
 }
 
-const MESSAGES: [Message; 12] = [
+const MESSAGES: [Message; 14] = [
     Message::Reserve(1),
     Message::Reserve(2),
     Message::Reserve(3),
+    Message::Reserve(EVERY_EPOCH),
     Message::Release(1),
     Message::Release(2),
     Message::Release(3),
+    Message::Release(EVERY_EPOCH),
     Message::Charge,
     Message::Void,
     Message::AskGateway,

@@ -28,6 +28,10 @@ pub enum Rule {
     ReleaseIdempotence,
     /// The gateway gives back what it charged, but a void does not keep it from charging later.
     GatewayRemembersVoid,
+    /// The order's row takes a change of whoever holds its epoch, also one that leaves a final status.
+    FinalStatusGuard,
+    /// A failed order releases at the epoch of its attempt.
+    ReleaseAtEveryEpoch,
 }
 
 /// What decides between a reserve and a release where epochs do not.
@@ -96,9 +100,16 @@ impl Rules {
         State { epoch: order.epoch + raise, ..order }
     }
 
-    /// Whether the order's row takes a change of a driver with that epoch.
-    pub fn may_store(self, order: State, driver_epoch: i32) -> bool {
-        order.epoch == driver_epoch || self.lacks(Rule::CompareAndSet)
+    /// Whether the order's row takes a driver's change.
+    pub fn may_store(self, order: State, change: State) -> bool {
+        let holds_epoch = order.epoch == change.epoch;
+        let leaves_final_status = !order.may_become(change.status);
+        self.lacks(Rule::CompareAndSet)
+            || (holds_epoch && (!leaves_final_status || self.lacks(Rule::FinalStatusGuard)))
+    }
+
+    pub fn release_epoch(self, order: State) -> i32 {
+        if self.lacks(Rule::ReleaseAtEveryEpoch) { order.epoch } else { order.release_epoch() }
     }
 
     pub fn on(self, attempt: Attempt, event: Event) -> (Attempt, Option<Change>) {

@@ -6,25 +6,45 @@ use valerix::inventory::ledger::Hold;
 
 use crate::Protocol;
 use crate::network::Message;
-use crate::world::{STOCKED, World};
+use crate::world::{Beside, STOCKED, World};
 
 pub const BOOKED_ONCE: &str = "stock is neither oversold nor lost";
 pub const CAPTURED_ONCE: &str = "no charge is made twice";
 pub const CONFIRMED_HAS_BOTH: &str = "a confirmed order has its stock and its payment";
 pub const FAILED_HAS_NEITHER: &str = "a settled failed order has neither stock nor payment";
 pub const FINAL_STAYS: &str = "an order only moves forward, and its end is final";
+pub const FINAL_NEVER_LEFT: &str = "a final status is never left";
 pub const RECOVERABLE: &str = "one undisturbed attempt ends the order, whatever came before";
 pub const AT_REST: &str = "nothing that arrives after the end changes anything";
 
 type Truth = Property<Protocol>;
 
-pub fn all() -> Vec<Truth> {
-    let mut all = Vec::from(always());
-    all.extend(sometimes());
-    all
+/// A failover that loses commits breaks more than a protocol can mend, and a stranger's reserve holds an order up: then
+/// only some of these can hold.
+pub fn of(beside: Beside) -> Vec<Truth> {
+    let (must_hold, must_be_reachable): (&[&str], usize) = match beside {
+        Beside::Nothing => (
+            &[
+                BOOKED_ONCE,
+                CAPTURED_ONCE,
+                CONFIRMED_HAS_BOTH,
+                FAILED_HAS_NEITHER,
+                FINAL_STAYS,
+                RECOVERABLE,
+                AT_REST,
+            ],
+            usize::MAX,
+        ),
+        Beside::LossyFailover => (&[FINAL_NEVER_LEFT], 1),
+        Beside::StrangersReserve => {
+            (&[BOOKED_ONCE, CAPTURED_ONCE, CONFIRMED_HAS_BOTH, FAILED_HAS_NEITHER, FINAL_STAYS], 1)
+        }
+    };
+    let kept = always().into_iter().filter(|truth| must_hold.contains(&truth.name));
+    kept.chain(sometimes().into_iter().take(must_be_reachable)).collect()
 }
 
-fn always() -> [Truth; 7] {
+fn always() -> [Truth; 8] {
     [
         Property::always(BOOKED_ONCE, |_, world: &World| booked_once(world)),
         Property::always(CAPTURED_ONCE, |_, world: &World| world.gateway.captured <= 1),
@@ -35,6 +55,9 @@ fn always() -> [Truth; 7] {
             !is_failed_and_settled(world) || has_neither(world)
         }),
         Property::always(FINAL_STAYS, |_, world: &World| world.forbidden_move.is_none()),
+        Property::always(FINAL_NEVER_LEFT, |_, world: &World| {
+            world.forbidden_move.is_none_or(|(from, to)| !from.is_final() || from == to)
+        }),
         Property::always(RECOVERABLE, |protocol: &Protocol, world: &World| {
             ended_well(&world.recovered(protocol.rules))
         }),

@@ -2,7 +2,7 @@
 
 use valerix::api::{OrderStatus, PaymentStatus};
 use valerix::inventory::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
-use valerix::order::flow::{Attempt, Event, State, Step};
+use valerix::order::flow::{Attempt, EVERY_EPOCH, Event, State, Step};
 use valerix::payment::rules::ChargePlan;
 
 use crate::network::{Message, Sent};
@@ -94,11 +94,33 @@ pub enum Action {
     /// A driver's compare-and-set reaches the order's database.
     Store(Who),
     Die(Who),
+    /// A standby becomes the order's database that lacks the last takeover.
+    FailOver,
+}
+
+/// What else happens in a world, beside crashes, delays, losses and repetitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    Nothing,
+    /// The order's database fails over to a standby, and loses commits that were acknowledged.
+    LossyFailover,
+    /// Somebody reserves stock for the order at the highest epoch there is.
+    StrangersReserve,
+}
+
+/// A standby of the order's database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Standby {
+    Absent,
+    /// It has the order as it was before the last takeover.
+    Behind(State),
+    Promoted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct World {
     pub order: State,
+    standby: Standby,
     drivers: [Driver; 3],
     pub sent: Sent,
     pub reservation: Option<Reservation>,
@@ -112,11 +134,20 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(would_approve: bool) -> Self {
+    pub fn new(would_approve: bool, beside: Beside) -> Self {
+        let mut sent = Sent::default();
+        if beside == Beside::StrangersReserve {
+            sent.add(Message::Reserve(EVERY_EPOCH));
+        }
+        let standby = match beside {
+            Beside::LossyFailover => Standby::Behind(State::PLACED),
+            Beside::Nothing | Beside::StrangersReserve => Standby::Absent,
+        };
         Self {
             order: State::PLACED,
+            standby,
             drivers: [Driver::Ready(Attempt::new(State::PLACED)), Driver::Absent, Driver::Absent],
-            sent: Sent::default(),
+            sent,
             reservation: None,
             stock: STOCKED,
             rival: 0,
@@ -140,6 +171,9 @@ impl World {
         if !self.order.is_settled() && self.drivers.contains(&Driver::Absent) {
             actions.push(Action::Claim);
         }
+        if matches!(self.standby, Standby::Behind(order) if order != self.order) {
+            actions.push(Action::FailOver);
+        }
         actions.extend(self.sent.messages().map(Action::Deliver));
         for who in DRIVERS {
             match self.drivers[who as usize] {
@@ -147,7 +181,7 @@ impl World {
                 Driver::Ready(attempt) => {
                     actions.push(Action::Send(who));
                     let took_over_now = who != Who::Request && attempt == Attempt::new(attempt.state);
-                    if took_over_now && !is_final(attempt.state.status) {
+                    if took_over_now && !attempt.state.is_final() {
                         actions.push(Action::Expire(who));
                     }
                 }
@@ -163,6 +197,11 @@ impl World {
             Action::RivalBuys => (self.stock, self.rival) = (self.stock - 1, self.rival + 1),
             Action::RivalReturns => (self.stock, self.rival) = (self.stock + 1, self.rival - 1),
             Action::Claim => self.claim(rules),
+            Action::FailOver => {
+                if let Standby::Behind(order) = self.standby {
+                    (self.order, self.standby) = (order, Standby::Promoted);
+                }
+            }
             Action::Deliver(message) => self.deliver(rules, message),
             Action::Send(who)
             | Action::Answer(who)
@@ -178,6 +217,9 @@ impl World {
 
     fn claim(&mut self, rules: Rules) {
         if let Some(place) = self.drivers.iter().position(|driver| *driver == Driver::Absent) {
+            if let Standby::Behind(_) = self.standby {
+                self.standby = Standby::Behind(self.order);
+            }
             self.order = rules.claim(self.order);
             self.drivers[place] = go_on(Attempt::new(self.order));
         }
@@ -187,7 +229,7 @@ impl World {
     fn drive(&mut self, rules: Rules, driver: Driver, action: Action) -> Driver {
         match (driver, action) {
             (Driver::Ready(attempt), Action::Send(_)) => {
-                if let Some(message) = message(attempt) {
+                if let Some(message) = message(rules, attempt) {
                     self.sent.add(message);
                 }
                 Driver::Waiting(attempt)
@@ -244,11 +286,13 @@ impl World {
         }
     }
 
-    /// The compare-and-set; false where the order was overtaken.
+    /// The compare-and-set; false where the order was overtaken. As the statement does, it keeps the reason of a failure.
     fn store(&mut self, rules: Rules, state: State) -> bool {
-        if !rules.may_store(self.order, state.epoch) {
+        if !rules.may_store(self.order, state) {
             return false;
         }
+        let failure_reason = self.order.failure_reason.or(state.failure_reason);
+        let state = State { failure_reason, ..state };
         if !may_become(self.order, state) {
             self.forbidden_move = Some((self.order.status, state.status));
         }
@@ -259,7 +303,7 @@ impl World {
 
     /// A call that is answered, all at once: whatever stops half-way is a delivery.
     fn perform(&mut self, rules: Rules, attempt: Attempt) -> Event {
-        match message(attempt) {
+        match message(rules, attempt) {
             Some(Message::Reserve(epoch)) => return self.reserve(rules, epoch),
             Some(Message::Release(epoch)) => {
                 self.release(rules, epoch);
@@ -323,7 +367,7 @@ impl World {
     fn reserve(&mut self, rules: Rules, epoch: i32) -> Event {
         let hold = match rules.reserve(self.entry(), epoch, &goods()) {
             ReservePlan::Stale => return Event::Overtaken,
-            ReservePlan::OtherGoods => return Event::Unavailable,
+            ReservePlan::OtherGoods | ReservePlan::Unrecognized => return Event::Unavailable,
             ReservePlan::AlreadyHeld => return Event::Reserved,
             ReservePlan::Restamp => Hold::Held,
             ReservePlan::Take if self.stock > 0 => {
@@ -340,7 +384,7 @@ impl World {
 
     fn release(&mut self, rules: Rules, epoch: i32) {
         match rules.release(self.entry(), epoch) {
-            ReleasePlan::Nothing => return,
+            ReleasePlan::Nothing | ReleasePlan::Unrecognized => return,
             ReleasePlan::GiveBack => self.stock += 1,
             ReleasePlan::Tombstone | ReleasePlan::Stamp => {}
         }
@@ -362,19 +406,15 @@ fn goods() -> Goods {
     Goods { product_id: String::new(), quantity: 1 }
 }
 
-fn message(attempt: Attempt) -> Option<Message> {
+fn message(rules: Rules, attempt: Attempt) -> Option<Message> {
     let epoch = attempt.state.epoch;
     match attempt.next() {
         Step::Reserve => Some(Message::Reserve(epoch)),
-        Step::Release => Some(Message::Release(epoch)),
+        Step::Release => Some(Message::Release(rules.release_epoch(attempt.state))),
         Step::Charge => Some(Message::Charge),
         Step::Void => Some(Message::Void),
         Step::AskPayment | Step::Stop => None,
     }
-}
-
-const fn is_final(status: OrderStatus) -> bool {
-    matches!(status, OrderStatus::Confirmed | OrderStatus::Failed)
 }
 
 /// An order never becomes what it was before, nor leaves its end; what it failed of stays too.

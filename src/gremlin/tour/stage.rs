@@ -62,7 +62,7 @@ impl Placed {
 /// How an order ended.
 #[derive(Debug, Clone)]
 pub struct Settled {
-    pub status: &'static str,
+    pub status: String,
     pub reason: String,
     /// Since it was placed, as seen by one who asks again and again.
     pub after: Duration,
@@ -163,13 +163,13 @@ impl Stage {
         loop {
             let order: OrderDetail = self.read(Service::Order, &path).await?;
             let status = order.order.status;
-            let ended = matches!(status, OrderStatus::Confirmed | OrderStatus::Failed);
+            let ended = status.parse().is_ok_and(OrderStatus::is_final);
             if ended || started.elapsed() > PATIENCE {
                 let last = order.events.last();
                 // What a failed order gave back comes after what it failed of.
-                let failed = order.order.failure_reason.map(|reason| reason.as_str().to_owned());
+                let failed = order.order.failure_reason;
                 return Ok(Settled {
-                    status: status.as_str(),
+                    status,
                     reason: failed.or_else(|| Some(last?.reason.clone())).unwrap_or_default(),
                     attempt: last.map(|event| event.attempt).unwrap_or_default(),
                     after: placed.at.elapsed(),

@@ -63,7 +63,7 @@ pub async fn exchange(
         SELECT replica, number, EXTRACT(EPOCH FROM now() - at)::float8 AS age, total_us, took
         FROM sla_figures WHERE told_at > now() - $3 * interval '1 second' AND replica <> $1
         ORDER BY number";
-    let news = serde_json::to_value(news).map_err(DatabaseError::unknown_name)?;
+    let news = serde_json::to_value(news).map_err(|error| DatabaseError::Internal(error.to_string()))?;
     Ok(diesel::sql_query(statement)
         .bind::<SqlUuid, _>(replica)
         .bind::<Jsonb, _>(news)

@@ -1,28 +1,30 @@
 //! Order's tables. Each change of an order is one statement: a compare-and-set on (id, epoch) that also writes the event;
 //! changes of many orders that wait together are one statement too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Nullable, Timestamptz, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::FutureExt;
 use uuid::Uuid;
 
 mod due;
 mod log;
 mod page;
 
-pub use due::{Claim, Claimed, backlog, claim, forget_keys, give_up, wake};
+pub use due::{Claim, Claimed, Queue, backlog, claim, forget_keys, give_up, wake};
 pub use log::{ChangeRow, EventRow, changes, events, newest_change};
 pub use page::{Cursor, Filter, list};
 
 use super::flow::State;
 use crate::api::OrderStatus;
-use crate::platform::batch::Kind;
-use crate::platform::database::DatabaseError;
+use crate::platform::batch::BatchSpec;
+use crate::platform::database::{CHANGE_TIMEOUT, DatabaseError, rolled_back};
 use crate::platform::given::{Given, Statement, array};
+use crate::platform::names::UnknownName;
 use crate::schema::orders;
 
 #[derive(Debug, Clone, Queryable, QueryableByName, Selectable)]
@@ -45,16 +47,11 @@ pub struct OrderRow {
 
 impl OrderRow {
     /// # Errors
-    /// When the row holds a name that this program does not know.
-    pub fn state(&self) -> Result<State, DatabaseError> {
+    /// When the row's status is one that this release does not know.
+    pub fn state(&self) -> Result<State, UnknownName> {
         Ok(State {
-            status: self.status.parse().map_err(DatabaseError::unknown_name)?,
-            failure_reason: self
-                .failure_reason
-                .as_deref()
-                .map(str::parse)
-                .transpose()
-                .map_err(DatabaseError::unknown_name)?,
+            status: self.status.parse()?,
+            failure_reason: self.failure_reason.as_deref().and_then(|reason| reason.parse().ok()),
             epoch: self.epoch,
             release_due: self.release_due,
             void_due: self.void_due,
@@ -69,7 +66,9 @@ impl OrderRow {
             // Epoch 1 is the request, which answers with the status it reached.
             answered: if self.epoch == 1 { Some(status.clone()) } else { self.answered },
             status,
-            failure_reason: state.failure_reason.map(|reason| reason.as_str().to_owned()),
+            failure_reason: self
+                .failure_reason
+                .or_else(|| state.failure_reason.map(|reason| reason.as_str().to_owned())),
             release_due: state.release_due,
             void_due: state.void_due,
             updated_at: at,
@@ -81,9 +80,10 @@ impl OrderRow {
 const COLUMNS: &str = "id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, \
                        answered, traceparent, created_at, updated_at";
 
-/// Must be the condition of the index `orders_unsettled`, word for word, or that index is not used.
-const UNSETTLED: &str =
-    "(status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT') OR release_due IS NOT NULL OR void_due)";
+/// Must be the condition of the index `orders_unfinished`, word for word, or that index is not used.
+const UNFINISHED: &str = "status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')";
+/// As above, of the index `orders_owing`.
+const OWING: &str = "status IN ('CONFIRMED', 'FAILED') AND (release_due IS NOT NULL OR void_due)";
 
 /// What a new order is made of.
 #[derive(Debug)]
@@ -138,7 +138,14 @@ impl Statement for Insert {
     type Returns = (SqlUuid, Timestamptz);
 }
 
-pub const INSERT: Kind = Kind { name: "place", statement: Insert::TEXT };
+/// An insert is not begun unless it will probably be answered: the client is told whether its order was stored.
+pub const INSERT: BatchSpec<NewOrder, Option<OrderRow>> = BatchSpec {
+    name: "place",
+    statement: Insert::TEXT,
+    execute: |connection, orders| insert(connection, orders).boxed(),
+    find_locked: None,
+    min_time: CHANGE_TIMEOUT,
+};
 
 /// Stores the orders, each unless its idempotency key is taken: then returns nothing for it and changes nothing.
 ///
@@ -184,14 +191,20 @@ impl Statement for Change {
         "id, epoch, status, failure_reason, release_due, void_due, reason, trace_id, rest_ms";
     const TEXT: &'static str = ",
         changed AS (
-            UPDATE orders o SET status = g.status, failure_reason = g.failure_reason, release_due = g.release_due,
-                void_due = g.void_due, updated_at = now(),
+            UPDATE orders o SET status = g.status, failure_reason = COALESCE(o.failure_reason, g.failure_reason),
+                release_due = g.release_due, void_due = g.void_due, updated_at = now(),
+                -- An unfinished order releases again what a later attempt reserves: only a final one owes it for good.
+                owed_since = CASE WHEN g.status IN ('CONFIRMED', 'FAILED') AND (g.release_due IS NOT NULL OR g.void_due)
+                    THEN COALESCE(o.owed_since, now()) END,
+                attempts = CASE WHEN o.status = g.status THEN o.attempts ELSE 0 END,
                 lease_until = CASE WHEN g.rest_ms IS NULL THEN o.lease_until END,
                 next_attempt_at = COALESCE(now() + g.rest_ms * interval '1 millisecond', o.next_attempt_at),
                 -- Epoch 1 is the request, which answers with the status it reached.
                 answered = CASE WHEN o.epoch = 1 THEN g.status ELSE o.answered END
             FROM given g
             WHERE o.id = g.id AND o.epoch = g.epoch AND o.id = ANY ($1)
+                -- The epoch alone is not enough: a failover that loses commits can give the same one twice.
+                AND (o.status NOT IN ('CONFIRMED', 'FAILED') OR o.status = g.status)
             RETURNING o.id, o.status, o.epoch, o.updated_at, g.reason, g.trace_id),
         event AS (
             INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
@@ -200,10 +213,32 @@ impl Statement for Change {
     type Returns = (SqlUuid, Integer, Timestamptz);
 }
 
-pub const CHANGE: Kind = Kind { name: "change", statement: Change::TEXT };
+pub const CHANGE: BatchSpec<Transition, Option<DateTime<Utc>>> = BatchSpec {
+    name: "change",
+    statement: Change::TEXT,
+    execute: |connection, changes| transition(connection, changes).boxed(),
+    find_locked: Some(|connection, changes| locked(connection, changes).boxed()),
+    min_time: Duration::ZERO,
+};
 
-/// Stores each change if its order still has that epoch, and returns when; nothing where it was overtaken. One epoch has one
-/// driver, which waits for each of its changes: no two of a batch are about the same order and epoch.
+/// Tells which orders another session has locked.
+async fn locked(
+    connection: &mut AsyncPgConnection,
+    changes: &[Transition],
+) -> Result<Vec<bool>, DatabaseError> {
+    let ids: Vec<_> = changes.iter().map(|change| change.id).collect();
+    let rows = || orders::table.filter(orders::id.eq_any(&ids)).select(orders::id);
+    let free = rolled_back(connection, async |connection| {
+        Ok(rows().order(orders::id).for_update().skip_locked().load::<Uuid>(connection).await?)
+    });
+    let free: HashSet<_> = free.await?.into_iter().collect();
+    let all: HashSet<Uuid> = rows().load(connection).await?.into_iter().collect();
+    Ok(ids.iter().map(|id| all.contains(id) && !free.contains(id)).collect())
+}
+
+/// Stores each change if its order still has that epoch and does not leave a final status, and returns when; nothing where
+/// it was overtaken. One epoch has one driver, which waits for each of its changes: no two of a batch are about the same
+/// order and epoch.
 ///
 /// # Errors
 /// Those of the database; then nothing was changed.
@@ -249,16 +284,6 @@ pub async fn find_by_key(
          FROM orders WHERE idempotency_key = $1"
     );
     Ok(diesel::sql_query(statement).bind::<Varchar, _>(key).get_result(connection).await.optional()?)
-}
-
-/// Notes what a request was answered with that could not note it itself.
-///
-/// # Errors
-/// Those of the database.
-pub async fn note_answer(connection: &mut AsyncPgConnection, order: &OrderRow) -> Result<(), DatabaseError> {
-    let unanswered = orders::table.find(order.id).filter(orders::answered.is_null());
-    diesel::update(unanswered).set(orders::answered.eq(&order.status)).execute(connection).await?;
-    Ok(())
 }
 
 /// # Errors

@@ -1,15 +1,13 @@
 //! Orders page by page.
 
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
-use diesel::sql_types::{Bool, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Timestamptz, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::OrderRow;
+use super::{COLUMNS, OWING, OrderRow};
 use crate::api::OrderStatus;
 use crate::platform::database::DatabaseError;
-use crate::schema::orders;
 
 /// Sixteen digits, until the year 2286. PostgreSQL's times end earlier than those that a number can stand for.
 const LATEST_MICROS: i64 = 9_999_999_999_999_999;
@@ -45,11 +43,55 @@ impl std::str::FromStr for Cursor {
 pub struct Filter<'a> {
     pub status: Option<OrderStatus>,
     pub product_id: Option<&'a str>,
+    /// Whether nothing is left to be done for the order.
+    pub settled: Option<bool>,
+    pub created_after: Option<DateTime<Utc>>,
+    pub created_before: Option<DateTime<Utc>>,
+    /// Where the page before ended.
     pub before: Option<Cursor>,
     pub limit: i64,
 }
 
-/// Newest first.
+impl Filter<'_> {
+    /// The statuses that orders of the page can have. Those that owe something are found apart from them.
+    fn statuses(&self) -> Vec<&'static str> {
+        let wanted = |status: &&OrderStatus| {
+            self.status.is_none_or(|only| only == **status)
+                && self.settled.is_none_or(|settled| settled == status.is_final())
+        };
+        OrderStatus::ALL.iter().filter(wanted).map(|status| status.as_str()).collect()
+    }
+
+    /// Conditions beside the status; the numbers are those of the values that [`list`] binds.
+    fn conditions(&self) -> String {
+        let present = [
+            (self.product_id.is_some(), "AND product_id = $3"),
+            (self.before.is_some(), "AND (created_at, id) < ($4, $5)"),
+            (self.created_after.is_some(), "AND created_at > $6"),
+            (self.created_before.is_some(), "AND created_at < $7"),
+            (self.settled == Some(true), "AND release_due IS NULL AND NOT void_due"),
+        ];
+        present
+            .into_iter()
+            .filter(|(is_present, _)| *is_present)
+            .map(|(_, condition)| condition)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// Final orders that owe something are few, and their own index finds them.
+    fn owing(&self, conditions: &str) -> String {
+        let status = self.status.map_or(String::new(), |status| format!("AND status = '{status}'"));
+        format!(
+            "UNION ALL SELECT * FROM (
+                 SELECT {COLUMNS} FROM orders WHERE {OWING} {status} {conditions}
+                 ORDER BY next_attempt_at) owing"
+        )
+    }
+}
+
+/// Newest first. A page is merged from one page of each status, each read from the index of that status (or of that product
+/// and status): no filter reads past more orders than it shows.
 ///
 /// # Errors
 /// Those of the database.
@@ -57,24 +99,28 @@ pub async fn list(
     connection: &mut AsyncPgConnection,
     filter: &Filter<'_>,
 ) -> Result<Vec<OrderRow>, DatabaseError> {
-    let mut query = orders::table.select(OrderRow::as_select()).into_boxed();
-    if let Some(status) = filter.status {
-        query = query.filter(orders::status.eq(status.as_str()));
-    }
-    if let Some(product_id) = filter.product_id {
-        query = query.filter(orders::product_id.eq(product_id));
-    }
-    if let Some(Cursor { created_at, id }) = filter.before {
-        let older = diesel::dsl::sql::<Bool>("(created_at, id) < (")
-            .bind::<Timestamptz, _>(created_at)
-            .sql(", ")
-            .bind::<SqlUuid, _>(id)
-            .sql(")");
-        query = query.filter(older);
-    }
-    Ok(query
-        .order((orders::created_at.desc(), orders::id.desc()))
-        .limit(filter.limit)
+    let conditions = filter.conditions();
+    let owing = if filter.settled == Some(false) { filter.owing(&conditions) } else { String::new() };
+    // Only the product's own index has this collation (migrations/).
+    let status = if filter.product_id.is_some() { "status COLLATE \"C\"" } else { "status" };
+    let statement = format!(
+        "SELECT {COLUMNS} FROM (
+             SELECT page.* FROM unnest($1) AS wanted (status) CROSS JOIN LATERAL (
+                 SELECT {COLUMNS} FROM orders WHERE {status} = wanted.status {conditions}
+                 ORDER BY created_at DESC, id DESC LIMIT $2) page
+             {owing}) pages
+         ORDER BY created_at DESC, id DESC LIMIT $2"
+    );
+    let Cursor { created_at, id } =
+        filter.before.unwrap_or(Cursor { created_at: DateTime::default(), id: Uuid::nil() });
+    Ok(diesel::sql_query(statement)
+        .bind::<Array<Varchar>, _>(filter.statuses())
+        .bind::<BigInt, _>(filter.limit)
+        .bind::<Varchar, _>(filter.product_id.unwrap_or_default())
+        .bind::<Timestamptz, _>(created_at)
+        .bind::<SqlUuid, _>(id)
+        .bind::<Timestamptz, _>(filter.created_after.unwrap_or_default())
+        .bind::<Timestamptz, _>(filter.created_before.unwrap_or_default())
         .load(connection)
         .await?)
 }

@@ -20,7 +20,7 @@ use crate::platform::deadline::{Arrived, Deadline};
 use crate::platform::fields::{BODY_LIMIT_BYTES, FromFields, read_json, too_large, whole_body};
 use crate::platform::gremlin::Gremlin;
 use crate::platform::metrics::{self, Carrier, Metrics};
-use crate::platform::problem::{FieldError, Problem};
+use crate::platform::problem::{FieldError, Problem, UNWRITABLE};
 use crate::platform::telemetry;
 
 /// Extractor: the calls of a bundle, each read as a request of its own would be.
@@ -138,9 +138,31 @@ async fn answered<A: Serialize>(
     line
 }
 
-/// Empty where the body cannot be written, which is for the caller as an answer that never came.
+/// A line of the answer. A body that cannot be written is a mistake of ours, and the call is told so.
 fn line(call: usize, status: StatusCode, body: &impl Serialize) -> Vec<u8> {
-    let mut line = serde_json::to_vec(&Line { call, status: status.as_u16(), body }).unwrap_or_default();
+    let line = serde_json::to_vec(&Line { call, status: status.as_u16(), body });
+    let mut line = line.unwrap_or_else(|error| {
+        tracing::error!(%error, "the answer to a call cannot be written");
+        format!(r#"{{"call":{call},"status":500,"body":{UNWRITABLE}}}"#).into_bytes()
+    });
     line.push(b'\n');
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_cannot_be_written_is_an_internal_error_and_not_an_empty_line() {
+        struct Unwritable;
+        impl Serialize for Unwritable {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("never"))
+            }
+        }
+        let line = line(3, StatusCode::OK, &Unwritable);
+        let line: Line<crate::platform::problem::ProblemBody> = serde_json::from_slice(&line).unwrap();
+        assert_eq!((line.call, line.status, line.body.code.as_str()), (3, 500, "internal-error"));
+    }
 }

@@ -12,7 +12,7 @@ use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use tokio::time::{Instant, timeout_at};
 
-use super::{CHECKOUT_TIMEOUT, DatabaseError, DatabaseUrl, WORK_TIMEOUT};
+use super::{CHECKOUT_TIMEOUT, DatabaseError, DatabaseUrl, LOCK_TIMEOUT, STATEMENT_TIMEOUT, WORK_TIMEOUT};
 use crate::platform::health;
 use crate::platform::statements::Statements;
 use crate::platform::trouble::Trouble;
@@ -139,15 +139,14 @@ impl ManageConnection for Manager {
 
 async fn open(url: &DatabaseUrl) -> Result<AsyncPgConnection, ConnectionError> {
     let mut connection = url.connect().await?;
-    // The server gives up before we do, so that no lock is held for a caller that is gone.
-    let limit = WORK_TIMEOUT.as_millis() - 500;
+    let (statement, lock) = (STATEMENT_TIMEOUT.as_millis(), LOCK_TIMEOUT.as_millis());
     // A prepared statement keeps its plan. One made while a table was small must not read the whole of it once it has
     // grown: with an index to every row that a service looks up, reading whole tables is left to the audit. So no plan
     // depends on the values either, and none need be made for them. Without bitmaps, rows are found, and locked, in the
     // order of their index.
     let settings = format!(
-        "SET statement_timeout = {limit}; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off;
-         SET plan_cache_mode = force_generic_plan"
+        "SET statement_timeout = {statement}; SET lock_timeout = {lock}; SET jit = off; SET enable_seqscan = off;
+         SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
     );
     let set = tokio::time::timeout(WORK_TIMEOUT, connection.batch_execute(&settings)).await;
     set.map_err(|_| ConnectionError::BadConnection("no answer in time".to_owned()))?
@@ -185,13 +184,52 @@ impl Database {
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
         let deadline = Instant::now() + limit;
+        self.run_once(deadline, deadline, work).await
+    }
+
+    /// As [`Database::run`]. Work that meets a lock of another session was not done, and is tried again until the time is up.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn run_when_unlocked<T>(
+        &self,
+        work: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let deadline = Instant::now() + WORK_TIMEOUT;
+        loop {
+            let outcome = self.run_once(deadline, deadline, &work).await;
+            let again = outcome.as_ref().is_err_and(DatabaseError::is_locked)
+                && Instant::now() + LOCK_TIMEOUT < deadline;
+            if !again {
+                return outcome;
+            }
+        }
+    }
+
+    /// Runs work once, on one connection. It is not begun after `begin_by`, and given up at `deadline`.
+    ///
+    /// # Errors
+    /// Those of the work; [`DatabaseError::TooLate`] where it was not begun.
+    pub async fn run_once<T>(
+        &self,
+        begin_by: Instant,
+        deadline: Instant,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
         let mut pooled =
-            timeout_at(deadline, self.checkout()).await.map_err(|_| DatabaseError::TimedOut)??;
+            timeout_at(begin_by, self.checkout()).await.map_err(|_| DatabaseError::TooLate)??;
+        let begun = Instant::now();
+        if begun > begin_by {
+            return Err(DatabaseError::TooLate);
+        }
         // Work whose caller goes away inside a transaction leaves its connection marked broken by itself.
         let outcome = timeout_at(deadline, work(&mut pooled.connection)).await;
-        let outcome = outcome.unwrap_or(Err(DatabaseError::TimedOut));
+        let outcome = match outcome.unwrap_or(Err(DatabaseError::TimedOut)) {
+            Err(error) => Err(explained(&mut pooled.connection, error, begun, deadline).await),
+            done => done,
+        };
         if let Err(error) = &outcome {
-            pooled.given_up = matches!(error, DatabaseError::TimedOut) || error.is_read_only();
+            pooled.given_up = error.is_outcome_unknown() || error.is_read_only();
         }
         outcome
     }
@@ -223,6 +261,27 @@ impl Database {
             RunError::User(error) => DatabaseError::Unreachable(error.to_string()),
         })
     }
+}
+
+/// Finds out what an error without an explanation means. A server that ends the session may have committed before, so a
+/// refusal is believed only where the session lives on. One that came after a wait was caused by a lock, or by a server
+/// that is too slow: nothing was done, and the same work may succeed later.
+async fn explained(
+    connection: &mut AsyncPgConnection,
+    error: DatabaseError,
+    begun: Instant,
+    deadline: Instant,
+) -> DatabaseError {
+    let DatabaseError::Query(cause) = &error else { return error };
+    if !error.is_unexplained() {
+        return error;
+    }
+    let has_waited = begun.elapsed() >= LOCK_TIMEOUT;
+    let alive = timeout_at(deadline, connection.batch_execute("SELECT 1")).await;
+    if !matches!(alive, Ok(Ok(()))) || connection.is_broken() {
+        return DatabaseError::ConnectionLost(Arc::clone(cause));
+    }
+    if has_waited { DatabaseError::Locked(cause.to_string()) } else { error }
 }
 
 #[derive(QueryableByName)]

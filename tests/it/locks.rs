@@ -1,0 +1,134 @@
+//! A row that somebody else has locked delays whoever needs it, and nobody else.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::harness::{Stack, eventually};
+
+const PLENTY: &str = "UPDATE inventory SET stock = 100000, stocked = 100000";
+
+/// Orders of one product, some at once, again and again; all must be confirmed.
+async fn all_confirmed(stack: &Stack, product: &str) {
+    for _ in 0..15 {
+        for answer in join_all((0..8).map(|_| stack.place(product, 1))).await {
+            assert_eq!(answer.status, 201, "{answer:?}");
+        }
+    }
+}
+
+fn breaker_changes(stack: &Stack) -> usize {
+    stack.order.lines().iter().filter(|line| line.contains("breaker changed")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_product_delays_the_orders_of_that_product_alone() {
+    let stack = Stack::start().await;
+    stack.database.execute(PLENTY).await;
+    let session = stack.database.session().await;
+    let lock =
+        "BEGIN; UPDATE inventory SET stock = stock + 5, stocked = stocked + 5 WHERE product_id = 'PROD-001'";
+    session.batch_execute(lock).await.unwrap();
+    let locked = join_all((0..30).map(|_| stack.place("PROD-001", 1)));
+    let (locked, ()) = tokio::join!(locked, all_confirmed(&stack, "PROD-002"));
+    for answer in &locked {
+        assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (202, &json!("PENDING_INVENTORY")));
+    }
+    // And while recovery tries again and again.
+    all_confirmed(&stack, "PROD-003").await;
+    assert_eq!(breaker_changes(&stack), 0, "the trouble of one product opens no breaker");
+    session.batch_execute("COMMIT").await.unwrap();
+    stack.settled().await;
+    let confirmed = "SELECT count(*) FROM orders WHERE product_id = 'PROD-001' AND status = 'CONFIRMED'";
+    assert_eq!(stack.database.count(confirmed).await, 30);
+    stack.balances().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_met_a_short_lock_is_confirmed_by_its_request() {
+    let stack = Stack::start().await;
+    let session = stack.database.session().await;
+    session
+        .batch_execute("BEGIN; SELECT FROM inventory WHERE product_id = 'PROD-001' FOR UPDATE")
+        .await
+        .unwrap();
+    let unlock = async {
+        let parked = r#"valerix_batch_locked_items_total{work="reserve"}"#;
+        eventually("the reserve to wait for the lock", async || {
+            (stack.inventory.metric(parked).await > 0.0).then_some(())
+        })
+        .await;
+        session.batch_execute("COMMIT").await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(stack.place("PROD-001", 1), unlock);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    stack.balances().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_row_of_the_ledger_delays_its_order_alone() {
+    let stack = Stack::start().await;
+    stack.database.execute(PLENTY).await;
+    let order = Uuid::new_v4();
+    let reserve = json!({"product_id": "PROD-001", "quantity": 1, "order_id": order});
+    assert_eq!(stack.inventory.post("/inventory/reserve", &reserve).await.status, 200);
+    let session = stack.database.session().await;
+    let lock = format!("BEGIN; SELECT FROM reservations WHERE order_id = '{order}' FOR UPDATE");
+    session.batch_execute(&lock).await.unwrap();
+    let takeover = json!({"product_id": "PROD-001", "quantity": 1, "order_id": order, "epoch": 2});
+    let release = json!({"order_id": order});
+    let deadline = [("x-deadline-ms", "2000")];
+    let (takeover, release) = (takeover.to_string(), release.to_string());
+    let (reserved, released, ()) = tokio::join!(
+        stack.inventory.request(Method::POST, "/inventory/reserve", &deadline, Some(&takeover)),
+        stack.inventory.request(Method::POST, "/inventory/release", &deadline, Some(&release)),
+        all_confirmed(&stack, "PROD-001"),
+    );
+    for answer in [reserved, released] {
+        answer.is_problem(503, "locked");
+        assert!(answer.header("retry-after").parse::<u32>().is_ok(), "nothing was done: {answer:?}");
+    }
+    session.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(
+        stack.inventory.request(Method::POST, "/inventory/release", &[], Some(&release)).await.status,
+        200
+    );
+    stack.balances().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_order_delays_no_other_order() {
+    let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "400")]).await;
+    stack.database.execute(PLENTY).await;
+    stack.inventory.latency(true, 30_000).await;
+    let pending = stack.place("PROD-001", 1).await;
+    assert_eq!(pending.status, 202);
+    let session = stack.database.session().await;
+    let lock = format!("BEGIN; SELECT FROM orders WHERE id = {} FOR UPDATE", sql(&pending.json()["id"]));
+    session.batch_execute(&lock).await.unwrap();
+    // One that is being placed, too: its change to CONFIRMED meets the lock.
+    stack.inventory.latency(true, 300).await;
+    let lock_next = async {
+        let placed = "SELECT count(*) FROM orders WHERE product_id = 'PROD-003'";
+        eventually("the order to be stored", async || {
+            (stack.database.count(placed).await == 1).then_some(())
+        })
+        .await;
+        let lock = "SELECT FROM orders WHERE product_id = 'PROD-003' FOR UPDATE";
+        session.batch_execute(lock).await.unwrap();
+        stack.inventory.latency(false, 0).await;
+        all_confirmed(&stack, "PROD-002").await;
+    };
+    let (met, ()) = tokio::join!(stack.place("PROD-003", 1), lock_next);
+    assert_eq!(met.status, 202, "its end cannot be stored now, and recovery stores it: {met:?}");
+    session.batch_execute("COMMIT").await.unwrap();
+    stack.settled().await;
+    let confirmed = "SELECT count(*) FROM orders WHERE status = 'CONFIRMED' AND product_id <> 'PROD-002'";
+    assert_eq!(stack.database.count(confirmed).await, 2);
+    stack.balances().await;
+}
+
+fn sql(id: &serde_json::Value) -> String {
+    format!("'{}'", id.as_str().unwrap())
+}

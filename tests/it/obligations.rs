@@ -1,0 +1,101 @@
+//! What an order owes and cannot be met is that order's trouble: it is tried for ever, it is shown, and nobody else notices.
+
+use futures_util::future::join_all;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::harness::{Stack, eventually};
+
+/// Orders that have failed and owe a refund.
+async fn owe_refunds(stack: &Stack, orders: u32) {
+    let owing = format!(
+        "INSERT INTO orders (product_id, quantity, status, failure_reason, void_due, owed_since)
+         SELECT 'PROD-001', 1, 'FAILED', 'expired', true, now() FROM generate_series(1, {orders})"
+    );
+    stack.database.execute(&owing).await;
+}
+
+async fn all_confirmed(stack: &Stack, orders: usize) {
+    let answers = join_all((0..orders).map(|_| stack.place("PROD-001", 1))).await;
+    for answer in answers {
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refunds_that_cannot_be_met_are_shown_as_stuck_and_close_nothing_to_others() {
+    let stack = Stack::with(&[("RECOVERY_BOUND_SECONDS", "2")]).await;
+    stack.database.execute("UPDATE inventory SET stock = 1000, stocked = 1000").await;
+    let rule = json!({"kind": "error", "status": 500, "route": "/payments/void"});
+    let rule = stack.payment.break_with(rule).await;
+    owe_refunds(&stack, 20).await;
+    // More failures than would open a breaker that they count for.
+    eventually("the refunds to fail again and again", async || {
+        (stack.payment.rule(rule).await["fired"].as_u64().unwrap() >= 40).then_some(())
+    })
+    .await;
+    for _ in 0..4 {
+        all_confirmed(&stack, 10).await;
+    }
+    let opened = stack.order.lines().into_iter().find(|line| line.contains("breaker changed"));
+    assert_eq!(opened, None);
+    eventually("the orders to be stuck", async || {
+        (stack.order.metric("valerix_orders_stuck ").await >= 20.0).then_some(())
+    })
+    .await;
+    let listed = stack.order.get("/orders?settled=false&limit=100").await.json();
+    let listed = listed["orders"].as_array().unwrap();
+    assert_eq!(listed.len(), 20);
+    for order in listed {
+        assert_eq!((&order["settled"], &order["owes"]), (&json!(false), &json!(["refund"])), "{order}");
+    }
+    assert_eq!(stack.payment.delete(&format!("/gremlin/rules/{rule}")).await.status, 204);
+    stack.settled().await;
+    assert_eq!(stack.order.get("/orders?settled=false").await.json()["orders"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_the_product_cannot_take_back_fails_alone() {
+    let stack = Stack::start().await;
+    stack.database.execute("UPDATE inventory SET stock = 1000, stocked = 1000").await;
+    let order = Uuid::new_v4();
+    let reserve = json!({"product_id": "PROD-001", "quantity": 3, "order_id": order});
+    assert_eq!(stack.inventory.post("/inventory/reserve", &reserve).await.status, 200);
+    let owing = format!(
+        "DELETE FROM inventory WHERE product_id = 'PROD-001';
+         INSERT INTO inventory (product_id, stock) VALUES ('PROD-001', 1000);
+         INSERT INTO orders (id, product_id, quantity, status, failure_reason, release_due, owed_since)
+         VALUES ('{order}', 'PROD-001', 3, 'FAILED', 'expired', 1, now())"
+    );
+    stack.database.execute(&owing).await;
+    let refused = stack.inventory.post("/inventory/release", &json!({"order_id": order})).await;
+    refused.is_problem(409, "stock-mismatch");
+    for _ in 0..4 {
+        all_confirmed(&stack, 10).await;
+    }
+    let owing = stack.order.get("/orders?settled=false").await.json();
+    assert_eq!(owing["orders"][0]["owes"], json!(["release"]));
+    // As somebody would mend it by hand.
+    let mended =
+        "UPDATE inventory SET reserved = reserved + 3, stocked = stocked + 3 WHERE product_id = 'PROD-001'";
+    stack.database.execute(mended).await;
+    stack.settled().await;
+    stack.balances().await;
+}
+
+/// Whatever is reserved for an order that has failed, at whatever epoch, goes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settled_order_holds_nothing_even_after_a_strangers_reserve() {
+    let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "300"), ("RECOVERY_BOUND_SECONDS", "3")]).await;
+    stack.inventory.latency(true, 30_000).await;
+    let pending = stack.place("PROD-001", 2).await;
+    assert_eq!(pending.status, 202);
+    stack.inventory.latency(false, 0).await;
+    let id = pending.json()["id"].clone();
+    let stranger = json!({"product_id": "PROD-001", "quantity": 2, "order_id": id, "epoch": i32::MAX});
+    let held = stack.inventory.post("/inventory/reserve", &stranger).await;
+    // Recovery may have been faster, and then the stranger only restamps what is held.
+    assert_eq!(held.status, 200, "{held:?}");
+    stack.settled().await;
+    stack.balances().await;
+}
