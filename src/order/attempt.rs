@@ -85,6 +85,7 @@ impl Driver {
             order_id: order.id,
             product_id: &order.product_id,
             quantity: order.quantity,
+            amount: order.amount,
             epoch: order.epoch,
         };
         let release_epoch = state.release_epoch();

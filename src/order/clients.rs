@@ -1,6 +1,7 @@
 //! Inventory and payment as the order service sees them: each call ends in an event of the flow.
 
 use actix_web::http::StatusCode;
+use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::flow::Event;
@@ -16,6 +17,7 @@ pub struct Subject<'a> {
     pub order_id: Uuid,
     pub product_id: &'a str,
     pub quantity: i32,
+    pub amount: Decimal,
     pub epoch: i32,
 }
 
@@ -84,7 +86,8 @@ impl Payments {
     }
 
     pub async fn charge(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
-        let body = Charge { order_id: subject.order_id, amount: None, epoch: Some(subject.epoch) };
+        let Subject { order_id, amount, epoch, .. } = subject;
+        let body = Charge { order_id, amount: Some(amount), epoch: Some(epoch) };
         let answer = self.0.post(CHARGE, &body, deadline).await;
         conclude("charge", answer, |answer| match answer.status {
             StatusCode::CREATED | StatusCode::OK | StatusCode::PAYMENT_REQUIRED => outcome(&answer, subject),

@@ -107,12 +107,13 @@ fn not_stored(error: DatabaseError, order_id: Uuid) -> Problem {
 
 /// Charges an order, once
 ///
-/// The same order again gives the stored payment, whatever became of it.
+/// The same order again gives the stored payment, whatever became of it. Another amount for the same order is refused.
 #[utoipa::path(tag = "payment", request_body = Charge, responses(
     (status = 201, description = "Charged", body = Payment),
     (status = 200, description = "Was charged before", body = Payment),
     (status = 402, description = "Declined, now or before, or voided", body = Payment),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 422, description = "payment-mismatch: the order's payment has another amount", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/payments", wrap = "from_fn(bundle::offer)")]
 async fn charge(
@@ -152,7 +153,8 @@ async fn once(
 ) -> Result<(web::Json<Payment>, StatusCode), Problem> {
     let Charge { order_id, amount, epoch } = wish;
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
-    let amount = amount.unwrap_or_else(|| Decimal::new(9999, 2));
+    let named = amount;
+    let amount = named.unwrap_or_else(|| Decimal::new(9999, 2));
     crash::point("payment.charge.begin").await;
     deadline.check()?;
     // The first to ask need not look. Where it was not the first, as with a message that came twice, the gateway gives its
@@ -164,7 +166,7 @@ async fn once(
     let status = stored.as_ref().map(PaymentRow::status).transpose();
     let status = status.map_err(|error| unrecognized(order_id, &error))?;
     if let (ChargePlan::Keep(_), Some(stored)) = (rules::charge(status), stored) {
-        return answer(stored, StatusCode::OK);
+        return answer_again(stored, named);
     }
     // The gateway knows the order by its id: asked twice, it charges once. What counts is the row that is stored first.
     let decision = gateway.charge(order_id, amount).await;
@@ -187,6 +189,20 @@ async fn once(
     // Given up meanwhile: whatever the gateway has just done for it is undone.
     if matches!(stored.status(), Ok(PaymentStatus::Voided | PaymentStatus::Refunded)) {
         gateway.cancel(order_id).await.map_err(|error| gateway_unavailable(error, order_id))?;
+    }
+    answer_again(stored, named)
+}
+
+/// Answers with the payment that the order already has, unless the request names another amount.
+fn answer_again(
+    stored: PaymentRow,
+    named: Option<Decimal>,
+) -> Result<(web::Json<Payment>, StatusCode), Problem> {
+    let status = stored.status().map_err(|error| unrecognized(stored.order_id, &error))?;
+    if rules::is_mismatch(named, stored.amount, status) {
+        let detail = format!("The order's payment is of {}, not of another amount.", stored.amount);
+        let mismatch = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "payment-mismatch", detail);
+        return Err(mismatch.of_order(stored.order_id));
     }
     answer(stored, StatusCode::OK)
 }

@@ -1,5 +1,7 @@
 //! What a charge and a void mean, given what is stored for the order. Pure: the service and the model share them.
 
+use rust_decimal::Decimal;
+
 use crate::api::PaymentStatus;
 
 /// What a charge has to do.
@@ -17,6 +19,13 @@ pub const fn charge(stored: Option<PaymentStatus>) -> ChargePlan {
         None => ChargePlan::Decide,
         Some(status) => ChargePlan::Keep(status),
     }
+}
+
+/// Whether a charge that names this amount contradicts the stored payment. The tombstone of a void was stored without an
+/// amount: it answers every charge.
+#[must_use]
+pub fn is_mismatch(named: Option<Decimal>, stored: Decimal, status: PaymentStatus) -> bool {
+    status != PaymentStatus::Voided && named.is_some_and(|named| named != stored)
 }
 
 /// The status after a void; without a payment it is a tombstone, which a late charge finds.
@@ -39,6 +48,16 @@ mod tests {
         assert_eq!(charge(None), ChargePlan::Decide);
         for status in PaymentStatus::ALL {
             assert_eq!(charge(Some(*status)), ChargePlan::Keep(*status));
+        }
+    }
+
+    #[test]
+    fn another_amount_contradicts_any_payment_but_a_tombstone() {
+        let [stored, other] = [Decimal::new(9999, 2), Decimal::new(5, 0)];
+        for status in PaymentStatus::ALL {
+            assert!(!is_mismatch(None, stored, *status), "no amount was named");
+            assert!(!is_mismatch(Some(Decimal::new(99_990, 3)), stored, *status), "the same amount");
+            assert_eq!(is_mismatch(Some(other), stored, *status), *status != Voided, "{status}");
         }
     }
 

@@ -294,6 +294,18 @@ async fn payment_charges_once_and_voids_for_good() {
     let late = payment.post("/payments", &early).await;
     assert_eq!((late.status.as_u16(), &late.json()["status"]), (402, &json!("VOIDED")));
 
+    let priced = json!({"order_id": Uuid::new_v4(), "amount": 12.5});
+    assert_eq!(payment.post("/payments", &priced).await.json()["amount"], 12.5);
+    for (amount, epoch) in [(12.51, None), (99.99, None), (12.51, Some(1))] {
+        let other = json!({"order_id": priced["order_id"], "amount": amount, "epoch": epoch});
+        let problem = payment.post("/payments", &other).await.is_problem(422, "payment-mismatch");
+        assert_eq!(problem["order_id"], priced["order_id"]);
+    }
+    for body in [priced.clone(), json!({"order_id": priced["order_id"]})] {
+        let again = payment.post("/payments", &body).await;
+        assert_eq!((again.status.as_u16(), &again.json()["amount"]), (200, &json!(12.5)));
+    }
+
     payment.get(&format!("/payments?order_id={}", Uuid::new_v4())).await.is_problem(404, "unknown-payment");
     payment.get(&format!("/payments/{}", Uuid::new_v4())).await.is_problem(404, "unknown-payment");
     payment.get("/payments").await.is_problem(400, "invalid-request");

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Integer, Nullable, Timestamptz, Uuid as SqlUuid, Varchar};
+use diesel::sql_types::{Bool, Integer, Nullable, Numeric, Timestamptz, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::FutureExt;
+use rust_decimal::Decimal;
 use uuid::Uuid;
 
 mod due;
@@ -33,6 +34,8 @@ pub struct OrderRow {
     pub id: Uuid,
     pub product_id: String,
     pub quantity: i32,
+    /// What payment is asked to charge.
+    pub amount: Decimal,
     pub status: String,
     pub failure_reason: Option<String>,
     pub epoch: i32,
@@ -77,8 +80,8 @@ impl OrderRow {
     }
 }
 
-const COLUMNS: &str = "id, product_id, quantity, status, failure_reason, epoch, release_due, void_due, attempts, \
-                       answered, traceparent, created_at, updated_at";
+const COLUMNS: &str = "id, product_id, quantity, amount, status, failure_reason, epoch, release_due, void_due, \
+                       attempts, answered, traceparent, created_at, updated_at";
 
 /// Must be the condition of the index `orders_unfinished`, word for word, or that index is not used.
 const UNFINISHED: &str = "status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')";
@@ -99,11 +102,12 @@ pub struct NewOrder {
 
 impl NewOrder {
     /// Its row, which need not be asked for: the rest is as the schema has it for a new order.
-    fn placed(&self, at: DateTime<Utc>) -> OrderRow {
+    fn placed(&self, amount: Decimal, at: DateTime<Utc>) -> OrderRow {
         OrderRow {
             id: self.id,
             product_id: self.product_id.clone(),
             quantity: self.quantity,
+            amount,
             status: OrderStatus::Pending.as_str().to_owned(),
             failure_reason: None,
             epoch: 1,
@@ -130,12 +134,12 @@ impl Statement for Insert {
             FROM given
             ORDER BY idempotency_key
             ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-            RETURNING id, status, epoch, traceparent, created_at),
+            RETURNING id, amount, status, epoch, traceparent, created_at),
         event AS (
             INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
             SELECT id, status, 'placed', epoch, NULLIF(split_part(traceparent, '-', 2), '') FROM placed)
-        SELECT id, created_at FROM placed";
-    type Returns = (SqlUuid, Timestamptz);
+        SELECT id, amount, created_at FROM placed";
+    type Returns = (SqlUuid, Numeric, Timestamptz);
 }
 
 /// An insert is not begun unless it will probably be answered: the client is told whether its order was stored.
@@ -155,7 +159,7 @@ pub async fn insert(
     connection: &mut AsyncPgConnection,
     orders: &[NewOrder],
 ) -> Result<Vec<Option<OrderRow>>, DatabaseError> {
-    let rows: Vec<(Uuid, DateTime<Utc>)> = Given::<Insert, _>::new((
+    let rows: Vec<(Uuid, Decimal, DateTime<Utc>)> = Given::<Insert, _>::new((
         array::<SqlUuid, _>(orders.iter().map(|order| order.id).collect()),
         array::<Varchar, _>(orders.iter().map(|order| order.product_id.as_str()).collect()),
         array::<Integer, _>(orders.iter().map(|order| order.quantity).collect()),
@@ -165,8 +169,9 @@ pub async fn insert(
     ))
     .load(connection)
     .await?;
-    let rows: HashMap<_, _> = rows.into_iter().collect();
-    Ok(orders.iter().map(|order| Some(order.placed(*rows.get(&order.id)?))).collect())
+    let rows: HashMap<_, _> = rows.into_iter().map(|(id, amount, at)| (id, (amount, at))).collect();
+    let placed = |order: &NewOrder| rows.get(&order.id).map(|(amount, at)| order.placed(*amount, *at));
+    Ok(orders.iter().map(placed).collect())
 }
 
 fn milliseconds(duration: Duration) -> i32 {
