@@ -8,6 +8,7 @@ export async function refreshBooks() {
   $("books").dataset.clean = String(clean);
   setText($("books-word"), clean ? "balance" : "do not balance");
   showOrders(orders);
+  reconcile($("holds"), audit.holds_without_order ?? [], (hold) => hold.order_id, () => el("li"), updateHold);
   reconcile($("products"), products, (product) => product.product_id, createProduct, updateProduct);
   // Who has no mouse must reach what is out of sight.
   $("products").tabIndex = $("products").scrollHeight > $("products").clientHeight ? 0 : -1;
@@ -21,6 +22,10 @@ function showOrders({ total, confirmed, failed, unsettled, reservations_without_
   reconcile($("order-counts"), figures, ([name]) => name,
     ([name]) => el("div", {}, el("dt", { text: name }), el("dd")),
     (node, [, figure]) => setText(node.lastChild, count(figure)));
+}
+
+function updateHold(node, { order_id: order, product_id: product, quantity }) {
+  setText(node, `${count(quantity)} of ${product} held for ${order}, an order that does not exist`);
 }
 
 function createProduct({ product_id: product }) {

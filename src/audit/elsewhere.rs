@@ -1,21 +1,30 @@
 //! Inventory and payment with databases of their own. Their tables are copied into temporary ones on order's database,
 //! which hide its own of the same name, so that the same rules look at them.
 //!
-//! Three databases have no common moment. Orders are looked at first, and what the rules say of an order they say of a
-//! settled one: it became so after inventory and payment had committed what it rests on, and they never take that back. So
-//! whoever looks there *later* sees it, and no rule fails because of what is under way. Only a reservation may be younger
-//! than the look at the orders: whether its order is known is asked again at the end.
+//! Three databases have no common snapshot. Orders are read first, then inventory, then payment. What a rule says of an order
+//! it says of a settled one, and the rows that such an order rests on were committed before it was settled and stay as they
+//! are. So a later snapshot of inventory or payment contains them, and an order in progress violates no rule. Two kinds of
+//! row can be younger than the snapshot of the orders, and seem to have none: a held reservation and a successful payment.
+//! Whether these have an order is asked again at the end.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono::Utc;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use uuid::Uuid;
 
-use super::{AuditError, TIME_LIMIT, connect};
-use crate::platform::database::{DatabaseError, DatabaseUrl};
+use super::reader::{self, Limit, MAX_EXAMPLES};
+use super::rules::PAYMENT_HAS_ORDER;
+use super::{Audit, AuditError, HoldWithoutOrder, MAX_HOLDS, ORDER_TABLES, connect, is_clean};
+use crate::platform::database::DatabaseUrl;
 
 /// Rows that are read and written at once.
 const BATCH: usize = 10_000;
+/// For the copy of one database where the audit as a whole has no limit.
+const COPY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The databases of inventory and payment, where they are not order's.
 #[derive(Debug, Clone, Default)]
@@ -41,12 +50,30 @@ const INVENTORY: &[Table] = &[
     },
 ];
 
-const PAYMENT: &[Table] = &[Table { name: "payments", columns: &[("order_id", "uuid"), ("status", "text")] }];
+const PAYMENT: &[Table] = &[Table {
+    name: "payments",
+    columns: &[("order_id", "uuid"), ("amount", "numeric"), ("status", "text")],
+}];
 
+/// Orders that must have a row in each table.
 #[derive(QueryableByName)]
-struct Figure {
+pub struct Expected {
     #[diesel(sql_type = BigInt)]
-    figure: i64,
+    reservations: i64,
+    #[diesel(sql_type = BigInt)]
+    payments: i64,
+}
+
+impl Expected {
+    /// Reads the orders, which takes the transaction's snapshot. The conditions are those of the rules.
+    pub async fn read(connection: &mut AsyncPgConnection) -> Result<Self, AuditError> {
+        let statement = "
+            SELECT count(*) AS reservations,
+                   count(*) FILTER (WHERE status = 'CONFIRMED' OR failure_reason IN ('payment-declined', 'expired'))
+                       AS payments
+            FROM orders WHERE status IN ('CONFIRMED', 'FAILED') AND release_due IS NULL AND NOT void_due";
+        Ok(diesel::sql_query(statement).get_result(connection).await?)
+    }
 }
 
 impl Elsewhere {
@@ -55,26 +82,53 @@ impl Elsewhere {
         self.inventory.is_some() || self.payment.is_some()
     }
 
-    /// Looks at the orders, which fixes the transaction's moment, and then copies what is elsewhere; returns how many
-    /// orders are confirmed.
-    pub async fn bring_here(&self, connection: &mut AsyncPgConnection) -> Result<i64, AuditError> {
-        let confirmed = diesel::sql_query("SELECT count(*) AS figure FROM orders WHERE status = 'CONFIRMED'");
-        let Figure { figure } = confirmed.get_result(connection).await?;
-        for (url, tables) in [(&self.inventory, INVENTORY), (&self.payment, PAYMENT)] {
-            if let Some(url) = url {
-                let copied = tokio::time::timeout(TIME_LIMIT, copy(url, tables, connection)).await;
-                copied.map_err(|_| DatabaseError::TimedOut)??;
-            }
-        }
-        Ok(figure)
+    /// Audits where at least one service has a database of its own.
+    pub async fn audit(
+        &self,
+        connection: &mut AsyncPgConnection,
+        bound: Duration,
+        limit: Limit,
+    ) -> Result<Audit, AuditError> {
+        let mut transaction = connection.build_transaction().repeatable_read();
+        let (mut audit, without_order) = transaction
+            .run(async |connection| {
+                reader::lock(connection, &self.tables_here(), limit).await?;
+                let at = Utc::now();
+                let expected = Expected::read(connection).await?;
+                self.copy_here(connection, limit).await?;
+                self.refuse_empty(connection, &expected).await?;
+                let audit = reader::read(connection, bound, at, limit).await?;
+                Ok::<_, AuditError>((audit, WithoutOrder::read(connection).await?))
+            })
+            .await?;
+        without_order.ask_again(connection).await?.correct(&mut audit);
+        Ok(audit)
     }
 
-    /// With confirmed orders and not one row of a service's, its tables are elsewhere, or lost: either way this is not
-    /// the place to check them.
+    /// The tables of order's database that are looked at.
+    fn tables_here(&self) -> Vec<&'static str> {
+        let names = |tables: &'static [Table]| tables.iter().map(|table| table.name);
+        let inventory = names(INVENTORY).filter(|_| self.inventory.is_none());
+        let payment = names(PAYMENT).filter(|_| self.payment.is_none());
+        ORDER_TABLES.into_iter().chain(inventory).chain(payment).collect()
+    }
+
+    async fn copy_here(&self, connection: &mut AsyncPgConnection, limit: Limit) -> Result<(), AuditError> {
+        for (url, tables) in [(&self.inventory, INVENTORY), (&self.payment, PAYMENT)] {
+            if let Some(url) = url {
+                let copied = tokio::time::timeout(COPY_TIMEOUT, copy(url, tables, connection, limit)).await;
+                copied.map_err(|_| AuditError::TimedOut)??;
+            }
+        }
+        Ok(())
+    }
+
+    /// With orders that must have rows in a table and not one row in it, the table is in another database, or its rows are
+    /// lost: either way this is not the place to check them.
     pub async fn refuse_empty(
         &self,
         connection: &mut AsyncPgConnection,
-        confirmed: i64,
+        expected: &Expected,
     ) -> Result<(), AuditError> {
         #[derive(QueryableByName)]
         struct Empty {
@@ -82,31 +136,38 @@ impl Elsewhere {
             empty: bool,
         }
         let suspects = [
-            (&self.inventory, "reservations", "inventory", "INVENTORY_DATABASE_URL"),
-            (&self.payment, "payments", "payment", "PAYMENT_DATABASE_URL"),
+            (&self.inventory, expected.reservations, "reservations", "inventory", "INVENTORY_DATABASE_URL"),
+            (&self.payment, expected.payments, "payments", "payment", "PAYMENT_DATABASE_URL"),
         ];
-        for (url, table, service, variable) in suspects {
-            if url.is_some() || confirmed == 0 {
+        for (url, orders, table, service, variable) in suspects {
+            if url.is_some() || orders == 0 {
                 continue;
             }
             let statement = format!("SELECT NOT EXISTS (SELECT FROM {table}) AS empty");
             if diesel::sql_query(statement).get_result::<Empty>(connection).await?.empty {
-                return Err(AuditError::Empty { confirmed, table, service, variable });
+                return Err(AuditError::Empty { orders, table, service, variable });
             }
         }
         Ok(())
     }
 }
 
-/// Copies tables as they were at one moment.
-async fn copy(url: &DatabaseUrl, tables: &[Table], into: &mut AsyncPgConnection) -> Result<(), AuditError> {
+/// Copies tables as they are in one snapshot.
+async fn copy(
+    url: &DatabaseUrl,
+    tables: &'static [Table],
+    into: &mut AsyncPgConnection,
+    limit: Limit,
+) -> Result<(), AuditError> {
     let mut from = connect(url).await?;
-    let mut from_there = from.build_transaction().read_only().repeatable_read();
-    from_there
+    let mut snapshot = from.build_transaction().read_only().repeatable_read();
+    snapshot
         .run(async |from| {
-            let limit = format!("SET LOCAL statement_timeout = {}", TIME_LIMIT.as_millis());
-            from.batch_execute(&limit).await?;
+            let names: Vec<_> = tables.iter().map(|table| table.name).collect();
+            reader::lock(from, &names, limit).await?;
             for table in tables {
+                limit.set(from).await?;
+                limit.set(into).await?;
                 copy_table(from, table, into).await?;
             }
             Ok(())
@@ -150,23 +211,61 @@ async fn copy_table(
     Ok(())
 }
 
-/// Held reservations whose orders were not there at the transaction's moment.
-pub async fn unknown(connection: &mut AsyncPgConnection) -> Result<Vec<Uuid>, AuditError> {
-    #[derive(QueryableByName)]
-    struct Reservation {
-        #[diesel(sql_type = SqlUuid)]
-        order_id: Uuid,
-    }
-    let statement = "SELECT order_id FROM reservations r WHERE state = 'HELD'
-                     AND NOT EXISTS (SELECT FROM orders o WHERE o.id = r.order_id)";
-    let unknown: Vec<Reservation> = diesel::sql_query(statement).load(connection).await?;
-    Ok(unknown.into_iter().map(|reservation| reservation.order_id).collect())
+/// What has no order in the snapshot of the orders.
+struct WithoutOrder {
+    holds: Vec<HoldWithoutOrder>,
+    /// Orders that successful payments name.
+    payments: Vec<Uuid>,
 }
 
-/// How many of them are not there now either.
-pub async fn still_unknown(connection: &mut AsyncPgConnection, orders: Vec<Uuid>) -> Result<i64, AuditError> {
-    let statement = "SELECT count(*) AS figure FROM unnest($1) AS given (id)
-                     WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = given.id)";
-    let still = diesel::sql_query(statement).bind::<Array<SqlUuid>, _>(orders);
-    Ok(still.get_result::<Figure>(connection).await?.figure)
+#[derive(QueryableByName)]
+struct OrderId {
+    #[diesel(sql_type = SqlUuid)]
+    order_id: Uuid,
+}
+
+impl WithoutOrder {
+    async fn read(connection: &mut AsyncPgConnection) -> Result<Self, AuditError> {
+        let holds = reader::holds_without_order(connection, None).await?;
+        let statement = "SELECT order_id FROM payments p WHERE status = 'SUCCESS'
+                         AND NOT EXISTS (SELECT FROM orders o WHERE o.id = p.order_id)";
+        let payments: Vec<OrderId> = diesel::sql_query(statement).load(connection).await?;
+        Ok(Self { holds, payments: payments.into_iter().map(|payment| payment.order_id).collect() })
+    }
+
+    /// Keeps those that still have no order: in a new snapshot, since the transaction has ended.
+    async fn ask_again(self, connection: &mut AsyncPgConnection) -> Result<Self, AuditError> {
+        let Self { mut holds, mut payments } = self;
+        let ids: Vec<_> = holds.iter().map(|hold| hold.order_id).chain(payments.iter().copied()).collect();
+        if ids.is_empty() {
+            return Ok(Self { holds, payments });
+        }
+        let statement = "SELECT id AS order_id FROM orders WHERE id = ANY ($1)";
+        let found = diesel::sql_query(statement).bind::<Array<SqlUuid>, _>(ids);
+        let found: Vec<OrderId> = found.load(connection).await?;
+        let found: HashSet<_> = found.into_iter().map(|row| row.order_id).collect();
+        holds.retain(|hold| !found.contains(&hold.order_id));
+        payments.retain(|order_id| !found.contains(order_id));
+        Ok(Self { holds, payments })
+    }
+
+    /// Puts them in the place of what the snapshot alone told.
+    fn correct(self, audit: &mut Audit) {
+        let Self { mut holds, payments } = self;
+        audit.orders.reservations_without_order = figure(holds.len());
+        holds.truncate(MAX_HOLDS);
+        audit.holds_without_order = holds;
+        let mut examples: Vec<_> = payments.iter().map(Uuid::to_string).collect();
+        examples.sort_unstable();
+        examples.truncate(MAX_EXAMPLES);
+        for invariant in audit.invariants.iter_mut().filter(|invariant| invariant.name == PAYMENT_HAS_ORDER) {
+            invariant.violations = figure(payments.len());
+            invariant.examples.clone_from(&examples);
+        }
+        audit.clean = is_clean(&audit.invariants);
+    }
+}
+
+fn figure(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
 }

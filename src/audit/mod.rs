@@ -1,7 +1,9 @@
-//! The books, checked: the invariants of the platform on a live database, all at one moment; or on the databases of the
-//! services, where these have their own.
+//! The invariants of the platform on a live database, or on the databases of the services where each has its own.
+//!
+//! `rules` are the invariants; `reader` applies them to one snapshot; `elsewhere` copies what is in other databases.
 
 mod elsewhere;
+mod reader;
 mod rules;
 
 use std::fmt;
@@ -10,32 +12,42 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
-use diesel::sql_types::{Array, BigInt, Integer, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
+use diesel_async::AsyncPgConnection;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::platform::database::{DatabaseError, DatabaseUrl};
 
 pub use elsewhere::Elsewhere;
-use rules::RULES;
+use elsewhere::Expected;
+use reader::Limit;
 
-/// For one audit; it reads all there is.
-pub const TIME_LIMIT: Duration = Duration::from_secs(30);
-
-/// An order that is past the bound still needs a moment to be failed.
+/// An order that is past the recovery bound still needs a moment to be failed, and then to be settled.
 const BOUND_MARGIN: Duration = Duration::from_secs(60);
+/// Holds without an order that an audit lists.
+const MAX_HOLDS: usize = 20;
+/// The tables of each service, as they are locked.
+const ORDER_TABLES: [&str; 2] = ["orders", "order_events"];
+const ALL_TABLES: [&str; 5] = ["orders", "order_events", "inventory", "reservations", "payments"];
 
 /// `GET /audit`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Audit {
-    /// When the books were opened; of big ones, the last result is given again for a while.
+    /// When the snapshot of the orders was taken.
     pub at: DateTime<Utc>,
     /// No invariant is violated.
     pub clean: bool,
     pub invariants: Vec<Invariant>,
+    /// At most 100; the invariants cover all.
     pub products: Vec<Product>,
     pub orders: Orders,
+    /// Held reservations that no order of the platform knows, made past the order service: at most 20 of
+    /// `orders.reservations_without_order`. `POST /inventory/release` gives one back.
+    #[serde(default)]
+    pub holds_without_order: Vec<HoldWithoutOrder>,
 }
 
 /// One thing that must hold.
@@ -47,7 +59,7 @@ pub struct Invariant {
     /// How many were looked at.
     pub checked: i64,
     pub violations: i64,
-    /// Ids of at most five that violate it.
+    /// At most five that violate it, by id; where rows of several tables can, by table, id and state.
     pub examples: Vec<String>,
 }
 
@@ -56,12 +68,12 @@ pub struct Invariant {
 pub struct Product {
     #[diesel(sql_type = Text)]
     pub product_id: String,
-    #[diesel(sql_type = Integer)]
-    pub stocked: i32,
-    #[diesel(sql_type = Integer)]
-    pub available: i32,
-    #[diesel(sql_type = Integer)]
-    pub reserved: i32,
+    #[diesel(sql_type = BigInt)]
+    pub stocked: i64,
+    #[diesel(sql_type = BigInt)]
+    pub available: i64,
+    #[diesel(sql_type = BigInt)]
+    pub reserved: i64,
     /// Sum of the ledger's held reservations.
     #[diesel(sql_type = BigInt)]
     pub held: i64,
@@ -84,28 +96,35 @@ pub struct Orders {
     pub reservations_without_order: i64,
 }
 
-#[derive(QueryableByName)]
-struct Finding {
+/// A held reservation that no order of the platform knows.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema, QueryableByName)]
+pub struct HoldWithoutOrder {
+    #[diesel(sql_type = SqlUuid)]
+    pub order_id: Uuid,
+    #[diesel(sql_type = Text)]
+    pub product_id: String,
     #[diesel(sql_type = BigInt)]
-    checked: i64,
-    #[diesel(sql_type = BigInt)]
-    violations: i64,
-    #[diesel(sql_type = Array<Text>)]
-    examples: Vec<String>,
+    pub quantity: i64,
 }
 
-/// Why the books could not be read.
-#[derive(Debug, thiserror::Error)]
+/// Why there is no audit.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum AuditError {
     #[error("cannot reach the database at {url}: {cause}")]
     Unreachable { url: DatabaseUrl, cause: String },
     #[error("the books cannot be read: {0}")]
     Unreadable(#[from] DatabaseError),
+    #[error("the tables cannot be locked for reading: {0}")]
+    NotLocked(DatabaseError),
+    #[error("the audit did not end in time")]
+    TimedOut,
+    #[error("the audit ended without a result")]
+    Aborted,
     #[error(
-        "{confirmed} orders are confirmed, and this database has no {table} at all: if {service} has a database of its \
-         own, name it by {variable}; if not, its {table} are lost"
+        "{orders} orders must have a row in {table}, and this database has no {table} at all: if {service} has a \
+         database of its own, name it by {variable}; if not, its {table} are lost"
     )]
-    Empty { confirmed: i64, table: &'static str, service: &'static str, variable: &'static str },
+    Empty { orders: i64, table: &'static str, service: &'static str, variable: &'static str },
 }
 
 impl From<DieselError> for AuditError {
@@ -114,92 +133,8 @@ impl From<DieselError> for AuditError {
     }
 }
 
-/// Checks everything in one transaction on order's database, so that all rules see the same moment; what is elsewhere is
-/// copied into it first.
-///
-/// # Errors
-/// See [`AuditError`].
-pub async fn run(
-    connection: &mut AsyncPgConnection,
-    bound: Duration,
-    elsewhere: &Elsewhere,
-) -> Result<Audit, AuditError> {
-    let at = Utc::now();
-    // The one reader of whole tables (see platform/database.rs).
-    let settings = format!(
-        "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL statement_timeout = {}",
-        TIME_LIMIT.as_millis()
-    );
-    if !elsewhere.is_needed() {
-        let mut one_moment = connection.build_transaction().read_only().repeatable_read();
-        return one_moment
-            .run(async |connection| {
-                connection.batch_execute(&settings).await?;
-                let audit = read(connection, bound, at).await?;
-                elsewhere.refuse_empty(connection, audit.orders.confirmed).await?;
-                Ok(audit)
-            })
-            .await;
-    }
-    let mut transaction = connection.build_transaction().repeatable_read();
-    let (mut audit, unknown) = transaction
-        .run(async |connection| {
-            connection.batch_execute(&settings).await?;
-            let confirmed = elsewhere.bring_here(connection).await?;
-            elsewhere.refuse_empty(connection, confirmed).await?;
-            Ok::<_, AuditError>((read(connection, bound, at).await?, elsewhere::unknown(connection).await?))
-        })
-        .await?;
-    audit.orders.reservations_without_order = elsewhere::still_unknown(connection, unknown).await?;
-    Ok(audit)
-}
-
-async fn read(
-    connection: &mut AsyncPgConnection,
-    bound: Duration,
-    at: DateTime<Utc>,
-) -> Result<Audit, DatabaseError> {
-    let bound = (bound + BOUND_MARGIN).as_secs().to_string();
-    let mut invariants = Vec::new();
-    for rule in RULES {
-        let statement = format!(
-            "WITH violations AS ({})
-             SELECT (SELECT count(*) FROM ({}) AS population) AS checked,
-                    (SELECT count(*) FROM violations) AS violations,
-                    ARRAY(SELECT id::text FROM violations ORDER BY 1 LIMIT 5) AS examples",
-            rule.violations.replace("{bound}", &bound),
-            rule.population
-        );
-        let Finding { checked, violations, examples } =
-            diesel::sql_query(statement).get_result(connection).await?;
-        let (name, meaning) = (rule.name.to_owned(), rule.meaning.to_owned());
-        invariants.push(Invariant { name, meaning, checked, violations, examples });
-    }
-    let clean = invariants.iter().all(|invariant| invariant.violations == 0);
-    let (products, orders) = (products(connection).await?, orders(connection).await?);
-    Ok(Audit { at, clean, invariants, products, orders })
-}
-
-async fn products(connection: &mut AsyncPgConnection) -> Result<Vec<Product>, DatabaseError> {
-    let statement = "
-        SELECT product_id::text, stocked, stock AS available, reserved, COALESCE(held, 0)::bigint AS held
-        FROM inventory LEFT JOIN (SELECT product_id, sum(quantity) AS held FROM reservations
-                                  WHERE state = 'HELD' GROUP BY product_id) r USING (product_id)
-        ORDER BY product_id LIMIT 100";
-    Ok(diesel::sql_query(statement).load(connection).await?)
-}
-
-async fn orders(connection: &mut AsyncPgConnection) -> Result<Orders, DatabaseError> {
-    let statement = "
-        SELECT count(*) AS total,
-               count(*) FILTER (WHERE status = 'CONFIRMED') AS confirmed,
-               count(*) FILTER (WHERE status = 'FAILED') AS failed,
-               count(*) FILTER (WHERE status NOT IN ('CONFIRMED', 'FAILED')
-                                OR release_due IS NOT NULL OR void_due) AS unsettled,
-               (SELECT count(*) FROM reservations r WHERE state = 'HELD'
-                  AND NOT EXISTS (SELECT FROM orders o WHERE o.id = r.order_id)) AS reservations_without_order
-        FROM orders";
-    Ok(diesel::sql_query(statement).get_result(connection).await?)
+fn is_clean(invariants: &[Invariant]) -> bool {
+    invariants.iter().all(|invariant| invariant.violations == 0)
 }
 
 /// Audits the database at an address, and those of inventory and payment where they have their own.
@@ -207,8 +142,46 @@ async fn orders(connection: &mut AsyncPgConnection) -> Result<Orders, DatabaseEr
 /// # Errors
 /// See [`AuditError`].
 pub async fn of(url: &DatabaseUrl, bound: Duration, elsewhere: &Elsewhere) -> Result<Audit, AuditError> {
+    run(url, bound, elsewhere, Limit::EachStatement).await
+}
+
+/// As [`of`], within a limit as a whole.
+///
+/// # Errors
+/// See [`AuditError`].
+pub async fn within(
+    limit: Duration,
+    url: &DatabaseUrl,
+    bound: Duration,
+    elsewhere: &Elsewhere,
+) -> Result<Audit, AuditError> {
+    let deadline = Instant::now() + limit;
+    let audit = run(url, bound, elsewhere, Limit::Until(deadline));
+    tokio::time::timeout_at(deadline, audit).await.unwrap_or(Err(AuditError::TimedOut))
+}
+
+/// Checks everything in one transaction on order's database, so that all rules see one snapshot; what is elsewhere is copied
+/// into it first.
+async fn run(
+    url: &DatabaseUrl,
+    bound: Duration,
+    elsewhere: &Elsewhere,
+    limit: Limit,
+) -> Result<Audit, AuditError> {
     let mut connection = connect(url).await?;
-    run(&mut connection, bound, elsewhere).await
+    if elsewhere.is_needed() {
+        return elsewhere.audit(&mut connection, bound, limit).await;
+    }
+    let mut snapshot = connection.build_transaction().read_only().repeatable_read();
+    snapshot
+        .run(async |connection| {
+            reader::lock(connection, &ALL_TABLES, limit).await?;
+            let at = Utc::now();
+            let expected = Expected::read(connection).await?;
+            elsewhere.refuse_empty(connection, &expected).await?;
+            reader::read(connection, bound, at, limit).await
+        })
+        .await
 }
 
 async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection, AuditError> {
@@ -230,6 +203,13 @@ impl fmt::Display for Audit {
         }
         if *reservations_without_order > 0 {
             writeln!(f, "  {reservations_without_order} reservations were made past the order service")?;
+        }
+        for HoldWithoutOrder { order_id, product_id, quantity } in &self.holds_without_order {
+            writeln!(f, "    order {order_id}: {quantity} of {product_id}")?;
+        }
+        let listed = self.holds_without_order.len();
+        if i64::try_from(listed).is_ok_and(|listed| listed > 0 && listed < *reservations_without_order) {
+            writeln!(f, "    … and more: these are the first {listed}")?;
         }
         for invariant in &self.invariants {
             let mark = if invariant.violations == 0 { "✓" } else { "✗" };

@@ -266,6 +266,7 @@ impl OrderArgs {
             payment_url: self.payment_service_url.clone(),
             step_timeout: Duration::from_millis(self.downstream_timeout_ms),
             service_token: self.service.service_token.clone(),
+            database_url: self.service.database_url.clone(),
             elsewhere: self.others.elsewhere(),
             dashboard: order::Dashboard {
                 version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,7 +1,7 @@
 //! The order service: routes → attempt (drives) → flow (pure rules), store | clients; view: rows → answers.
 
 mod attempt;
-mod auditor;
+mod audit_cache;
 mod clients;
 mod feed;
 pub mod flow;

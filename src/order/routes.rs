@@ -11,7 +11,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::attempt::{Batchers, Driver};
-use super::auditor::Auditor;
+use super::audit_cache::AuditCache;
 use super::clients::{self, Inventory, Payments};
 use super::feed::Feed;
 use super::idempotency;
@@ -28,7 +28,7 @@ use crate::audit::{Audit, AuditError, Elsewhere};
 use crate::platform::batch::Batcher;
 use crate::platform::client::{BaseUrl, Client};
 use crate::platform::crash;
-use crate::platform::database::{Database, DatabaseError, WORK_TIMEOUT};
+use crate::platform::database::{Database, DatabaseError, DatabaseUrl, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
 use crate::platform::dependency::{Dependency, Guard, Route};
 use crate::platform::fields::{Body, Query};
@@ -61,6 +61,8 @@ pub struct Config {
     pub dashboard: Dashboard,
     /// Shown to inventory and payment.
     pub service_token: Option<String>,
+    /// For the audit alone, which has a connection of its own.
+    pub database_url: DatabaseUrl,
     /// For the audit alone.
     pub elsewhere: Elsewhere,
 }
@@ -70,7 +72,7 @@ pub struct Config {
 pub struct OrderRole {
     config: Config,
     sla: Arc<Window>,
-    auditor: Arc<Auditor>,
+    audits: Arc<AuditCache>,
     intake: Arc<Intake>,
     feed: Feed,
     streams: Places,
@@ -93,7 +95,11 @@ impl OrderRole {
             payment: guard(PAYMENT, &[clients::CHARGE, clients::QUERY_PAYMENT, clients::REFUND]),
             returned,
             sla: Arc::default(),
-            auditor: Arc::new(Auditor::new(config.elsewhere.clone())),
+            audits: Arc::new(AuditCache::new(
+                config.database_url.clone(),
+                config.elsewhere.clone(),
+                config.recovery.bound,
+            )),
             intake: Arc::default(),
             feed: Feed::new(platform.database.clone()),
             streams: Places::default(),
@@ -145,9 +151,8 @@ impl Role for OrderRole {
             .app_data(web::Data::new(platform.database.clone()))
             .app_data(web::Data::new(self.driver(platform)))
             .app_data(web::Data::from(Arc::clone(&self.sla)))
-            .app_data(web::Data::from(Arc::clone(&self.auditor)))
+            .app_data(web::Data::from(Arc::clone(&self.audits)))
             .app_data(web::Data::from(Arc::clone(&self.intake)))
-            .app_data(web::Data::new(self.config.recovery))
             .service(place)
             .app_data(web::Data::new(self.feed.clone()))
             .app_data(web::Data::new(self.streams.clone()))
@@ -362,27 +367,37 @@ async fn sla_history(window: web::Data<Window>) -> web::Json<History> {
     web::Json(window.history())
 }
 
-/// The books, checked
+/// The invariants, checked on the live database
 ///
-/// Reads the tables of all services: at one moment where they are in one database; where inventory and payment have their
-/// own, the orders first. On big books, which take long, not at every call.
+/// Reads the tables of all services: in one snapshot where they are in one database; where inventory and payment have their
+/// own, the orders first. The result is of an audit that started after the request, except where audits take longer than
+/// 250 ms: then it may be of one that started up to twice as long ago as it took, and at most 10 s ago. `at` says when.
 #[utoipa::path(tag = "order", responses((status = 200, body = Audit),
     (status = 501, description = "audit-not-configured: inventory or payment has its tables elsewhere", content_type = "application/problem+json", body = ProblemBody),
-    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+    (status = 503, description = "audit-unavailable: a table is locked, or the audit takes too long; or database-unavailable", content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/audit")]
-async fn audit(
-    auditor: web::Data<Auditor>,
-    database: web::Data<Database>,
-    recovery: web::Data<recovery::Config>,
-) -> Result<web::Json<Audit>, Problem> {
-    auditor.audit(&database, recovery.bound).await.map(web::Json).map_err(|error| match error {
+async fn audit(audits: web::Data<AuditCache>) -> Result<web::Json<Audit>, Problem> {
+    audits.audit().await.map(web::Json).map_err(no_audit)
+}
+
+fn no_audit(error: AuditError) -> Problem {
+    match error {
         AuditError::Unreadable(error) => error.of_read(),
         AuditError::Unreachable { .. } => {
-            let detail = "The database of inventory or payment cannot be reached.";
+            let detail = "A database that the audit reads cannot be reached.";
             Problem::unavailable("database-unavailable", detail).because(error)
         }
+        AuditError::NotLocked(_) => {
+            let detail = "The audit cannot read a table: something else has locked it, or it is not there.";
+            Problem::unavailable("audit-unavailable", detail).because(error)
+        }
+        AuditError::TimedOut => {
+            let detail = "The audit did not end in time. Run `valerix audit`, which has no such limit.";
+            Problem::unavailable("audit-unavailable", detail).because(error)
+        }
+        AuditError::Aborted => Problem::internal(error),
         AuditError::Empty { .. } => {
             Problem::new(StatusCode::NOT_IMPLEMENTED, "audit-not-configured", format!("{error}."))
         }
-    })
+    }
 }

@@ -205,6 +205,12 @@ async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
     // The books: somebody takes five from the shelf.
     stack.settled().await;
     browser.shows("#books[data-clean=true]").await;
+    let by_hand = json!({"product_id": "PROD-003", "quantity": 4});
+    let held = stack.inventory.post("/inventory/reserve", &by_hand).await.json();
+    browser.shows("#holds li").await;
+    let text = browser.text("#holds").await;
+    assert!(text.contains("4 of PROD-003") && text.contains(held["order_id"].as_str().unwrap()), "{text}");
+    browser.shows("#books[data-clean=true]").await;
     stack.database.execute("UPDATE inventory SET stock = stock - 5 WHERE product_id = 'PROD-002'").await;
     browser.shows("#books[data-clean=false]").await;
     let balances = browser.attributes("#products li", "data-balances").await;

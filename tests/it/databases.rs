@@ -169,6 +169,27 @@ async fn finds_what_is_planted(apart: &Apart) {
         ),
         (
             2,
+            format!("UPDATE payments SET amount = 1 WHERE order_id = '{id}'"),
+            "paid-what-was-ordered",
+            format!("UPDATE payments SET amount = 99.99 WHERE order_id = '{id}'"),
+        ),
+        (
+            2,
+            format!("INSERT INTO payments (order_id, status) VALUES ('{}', 'SUCCESS')", Uuid::nil()),
+            "payment-has-order",
+            format!("DELETE FROM payments WHERE order_id = '{}'", Uuid::nil()),
+        ),
+        (
+            1,
+            format!(
+                "ALTER TABLE reservations DROP CONSTRAINT reservations_state_known;
+                 UPDATE reservations SET state = 'NEWER' WHERE order_id = '{id}'"
+            ),
+            "states-are-known",
+            format!("UPDATE reservations SET state = 'HELD' WHERE order_id = '{id}'"),
+        ),
+        (
+            2,
             "ALTER TABLE payments DROP CONSTRAINT payments_once_per_order;
             INSERT INTO payments (order_id, status) SELECT order_id, 'FAILED' FROM payments LIMIT 1"
                 .to_owned(),
@@ -192,7 +213,13 @@ async fn finds_what_is_planted(apart: &Apart) {
     let by_hand = json!({"product_id": "PROD-001", "quantity": 1});
     assert_eq!(apart.inventory.post("/inventory/reserve", &by_hand).await.status, 200);
     eventually("what was held by hand to be seen", async || {
-        (apart.audit().await.orders.reservations_without_order == 1).then_some(())
+        let audit = apart.audit().await;
+        assert_eq!(
+            audit.orders.reservations_without_order,
+            i64::try_from(audit.holds_without_order.len()).unwrap()
+        );
+        let [hold] = audit.holds_without_order.as_slice() else { return None };
+        (hold.product_id == "PROD-001" && hold.quantity == 1).then_some(())
     })
     .await;
 

@@ -109,8 +109,7 @@ impl Stage {
     pub async fn choose_product(&mut self, units: i64) -> Result<(), TourError> {
         let audit: Audit = self.read(Service::Order, "/audit").await?;
         let most = audit.products.into_iter().max_by_key(|product| product.available);
-        let product =
-            most.filter(|product| i64::from(product.available) >= units).ok_or(TourError::SoldOut)?;
+        let product = most.filter(|product| product.available >= units).ok_or(TourError::SoldOut)?;
         self.product_id = product.product_id;
         Ok(())
     }

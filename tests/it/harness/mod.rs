@@ -182,7 +182,7 @@ impl Service {
             if audit.at >= asked {
                 return Some(audit);
             }
-            // A long audit is given again for four times as long as it took.
+            // The result of a long audit is given again for a while.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
