@@ -267,8 +267,8 @@ pub struct ListOrders {
 #[into_params(parameter_in = Query)]
 pub struct FollowOrders {
     /// Goes on after this event, where the `Last-Event-ID` header cannot be sent.
-    #[param(minimum = 0)]
-    pub last_event_id: Option<i64>,
+    #[param(max_length = 1319, pattern = "^[0-9]{1,19}-[0-9]{1,19}(-[0-9]{1,19}-[0-9]{1,19}){0,32}$")]
+    pub last_event_id: Option<String>,
 }
 
 // How each is read, field by field, with its limits.
@@ -298,13 +298,18 @@ impl FromFields for ListOrders {
 
 impl FromFields for FollowOrders {
     fn from_fields(fields: &mut Fields) -> Self {
-        Self { last_event_id: fields.optional("last_event_id", event_number) }
+        Self { last_event_id: fields.optional("last_event_id", event_id) }
     }
 }
 
-fn event_number(value: &serde_json::Value) -> Result<i64, String> {
-    let number = value.as_str().and_then(|digits| digits.parse().ok()).filter(|number| *number >= 0);
-    number.ok_or_else(|| "the number of an event".to_owned())
+fn event_id(value: &serde_json::Value) -> Result<String, String> {
+    let is_number = |part: &str| (1..=19).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    let is_id = |text: &&str| {
+        let count = text.split('-').count();
+        (2..=66).contains(&count) && count.is_multiple_of(2) && text.split('-').all(is_number)
+    };
+    let id = value.as_str().filter(is_id).map(str::to_owned);
+    id.ok_or_else(|| "the id of an event of this stream".to_owned())
 }
 
 impl FromFields for Reserve {

@@ -62,6 +62,3 @@ diesel::table! {
         created_at -> Timestamptz,
     }
 }
-
-diesel::joinable!(order_events -> orders (order_id));
-diesel::allow_tables_to_appear_in_same_query!(orders, order_events);

@@ -1,41 +1,47 @@
-//! Changes of orders as they happen, whichever replica made them: read from the database once for all who listen here.
+//! The live feed: the changes of all orders, whichever replica made them, read from the database once
+//! for all listeners of this process.
+//!
+//! The reader remembers a [`Position`], which says exactly what it has read. Each poll takes a snapshot
+//! of the database and reads the changes that this snapshot sees and the position does not hold. A
+//! change is therefore read in the first poll after its commit, however long its transaction was open.
+//!
+//! A listener that resumes, or that fell behind, reads what it misses up to the reader's snapshot from
+//! the database, and goes on with what the reader reads after that snapshot.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::web::Bytes;
+use diesel_async::AsyncPgConnection;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
-use super::store::{self, ChangeRow};
+use super::store::{self, ChangeRow, InvalidPosition, Position, Snapshot};
 use crate::api::OrderChange;
-use crate::platform::database::{Database, DatabaseError};
+use crate::platform::database::{Database, DatabaseError, WORK_TIMEOUT};
+use crate::platform::problem::Problem;
 use crate::platform::trouble::Trouble;
 
-const POLL: Duration = Duration::from_millis(200);
-/// Changes that are kept for who comes back; who missed more has to look anew.
-const KEPT: usize = 1000;
-const BATCH: i64 = 500;
-/// Longer than any transaction lives: a number that is missing after this was given up.
-const GAP_PATIENCE: Duration = Duration::from_secs(4);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Changes in memory, for all listeners of the process. A poll that finds more keeps none of them.
+const MAX_BUFFERED: u32 = 5000;
+/// Changes that a listener gets at a time.
+const PAGE: u32 = 500;
+/// Changes that a listener can have missed. With more, it is told to read the list of orders anew.
+const MAX_REPLAYED: u32 = 10_000;
 
-/// A change, ready to be sent.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    pub id: i64,
-    pub text: Bytes,
-}
-
-/// What a listener is to do next.
+/// What a listener is sent.
 #[derive(Debug)]
 pub enum Next {
-    Entries(Vec<Entry>),
-    /// What it has missed is not kept any more; it goes on from here.
-    Reset(i64),
+    /// Server-sent events, one for each change.
+    Changes(Bytes),
+    /// The listener has missed changes that it does not get; it goes on from this position.
+    Reset(Position),
 }
 
-/// The changes of late, shared by the process's listeners.
+/// The live feed of this process. Clones share it.
 #[derive(Clone)]
 pub struct Feed {
     shared: Arc<Shared>,
@@ -47,57 +53,106 @@ struct Shared {
     /// Where the reader runs: listeners come and go with their worker threads.
     runtime: Handle,
     state: Mutex<State>,
-    /// The last change that was read; nothing once the service stops.
-    position: watch::Sender<Option<i64>>,
+    /// Makes the reader poll at once.
+    wake: Notify,
+    /// Whether the feed is open. Listeners are notified after each poll and when it closes.
+    is_open: watch::Sender<bool>,
 }
 
 #[derive(Default)]
 struct State {
     listeners: usize,
-    reading: bool,
-    /// Every change after this one is among the entries, up to the position.
-    floor: i64,
-    entries: VecDeque<Entry>,
+    is_reading: bool,
+    polls_begun: u64,
+    polls_ended: u64,
+    /// Why the last poll failed, if it did.
+    failure: Option<DatabaseError>,
+    /// How far the reader has read; none before its first poll.
+    head: Option<Head>,
+    /// The number of the first entry. Numbers only count what this process has read.
+    first: u64,
+    entries: VecDeque<Arc<Entry>>,
+}
+
+/// The position holds exactly the changes that the snapshot sees.
+#[derive(Debug, Clone)]
+struct Head {
+    snapshot: Snapshot,
+    position: Position,
+}
+
+/// A change, ready to be sent.
+#[derive(Debug)]
+struct Entry {
+    /// What a listener holds once it has this change.
+    position: Position,
+    /// None where the change could not be written as JSON, which ends the streams that come to it.
+    text: Option<String>,
 }
 
 impl Feed {
     /// To be called on the runtime that lives as long as the process.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        let (position, _) = watch::channel(Some(0));
-        let state = Mutex::default();
-        Self { shared: Arc::new(Shared { database, runtime: Handle::current(), state, position }) }
+        let shared = Shared {
+            database,
+            runtime: Handle::current(),
+            state: Mutex::default(),
+            wake: Notify::new(),
+            is_open: watch::Sender::new(true),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Ends every listener.
     pub fn close(&self) {
-        self.shared.position.send_replace(None);
+        self.shared.is_open.send_replace(false);
     }
 
-    /// Listens from after that change on, or from now on; reading begins with the first listener.
+    /// Listens from a position on, or from now on. A position that is invalid, is not of this database,
+    /// or is too far back begins with [`Next::Reset`]. `database` is read for this listener alone.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn listen(&self, database: &Database, after: Option<i64>) -> Result<Listener, DatabaseError> {
-        let newest = database.run(async |connection| store::newest_change(connection).await).await?;
-        let kept = i64::try_from(KEPT).unwrap_or(i64::MAX);
-        // Someone else's number, or one of another database: what was missed since cannot be known.
-        let known = after.filter(|after| (0..=newest).contains(after));
-        let is_lost = after.is_some() && known.is_none();
-        let after = known.unwrap_or(newest);
-        let mut state = self.shared.state();
+    /// 503 when the database cannot be read, or when the feed is closed.
+    pub async fn listen(
+        &self,
+        database: &Database,
+        after: Option<Result<Position, InvalidPosition>>,
+    ) -> Result<Listener, Problem> {
+        let (mut listener, poll) = self.register(database.clone());
+        // The position may be newer than the last poll: another replica can have given it out since.
+        let head = timeout(WORK_TIMEOUT, listener.head_after(poll));
+        let (head, next) = head.await.unwrap_or_else(|_| Err(DatabaseError::TimedOut.of_read()))?;
+        match after {
+            Some(Ok(position)) => {
+                listener.position = position;
+                listener.catch_up(head, next).await.map_err(DatabaseError::of_read)?;
+            }
+            Some(Err(InvalidPosition)) => {
+                listener.start_at(head, next);
+                listener.must_reset = true;
+            }
+            None => listener.start_at(head, next),
+        }
+        Ok(listener)
+    }
+
+    /// Adds a listener, and returns the number of the first poll that begins after this.
+    fn register(&self, database: Database) -> (Listener, u64) {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.state();
         state.listeners += 1;
-        if !state.reading {
-            state.reading = true;
-            state.entries.clear();
-            let from = after.max(newest - kept);
-            state.floor = from;
-            self.shared.advance(from);
-            self.shared.runtime.spawn(read(Arc::clone(&self.shared), from));
+        let poll = state.polls_begun + 1;
+        if !state.is_reading {
+            state.is_reading = true;
+            state.head = None;
+            shared.runtime.spawn(read(Arc::clone(&self.shared)));
         }
         drop(state);
-        let position = self.shared.position.subscribe();
-        Ok(Listener { shared: Arc::clone(&self.shared), last: after, is_lost, position })
+        shared.wake.notify_one();
+        let progress = shared.is_open.subscribe();
+        let position = Position::default();
+        (Listener { shared, database, position, next: 0, replay: None, must_reset: false, progress }, poll)
     }
 }
 
@@ -106,118 +161,219 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether anybody listens; if not, the reader is done.
-    fn goes_on(&self) -> bool {
+    /// Begins a poll, unless there are no more listeners, or the feed is closed.
+    fn begin_poll(&self) -> bool {
         let mut state = self.state();
-        state.reading = state.listeners > 0 && self.position.borrow().is_some();
-        state.reading
+        state.is_reading = state.listeners > 0 && *self.is_open.borrow();
+        state.polls_begun += u64::from(state.is_reading);
+        state.is_reading
     }
 
-    fn publish(&self, changes: Vec<ChangeRow>) {
-        let Some(last) = changes.last().map(|change| change.id) else { return };
+    fn end_poll(&self, outcome: Result<Poll, DatabaseError>) {
         let mut state = self.state();
-        state.entries.extend(changes.into_iter().map(entry));
-        let surplus = state.entries.len().saturating_sub(KEPT);
-        state.floor = state.entries.drain(..surplus).last().map_or(state.floor, |entry| entry.id);
+        state.polls_ended = state.polls_begun;
+        state.failure = match outcome {
+            Ok(poll) => {
+                state.add(poll);
+                None
+            }
+            Err(error) => Some(error),
+        };
         drop(state);
-        self.advance(last);
+        self.is_open.send_modify(|_| ());
     }
 
-    /// A feed that was closed stays so.
-    fn advance(&self, to: i64) {
-        self.position.send_if_modified(|position| {
-            position.as_mut().is_some_and(|position| {
-                *position = to;
-                true
-            })
-        });
+    /// How far the reader has read, and the number of the entry that comes next.
+    fn head(&self) -> Option<(Head, u64)> {
+        let state = self.state();
+        Some((state.head.clone()?, state.next()))
+    }
+
+    fn entries(&self, from: u64) -> Option<Vec<Arc<Entry>>> {
+        self.state().entries(from)
     }
 }
 
-fn entry(change: ChangeRow) -> Entry {
-    let id = change.id;
-    let data = serde_json::to_string(&OrderChange::from(change)).unwrap_or_default();
-    Entry { id, text: format!("event: order\nid: {id}\ndata: {data}\n\n").into() }
+impl State {
+    /// The number that the next entry gets.
+    fn next(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// Entries from that number on, at most a page; none when some of them are gone.
+    fn entries(&self, from: u64) -> Option<Vec<Arc<Entry>>> {
+        let skip = usize::try_from(from.checked_sub(self.first)?).ok()?;
+        Some(self.entries.iter().skip(skip).take(PAGE as usize).cloned().collect())
+    }
+
+    fn add(&mut self, poll: Poll) {
+        match poll {
+            Poll::Changes(head, entries) => {
+                self.head = Some(head);
+                self.entries.extend(entries.into_iter().map(Arc::new));
+                let surplus = self.entries.len().saturating_sub(MAX_BUFFERED as usize);
+                self.entries.drain(..surplus);
+                self.first += surplus as u64;
+            }
+            Poll::Gap(head) => {
+                self.head = Some(head);
+                // One number is left out, so that the entries of no listener are complete.
+                self.first = self.next() + 1;
+                self.entries.clear();
+            }
+        }
+    }
 }
 
-/// Reads on until nobody listens any more.
-async fn read(shared: Arc<Shared>, from: i64) {
-    let mut last = from;
-    let mut gap: Option<Instant> = None;
+/// What a poll finds.
+enum Poll {
+    Changes(Head, Vec<Entry>),
+    /// The reader goes on from here; what lies between, each listener reads by itself.
+    Gap(Head),
+}
+
+/// Polls until there are no more listeners.
+async fn read(shared: Arc<Shared>) {
     let trouble = Trouble::new("the live stream cannot be read", "the live stream goes on");
-    while shared.goes_on() {
-        let changes =
-            shared.database.run(async |connection| store::changes(connection, last, BATCH).await).await;
-        trouble.note(&changes);
-        let ready = in_order(last, changes.unwrap_or_default(), &mut gap, Instant::now());
-        last = ready.last().map_or(last, |change| change.id);
-        let more = ready.len() == usize::try_from(BATCH).unwrap_or_default();
-        shared.publish(ready);
-        if !more {
-            tokio::time::sleep(POLL).await;
-        }
+    while shared.begin_poll() {
+        let head = shared.state().head.clone();
+        let outcome = shared.database.run(async |connection| poll(connection, head).await).await;
+        trouble.note(&outcome);
+        shared.end_poll(outcome);
+        let _ = timeout(POLL_INTERVAL, shared.wake.notified()).await;
     }
 }
 
-/// Those that can be shown: numbers are given before a transaction commits, so a missing one may still come, and
-/// nobody who resumes after a number may have missed a lower one.
-fn in_order(last: i64, changes: Vec<ChangeRow>, gap: &mut Option<Instant>, now: Instant) -> Vec<ChangeRow> {
-    let given_up = gap.is_some_and(|since| now.duration_since(since) >= GAP_PATIENCE);
-    let mut expected = last + 1;
-    let (mut ready, mut waits) = (Vec::new(), false);
-    for change in changes {
-        if change.id != expected && !given_up {
-            waits = true;
-            break;
+async fn poll(connection: &mut AsyncPgConnection, head: Option<Head>) -> Result<Poll, DatabaseError> {
+    let snapshot = store::snapshot(connection).await?;
+    // A snapshot from before the position is one of another server, such as a standby that was promoted.
+    if let Some(Head { mut position, .. }) = head
+        && position.precedes(&snapshot)
+    {
+        let changes = store::changes(connection, &position, &snapshot, 0, MAX_BUFFERED + 1).await?;
+        if changes.len() <= MAX_BUFFERED as usize {
+            let entries = entries(changes, &mut position, &snapshot);
+            position.complete(&snapshot);
+            return Ok(Poll::Changes(Head { snapshot, position }, entries));
         }
-        expected = change.id + 1;
-        ready.push(change);
     }
-    *gap = match *gap {
-        Some(since) if waits && ready.is_empty() => Some(since),
-        _ => waits.then_some(now),
+    let position = store::position_at(connection, &snapshot).await?;
+    Ok(Poll::Gap(Head { snapshot, position }))
+}
+
+/// Moves the position past the changes.
+fn entries(changes: Vec<ChangeRow>, position: &mut Position, snapshot: &Snapshot) -> Vec<Entry> {
+    let entry = |change: ChangeRow| {
+        position.advance(change.key(), snapshot);
+        let data = serde_json::to_string(&OrderChange::from(change))
+            .inspect_err(|error| tracing::error!(%error, "a change of an order cannot be written as JSON"));
+        let text = data.ok().map(|data| format!("event: order\nid: {position}\ndata: {data}\n\n"));
+        Entry { position: position.clone(), text }
     };
-    ready
+    changes.into_iter().map(entry).collect()
 }
 
-/// One who listens; dropped, it listens no more.
+/// A registered listener, until it is dropped.
 pub struct Listener {
     shared: Arc<Shared>,
-    last: i64,
-    /// Came with a number that nothing can be told after.
-    is_lost: bool,
-    position: watch::Receiver<Option<i64>>,
+    database: Database,
+    /// What it has been sent.
+    position: Position,
+    /// The number of the entry that it goes on with.
+    next: u64,
+    /// It first reads from the database what this snapshot sees.
+    replay: Option<Snapshot>,
+    must_reset: bool,
+    progress: watch::Receiver<bool>,
 }
 
 impl Listener {
     #[must_use]
-    pub fn last(&self) -> i64 {
-        self.last
+    pub fn position(&self) -> &Position {
+        &self.position
     }
 
-    /// Waits for what comes next; nothing when the service stops.
+    /// Waits for what comes next; none when the stream ends. A caller that gives up waiting loses nothing.
     pub async fn next(&mut self) -> Option<Next> {
-        if std::mem::take(&mut self.is_lost) {
-            return Some(Next::Reset(self.last));
-        }
-        loop {
-            let position = (*self.position.borrow_and_update())?;
-            if position > self.last {
-                let next = self.since(position);
-                self.last = position;
-                return Some(next);
+        while *self.progress.borrow_and_update() {
+            if std::mem::take(&mut self.must_reset) {
+                return Some(Next::Reset(self.position.clone()));
             }
-            self.position.changed().await.ok()?;
+            let entries = if let Some(snapshot) = self.replay.clone() {
+                self.replay_page(&snapshot).await
+            } else if let Some(entries) = self.shared.entries(self.next) {
+                if entries.is_empty() {
+                    self.progress.changed().await.ok()?;
+                }
+                self.next += entries.len() as u64;
+                Ok(entries)
+            } else {
+                self.fell_behind().await.map(|()| Vec::new())
+            };
+            let failed =
+                |error: &_| tracing::warn!(%error, "a live stream ends: what it misses cannot be read");
+            let entries = entries.inspect_err(failed).ok()?;
+            if let Some(last) = entries.last() {
+                self.position = last.position.clone();
+                let texts: Option<Vec<&str>> = entries.iter().map(|entry| entry.text.as_deref()).collect();
+                return texts.map(|texts| Next::Changes(texts.concat().into()));
+            }
         }
+        None
     }
 
-    fn since(&self, position: i64) -> Next {
-        let state = self.shared.state();
-        if self.last < state.floor {
-            return Next::Reset(position);
+    /// A page of what the snapshot sees and the listener misses. The last page ends the replay.
+    async fn replay_page(&mut self, snapshot: &Snapshot) -> Result<Vec<Arc<Entry>>, DatabaseError> {
+        let mut position = self.position.clone();
+        let read = async |connection: &mut _| store::changes(connection, &position, snapshot, 0, PAGE).await;
+        let changes = self.database.run(read).await?;
+        if changes.len() < PAGE as usize {
+            self.replay = None;
         }
-        let entries = state.entries.iter().filter(|entry| entry.id > self.last && entry.id <= position);
-        Next::Entries(entries.cloned().collect())
+        Ok(entries(changes, &mut position, snapshot).into_iter().map(Arc::new).collect())
+    }
+
+    async fn fell_behind(&mut self) -> Result<(), DatabaseError> {
+        let (head, next) = self.shared.head().ok_or(DatabaseError::TimedOut)?;
+        self.catch_up(head, next).await
+    }
+
+    /// Goes on from the head, once it has read from the database what it misses up to there.
+    async fn catch_up(&mut self, head: Head, next: u64) -> Result<(), DatabaseError> {
+        let (position, snapshot) = (&self.position, &head.snapshot);
+        let missed =
+            async |connection: &mut _| store::changes(connection, position, snapshot, MAX_REPLAYED, 1).await;
+        if position.precedes(snapshot) && self.database.run(missed).await?.is_empty() {
+            self.replay = Some(head.snapshot);
+            self.next = next;
+        } else {
+            self.start_at(head, next);
+            self.must_reset = true;
+        }
+        Ok(())
+    }
+
+    /// Goes on from the head, without what it misses.
+    fn start_at(&mut self, head: Head, next: u64) {
+        self.position = head.position;
+        self.next = next;
+        self.replay = None;
+    }
+
+    /// Waits for the end of that poll, or of a later one.
+    async fn head_after(&mut self, poll: u64) -> Result<(Head, u64), Problem> {
+        while *self.progress.borrow_and_update() {
+            let failure = {
+                let state = self.shared.state();
+                (state.polls_ended >= poll).then(|| state.failure.clone())
+            };
+            match failure {
+                Some(Some(failure)) => return Err(failure.of_read()),
+                Some(None) => return self.shared.head().ok_or_else(|| DatabaseError::TimedOut.of_read()),
+                None => _ = self.progress.changed().await,
+            }
+        }
+        Err(Problem::unavailable("stopping", "This process is stopping. Open the stream again."))
     }
 }
 
@@ -231,25 +387,39 @@ impl Drop for Listener {
 mod tests {
     use super::*;
 
-    fn ids(last: i64, ids: &[i64], gap: &mut Option<Instant>, now: Instant) -> Vec<i64> {
-        let changes = ids.iter().map(|id| ChangeRow::example(*id)).collect();
-        in_order(last, changes, gap, now).into_iter().map(|change| change.id).collect()
+    fn head() -> Head {
+        Head { snapshot: "9:9:".parse().unwrap(), position: Position::default() }
+    }
+
+    fn changes(count: u32) -> Poll {
+        let entry = |_| Entry { position: Position::default(), text: None };
+        Poll::Changes(head(), (0..count).map(entry).collect())
+    }
+
+    fn found(state: &State, from: u64) -> Option<usize> {
+        state.entries(from).map(|entries| entries.len())
     }
 
     #[test]
-    fn nothing_is_shown_beyond_a_number_that_may_still_come() {
-        let (mut gap, start) = (None, Instant::now());
-        assert_eq!(ids(0, &[1, 2, 4, 5], &mut gap, start), [1, 2]);
-        assert_eq!(ids(2, &[4, 5], &mut gap, start + Duration::from_secs(1)), [] as [i64; 0]);
-        assert_eq!(ids(2, &[3, 4, 5], &mut gap, start + Duration::from_secs(2)), [3, 4, 5]);
-        assert!(gap.is_none());
+    fn a_listener_gets_the_buffered_entries_unless_some_that_it_misses_are_gone() {
+        let mut state = State::default();
+        assert_eq!(found(&state, 0), Some(0));
+        state.add(changes(3));
+        assert_eq!((found(&state, 0), found(&state, 2), found(&state, 3)), (Some(3), Some(1), Some(0)));
+        state.add(changes(MAX_BUFFERED));
+        assert_eq!(state.entries.len(), MAX_BUFFERED as usize);
+        assert_eq!((found(&state, 2), found(&state, 3)), (None, Some(PAGE as usize)));
     }
 
     #[test]
-    fn a_number_that_was_given_up_holds_nothing_up_for_ever() {
-        let (mut gap, start) = (None, Instant::now());
-        assert_eq!(ids(2, &[4, 5], &mut gap, start), [] as [i64; 0]);
-        assert_eq!(ids(2, &[4, 5, 7], &mut gap, start + GAP_PATIENCE), [4, 5, 7]);
-        assert!(gap.is_none(), "the next gap has its own time");
+    fn no_listener_goes_on_across_a_gap() {
+        let mut state = State::default();
+        state.add(changes(3));
+        let before = state.next();
+        state.add(Poll::Gap(head()));
+        assert_eq!(found(&state, before), None);
+        let next = state.next();
+        state.add(changes(2));
+        assert_eq!((found(&state, before), found(&state, next)), (None, Some(2)));
     }
 }

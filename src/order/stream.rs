@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::feed::{Feed, Listener, Next};
 use crate::api::{FollowOrders, OrderChange};
-use crate::platform::database::{Database, DatabaseError};
+use crate::platform::database::Database;
 use crate::platform::fields::Query;
 use crate::platform::problem::{Problem, ProblemBody};
 
@@ -18,15 +18,14 @@ use crate::platform::problem::{Problem, ProblemBody};
 pub const MOST_STREAMS: usize = 256;
 /// So often something is sent, so that both sides notice when the other is gone.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// No change has this number.
-const UNKNOWN: i64 = -1;
 /// What a browser waits before it connects again.
 const RETRY_MS: u32 = 1000;
 
 /// Every change of an order, live
 ///
-/// Server-sent events: `order` with an order as of that change, and `reset` when what was missed is not kept any more, so
-/// that the list is to be read anew. Every replica shows the orders of all.
+/// Server-sent events: `order` with an order as of that change, and `reset` when too much was missed, or
+/// the event is not one of this stream: then read the list of orders again. Every replica shows the orders
+/// of all. An event's id is opaque; a client that sends the last one it got misses nothing.
 #[utoipa::path(tag = "order", params(FollowOrders,
     ("last-event-id" = Option<String>, Header, description = "Goes on after this event")),
     responses((status = 200, content_type = "text/event-stream", body = OrderChange),
@@ -44,10 +43,10 @@ pub async fn follow(
         return Err(Problem::unavailable("too-many-streams", "Too many streams are open."));
     };
     // The browser's own header knows better than an address that was made when the page began.
-    let header = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
-    let after = header.map(|text| text.parse().unwrap_or(UNKNOWN)).or(query.0.last_event_id);
-    let listener = feed.listen(&database, after).await.map_err(DatabaseError::of_read)?;
-    let hello = format!("retry: {RETRY_MS}\nid: {}\n\n", listener.last());
+    let header = request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default());
+    let after = header.or(query.0.last_event_id.as_deref());
+    let listener = feed.listen(&database, after.map(str::parse)).await?;
+    let hello = format!("retry: {RETRY_MS}\nid: {}\n\n", listener.position());
     let first = Some((Some(Bytes::from(hello)), listener, place));
     let events =
         stream::unfold(first, |state: Option<(Option<Bytes>, Listener, OwnedSemaphorePermit)>| async {
@@ -80,9 +79,7 @@ async fn next(listener: &mut Listener) -> Option<Bytes> {
     match tokio::time::timeout(HEARTBEAT, listener.next()).await {
         Err(_) => Some(Bytes::from_static(b": still here\n\n")),
         Ok(next) => Some(match next? {
-            Next::Entries(entries) => {
-                entries.into_iter().flat_map(|entry| entry.text).collect::<Vec<u8>>().into()
-            }
+            Next::Changes(events) => events,
             Next::Reset(id) => format!("event: reset\nid: {id}\ndata: {{}}\n\n").into(),
         }),
     }

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::harness::events::{Change, Listener};
 use crate::harness::{Stack, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,6 +17,7 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
         "INSERT INTO orders (product_id, quantity) SELECT 'PROD-002', 1 FROM generate_series(1, 5000);
         ANALYZE orders";
     stack.database.execute(backlog).await;
+    let mut listener = Listener::open(&stack.order, None).await;
     // Takes, declines, repeats, lists, recovers, releases and voids: all that services do but the audit.
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
     for _ in 0..2 {
@@ -44,10 +46,11 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
     stack.inventory.post("/inventory/release", &json!({"order_id": Uuid::new_v4()})).await;
     stack.inventory.get("/inventory").await;
     eventually("some recoveries", async || (attempts(&stack).await > 500.0).then_some(())).await;
+    listener.changes(100).await;
+    Listener::open(&stack.order, Some("0-0")).await.changes(100).await;
     // The server's own statistics come late.
     eventually("every index to be read", async || {
         let unread = unread(&stack).await;
-        println!("not read so far: {unread:?}");
         unread.is_empty().then_some(())
     })
     .await;
@@ -68,6 +71,10 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
         WHERE indexrelname IN ('orders_by_status', 'orders_by_product')";
     let read = stack.database.count(pages).await;
     assert!(read < 1500, "{read} entries were read for 13 pages");
+    // The live stream reads each change once, and again for a listener that resumes.
+    let read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'order_events_pkey'";
+    let (read, changes) = (stack.database.count(read).await, Change::stored(&stack.database).await.len());
+    assert!(read < 10 * i64::try_from(changes).unwrap(), "{read} changes were read of {changes}");
 }
 
 /// Indexes that no statement has used; a primary key has its use without that.

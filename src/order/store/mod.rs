@@ -15,10 +15,12 @@ use uuid::Uuid;
 mod due;
 mod log;
 mod page;
+mod position;
 
 pub use due::{Claim, Claimed, Queue, backlog, claim, forget_keys, give_up, wake};
-pub use log::{ChangeRow, EventRow, changes, events, newest_change};
+pub use log::{ChangeRow, EventRow, changes, events, position_at, snapshot};
 pub use page::{Cursor, Filter, list};
+pub use position::{InvalidPosition, Position, Snapshot};
 
 use super::flow::State;
 use crate::api::OrderStatus;

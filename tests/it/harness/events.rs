@@ -1,22 +1,56 @@
-//! Who listens to `GET /orders/stream`.
+//! Listeners of `GET /orders/stream`.
 
+use chrono::DateTime;
 use serde_json::Value;
 
-use super::{PATIENCE, Service};
+use super::{PATIENCE, Service, TestDatabase};
+
+/// What tells one change of an order from all others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    pub order_id: String,
+    /// When it was written, in microseconds since 1970.
+    pub at: i64,
+    pub reason: String,
+}
+
+impl Change {
+    pub fn of(data: &Value) -> Self {
+        let text = |field: &str| data[field].as_str().unwrap();
+        let at = DateTime::parse_from_rfc3339(text("updated_at")).unwrap().timestamp_micros();
+        Self { order_id: text("id").to_owned(), at, reason: text("reason").to_owned() }
+    }
+
+    /// All that the table has, in the order of their numbers.
+    pub async fn stored(database: &TestDatabase) -> Vec<Self> {
+        let statement = "SELECT order_id::text, (EXTRACT(EPOCH FROM at) * 1000000)::bigint, reason
+            FROM order_events ORDER BY id";
+        let rows = database.query(statement).await;
+        let change =
+            |row: &tokio_postgres::Row| Self { order_id: row.get(0), at: row.get(1), reason: row.get(2) };
+        rows.iter().map(change).collect()
+    }
+}
+
+/// The changes in a fixed order: those of transactions that commit at about the same time come in any.
+pub fn sorted(mut changes: Vec<Change>) -> Vec<Change> {
+    changes.sort_unstable();
+    changes
+}
 
 /// An open stream, read frame by frame.
 pub struct Listener {
     response: reqwest::Response,
     unread: String,
     /// The last id that came.
-    pub id: i64,
+    pub id: String,
 }
 
 #[derive(Debug)]
 pub struct Frame {
     pub event: Option<String>,
     pub data: Option<Value>,
-    pub id: Option<i64>,
+    pub id: Option<String>,
 }
 
 impl Listener {
@@ -36,7 +70,7 @@ impl Listener {
         }
         let response = request.send().await.and_then(reqwest::Response::error_for_status).ok()?;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let mut listener = Self { response, unread: String::new(), id: -1 };
+        let mut listener = Self { response, unread: String::new(), id: String::new() };
         let hello = listener.frame().await?;
         assert!(hello.event.is_none() && hello.id.is_some(), "{hello:?}");
         Some(listener)
@@ -67,24 +101,27 @@ impl Listener {
             let mut lines = frame.lines();
             lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
         };
-        let id = field("id").map(|id| id.parse().unwrap());
-        self.id = id.unwrap_or(self.id);
+        let id = field("id");
+        if let Some(id) = &id {
+            self.id.clone_from(id);
+        }
         Frame { event: field("event"), data: field("data").map(|data| data.parse().unwrap()), id }
     }
 
-    /// The next change of an order: its id in the stream, and what it says.
-    pub async fn change(&mut self) -> (i64, Value) {
+    /// The data of the next change of an order.
+    pub async fn change(&mut self) -> Value {
         let frame = self.frame().await.expect("the stream goes on");
         assert_eq!(frame.event.as_deref(), Some("order"), "{frame:?}");
-        (frame.id.unwrap(), frame.data.unwrap())
+        assert!(frame.id.is_some(), "{frame:?}");
+        frame.data.unwrap()
     }
 
-    pub async fn changes(&mut self, count: usize) -> Vec<i64> {
-        let mut ids = Vec::new();
+    pub async fn changes(&mut self, count: usize) -> Vec<Change> {
+        let mut changes = Vec::new();
         for _ in 0..count {
-            ids.push(self.change().await.0);
+            changes.push(Change::of(&self.change().await));
         }
-        ids
+        changes
     }
 
     pub async fn is_reset(&mut self) {
