@@ -64,8 +64,8 @@ async fn a_release_that_the_product_cannot_take_back_fails_alone() {
     let owing = format!(
         "DELETE FROM inventory WHERE product_id = 'PROD-001';
          INSERT INTO inventory (product_id, stock) VALUES ('PROD-001', 1000);
-         INSERT INTO orders (id, product_id, quantity, status, failure_reason, release_due, owed_since)
-         VALUES ('{order}', 'PROD-001', 3, 'FAILED', 'expired', 1, now())"
+         INSERT INTO orders (id, product_id, quantity, status, failure_reason, release_due, void_due, owed_since)
+         VALUES ('{order}', 'PROD-001', 3, 'FAILED', 'expired', 1, true, now())"
     );
     stack.database.execute(&owing).await;
     let refused = stack.inventory.post("/inventory/release", &json!({"order_id": order})).await;
@@ -74,7 +74,7 @@ async fn a_release_that_the_product_cannot_take_back_fails_alone() {
         all_confirmed(&stack, 10).await;
     }
     let owing = stack.order.get("/orders?settled=false").await.json();
-    assert_eq!(owing["orders"][0]["owes"], json!(["release"]));
+    assert_eq!(owing["orders"][0]["owes"], json!(["release", "refund"]));
     // As somebody would mend it by hand.
     let mended =
         "UPDATE inventory SET reserved = reserved + 3, stocked = stocked + 3 WHERE product_id = 'PROD-001'";

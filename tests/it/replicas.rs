@@ -368,7 +368,7 @@ async fn a_backlog_is_shared_out_and_no_order_is_in_two_hands() {
     // An attempt counts itself a moment after its order is settled.
     let counted = async || {
         let shares = join_all(replicas.iter().map(|replica| replica.metric(attempts))).await;
-        let claimed = stack.database.count("SELECT sum(attempts) FROM orders").await;
+        let claimed = stack.database.count("SELECT sum(epoch - 1) FROM orders").await;
         (claimed, shares)
     };
     let shares = eventually("every attempt to be counted", async || {

@@ -157,7 +157,8 @@ pub async fn backlog(connection: &mut AsyncPgConnection, bound: Duration) -> Res
                       COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
                FROM orders WHERE {UNFINISHED}) unfinished,
               (SELECT count(*) AS orders,
-                      count(*) FILTER (WHERE owed_since < now() - $1 * interval '1 millisecond') AS stuck
+                      count(*) FILTER (WHERE COALESCE(owed_since, updated_at)
+                          < now() - $1 * interval '1 millisecond') AS stuck
                FROM orders WHERE {OWING}) owing"
     );
     Ok(diesel::sql_query(statement).bind::<Integer, _>(milliseconds(bound)).get_result(connection).await?)

@@ -105,7 +105,9 @@ pub async fn place(service: &Service) -> Answer {
 /// Trouble of the database's is said to be that, and soon.
 #[track_caller]
 pub fn is_refused(answer: &Answer) {
-    answer.is_problem(503, "database-unavailable");
+    // Whether it met a lock or queued behind one that did.
+    let code = if answer.json()["code"] == "locked" { "locked" } else { "database-unavailable" };
+    answer.is_problem(503, code);
     assert!(answer.header("retry-after").parse::<u32>().is_ok());
     assert!(answer.took < BOUND, "{:?}", answer.took);
 }
