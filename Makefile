@@ -16,10 +16,10 @@ demo-gremlin: postgres ## the checklist and each kind of fault, told step by ste
 test: postgres pgbouncer prometheus chromium haproxy schemathesis lint deny kubernetes ## everything
 	cargo test --locked
 
-prove: postgres ## a long chaos campaign on three seeds: 5,000 orders, 100 kills, 5 database restarts each
+prove: postgres ## chaos campaigns on three seeds: 5,000 orders, 100 kills, 5 database restarts each; fails unless all prove
 	@cargo build --locked --quiet --release
 	@for seed in $${SEEDS:-11 12 13}; do \
-	  target/release/valerix prove --seed $$seed --orders 5000 --kills 100 --database-restarts 5 || exit 1; \
+	  target/release/valerix prove --seed $$seed --orders 5000 --kills 100 --database-restarts 5 || exit $$?; \
 	done
 
 soak: postgres ## SOAK_MINUTES (60) of load and faults; fails when memory, descriptors, tasks or connections grow

@@ -18,7 +18,7 @@ use valerix::{audit, demo, gremlin, healthcheck, load, prove, soak};
 async fn main() -> ExitCode {
     // On the heap: a future has room for the greatest of all commands.
     match Box::pin(run(cli::parse().command)).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("valerix: {error}");
             ExitCode::FAILURE
@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
         Command::Order(args) => {
             let config = args.config();
@@ -71,9 +71,7 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             // HTTP clients belong to a thread.
             let report = tokio::task::LocalSet::new().run_until(prove::run(&config)).await?;
             tell(&report, args.json)?;
-            if !report.proved {
-                return Err("the campaign did not prove what it should".into());
-            }
+            return Ok(report.verdict.exit_code().into());
         }
         Command::Soak(args) => {
             let report = tokio::task::LocalSet::new().run_until(soak::run(&args.config())).await?;
@@ -91,7 +89,7 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             clap_complete::generate(shell, &mut Cli::command(), "valerix", &mut std::io::stdout());
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn tell(report: &(impl Display + Serialize), json: bool) -> serde_json::Result<()> {

@@ -56,7 +56,7 @@ pub enum Command {
     Gremlin(GremlinArgs),
     /// Check the books of a live database; exit 1 when they do not balance
     Audit(AuditArgs),
-    /// Run a seeded chaos campaign against freshly started services; exit 1 when it does not prove what it should
+    /// Run a seeded chaos campaign against freshly started services; exit 0 proved, 1 broken, 2 incomplete
     Prove(ProveArgs),
     /// Run freshly started services under load and faults for a long time; exit 1 when something grows
     Soak(SoakArgs),
@@ -362,7 +362,26 @@ pub struct AuditArgs {
     pub json: bool,
 }
 
+/// What `prove --help` says below its flags.
+const PROVE_HELP: &str = "\
+The campaign places concurrent orders, injects faults meanwhile, ends them, and waits until every order is finished. \
+Then it checks the invariants, and compares every response that a client got with what the database holds: \
+an acknowledged order exists and is what its client was told; after a 503 with Retry-After there is no order; \
+every order belongs to a request that was told of it or got no answer.
+
+Each kind of fault comes once before any kind comes again: kills, crash points, stops (SIGSTOP), slow answers and \
+ended database sessions of each service, each kind of gremlin rule, database restarts and kills, a locked product, \
+locked orders, and commits that wait for a standby.
+
+Exit codes:
+  0  proved: every kind of fault and every recovery path ran, and nothing broke
+  1  broken: an invariant or a promise broke, or an order stayed unfinished; \
+also when the campaign could not run, which prints no report
+  2  incomplete: nothing broke, but a kind of fault or a recovery path never ran; the report says what to raise \
+(also for wrong arguments, which start nothing)";
+
 #[derive(Debug, Args)]
+#[command(after_long_help = PROVE_HELP)]
 pub struct ProveArgs {
     /// Fixes every request and every fault [default: random, printed]
     #[arg(long)]
@@ -370,19 +389,19 @@ pub struct ProveArgs {
     /// Orders to place
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     orders: u32,
-    /// Times that a role is killed; other faults come in proportion
+    /// Times that a service is killed; other faults come in proportion. Below 6 some kinds of fault are missing
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     kills: u32,
-    /// Times that the database is restarted or killed, in turn
+    /// Times that the database is restarted or killed, in turn. Below 2 one of both is missing
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=1000))]
     database_restarts: u32,
     /// Keep the campaign's database here; what is there is removed first [default: a temporary directory]
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Statements run before the books are checked: for tests of the check
+    /// SQL statements that run before the check: for tests of the check
     #[arg(long, hide = true)]
     tamper: Option<String>,
 }

@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use super::check::{Books, OrderFact};
 use super::plan::{Fault, Role};
+use super::sessions::{self, DatabaseFaults};
 use super::{ProveError, STEP_TIMEOUT};
 use crate::gremlin::Handle;
 use crate::platform::client::{BaseUrl, Client as HttpClient};
 use crate::platform::database::{DatabaseUrl, migrate};
 use crate::platform::deadline::Deadline;
 use crate::platform::gremlin::Latency;
+use crate::platform::telemetry;
 use crate::postgres::{Home, Server};
 use crate::supervisor::{Process, Spec};
 
@@ -25,6 +27,8 @@ const DATABASE: &str = "valerix";
 const READY_LIMIT: Duration = Duration::from_secs(30);
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
+/// Between two looks for roles that died.
+const REVIVE_INTERVAL: Duration = Duration::from_millis(500);
 const LINES_KEPT: usize = 20;
 /// In the log line of each request that a service fails by itself, which injected errors are not.
 const MISTAKE: &str = "internal-error";
@@ -38,6 +42,7 @@ pub struct Cluster {
     temporary: bool,
     roles: BTreeMap<Role, Running>,
     url: DatabaseUrl,
+    database_faults: DatabaseFaults,
     seed: u64,
     struck: Arc<Mutex<Struck>>,
 }
@@ -70,7 +75,8 @@ impl Cluster {
         }
         let struck = Arc::default();
         let temporary = data_dir.is_none();
-        let mut cluster = Self { server, home: root, temporary, roles, url, seed, struck };
+        let database_faults = DatabaseFaults::new(url.clone());
+        let mut cluster = Self { server, home: root, temporary, roles, url, database_faults, seed, struck };
         cluster.stock(products).await?;
         for role in Role::ALL {
             cluster.launch(role, None)?;
@@ -171,27 +177,27 @@ impl Cluster {
         self.url.clone()
     }
 
-    /// Does it, and returns when the services are up again; what a fault leaves behind is theirs to mend.
-    pub async fn inflict(&mut self, fault: &Fault) -> Result<(), ProveError> {
+    /// Injects a fault, and returns when the services are up again. Locks and waits for a standby go on.
+    ///
+    /// Returns whether the fault happened: a lock may not have been held.
+    pub async fn inflict(&mut self, fault: &Fault) -> Result<bool, ProveError> {
         self.revive().await?;
         match fault {
-            Fault::Kill(role) => self.replace(*role, None).await,
+            Fault::Kill(role) => self.replace(*role, None).await?,
             Fault::Crash { role, point, turn, stall } => {
                 let action =
                     stall.map_or_else(|| "abort".to_owned(), |stall| format!("stall:{}", stall.as_millis()));
-                self.replace(*role, Some(format!("{point}={action}@{turn}"))).await
+                self.replace(*role, Some(format!("{point}={action}@{turn}"))).await?;
             }
             Fault::Stop(role, lasting) => {
                 self.signal(*role, Signal::SIGSTOP);
                 tokio::time::sleep(*lasting).await;
                 self.signal(*role, Signal::SIGCONT);
-                Ok(())
             }
             Fault::Latency { role, delay, lasting } => {
                 self.latency(*role, Some(*delay)).await;
                 tokio::time::sleep(*lasting).await;
                 self.latency(*role, None).await;
-                Ok(())
             }
             Fault::Gremlin { role, kind, direction, every, max_fires } => {
                 let wish = json!({
@@ -201,17 +207,25 @@ impl Cluster {
                 if let Err(error) = Handle::new(&self.url_of(*role)?, None).add(&wish).await {
                     tracing::debug!(%error, "the gremlin was not reached");
                 }
-                Ok(())
             }
             Fault::DatabaseRestart => {
                 self.server.stop().await;
-                Ok(self.server.restart().await?)
+                self.server.restart().await?;
             }
             Fault::DatabaseKill => {
                 self.server.kill().await;
-                Ok(self.server.restart().await?)
+                self.server.restart().await?;
             }
+            Fault::LockProduct { product_id, lasting } => {
+                return self.database_faults.lock_product(product_id, *lasting).await;
+            }
+            Fault::LockOrders { lock, lasting } => {
+                return self.database_faults.lock_orders(*lock, *lasting).await;
+            }
+            Fault::StandbyWait(lasting) => return self.database_faults.delay_commits(*lasting).await,
+            Fault::EndSessions(role) => return self.database_faults.end_sessions(*role).await,
         }
+        Ok(true)
     }
 
     async fn replace(&mut self, role: Role, crash_point: Option<String>) -> Result<(), ProveError> {
@@ -220,6 +234,18 @@ impl Cluster {
         }
         self.launch(role, crash_point)?;
         self.ready(role).await
+    }
+
+    /// Waits for a future. A role that dies meanwhile is started again, as an orchestrator would do it; otherwise
+    /// most of the requests would find no service, and prove nothing.
+    pub async fn run_until<T>(&mut self, done: impl Future<Output = T>) -> Result<T, ProveError> {
+        let mut done = std::pin::pin!(done);
+        loop {
+            match tokio::time::timeout(REVIVE_INTERVAL, &mut done).await {
+                Ok(value) => return Ok(value),
+                Err(_) => self.revive().await?,
+            }
+        }
     }
 
     /// Starts again what has died at a crash point.
@@ -254,10 +280,20 @@ impl Cluster {
         }
     }
 
-    /// Every role fresh, with nothing armed or slowed.
+    /// Ends all faults: no lock, no wait, and every role fresh, with nothing armed or slowed.
     pub async fn heal(&mut self) -> Result<(), ProveError> {
+        self.database_faults.undo().await?;
+        let session = self.connect().await?;
+        let now = session.query_one("SELECT now()::text", &[]).await?.get::<_, String>(0);
         for role in Role::ALL {
             self.replace(role, None).await?;
+        }
+        // What a killed process was in the middle of may still be committed by its session.
+        let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = ANY ($1) AND backend_start < $2::text::timestamptz";
+        let roles = Role::ALL.map(Role::as_str);
+        while session.execute(sessions, &[&&roles[..], &now]).await? > 0 {
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
@@ -283,14 +319,18 @@ impl Cluster {
 
     pub async fn books(&self) -> Result<Books, ProveError> {
         let client = self.connect().await?;
-        let orders =
-            client.query("SELECT id, status, idempotency_key, product_id, quantity FROM orders", &[]).await?;
+        let orders = "SELECT id, status, failure_reason, idempotency_key, product_id, quantity, traceparent
+            FROM orders";
+        let orders = client.query(orders, &[]).await?;
         let orders = orders.iter().map(|row| {
+            let traceparent: Option<&str> = row.get(6);
             let fact = OrderFact {
                 status: row.get(1),
-                key: row.get(2),
-                product_id: row.get(3),
-                quantity: row.get(4),
+                failure_reason: row.get(2),
+                key: row.get(3),
+                product_id: row.get(4),
+                quantity: row.get(5),
+                trace_id: traceparent.and_then(telemetry::trace_id_of),
             };
             (row.get(0), fact)
         });
@@ -328,12 +368,14 @@ impl Cluster {
     }
 
     pub async fn connect(&self) -> Result<Client, ProveError> {
-        let (client, connection) = tokio_postgres::connect(self.url.with_password(), NoTls).await?;
-        tokio::spawn(connection);
-        Ok(client)
+        Ok(sessions::connect(&self.url).await?)
     }
 
     pub async fn end(mut self) -> Result<(), ProveError> {
+        if !self.temporary {
+            // A campaign that failed may have left its setting; commits in the database that is kept would wait for ever.
+            let _ = self.database_faults.undo().await;
+        }
         for running in self.roles.values_mut() {
             if let Some(process) = &mut running.process {
                 process.stop().await?;

@@ -1,4 +1,4 @@
-//! The campaign's customers: each takes the next wish from the queue, orders, and notes the answer.
+//! The campaign's customers: each takes the next request from the queue, places the order, and records every try.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,15 +9,19 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::check::{Answer, Outcome};
+use super::check::{Customer, Try};
+use super::outcome::{Context, Outcome, Response};
 use super::plan::{Plan, Request};
+use crate::platform::telemetry;
 
 /// Beyond what the contract allows a request to take.
-const PATIENCE: Duration = Duration::from_secs(10);
-const MOST_TRIES: u32 = 5;
-const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_TRIES: usize = 6;
+/// Grows with each try.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// The wishes, opened bit by bit between the faults.
+/// The requests, released bit by bit between the faults.
 pub struct Queue {
     requests: Vec<Request>,
     url: String,
@@ -25,7 +29,7 @@ pub struct Queue {
     open: Cell<usize>,
     opened: Notify,
     taken: Notify,
-    answers: RefCell<Vec<Answer>>,
+    customers: RefCell<Vec<Customer>>,
     bar: ProgressBar,
 }
 
@@ -38,7 +42,7 @@ impl Queue {
             open: Cell::new(0),
             opened: Notify::new(),
             taken: Notify::new(),
-            answers: RefCell::default(),
+            customers: RefCell::default(),
             bar,
         }
     }
@@ -70,58 +74,124 @@ impl Queue {
         }
     }
 
-    pub fn answers(&self) -> Vec<Answer> {
-        self.answers.borrow().clone()
+    /// Every customer so far, with all tries.
+    pub fn customers(&self) -> Vec<Customer> {
+        self.customers.borrow().clone()
     }
 }
 
-/// One customer, until there is nothing left to order.
+/// Places orders until the queue is empty.
 pub async fn shop(queue: Rc<Queue>) {
-    let http = awc::Client::builder().timeout(PATIENCE).finish();
+    let http = awc::Client::builder().timeout(ANSWER_TIMEOUT).finish();
     while let Some(request) = queue.take().await {
-        let answer = order(&http, &queue.url, request).await;
-        queue.answers.borrow_mut().push(answer);
+        let customer = order(&http, &queue.url, request).await;
+        queue.customers.borrow_mut().push(customer);
         queue.bar.inc(1);
     }
 }
 
-async fn order(http: &awc::Client, url: &str, request: Request) -> Answer {
-    let body = json!({"product_id": request.product_id, "quantity": request.quantity});
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let mut call = http.post(url);
-        if let Some(key) = &request.key {
-            call = call.insert_header(("idempotency-key", key.as_str()));
+async fn order(http: &awc::Client, url: &str, request: Request) -> Customer {
+    let mut tries = vec![attempt(http, url, &request, true).await];
+    while sends_again(&request, &tries) {
+        let pause = RETRY_INTERVAL * u32::try_from(tries.len()).unwrap_or(u32::MAX);
+        tokio::time::sleep(pause).await;
+        tries.push(attempt(http, url, &request, false).await);
+    }
+    Customer { request, tries }
+}
+
+/// Whether the customer may send its request again without the risk of a second order, and does.
+fn sends_again(request: &Request, tries: &[Try]) -> bool {
+    let Some(last) = tries.last().filter(|_| tries.len() < MAX_TRIES) else { return false };
+    match last.outcome {
+        // Nothing was done.
+        Outcome::Refused => true,
+        // The order may be stored: only a key makes sure that there is no second one.
+        Outcome::NoAnswer | Outcome::Unknown | Outcome::InFlight => request.key.is_some(),
+        Outcome::Unexpected(_) => false,
+        // The customer has its answer. Some ask for it a second time.
+        Outcome::Confirmed
+        | Outcome::Pending
+        | Outcome::Declined
+        | Outcome::OutOfStock
+        | Outcome::UnknownProduct => {
+            let answers = tries.iter().filter(|attempt| attempt.outcome.acknowledges()).count();
+            request.replays && answers == 1
         }
-        let (outcome, order_id) = match call.send_json(&body).await {
-            Ok(mut response) => {
-                let status = response.status().as_u16();
-                let body = response.json::<Value>().limit(64 * 1024).await.unwrap_or_default();
-                let id = body["id"].as_str().or_else(|| body["order_id"].as_str());
-                (outcome_of(status, body["code"].as_str()), id.and_then(|id| Uuid::try_parse(id).ok()))
-            }
-            Err(_) => (Outcome::NoAnswer, None),
-        };
-        // Only a key makes it safe to ask again after silence; a 503 says that nothing was done.
-        let again = matches!(outcome, Outcome::InFlight | Outcome::Refused)
-            || (outcome == Outcome::NoAnswer && request.key.is_some());
-        if !again || tries == MOST_TRIES {
-            return Answer { request, outcome, order_id, tries };
-        }
-        tokio::time::sleep(BETWEEN_TRIES * tries).await;
     }
 }
 
-fn outcome_of(status: u16, code: Option<&str>) -> Outcome {
-    match (status, code) {
-        (201, _) => Outcome::Confirmed,
-        (202, _) => Outcome::Pending,
-        (402, _) | (409, Some("insufficient-stock")) => Outcome::Failed,
-        (409, Some("idempotency-key-in-flight")) => Outcome::InFlight,
-        (503, _) => Outcome::Refused,
-        // The gremlin's, at the order service's door: whoever gets it knows nothing.
-        (_, Some("injected-fault")) => Outcome::NoAnswer,
-        _ => Outcome::Unexpected(status),
+/// Sends the request once, in a trace of its own.
+async fn attempt(http: &awc::Client, url: &str, request: &Request, first: bool) -> Try {
+    let traceparent = telemetry::unsampled_traceparent();
+    let trace_id = telemetry::trace_id_of(&traceparent).unwrap_or_default();
+    let mut call = http.post(url).insert_header((telemetry::TRACEPARENT, traceparent));
+    if let Some(key) = &request.key {
+        call = call.insert_header(("idempotency-key", key.as_str()));
+    }
+    let body = json!({"product_id": request.product_id, "quantity": request.quantity});
+    let Some(response) = send(call, &body).await else {
+        return Try { trace_id, outcome: Outcome::NoAnswer, order_id: None, code: None };
+    };
+    let outcome = Outcome::of(&response, Context { keyed: request.key.is_some(), first });
+    Try { trace_id, outcome, order_id: response.order_id, code: response.code }
+}
+
+/// `None` when the connection broke or timed out before the response was complete.
+async fn send(call: awc::ClientRequest, body: &Value) -> Option<Response> {
+    let mut response = call.send_json(body).await.ok()?;
+    let bytes = response.body().limit(MAX_BODY_BYTES).await.ok()?;
+    let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let id = body["id"].as_str().or_else(|| body["order_id"].as_str());
+    Some(Response {
+        status: response.status().as_u16(),
+        code: body["code"].as_str().map(str::to_owned),
+        order_id: id.and_then(|id| Uuid::try_parse(id).ok()),
+        retry_after: response.headers().contains_key("retry-after"),
+        replayed: response.headers().get("idempotency-replayed").is_some_and(|value| value == "true"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sends_again_after(key: Option<&str>, replays: bool, outcomes: &[Outcome]) -> bool {
+        let key = key.map(str::to_owned);
+        let request = Request { product_id: "P".into(), quantity: 1, key, replays };
+        let told = |outcome: &Outcome| Try {
+            trace_id: String::new(),
+            outcome: *outcome,
+            order_id: None,
+            code: None,
+        };
+        sends_again(&request, &outcomes.iter().map(told).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn without_a_key_a_request_is_sent_again_only_after_a_refusal() {
+        assert!(sends_again_after(None, false, &[Outcome::Refused]));
+        for outcome in [Outcome::NoAnswer, Outcome::Unknown, Outcome::Unexpected(500), Outcome::Pending] {
+            assert!(!sends_again_after(None, false, &[outcome]), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn with_a_key_a_request_is_sent_again_until_it_is_answered() {
+        for outcome in [Outcome::NoAnswer, Outcome::Unknown, Outcome::InFlight, Outcome::Refused] {
+            assert!(sends_again_after(Some("k"), false, &[outcome]), "{outcome}");
+            assert!(!sends_again_after(Some("k"), false, &[outcome; MAX_TRIES]), "{outcome}");
+        }
+        for outcome in [Outcome::Confirmed, Outcome::Pending, Outcome::Declined, Outcome::Unexpected(500)] {
+            assert!(!sends_again_after(Some("k"), false, &[outcome]), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn a_replay_is_sent_after_the_first_answer_and_not_after_the_second() {
+        let (pending, confirmed) = (Outcome::Pending, Outcome::Confirmed);
+        assert!(sends_again_after(Some("k"), true, &[Outcome::NoAnswer, pending]));
+        assert!(sends_again_after(Some("k"), true, &[pending, Outcome::InFlight]));
+        assert!(!sends_again_after(Some("k"), true, &[pending, Outcome::InFlight, confirmed]));
     }
 }

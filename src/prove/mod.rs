@@ -1,12 +1,15 @@
 //! `valerix prove`: a seeded chaos campaign against freshly started services, and a verdict.
 //!
-//! plan (pure: what the seed decides) → cluster (processes and database) and customers (requests) → check → report.
+//! plan (pure: what the seed decides) → cluster (processes), sessions (faults in the database) and customers (requests)
+//! → outcome and check (pure) → report.
 
 pub mod check;
 pub(crate) mod cluster;
 mod customers;
+pub mod outcome;
 pub mod plan;
 mod report;
+mod sessions;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -17,7 +20,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::audit::{self, Elsewhere};
 use cluster::Cluster;
 use plan::{Fault, Plan};
-pub use report::Report;
+pub use report::{Report, Verdict};
 
 /// After healing, everything must be settled within this.
 const QUIET_LIMIT: Duration = Duration::from_secs(30);
@@ -39,7 +42,7 @@ pub struct Config {
     pub database_restarts: u32,
     /// Where the campaign's database is kept; a directory of its own that is removed at the end, when not given.
     pub data_dir: Option<PathBuf>,
-    /// Statements run before the books are checked, to see that the check finds what they do.
+    /// SQL statements that run before the check: tests show with them that the check finds what they break.
     pub tamper: Option<String>,
     pub progress: bool,
 }
@@ -86,15 +89,16 @@ async fn campaign(
         (0..CUSTOMERS).map(|_| tokio::task::spawn_local(customers::shop(Rc::clone(&queue)))).collect();
     let mut faults = report::Faults::default();
     for (position, fault) in &plan.faults {
-        queue.open_up_to(*position).await;
+        cluster.run_until(queue.open_up_to(*position)).await?;
         bar.set_message(fault.name());
-        cluster.inflict(fault).await?;
-        faults.count(fault);
+        if cluster.inflict(fault).await? {
+            faults.count(fault);
+        }
         tokio::time::sleep(BREATH).await;
     }
-    queue.open_up_to(plan.requests.len()).await;
+    cluster.run_until(queue.open_up_to(plan.requests.len())).await?;
     for customer in customers {
-        customer.await.map_err(std::io::Error::other)?;
+        cluster.run_until(customer).await?.map_err(std::io::Error::other)?;
     }
     bar.set_message("healing");
     cluster.heal().await?;
@@ -107,15 +111,15 @@ async fn campaign(
     }
     faults.struck = cluster.struck();
     let books = cluster.books().await?;
-    let answers = queue.answers();
-    let findings = check::check(&answers, &books);
+    let customers = queue.customers();
+    let findings = check::check(&customers, &books);
     let audit = audit::of(&cluster.database_url(), RECOVERY_BOUND, &Elsewhere::default()).await?;
     Ok(Report::new(
         config,
         started.elapsed(),
         time_to_quiet,
         unsettled,
-        &answers,
+        &customers,
         faults,
         cluster.paths().await?,
         findings,

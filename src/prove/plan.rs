@@ -1,5 +1,6 @@
 //! What a seed decides: every request, every fault, and at which request each fault comes. Pure.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -39,6 +40,17 @@ pub struct Request {
     pub quantity: i32,
     /// With a key the customer asks again when there is no answer; without one that would buy twice.
     pub key: Option<String>,
+    /// Whether the customer sends the request once more after it was answered. Only with a key.
+    pub replays: bool,
+}
+
+/// What of `orders` another session locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrdersLock {
+    /// The table, exclusively: no other session can even read it.
+    Table,
+    /// The newest rows, most of which the order service is about to change.
+    NewestRows,
 }
 
 /// What is done to the services.
@@ -59,6 +71,14 @@ pub enum Fault {
     DatabaseRestart,
     /// kill -9 of the database, and a start.
     DatabaseKill,
+    /// Another session locks a product's row for a while.
+    LockProduct { product_id: String, lasting: Duration },
+    /// Another session locks orders for a while.
+    LockOrders { lock: OrdersLock, lasting: Duration },
+    /// Commits wait for a standby that does not exist, for a while. What they commit is stored all the same.
+    StandbyWait(Duration),
+    /// The database ends all sessions of a role.
+    EndSessions(Role),
 }
 
 /// A fault without its particulars, as it is counted.
@@ -71,18 +91,37 @@ pub enum Kind {
     Gremlin(rule::Kind),
     DatabaseRestart,
     DatabaseKill,
+    LockProduct,
+    LockOrders,
+    StandbyWait,
+    EndSessions(Role),
 }
 
 impl Kind {
     /// All there are; a campaign in which one never came proves too little.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let of_role = |role| [Self::Kill(role), Self::Crash(role), Self::Stop(role), Self::Latency(role)];
+        let of_role = |role| {
+            [
+                Self::Kill(role),
+                Self::Crash(role),
+                Self::Stop(role),
+                Self::Latency(role),
+                Self::EndSessions(role),
+            ]
+        };
         let mut all: Vec<_> = Role::ALL.into_iter().flat_map(of_role).collect();
         all.extend(rule::Kind::ALL.iter().copied().map(Self::Gremlin));
         all.extend([Self::DatabaseRestart, Self::DatabaseKill]);
+        all.extend([Self::LockProduct, Self::LockOrders, Self::StandbyWait]);
         all.sort();
         all
+    }
+
+    /// Whether `--database-restarts` decides how often it comes; `--kills` decides that of all others.
+    #[must_use]
+    pub const fn follows_database_restarts(self) -> bool {
+        matches!(self, Self::DatabaseRestart | Self::DatabaseKill)
     }
 }
 
@@ -96,6 +135,10 @@ impl std::fmt::Display for Kind {
             Self::Gremlin(kind) => write!(f, "gremlin-{kind}"),
             Self::DatabaseRestart => write!(f, "database-restart"),
             Self::DatabaseKill => write!(f, "database-kill"),
+            Self::LockProduct => write!(f, "lock-product"),
+            Self::LockOrders => write!(f, "lock-orders"),
+            Self::StandbyWait => write!(f, "standby-wait"),
+            Self::EndSessions(role) => write!(f, "end-sessions-{}", role.as_str()),
         }
     }
 }
@@ -111,6 +154,10 @@ impl Fault {
             Self::Gremlin { kind, .. } => Kind::Gremlin(*kind),
             Self::DatabaseRestart => Kind::DatabaseRestart,
             Self::DatabaseKill => Kind::DatabaseKill,
+            Self::LockProduct { .. } => Kind::LockProduct,
+            Self::LockOrders { .. } => Kind::LockOrders,
+            Self::StandbyWait(_) => Kind::StandbyWait,
+            Self::EndSessions(role) => Kind::EndSessions(*role),
         }
     }
 }
@@ -129,19 +176,38 @@ pub struct Plan {
 const PRODUCTS: usize = 8;
 /// Of the demand for a scarce product, the share that is in stock.
 const SCARCE: f64 = 0.35;
+/// Of the customers with a key, the share that sends an answered request once more.
+const REPLAY_SHARE: f64 = 0.3;
+/// With fewer kills or restarts, some kind of fault is not in the plan.
+pub const MIN_KILLS: u32 = 6;
+pub const MIN_DATABASE_RESTARTS: u32 = 2;
 
 impl Plan {
+    /// One fault of each kind comes before any kind comes a second time.
     #[must_use]
     pub fn new(seed: u64, orders: u32, kills: u32, database_restarts: u32) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let requests: Vec<_> = (0..orders).map(|_| request(&mut random)).collect();
         let products = (0..PRODUCTS).map(|n| product(n, &requests)).collect();
-        let mut kinds = faults(&mut random, kills, database_restarts);
-        kinds.shuffle(&mut random);
-        let mut positions: Vec<_> = kinds.iter().map(|_| random.random_range(0..=requests.len())).collect();
+        let faults = faults(&mut random, kills, database_restarts);
+        let faults = each_kind_first(&mut random, faults);
+        // The last requests come after all faults, so that a crash point or a rule that waits for one meets it.
+        let end = requests.len() * 9 / 10;
+        let mut positions: Vec<_> = faults.iter().map(|_| random.random_range(0..=end)).collect();
         positions.sort_unstable();
-        Self { seed, requests, faults: positions.into_iter().zip(kinds).collect(), products }
+        Self { seed, requests, faults: positions.into_iter().zip(faults).collect(), products }
     }
+}
+
+/// The first fault of each kind, in random order; then all others, in random order.
+fn each_kind_first(random: &mut StdRng, faults: Vec<Fault>) -> Vec<Fault> {
+    let mut kinds = BTreeSet::new();
+    let (mut first, mut others): (Vec<_>, Vec<_>) =
+        faults.into_iter().partition(|fault| kinds.insert(fault.kind()));
+    first.shuffle(random);
+    others.shuffle(random);
+    first.extend(others);
+    first
 }
 
 fn name(product: usize) -> String {
@@ -155,6 +221,7 @@ fn request(random: &mut StdRng) -> Request {
         product_id: name(random.random_range(0..PRODUCTS)),
         quantity: random.random_range(1..=3),
         key: keyed.then(|| Uuid::from_bytes(bytes).to_string()),
+        replays: keyed && random.random_bool(REPLAY_SHARE),
     }
 }
 
@@ -178,14 +245,38 @@ const COMMON: &[&str] = &[
     "payment.charge.committed",
 ];
 
-/// So many kills over the roles, and in proportion of everything else, at least one of each for each role.
+/// As many kills as asked for, over the roles; every other fault in proportion, at least one of each kind.
 fn faults(random: &mut StdRng, kills: u32, database_restarts: u32) -> Vec<Fault> {
-    let mut all = Vec::new();
-    let roles = |count: u32| (0..count).map(|n| Role::ALL[n as usize % Role::ALL.len()]);
     let others = (kills / 4).max(3).min(kills);
-    // A third of the kills come at a named place between two steps, the others at any moment.
+    let mut all = kills_and_crashes(random, kills);
+    all.extend(roles(others).map(|role| Fault::Stop(role, between(random, 300, 2500))));
+    for role in roles(others) {
+        let delay = between(random, 200, 2000);
+        all.push(Fault::Latency { role, delay, lasting: between(random, 300, 1500) });
+    }
+    let any = kills.min(1);
+    all.extend(rules(random, others.max(any * GREMLIN_LEAST)));
+    all.extend(roles(others.max(any * 3)).map(Fault::EndSessions));
+    all.extend(locks_and_waits(random, others));
+    let database = |n: u32| if n.is_multiple_of(2) { Fault::DatabaseRestart } else { Fault::DatabaseKill };
+    all.extend((0..database_restarts).map(database));
+    all
+}
+
+/// Each role in turn.
+fn roles(count: u32) -> impl Iterator<Item = Role> {
+    (0..count).map(|n| Role::ALL[n as usize % Role::ALL.len()])
+}
+
+/// A duration of at least `low` and at most `high` milliseconds.
+fn between(random: &mut StdRng, low: u64, high: u64) -> Duration {
+    Duration::from_millis(random.random_range(low..=high))
+}
+
+/// A third of the kills come at a named place between two steps, the others at any moment.
+fn kills_and_crashes(random: &mut StdRng, kills: u32) -> Vec<Fault> {
     let crashes = (kills / 3).max(3).min(kills);
-    all.extend(roles(kills.saturating_sub(crashes)).map(Fault::Kill));
+    let mut all: Vec<_> = roles(kills - crashes).map(Fault::Kill).collect();
     for (n, role) in roles(crashes).enumerate() {
         // The first of each role at a place that any order passes, so that it is surely reached.
         let first = n < Role::ALL.len();
@@ -193,33 +284,41 @@ fn faults(random: &mut StdRng, kills: u32, database_restarts: u32) -> Vec<Fault>
         let common: Vec<_> = points.iter().filter(|point| !first || COMMON.contains(point)).collect();
         let point = common.choose(random).map_or(crash::POINTS[0], |point| ***point);
         let turn = if first { 1 } else { random.random_range(1..=4) };
-        let late = Duration::from_millis(random.random_range(1000..=4000));
+        let late = between(random, 1000, 4000);
         let stall = (!first && random.random_bool(0.5)).then_some(late);
         all.push(Fault::Crash { role, point, turn, stall });
     }
-    let mut between = |low: u64, high: u64| Duration::from_millis(random.random_range(low..=high));
-    all.extend(roles(others).map(|role| Fault::Stop(role, between(300, 2500))));
-    for role in roles(others) {
-        all.push(Fault::Latency { role, delay: between(200, 2000), lasting: between(300, 1500) });
-    }
-    all.extend(rules(random, others.max(kills.min(1) * GREMLIN_LEAST)));
-    let database = |n: u32| if n.is_multiple_of(2) { Fault::DatabaseRestart } else { Fault::DatabaseKill };
-    all.extend((0..database_restarts).map(database));
     all
 }
 
-/// Each kind of rule twice: at payment or inventory, whose answers an order waits for, and at order.
+/// `count` faults of each of these kinds.
+fn locks_and_waits(random: &mut StdRng, count: u32) -> Vec<Fault> {
+    let mut all = Vec::new();
+    for n in 0..count {
+        let product_id = name(random.random_range(0..PRODUCTS));
+        all.push(Fault::LockProduct { product_id, lasting: between(random, 300, 2500) });
+        // The first locks the table, which works also when there is no order yet.
+        let table = n == 0 || random.random_bool(0.5);
+        let lock = if table { OrdersLock::Table } else { OrdersLock::NewestRows };
+        all.push(Fault::LockOrders { lock, lasting: between(random, 300, 2500) });
+        all.push(Fault::StandbyWait(between(random, 500, 4000)));
+    }
+    all
+}
+
+/// Each kind of rule twice: at the order service, and at payment, whose answers an order waits for.
 const GREMLIN_LEAST: u32 = 12;
 
-/// So many of the gremlin's rules, each kind in turn.
+/// As many of the gremlin's rules, each kind in turn.
 fn rules(random: &mut StdRng, count: u32) -> Vec<Fault> {
     let kinds = (0..count as usize).map(|n| (n, rule::Kind::ALL[n % rule::Kind::ALL.len()]));
     kinds
         .map(|(n, kind)| {
             let round = n / rule::Kind::ALL.len();
-            let role = [Role::Payment, Role::Order, Role::Inventory][round % 3];
-            // Only order calls others.
-            let outbound = role == Role::Order && random.random_bool(0.5);
+            let role = [Role::Order, Role::Payment, Role::Inventory][round % 3];
+            // The first of each kind hits the requests of the customers, so that it surely fires.
+            // Only the order service calls others.
+            let outbound = round > 0 && role == Role::Order && random.random_bool(0.5);
             Fault::Gremlin {
                 role,
                 kind,
@@ -241,16 +340,84 @@ mod tests {
         assert_ne!(Plan::new(7, 500, 20, 2), Plan::new(8, 500, 20, 2));
     }
 
+    fn kinds(plan: &Plan) -> Vec<Kind> {
+        plan.faults.iter().map(|(_, fault)| fault.kind()).collect()
+    }
+
+    fn distinct(kinds: &[Kind]) -> Vec<Kind> {
+        kinds.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     #[test]
     fn every_kind_of_fault_comes_and_as_many_kills_as_asked_for() {
         let plan = Plan::new(1, 300, 12, 2);
-        let mut kinds: Vec<_> = plan.faults.iter().map(|(_, fault)| fault.kind()).collect();
+        let kinds = kinds(&plan);
         let kills = kinds.iter().filter(|kind| matches!(kind, Kind::Kill(_) | Kind::Crash(_))).count();
         assert_eq!(kills, 12);
-        kinds.sort();
-        kinds.dedup();
-        assert_eq!(kinds, Kind::all());
+        assert_eq!(distinct(&kinds), Kind::all());
         assert!(plan.faults.is_sorted_by_key(|(position, _)| *position));
+    }
+
+    #[test]
+    fn one_fault_of_each_kind_comes_before_any_kind_comes_again() {
+        for (seed, kills, database_restarts) in [(1, 30, 2), (2, MIN_KILLS, 5), (3, 1, 0), (4, 0, 3)] {
+            let kinds = kinds(&Plan::new(seed, 300, kills, database_restarts));
+            let first = &kinds[..distinct(&kinds).len()];
+            assert_eq!(distinct(first), distinct(&kinds), "seed {seed}: {kinds:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_kinds_depends_on_the_seed() {
+        let order = |seed| kinds(&Plan::new(seed, 300, 30, 2));
+        assert_ne!(order(1)[..5], order(2)[..5]);
+    }
+
+    #[test]
+    fn the_least_numbers_plan_every_kind_and_smaller_ones_do_not() {
+        let planned = |kills, restarts| distinct(&kinds(&Plan::new(5, 300, kills, restarts)));
+        assert_eq!(planned(MIN_KILLS, MIN_DATABASE_RESTARTS), Kind::all());
+        assert_ne!(planned(MIN_KILLS - 1, MIN_DATABASE_RESTARTS), Kind::all());
+        assert_ne!(planned(MIN_KILLS, MIN_DATABASE_RESTARTS - 1), Kind::all());
+    }
+
+    #[test]
+    fn any_kill_brings_locks_waits_and_ended_sessions_of_every_role() {
+        let count = |kinds: &[Kind], kind: Kind| kinds.iter().filter(|other| **other == kind).count();
+        for (kills, expected) in [(0, 0), (1, 1), (3, 3), (40, 10)] {
+            let kinds = kinds(&Plan::new(6, 300, kills, 0));
+            for kind in [Kind::LockProduct, Kind::LockOrders, Kind::StandbyWait] {
+                assert_eq!(count(&kinds, kind), expected, "{kind} of {kills} kills");
+            }
+            for role in Role::ALL {
+                let ended = kinds.contains(&Kind::EndSessions(role));
+                assert_eq!(ended, kills > 0, "{role:?} of {kills} kills");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_lock_of_orders_needs_no_row_and_both_locks_are_drawn() {
+        let plan = Plan::new(7, 1000, 100, 0);
+        let locks: Vec<_> = plan
+            .faults
+            .iter()
+            .filter_map(|(_, fault)| match fault {
+                Fault::LockOrders { lock, .. } => Some(*lock),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(locks[0], OrdersLock::Table);
+        assert!(locks.contains(&OrdersLock::NewestRows));
+        assert!(locks.iter().filter(|lock| **lock == OrdersLock::Table).count() > 1);
+    }
+
+    #[test]
+    fn only_customers_with_a_key_replay() {
+        let plan = Plan::new(8, 500, 0, 0);
+        assert!(plan.requests.iter().any(|request| request.replays));
+        assert!(plan.requests.iter().all(|request| request.key.is_some() || !request.replays));
+        assert!(plan.requests.iter().any(|request| request.key.is_some() && !request.replays));
     }
 
     #[test]

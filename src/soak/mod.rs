@@ -154,7 +154,9 @@ impl Trouble {
 
     async fn inflict(&self, cluster: &mut Cluster) -> Result<(), SoakError> {
         match self {
-            Self::OfCampaigns(fault) => cluster.inflict(fault).await?,
+            Self::OfCampaigns(fault) => {
+                cluster.inflict(fault).await?;
+            }
             Self::SessionsEnded(role) => {
                 let statement = format!(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",

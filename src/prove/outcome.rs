@@ -1,0 +1,189 @@
+//! What a response to `POST /orders` says about the order. Pure.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+/// The parts of a response that decide what its client knows.
+#[derive(Debug, Clone, Default)]
+pub struct Response {
+    pub status: u16,
+    /// `code` of a problem document.
+    pub code: Option<String>,
+    pub order_id: Option<Uuid>,
+    /// Whether the response has a `Retry-After` header.
+    pub retry_after: bool,
+    /// Whether the response has `Idempotency-Replayed: true`.
+    pub replayed: bool,
+}
+
+/// The request that a response answers, as far as the contract treats requests differently.
+#[derive(Debug, Clone, Copy)]
+pub struct Context {
+    pub keyed: bool,
+    /// Whether it is the first try of its customer.
+    pub first: bool,
+}
+
+/// What a client knows after one try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// 201
+    Confirmed,
+    /// 202
+    Pending,
+    /// 402
+    Declined,
+    /// 409 `insufficient-stock`
+    OutOfStock,
+    /// 422 `unknown-product`
+    UnknownProduct,
+    /// 409: an earlier request with the same key is in progress.
+    InFlight,
+    /// 503 with `Retry-After`: nothing was done, and nothing will be.
+    Refused,
+    /// 503 `outcome-unknown` with the order's id: the order may or may not be stored.
+    Unknown,
+    /// The connection broke, timed out, or the gremlin answered instead of the service.
+    NoAnswer,
+    /// A response that the contract does not allow.
+    Unexpected(u16),
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn of(response: &Response, context: Context) -> Self {
+        let unexpected = Self::Unexpected(response.status);
+        // Only a key makes a replay possible, and the first try has nothing to repeat.
+        if response.replayed && (!context.keyed || context.first) {
+            return unexpected;
+        }
+        match (response.status, response.code.as_deref()) {
+            // The gremlin sends it without running the handler; the client cannot know that.
+            (_, Some("injected-fault")) => Self::NoAnswer,
+            (201, _) => Self::Confirmed,
+            (202, _) => Self::Pending,
+            (402, _) => Self::Declined,
+            (409, Some("insufficient-stock")) => Self::OutOfStock,
+            (422, Some("unknown-product")) => Self::UnknownProduct,
+            (409, Some("idempotency-key-in-flight")) if context.keyed => Self::InFlight,
+            (503, Some("outcome-unknown")) => {
+                let may_retry = !response.retry_after || context.keyed;
+                if response.order_id.is_some() && may_retry { Self::Unknown } else { unexpected }
+            }
+            (503, _) if response.retry_after => Self::Refused,
+            _ => unexpected,
+        }
+    }
+
+    /// The order's status and failure reason that the response states for ever; `None` if it states none.
+    #[must_use]
+    pub const fn final_state(self) -> Option<(&'static str, Option<&'static str>)> {
+        match self {
+            Self::Confirmed => Some(("CONFIRMED", None)),
+            Self::Declined => Some(("FAILED", Some("payment-declined"))),
+            Self::OutOfStock => Some(("FAILED", Some("insufficient-stock"))),
+            Self::UnknownProduct => Some(("FAILED", Some("unknown-product"))),
+            Self::Pending
+            | Self::InFlight
+            | Self::Refused
+            | Self::Unknown
+            | Self::NoAnswer
+            | Self::Unexpected(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        self.final_state().is_some()
+    }
+
+    /// Whether the response says that the order is stored.
+    #[must_use]
+    pub const fn acknowledges(self) -> bool {
+        self.is_final() || matches!(self, Self::Pending)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Confirmed => f.write_str("201 confirmed"),
+            Self::Pending => f.write_str("202 pending"),
+            Self::Declined => f.write_str("402 payment declined"),
+            Self::OutOfStock => f.write_str("409 out of stock"),
+            Self::UnknownProduct => f.write_str("422 unknown product"),
+            Self::InFlight => f.write_str("409 key in flight"),
+            Self::Refused => f.write_str("503 refused"),
+            Self::Unknown => f.write_str("503 outcome unknown"),
+            Self::NoAnswer => f.write_str("no answer"),
+            Self::Unexpected(status) => write!(f, "{status} unexpected"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNKEYED: Context = Context { keyed: false, first: true };
+    const KEYED: Context = Context { keyed: true, first: true };
+    const KEYED_AGAIN: Context = Context { keyed: true, first: false };
+
+    fn unavailable(code: &str, order_id: Option<u128>, retry_after: bool) -> Response {
+        let order_id = order_id.map(Uuid::from_u128);
+        Response { status: 503, code: Some(code.to_owned()), order_id, retry_after, replayed: false }
+    }
+
+    #[test]
+    fn a_503_with_retry_after_is_a_refusal_and_without_it_unexpected() {
+        for context in [UNKEYED, KEYED] {
+            let refused = unavailable("database-unavailable", None, true);
+            assert_eq!(Outcome::of(&refused, context), Outcome::Refused);
+            let silent = unavailable("database-unavailable", None, false);
+            assert_eq!(Outcome::of(&silent, context), Outcome::Unexpected(503));
+        }
+    }
+
+    #[test]
+    fn an_unknown_outcome_names_its_order() {
+        for context in [UNKEYED, KEYED] {
+            let named = unavailable("outcome-unknown", Some(1), false);
+            assert_eq!(Outcome::of(&named, context), Outcome::Unknown);
+            let unnamed = unavailable("outcome-unknown", None, false);
+            assert_eq!(Outcome::of(&unnamed, context), Outcome::Unexpected(503));
+        }
+    }
+
+    #[test]
+    fn an_unknown_outcome_asks_to_retry_only_with_a_key() {
+        let retry = unavailable("outcome-unknown", Some(1), true);
+        assert_eq!(Outcome::of(&retry, KEYED), Outcome::Unknown);
+        assert_eq!(Outcome::of(&retry, UNKEYED), Outcome::Unexpected(503));
+    }
+
+    #[test]
+    fn only_a_later_try_with_a_key_is_a_replay() {
+        let replay = Response { status: 201, replayed: true, ..Response::default() };
+        assert_eq!(Outcome::of(&replay, KEYED_AGAIN), Outcome::Confirmed);
+        assert_eq!(Outcome::of(&replay, KEYED), Outcome::Unexpected(201));
+        assert_eq!(Outcome::of(&replay, Context { first: false, ..UNKEYED }), Outcome::Unexpected(201));
+    }
+
+    #[test]
+    fn a_409_and_a_422_are_told_apart_by_their_code() {
+        let problem =
+            |status, code: &str| Response { status, code: Some(code.to_owned()), ..Response::default() };
+        for (status, code, keyed, unkeyed) in [
+            (409, "insufficient-stock", Outcome::OutOfStock, Outcome::OutOfStock),
+            (409, "idempotency-key-in-flight", Outcome::InFlight, Outcome::Unexpected(409)),
+            (422, "unknown-product", Outcome::UnknownProduct, Outcome::UnknownProduct),
+            (422, "idempotency-key-reused", Outcome::Unexpected(422), Outcome::Unexpected(422)),
+            (500, "internal-error", Outcome::Unexpected(500), Outcome::Unexpected(500)),
+            (500, "injected-fault", Outcome::NoAnswer, Outcome::NoAnswer),
+        ] {
+            assert_eq!(Outcome::of(&problem(status, code), KEYED), keyed, "{code}");
+            assert_eq!(Outcome::of(&problem(status, code), UNKEYED), unkeyed, "{code}");
+        }
+    }
+}
