@@ -5,8 +5,8 @@ pub mod tour;
 
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::platform::client::{Answer, BaseUrl, CallError, Client};
 use crate::platform::deadline::Deadline;
@@ -49,7 +49,16 @@ pub struct Status {
     pub service: String,
     pub url: String,
     pub latency: Latency,
-    pub rules: Vec<RuleView>,
+    pub rules: Vec<ListedRule>,
+}
+
+/// A rule as a service lists it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ListedRule {
+    Known(Box<RuleView>),
+    /// A newer service has it, of a kind that this release does not know.
+    Unrecognized(serde_json::Map<String, serde_json::Value>),
 }
 
 /// Does it on each target, and says how it stands then.
@@ -125,7 +134,8 @@ impl Handle {
     async fn status(&self, service: &str) -> Result<Status, GremlinError> {
         let latency = self.read(self.client.get("/gremlin/latency", deadline()).await)?;
         let (service, url) = (service.to_owned(), self.url.to_string());
-        Ok(Status { service, url, latency, rules: self.rules().await? })
+        let listed: Listed = self.read(self.client.get("/gremlin/rules", deadline()).await)?;
+        Ok(Status { service, url, latency, rules: listed.rules })
     }
 
     fn read<T: DeserializeOwned>(&self, answer: Result<Answer, CallError>) -> Result<T, GremlinError> {
@@ -144,6 +154,11 @@ impl Handle {
     fn refused(&self, detail: String) -> GremlinError {
         GremlinError::Refused { url: self.url.clone(), detail }
     }
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    rules: Vec<ListedRule>,
 }
 
 fn deadline() -> Deadline {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Status;
+use super::{ListedRule, Status};
 use crate::platform::gremlin::rule::{Direction, Kind, RuleSpec, RuleView};
 
 const HEAD: [&str; 7] = ["SERVICE", "RULE", "DOES", "TO", "WHEN", "MATCHED/FIRED", "LEFT"];
@@ -30,7 +30,10 @@ fn rows_of(status: &Status) -> Vec<[String; 7]> {
         let does = format!("latency {} ms", status.latency.delay_ms);
         rows.push(["", "switch", &does, "everything", "always", "", ""].map(str::to_owned));
     }
-    rows.extend(status.rules.iter().map(row_of));
+    rows.extend(status.rules.iter().map(|rule| match rule {
+        ListedRule::Known(rule) => row_of(rule),
+        ListedRule::Unrecognized(rule) => row_of_unrecognized(rule),
+    }));
     if rows.is_empty() {
         rows.push(["", "-", "nothing", "", "", "", ""].map(str::to_owned));
     }
@@ -50,6 +53,14 @@ fn row_of(rule: &RuleView) -> [String; 7] {
     };
     let counts = format!("{}/{}", rule.matched, rule.fired);
     [String::new(), rule.id.to_string(), does(&rule.spec), target(&rule.spec), when(&rule.spec), counts, left]
+}
+
+/// What is known of a rule of a kind that this release does not know.
+fn row_of_unrecognized(rule: &serde_json::Map<String, serde_json::Value>) -> [String; 7] {
+    let field =
+        |name| rule.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let [id, kind] = ["id", "kind"].map(|name| field(name).unwrap_or_else(|| "?".to_owned()));
+    ["", &id, &kind, "(not known to this release)", "", "", ""].map(str::to_owned)
 }
 
 fn does(spec: &RuleSpec) -> String {
@@ -82,5 +93,20 @@ fn when(spec: &RuleSpec) -> String {
             Some(offset) if offset > 0 => format!("one in {every}, from number {offset}"),
             _ => format!("one in {every}"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_of_a_newer_service_is_listed_and_hides_no_other() {
+        let status = r#"[{"id":1,"kind":"error","status":500,"active":true,"matched":0,"fired":0,"remaining_seconds":null,"remaining_fires":null},
+            {"id":2,"kind":"something-newer","active":true}]"#;
+        let rules: Vec<ListedRule> = serde_json::from_str(status).unwrap();
+        let latency = crate::platform::gremlin::Latency { enabled: false, delay_ms: 0 };
+        let table = of(&[Status { service: "payment".to_owned(), url: String::new(), latency, rules }]);
+        assert!(table.contains("error 500") && table.contains("something-newer"), "{table}");
     }
 }
