@@ -23,6 +23,8 @@ struct Table {
     locked: Arc<Mutex<HashSet<u32>>>,
     /// Looking for locks shows none of them.
     locks_are_unseen: bool,
+    /// Until when each batch had to be begun.
+    begun_by: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Table {
@@ -49,7 +51,8 @@ impl Table {
 }
 
 impl Execute<u32, u32> for Table {
-    fn execute<'a>(&'a self, items: &'a [u32], _: Instant) -> Answers<'a, u32> {
+    fn execute<'a>(&'a self, items: &'a [u32], begin_by: Instant) -> Answers<'a, u32> {
+        self.begun_by.lock().unwrap().push(begin_by);
         async move {
             self.permits.get().unwrap().acquire().await.unwrap().forget();
             self.carry_out(items)
@@ -222,6 +225,18 @@ async fn work_is_not_begun_with_less_time_left_than_it_may_take() {
     assert!(matches!(late, Err(DatabaseError::TooLate)), "{late:?}");
     assert_eq!(doubler.double(2).await.unwrap(), 4);
     assert_eq!(doubler.batches(), [vec![2]]);
+}
+
+#[tokio::test]
+async fn a_caller_that_is_almost_out_of_time_does_not_hurry_the_others() {
+    let doubler = Doubler::start(100);
+    let now = Instant::now();
+    let (short, long) = (Duration::from_millis(200), Duration::from_secs(2));
+    let together =
+        [(1, short), (2, long)].map(|(item, time)| doubler.batcher.submit(item, Deadline::after(time)));
+    assert!(join_all(together).await.iter().all(Result::is_ok));
+    assert_eq!(doubler.batches(), [vec![1, 2]]);
+    assert!(doubler.table.begun_by.lock().unwrap()[0] > now + Duration::from_secs(1));
 }
 
 #[tokio::test]

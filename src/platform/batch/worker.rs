@@ -196,11 +196,19 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
         }
     }
 
+    /// When a batch must be begun. Without a time that its items need, a caller that is almost out of time does not hurry
+    /// the others.
+    fn begin_by(&self, callers: &[Caller<A>]) -> Instant {
+        let limit = Deadline::after(WORK_TIMEOUT);
+        let deadlines = callers.iter().map(|caller| caller.deadline);
+        if self.min_time.is_zero() {
+            return deadlines.reduce(Deadline::max).unwrap_or(limit).min(limit).earlier_by(self.min_time);
+        }
+        deadlines.fold(limit, Deadline::min).earlier_by(self.min_time)
+    }
+
     async fn attempt(&self, items: &[I], callers: &[Caller<A>]) -> Result<Vec<A>, DatabaseError> {
-        let begin_by =
-            callers.iter().map(|caller| caller.deadline).fold(Deadline::after(WORK_TIMEOUT), Deadline::min);
-        let begin_by = begin_by.earlier_by(self.min_time);
-        let answers = guarded(self.executor.execute(items, begin_by)).await?;
+        let answers = guarded(self.executor.execute(items, self.begin_by(callers))).await?;
         if answers.len() == items.len() { Ok(answers) } else { Err(wrong_count(answers.len(), items.len())) }
     }
 

@@ -195,7 +195,15 @@ impl Database {
         &self,
         work: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
-        let deadline = Instant::now() + WORK_TIMEOUT;
+        self.run_when_unlocked_within(WORK_TIMEOUT, work).await
+    }
+
+    async fn run_when_unlocked_within<T>(
+        &self,
+        limit: Duration,
+        work: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let deadline = Instant::now() + limit;
         loop {
             let outcome = self.run_once(deadline, deadline, &work).await;
             let again = outcome.as_ref().is_err_and(DatabaseError::is_locked)
@@ -238,10 +246,10 @@ impl Database {
     /// begins and when it is over.
     pub async fn is_usable<T>(
         &self,
-        read: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
+        read: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
     ) -> bool {
         let checked = self
-            .run_within(CHECK_TIMEOUT, async |connection| {
+            .run_when_unlocked_within(CHECK_TIMEOUT, async |connection| {
                 read(connection).await?;
                 takes_writes(connection).await
             })
