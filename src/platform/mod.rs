@@ -14,6 +14,7 @@ pub mod given;
 pub mod gremlin;
 pub mod health;
 mod json_lines;
+mod listener;
 pub mod metrics;
 pub mod names;
 pub mod openapi;

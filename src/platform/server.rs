@@ -9,7 +9,7 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HeaderName;
 use actix_web::http::{Method, header};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_actix_web::TracingLogger;
 use utoipa::openapi::{InfoBuilder, OpenApiBuilder};
@@ -22,6 +22,7 @@ use super::crash;
 use super::database::{Database, DatabaseUrl, MigrationError, Pools, migrate};
 use super::gremlin::{self, Gremlin};
 use super::health::{self, Checks};
+use super::listener;
 use super::metrics::{self, Metrics, Observer};
 use super::openapi::{self, Description};
 use super::problem;
@@ -29,14 +30,6 @@ use super::runtimes::Runtimes;
 use super::shutdown::Shutdown;
 use super::telemetry::{RequestSpan, Telemetry};
 
-/// How long a request's head may take to arrive.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than a client of ours keeps an idle connection (15 s), so that none is closed under its next request.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Beyond these, new ones wait in the system's queue until others have gone.
-const CONNECTIONS_PER_WORKER: usize = 4096;
-/// How long requests in flight may take to finish once the service is told to stop.
-const DRAIN_SECONDS: u64 = 5;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// What every service is configured with.
@@ -130,7 +123,7 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
         .map_err(|error| StartError::Listen { address, cause: in_words(&error, config.port) })?;
     let telemetry = Telemetry::install(R::SERVICE, &config.telemetry).map_err(StartError::Telemetry)?;
     let shutdown = Shutdown::listen(config.supervised)?;
-    raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
     if let Some(plan) = config.crash.clone() {
         tracing::warn!(?plan, "a crash point is armed");
         crash::arm(plan);
@@ -158,7 +151,16 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
     tracing::info!(%address, database = %config.database_url, version = env!("CARGO_PKG_VERSION"), "listening");
     let background =
         Background { role: role.clone(), platform: platform.clone(), shutdown: shutdown.clone() };
-    let server = serve(listener, &config, platform, role, shutdown.clone())?;
+    let settings = listener::Settings {
+        workers: workers(),
+        connections_per_worker: listener::connections_per_worker(
+            descriptors,
+            config.database_pool_size,
+            workers(),
+        ),
+        shutdown: shutdown.clone(),
+    };
+    let server = serve(listener, &config, platform, role, settings)?;
     let outcome = if config.migrate {
         let schema = bring_up_schema(&config.database_url, shutdown, background);
         tokio::pin!(server);
@@ -178,13 +180,16 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
     outcome
 }
 
-/// The soft limit of many systems is 1,024 descriptors, fewer than idle connections alone may need. What cannot be raised
-/// stays as it is: then connections wait earlier.
-fn raise_descriptor_limit() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-    {
-        tracing::debug!(%error, "the limit of open files stays as it is");
+/// Returns how many descriptors the process may have. The soft limit of many systems is 1,024, fewer than idle connections
+/// alone may need. What cannot be raised stays as it is: then connections wait earlier.
+fn raise_descriptor_limit() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(error) => {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+            soft
+        }
     }
 }
 
@@ -228,11 +233,11 @@ fn serve<R: Role>(
     config: &Config,
     platform: Platform,
     role: R,
-    shutdown: Shutdown,
+    settings: listener::Settings,
 ) -> std::io::Result<actix_web::dev::Server> {
     let token = web::Data::new(ServiceToken(config.service_token.clone().filter(|_| R::INTERNAL)));
     let origins = Arc::new(config.cors_allowed_origins.clone());
-    let server = HttpServer::new(move || {
+    listener::serve(listener, settings, move || {
         let platform = platform.here();
         let document = OpenApiBuilder::new()
             .info(
@@ -270,18 +275,7 @@ fn serve<R: Role>(
             .wrap(from_fn(metrics::observe))
             .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(head_as_get))
-    });
-    let server = server
-        .workers(workers())
-        .client_request_timeout(HEAD_TIMEOUT)
-        .max_connections(CONNECTIONS_PER_WORKER)
-        .keep_alive(KEEP_ALIVE)
-        // An answer in several parts would wait for the acknowledgement of the first, which the other side holds back.
-        .tcp_nodelay(true)
-        .shutdown_timeout(DRAIN_SECONDS)
-        .shutdown_signal(async move { shutdown.requested().await })
-        .listen(listener)?;
-    Ok(server.run())
+    })
 }
 
 fn routes<R: Role>(role: &R, platform: &Platform, service: &mut ServiceConfig<'_>) {

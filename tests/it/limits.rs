@@ -168,3 +168,100 @@ async fn connections_beyond_the_limit_wait_until_others_have_gone() {
     held.truncate(LIMIT / 2);
     is_answered(&mut late).await;
 }
+
+/// The memory that a process has once it has read what was sent to it: for half a second it takes no more.
+async fn settled_mib(pid: i32) -> u64 {
+    const SAMPLES: u32 = 10;
+    let (mut most, mut same) = (resident_mib(pid), 0);
+    while same < SAMPLES {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = resident_mib(pid);
+        same = if now > most { 0 } else { same + 1 };
+        most = most.max(now);
+    }
+    most
+}
+
+/// What each limit allows, times what it may hold, has to fit the container: 128 MiB in docker-compose.yml.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_without_an_end_fit_into_the_container_and_keep_nobody_out() {
+    const CONTAINER_MIB: u64 = 128;
+    let stack = Stack::start().await;
+    let inventory = &stack.inventory;
+    let head = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {}", "y".repeat(100_000));
+    let bundle = format!(
+        "POST /inventory/reserve/bundle HTTP/1.1\r\nhost: localhost\r\ncontent-length: 262000\r\n\r\n{}",
+        " ".repeat(200_000)
+    );
+    for (request, connections) in [(head, 1000), (bundle, 600)] {
+        let mut held = Vec::new();
+        for _ in 0..connections {
+            let mut stream = connect(&inventory.url).await;
+            // One that holds too much is closed, maybe before it has sent all.
+            let _ = stream.write_all(request.as_bytes()).await;
+            held.push(stream);
+        }
+        let used = settled_mib(inventory.process.pid()).await;
+        assert!(used < CONTAINER_MIB, "{used} MiB for {connections} requests of {} bytes", request.len());
+        assert_eq!(inventory.get("/inventory/PROD-001").await.status, 200);
+    }
+    assert_eq!(stack.place("PROD-001", 1).await.status, 201);
+}
+
+/// With few descriptors, connections leave enough of them to the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_leave_descriptors_to_the_database() {
+    const DESCRIPTORS: usize = 512;
+    let database = TestDatabase::create().await;
+    let port = free_port();
+    let environment = [("PORT", port.to_string()), ("DATABASE_URL", database.url())];
+    let limit = format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}");
+    let spec = Spec {
+        program: "prlimit".into(),
+        arguments: [&limit, PROGRAM, "payment"].map(str::to_owned).into(),
+        environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
+        output: Arc::new(|_| {}),
+    };
+    let _process = Process::start(&spec).unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    eventually("the service to be ready", async || {
+        let ready = reqwest::get(format!("{url}/readyz")).await.ok()?;
+        ready.status().is_success().then_some(())
+    })
+    .await;
+    let mut first = connect(&url).await;
+    // It has to open new ones once all descriptors that it gives to connections are taken.
+    let sessions = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    database.execute(&format!("SELECT pg_terminate_backend(pid) {sessions}")).await;
+    let left = format!("SELECT count(*) {sessions}");
+    eventually("the sessions to end", async || (database.count(&left).await == 0).then_some(())).await;
+    // As many connections as it serves; one more waits.
+    let mut idle = Vec::new();
+    while idle.len() < DESCRIPTORS {
+        let mut stream = connect(&url).await;
+        ask(&mut stream).await;
+        let served = tokio::time::timeout(Duration::from_secs(1), stream.readable()).await.is_ok();
+        idle.push(stream);
+        if !served {
+            break;
+        }
+    }
+    let order = "{\"order_id\":\"0d5c4a44-0f9b-4a52-9f0e-7a4a6f2e4a11\"}";
+    let charge = format!(
+        "POST /payments HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{order}",
+        order.len()
+    );
+    let charged = async {
+        let mut answer = Vec::new();
+        let mut buffer = [0; 4096];
+        first.write_all(charge.as_bytes()).await.unwrap();
+        while !String::from_utf8_lossy(&answer).contains("created_at") {
+            let read = first.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&buffer[..read]);
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    let answer = tokio::time::timeout(PATIENCE, charged).await.unwrap();
+    assert!(answer.contains("HTTP/1.1 201") || answer.contains("HTTP/1.1 402"), "{answer}");
+}
