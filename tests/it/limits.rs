@@ -194,12 +194,12 @@ async fn requests_without_an_end_fit_into_the_container_and_keep_nobody_out() {
         " ".repeat(200_000)
     );
     for (request, connections) in [(head, 1000), (bundle, 600)] {
-        let mut held = Vec::new();
+        let mut streams = Vec::new();
         for _ in 0..connections {
             let mut stream = connect(&inventory.url).await;
             // One that holds too much is closed, maybe before it has sent all.
             let _ = stream.write_all(request.as_bytes()).await;
-            held.push(stream);
+            streams.push(stream);
         }
         let used = settled_mib(inventory.process.pid()).await;
         assert!(used < CONTAINER_MIB, "{used} MiB for {connections} requests of {} bytes", request.len());
