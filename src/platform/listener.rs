@@ -35,10 +35,11 @@ const RESERVED_DESCRIPTORS: usize = 288;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than a client of ours keeps an idle connection (15 s), so that none is closed under its next request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long requests in progress may take to finish once the service is told to stop.
+/// How long requests in progress may take to finish after SIGTERM.
 const DRAIN_SECONDS: u64 = 5;
 
-/// Shares a process's descriptors out: connections of each worker thread, when so many are open to the database at most.
+/// Shares a process's descriptors out. `database` is the greatest number of connections to the database; returns how many
+/// connections each worker thread may serve.
 #[must_use]
 pub fn connections_per_worker(descriptors: u64, database: u32, workers: usize) -> usize {
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);

@@ -4,7 +4,7 @@
 //! (`LOCK_TIMEOUT`) and then refuses the whole batch. The items whose rows are locked leave the batch and are *parked*; the
 //! others are carried out. Parked items are looked at again every [`LOCK_RETRY_INTERVAL`]: no connection waits for them, and
 //! while there are any, each batch first asks which of its rows are locked, so that none waits again. An item is parked for
-//! part of its caller's time at most; then its caller is told that it met a lock, and that nothing was done.
+//! part of its caller's time at most; then its caller gets `DatabaseError::Locked`: nothing was done.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -263,7 +263,7 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
     }
 }
 
-/// Nothing where the caller has left. One that comes too late is told so.
+/// Marks an item as begun. Nothing where its caller has left, or where too little time is left, which its caller is told.
 fn begin<I, A>(pending: Pending<I, A>, min_time: Duration) -> Option<Pending<I, A>> {
     if pending.caller.is_gone() || !pending.caller.progress.begin() {
         return None;

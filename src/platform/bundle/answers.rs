@@ -138,7 +138,7 @@ async fn answered<A: Serialize>(
     line
 }
 
-/// A line of the answer. A body that cannot be written is a mistake of ours, and the call is told so.
+/// A line of the answer. A body that cannot be written is a mistake of ours: the call is answered 500.
 fn line(call: usize, status: StatusCode, body: &impl Serialize) -> Vec<u8> {
     let line = serde_json::to_vec(&Line { call, status: status.as_u16(), body });
     let mut line = line.unwrap_or_else(|error| {
