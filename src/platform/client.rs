@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::deadline::{self, Deadline};
 use super::problem::Problem;
-use super::{bundle, telemetry};
+use super::{bundle, response_stream, telemetry};
 
 /// An answer of one of our services is never larger.
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
@@ -151,7 +151,8 @@ impl Client {
     #[must_use]
     pub fn with_token(base: BaseUrl, token: Option<&str>) -> Self {
         // The deadline of each call bounds the whole of it.
-        let builder = awc::Client::builder().disable_timeout().disable_redirects().no_default_headers();
+        let builder = awc::Client::builder().connector(response_stream::connector()).disable_timeout();
+        let builder = builder.disable_redirects().no_default_headers();
         let builder = match token {
             Some(token) => builder.bearer_auth(token),
             None => builder,

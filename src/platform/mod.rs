@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod names;
 pub mod openapi;
 pub mod problem;
+pub mod response_stream;
 pub mod runtimes;
 pub mod server;
 pub mod shutdown;
