@@ -67,6 +67,10 @@ static EXPORTED: AtomicBool = AtomicBool::new(false);
 /// How long the last spans may take to leave at shutdown, however dead the collector is.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
+/// Where actix-http logs what clients do to their connections: bytes that are not HTTP, a TLS handshake, a connection that
+/// ends early. It logs them as errors, but anybody can cause them: they are shown at the level debug.
+const CONNECTIONS: &str = "actix_http::h1::dispatcher";
+
 /// Keeps telemetry alive; flush it last of all.
 pub struct Telemetry {
     provider: SdkTracerProvider,
@@ -91,7 +95,10 @@ impl Telemetry {
             .with_target(false)
             // What is logged is an event of its span too, where anybody will see it.
             .with_filter(filter_fn(move |metadata| is_ours(metadata) && (exported || metadata.is_span())));
-        let logged = config.filter.clone().or(filter_fn(|metadata| metadata.is_span() && is_ours(metadata)));
+        let levels = config.filter.clone();
+        let shows_clients = config.filter.would_enable(CONNECTIONS, &tracing::Level::DEBUG);
+        let levels = levels.and(filter_fn(move |event| shows_clients || event.target() != CONNECTIONS));
+        let logged = levels.or(filter_fn(|metadata| metadata.is_span() && is_ours(metadata)));
         let registry = tracing_subscriber::registry().with(traces);
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stdout);
         match config.format {

@@ -27,7 +27,7 @@ async fn raw(service: &Service, bytes: &[u8]) -> String {
 
 fn post(body: &[u8], headers: &str) -> Vec<u8> {
     let head = format!(
-        "POST /orders HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
+        "POST /orders HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
         body.len()
     );
     [head.as_bytes(), body].concat()
@@ -97,8 +97,9 @@ async fn bodies_that_nobody_well_meaning_sends_get_a_400_and_leave_no_trace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_hardly_requests_are_turned_away_and_the_service_goes_on() {
     let stack = Stack::start().await;
-    let get =
-        |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").into_bytes();
+    let get = |path: &str| {
+        format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").into_bytes()
+    };
     let flood = "x-flood: 1\r\n".repeat(300);
     let fat = format!("x-fat: {}\r\n", "x".repeat(300_000));
     let cases: Vec<(&str, Vec<u8>, &[&str])> = vec![
@@ -109,7 +110,7 @@ async fn requests_that_are_hardly_requests_are_turned_away_and_the_service_goes_
         ("NUL in the query", get("/orders?product_id=%00"), &["400"]),
         ("a cursor beyond all times", get(&format!("/orders?cursor=-8000000000000000000-{:032}", 0)), &["400"]),
         ("bad percent sign", get("/orders?status=%zz"), &["400"]),
-        ("a method of its own", b"BREW /orders HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_vec(), &["405"]),
+        ("a method of its own", b"BREW /orders HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".to_vec(), &["405"]),
         ("a header flood", post(b"{}", &flood), &["400", "431", ""]),
         ("a header that is too long", post(b"{}", &fat), &["400", "431", ""]),
         ("not HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), &["400", ""]),
@@ -117,17 +118,17 @@ async fn requests_that_are_hardly_requests_are_turned_away_and_the_service_goes_
         ("two lengths", post(b"{}", "content-length: 5\r\n"), &["400"]),
         (
             "length and chunks",
-            b"POST /orders HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(),
+            b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(),
             &["400", ""],
         ),
         (
             "a bad chunk",
-            b"POST /orders HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_vec(),
+            b"POST /orders HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_vec(),
             &["400", ""],
         ),
         (
             "a body cut short",
-            b"POST /orders HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{".to_vec(),
+            b"POST /orders HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{".to_vec(),
             &["400", ""],
         ),
         ("an idempotency key without end", post(b"{}", &format!("idempotency-key: \"{}\r\n", "k".repeat(300))), &["400"]),
@@ -151,6 +152,40 @@ async fn requests_that_are_hardly_requests_are_turned_away_and_the_service_goes_
     assert_eq!(failed, None, "nothing of this is the service's mistake");
 }
 
+/// What port scanners send is no trouble of the service's.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_not_http_are_not_logged_as_trouble() {
+    let stack = Stack::start().await;
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    let cut_off = b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{";
+    let fat = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}", "x".repeat(300_000));
+    let noise: [&[u8]; 8] = [
+        hello,
+        b"\x00\x01\x02\xff",
+        b"SSH-2.0-scanner\r\n",
+        b"GET /\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno host\r\n\r\n",
+        b"OPTIONS sip:nm SIP/2.0\r\n\r\n",
+        cut_off,
+        fat.as_bytes(),
+    ];
+    for service in [&stack.order, &stack.inventory, &stack.payment] {
+        for bytes in noise {
+            raw(service, bytes).await;
+        }
+        // Lines come in order: once this one is there, so are those before it.
+        service.get("/after-the-noise").await;
+        let lines = eventually("the last request's line", async || {
+            let lines = service.lines();
+            lines.iter().any(|line| line.contains("unmatched")).then_some(lines)
+        })
+        .await;
+        let trouble = |line: &&String| line.contains("\"ERROR\"") || line.contains("\"WARN\"");
+        let trouble: Vec<_> = lines.iter().filter(trouble).collect();
+        assert!(trouble.is_empty(), "{trouble:#?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_idle_or_dribbling_connections_keep_nobody_out() {
     let stack = Stack::start().await;
@@ -158,7 +193,7 @@ async fn a_thousand_idle_or_dribbling_connections_keep_nobody_out() {
     for number in 0..1000 {
         let mut stream = connect(&stack.order).await;
         if number % 2 == 0 {
-            stream.write_all(b"POST /orders HTTP/1.1\r\nhost: x\r\ncontent-le").await.unwrap();
+            stream.write_all(b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-le").await.unwrap();
         }
         held.push(stream);
     }
