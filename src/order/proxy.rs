@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -11,7 +11,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::routes::{INVENTORY, PAYMENT};
 use crate::platform::client::{CallError, Client, Forwarded};
 use crate::platform::deadline::Deadline;
-use crate::platform::fields::BODY_LIMIT_BYTES;
+use crate::platform::fields::RawBody;
 use crate::platform::problem::{Problem, ProblemBody};
 
 /// Longer than the delay that one usually sets by the gremlin, so that a slow service still shows; shorter than the page waits.
@@ -24,32 +24,38 @@ pub struct Services {
 }
 
 impl Services {
-    async fn pass_on(
+    /// Passes on a request to the gremlin, with the token that the caller shows.
+    async fn pass_to_gremlin(
         &self,
         service: &str,
         path: &str,
         request: &HttpRequest,
         body: Bytes,
     ) -> Result<HttpResponse, Problem> {
+        let authorization = request.headers().get(header::AUTHORIZATION).cloned();
+        let forwarded = Forwarded { method: request.method().clone(), path, authorization, body };
+        self.pass_on(service, forwarded).await
+    }
+
+    async fn pass_on(&self, service: &str, forwarded: Forwarded<'_>) -> Result<HttpResponse, Problem> {
         let client = match service {
             INVENTORY => &self.inventory,
             PAYMENT => &self.payment,
             _ => return Err(Problem::not_found("There is no such service.")),
         };
-        let authorization = request.headers().get(header::AUTHORIZATION).cloned();
-        let wish = Forwarded { method: request.method().clone(), path, authorization, body };
-        let answer = client.forward(wish, Deadline::after(TIMEOUT)).await.map_err(|error| match error {
-            CallError::TimedOut => {
-                let detail = format!("{service} did not answer within {} ms.", TIMEOUT.as_millis());
-                Problem::new(StatusCode::GATEWAY_TIMEOUT, "service-silent", detail)
-            }
-            error => Problem::new(
-                StatusCode::BAD_GATEWAY,
-                "service-unreachable",
-                format!("{service} cannot be reached."),
-            )
-            .because(error),
-        })?;
+        let answer =
+            client.forward(forwarded, Deadline::after(TIMEOUT)).await.map_err(|error| match error {
+                CallError::TimedOut => {
+                    let detail = format!("{service} did not answer within {} ms.", TIMEOUT.as_millis());
+                    Problem::new(StatusCode::GATEWAY_TIMEOUT, "service-silent", detail)
+                }
+                error => Problem::new(
+                    StatusCode::BAD_GATEWAY,
+                    "service-unreachable",
+                    format!("{service} cannot be reached."),
+                )
+                .because(error),
+            })?;
         let mut response = HttpResponse::build(answer.status);
         if let Some(content_type) = answer.content_type {
             response.insert_header((header::CONTENT_TYPE, content_type));
@@ -68,7 +74,6 @@ impl Services {
 #[get("/services/{service}/{resource}")]
 async fn look(
     services: web::Data<Services>,
-    request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let (service, resource) = path.into_inner();
@@ -77,7 +82,9 @@ async fn look(
         "metrics" => "/metrics",
         _ => return Err(Problem::not_found("There is nothing at this address.")),
     };
-    services.pass_on(&service, path, &request, Bytes::new()).await
+    // They need no token, so none is shown to them.
+    let forwarded = Forwarded { method: Method::GET, path, authorization: None, body: Bytes::new() };
+    services.pass_on(&service, forwarded).await
 }
 
 fn gremlin(resource: &str) -> Result<&'static str, Problem> {
@@ -102,7 +109,7 @@ async fn show_gremlin(
     request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    services.pass_on(&path.0, gremlin(&path.1)?, &request, Bytes::new()).await
+    services.pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, Bytes::new()).await
 }
 
 /// Sets the gremlin of a service behind
@@ -121,9 +128,9 @@ async fn set_gremlin(
     services: web::Data<Services>,
     request: HttpRequest,
     path: web::Path<(String, String)>,
-    body: Bytes,
+    body: RawBody,
 ) -> Result<HttpResponse, Problem> {
-    services.pass_on(&path.0, gremlin(&path.1)?, &request, body).await
+    services.pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, body.0).await
 }
 
 /// Removes all rules of a service behind
@@ -141,7 +148,7 @@ async fn clear_gremlin(
     request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    services.pass_on(&path.0, gremlin(&path.1)?, &request, Bytes::new()).await
+    services.pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, Bytes::new()).await
 }
 
 /// Removes a rule of a service behind
@@ -160,13 +167,12 @@ async fn remove_rule(
 ) -> Result<HttpResponse, Problem> {
     let no_rule = |_| Problem::not_found("There is no such rule.");
     let id: u32 = path.1.parse().map_err(no_rule)?;
-    services.pass_on(&path.0, &format!("/gremlin/rules/{id}"), &request, Bytes::new()).await
+    services.pass_to_gremlin(&path.0, &format!("/gremlin/rules/{id}"), &request, Bytes::new()).await
 }
 
 pub fn routes(services: Services, service: &mut ServiceConfig<'_>) {
     service
         .app_data(web::Data::new(services))
-        .app_data(web::PayloadConfig::new(BODY_LIMIT_BYTES))
         .service(look)
         .service(show_gremlin)
         .service(set_gremlin)

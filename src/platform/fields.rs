@@ -1,6 +1,6 @@
 //! Reading a request's body or query field by field, so that one answer names every wrong field.
 //!
-//! A body is JSON whatever its Content-Type says, at most 16 KiB, and must arrive within 5 s.
+//! A body is JSON whatever its Content-Type says, without a Content-Encoding, at most 16 KiB, and must arrive within 5 s.
 
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::web::BytesMut;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::{Bytes, BytesMut};
 use actix_web::{FromRequest, HttpRequest};
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
@@ -40,7 +41,7 @@ type Expected = String;
 
 impl Fields {
     fn of_json(bytes: &[u8]) -> Result<Self, Problem> {
-        match serde_json::from_slice(bytes) {
+        match serde_json::from_slice(without_bom(bytes)) {
             Ok(Value::Object(values)) => Ok(Self { values, errors: Vec::new() }),
             Ok(_) => Err(Problem::malformed("The body must be a JSON object.")),
             Err(error) if bytes.is_empty() => {
@@ -204,17 +205,68 @@ impl<T: FromFields> FromRequest for Body<T> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
-    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let payload = payload.take();
-        Box::pin(async move { read_json(&whole_body(payload, BODY_LIMIT_BYTES).await?).map(Body) })
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = whole_body(request, payload, BODY_LIMIT_BYTES);
+        Box::pin(async move { read_json(&body.await?).map(Body) })
     }
 }
 
-/// A body to its end.
+/// Extractor: a body that is passed on as it came.
+pub struct RawBody(pub Bytes);
+
+impl FromRequest for RawBody {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = whole_body(request, payload, BODY_LIMIT_BYTES);
+        Box::pin(async move { Ok(Self(body.await?.freeze())) })
+    }
+}
+
+/// Reads a body to its end.
 ///
 /// # Errors
-/// When it is larger than `limit` bytes, breaks off, or takes longer than [`BODY_TIMEOUT`].
-pub async fn whole_body(mut payload: Payload, limit: usize) -> Result<BytesMut, Problem> {
+/// At once when the head says that the body is encoded, or larger than `limit` bytes; else when it is larger, breaks off,
+/// or takes longer than [`BODY_TIMEOUT`].
+pub fn whole_body(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    limit: usize,
+) -> impl Future<Output = Result<BytesMut, Problem>> + use<> {
+    let (acceptable, payload) = (check_head(request.headers(), limit), payload.take());
+    async move {
+        acceptable?;
+        read_to_end(payload, limit).await
+    }
+}
+
+/// Checks what a request's head says about its body.
+///
+/// # Errors
+/// When the body cannot be read: it is encoded, or too large.
+pub fn check_head(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING);
+    if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let detail = "The body has a Content-Encoding. Send it without one.";
+        let problem =
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-content-encoding", detail);
+        return Err(problem.with_header("accept-encoding", "identity"));
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    Ok(())
+}
+
+/// Some programs put a byte order mark before their JSON. RFC 8259 lets a parser ignore it.
+#[must_use]
+pub fn without_bom(json: &[u8]) -> &[u8] {
+    json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json)
+}
+
+async fn read_to_end(mut payload: Payload, limit: usize) -> Result<BytesMut, Problem> {
     let reading = async {
         let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {

@@ -1,10 +1,15 @@
 //! What the page is made of, and what the order service does for it.
 
+use std::sync::{Arc, Mutex};
+
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{Answer, Service, Stack};
+use crate::harness::own::order_service_on;
+use crate::harness::{Answer, PATIENCE, Service, Stack, TestDatabase};
 
 async fn get(service: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
     service.request(Method::GET, path, headers, None).await
@@ -142,4 +147,97 @@ async fn the_page_is_told_where_traces_are_and_what_the_last_minutes_were_like()
     assert!(busy.iter().all(|point| point["average_ms"].as_f64() > Some(0.0)), "{history}");
     let plain = Stack::start().await.order.get("/dashboard.json").await.json();
     assert!(plain["trace_url"].is_null() && plain["grafana_url"].is_null(), "{plain}");
+}
+
+/// Stands in for inventory: gives the same response to each request, and remembers the heads.
+struct Behind {
+    url: String,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Behind {
+    /// `ends` closes the connection after each response.
+    async fn start(response: &'static [u8], ends: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = Arc::clone(&heads);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let seen = Arc::clone(&seen);
+                tokio::spawn(async move {
+                    let mut request = vec![0; 8192];
+                    while let Ok(length @ 1..) = stream.read(&mut request).await {
+                        seen.lock().unwrap().push(String::from_utf8_lossy(&request[..length]).to_lowercase());
+                        if stream.write_all(response).await.is_err() || ends {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { url, heads }
+    }
+}
+
+const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+const HEALTH: &str = "/services/inventory-service/health";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_passed_on_to_the_gremlin_and_to_nothing_else() {
+    let database = TestDatabase::create().await;
+    let behind = Behind::start(EMPTY, false).await;
+    let order = order_service_on(database.url(), &[("INVENTORY_SERVICE_URL", &behind.url)]);
+    order.ready().await;
+    let token = [("authorization", "Bearer s3cret")];
+    for resource in ["health", "metrics", "gremlin/rules", "gremlin/latency"] {
+        let path = format!("/services/inventory-service/{resource}");
+        behind.heads.lock().unwrap().clear();
+        assert_eq!(get(&order, &path, &token).await.status, 200);
+        let heads = behind.heads.lock().unwrap();
+        let asked = format!("get {} ", path.trim_start_matches("/services/inventory-service"));
+        let head = heads.iter().find(|head| head.starts_with(&asked)).unwrap();
+        assert_eq!(head.contains("bearer s3cret"), resource.starts_with("gremlin/"), "{head}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_of_a_service_behind_counts_once_it_is_final_and_whole() {
+    let database = TestDatabase::create().await;
+    for (response, ends, wanted) in [
+        (&b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"[..], false, 200),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", false, 200),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}", true, 502),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n", true, 502),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", false, 200),
+        (b"HTTP/1.0 200 OK\r\n\r\n{}", true, 200),
+    ] {
+        let behind = Behind::start(response, ends).await;
+        let order = order_service_on(database.url(), &[("INVENTORY_SERVICE_URL", &behind.url)]);
+        order.ready().await;
+        // Connections are kept: none may be left with the response to another request.
+        for _ in 0..3 {
+            let answer = order.get(HEALTH).await;
+            let shown = String::from_utf8_lossy(response);
+            assert_eq!(answer.status, wanted, "{shown}: {answer:?}");
+            if wanted == 502 {
+                answer.is_problem(502, "service-unreachable");
+            } else {
+                assert_eq!(answer.text, "{}", "{shown}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_for_the_gremlin_behind_that_dribbles_is_given_up() {
+    let stack = Stack::start().await;
+    let mut stream = TcpStream::connect(stack.order.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let path = "/services/payment-service/gremlin/rules";
+    let begun = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{{");
+    stream.write_all(begun.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await;
+    let answer = String::from_utf8_lossy(&answer[..read.expect("an answer").unwrap()]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("too-slow"), "{answer}");
 }

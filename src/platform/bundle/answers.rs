@@ -17,7 +17,7 @@ use tracing::{Instrument, Span};
 
 use super::{LIMIT_BYTES, Line, MEDIA_TYPE, MOST, SUFFIX, Sent, SentCall};
 use crate::platform::deadline::{Arrived, Deadline};
-use crate::platform::fields::{BODY_LIMIT_BYTES, FromFields, read_json, too_large, whole_body};
+use crate::platform::fields::{BODY_LIMIT_BYTES, FromFields, read_json, too_large, whole_body, without_bom};
 use crate::platform::gremlin::Gremlin;
 use crate::platform::metrics::{self, Carrier, Metrics};
 use crate::platform::problem::{FieldError, Problem, UNWRITABLE};
@@ -43,14 +43,14 @@ impl<T: FromFields> FromRequest for Bundle<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, payload) = (request.clone(), payload.take());
+        let (request, body) = (request.clone(), whole_body(request, payload, LIMIT_BYTES));
         Box::pin(async move {
             // Its faults are each to hit one call.
             if request.app_data::<web::Data<Gremlin>>().is_some_and(|gremlin| !gremlin.is_calm()) {
                 let detail = "The gremlin is at work, and wants each call by itself.";
                 return Err(Problem::new(StatusCode::CONFLICT, "one-by-one", detail));
             }
-            let body = whole_body(payload, LIMIT_BYTES).await?;
+            let body = body.await?;
             let sent = read(&body)?;
             let metrics = request.app_data::<web::Data<Metrics>>().cloned();
             let metrics = metrics.ok_or_else(|| Problem::internal("there are no metrics"))?;
@@ -77,10 +77,11 @@ fn read_body<T: FromFields>(body: &str) -> Result<T, Problem> {
 
 fn read(body: &[u8]) -> Result<Vec<SentCall<'_>>, Problem> {
     let wrong = |detail: String| Problem::invalid(vec![FieldError { field: "calls".to_owned(), detail }]);
-    let Sent { calls } = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => wrong(format!("cannot be read: {error}")),
-        _ => Problem::malformed(format!("The body is not valid JSON: {error}.")),
-    })?;
+    let Sent { calls } =
+        serde_json::from_slice(without_bom(body)).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => wrong(format!("cannot be read: {error}")),
+            _ => Problem::malformed(format!("The body is not valid JSON: {error}.")),
+        })?;
     if (1..=MOST).contains(&calls.len()) {
         Ok(calls)
     } else {

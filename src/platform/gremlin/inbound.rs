@@ -16,7 +16,7 @@ use futures_util::{StreamExt, stream};
 use super::Gremlin;
 use super::rule::{Direction, Ending, Subject};
 use crate::platform::bundle;
-use crate::platform::fields::{BODY_LIMIT_BYTES, BODY_TIMEOUT};
+use crate::platform::fields::{BODY_LIMIT_BYTES, BODY_TIMEOUT, check_head, without_bom};
 use crate::platform::metrics::route_of;
 use crate::platform::problem::Problem;
 
@@ -138,13 +138,16 @@ fn in_query(query: &str) -> Option<String> {
 }
 
 fn in_body(body: &[u8]) -> Option<String> {
-    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let body: serde_json::Value = serde_json::from_slice(without_bom(body)).ok()?;
     body.get("product_id")?.as_str().map(str::to_owned)
 }
 
 /// Reads the body ahead of the handler and puts it back. One that is too long, too slow or broken off is put back as far
 /// as it came, followed by its rest: to refuse it is the handler's business.
 async fn peek(request: &mut ServiceRequest) -> Bytes {
+    if check_head(request.headers(), BODY_LIMIT_BYTES).is_err() {
+        return Bytes::new();
+    }
     let mut payload = request.take_payload();
     let mut read = BytesMut::new();
     let mut error: Option<PayloadError> = None;
