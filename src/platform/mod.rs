@@ -16,6 +16,7 @@ pub mod health;
 mod json_lines;
 mod listener;
 pub mod metrics;
+pub mod middleware;
 pub mod names;
 pub mod openapi;
 pub mod problem;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_cors::Cors;
-use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HeaderName;
 use actix_web::http::{Method, header};
-use actix_web::middleware::{Next, from_fn};
+use actix_web::middleware::from_fn;
 use actix_web::{App, web};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_actix_web::TracingLogger;
@@ -24,6 +23,7 @@ use super::gremlin::{self, Gremlin};
 use super::health::{self, Checks};
 use super::listener;
 use super::metrics::{self, Metrics, Observer};
+use super::middleware::framing;
 use super::openapi::{self, Description};
 use super::problem;
 use super::runtimes::Runtimes;
@@ -227,7 +227,7 @@ fn in_words(error: &std::io::Error, port: u16) -> String {
 }
 
 /// The application, the same in every worker. A request passes the layers from the outermost, which is wrapped
-/// last: trace → log and metrics → CORS → problem documents → token of the services → gremlin → route.
+/// last: framing → trace → log and metrics → CORS → problem documents → token of the services → gremlin → route.
 fn serve<R: Role>(
     listener: TcpListener,
     config: &Config,
@@ -274,7 +274,7 @@ fn serve<R: Role>(
             .wrap(cors(&origins))
             .wrap(from_fn(metrics::observe))
             .wrap(TracingLogger::<RequestSpan>::new())
-            .wrap(from_fn(head_as_get))
+            .wrap(from_fn(framing::frame))
     })
 }
 
@@ -301,20 +301,6 @@ fn cors(origins: &[String]) -> Cors {
         .max_age(3600)
         // A request from elsewhere is answered without the headers that would let a page read it.
         .block_on_origin_mismatch(false)
-}
-
-/// A HEAD is answered as a GET whose body is not sent (actix leaves it out by the request's own method).
-async fn head_as_get<B>(
-    mut request: ServiceRequest,
-    next: Next<B>,
-) -> Result<actix_web::dev::ServiceResponse<B>, actix_web::Error>
-where
-    B: actix_web::body::MessageBody,
-{
-    if request.method() == Method::HEAD {
-        request.head_mut().method = Method::GET;
-    }
-    next.call(request).await
 }
 
 /// Brings the schema up to date, however long the database takes to come, and then starts what needs it; never

@@ -16,6 +16,7 @@ mod demo;
 mod disk;
 mod drills;
 mod failover;
+mod framing;
 mod gremlin;
 mod harness;
 mod hostile;

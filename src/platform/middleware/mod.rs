@@ -1,0 +1,3 @@
+//! The layers that every request passes, one file each. `platform/server.rs` lists the stack.
+
+pub mod framing;
