@@ -1,36 +1,101 @@
-//! The description of what is served, and what follows from it: documentation for people, and 405 with `Allow`.
+//! The description of what is served, and what follows from it: documentation for people, the query
+//! parameters of each route, and 405 with `Allow`.
 
 use std::collections::HashMap;
 
 use actix_web::error::PathError;
+use actix_web::http::Method;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use serde_json::Value;
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::PathItem;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, ResponseBuilder};
 
-use super::problem::Problem;
+use super::problem::{self, Problem};
 
-/// The document as it is sent, and the methods of each path.
+/// The document as it is sent, and what is served at each path.
 #[derive(Clone)]
 pub struct Description {
     json: web::Bytes,
-    methods: HashMap<String, String>,
+    routes: HashMap<String, Vec<Route>>,
+}
+
+#[derive(Clone)]
+struct Route {
+    method: Method,
+    query_parameters: Vec<String>,
 }
 
 impl Description {
+    /// Describes the routes of `document`, and adds to it what the middleware can answer on each.
     #[must_use]
-    pub fn new(document: &OpenApi) -> Self {
-        let methods = document.paths.paths.iter().map(|(path, item)| (path.clone(), allowed(item))).collect();
-        let json = serde_json::to_vec(document).unwrap_or_else(|_| Value::Null.to_string().into_bytes());
-        Self { json: json.into(), methods }
+    pub fn new(mut document: OpenApi) -> Self {
+        let mut routes = HashMap::new();
+        for (path, item) in &mut document.paths.paths {
+            let described = operations_of(item).into_iter().map(|(method, operation)| {
+                add_common_responses(operation);
+                Route { method, query_parameters: query_parameters_of(operation) }
+            });
+            routes.insert(path.clone(), described.collect());
+        }
+        let json = serde_json::to_vec(&document).unwrap_or_else(|_| Value::Null.to_string().into_bytes());
+        Self { json: json.into(), routes }
+    }
+
+    /// The names of the query parameters that a route takes: none where the document does not have
+    /// the path. `None` where the path does not have the method.
+    #[must_use]
+    pub fn query_parameters(&self, method: &Method, path: &str, pattern: &str) -> Option<&[String]> {
+        // `/payments/void` matches the pattern of `/payments/{id}` too, but is a route of its own.
+        let Some(routes) = self.routes.get(path).or_else(|| self.routes.get(pattern)) else {
+            return Some(&[]);
+        };
+        routes.iter().find(|route| route.method == method).map(|route| route.query_parameters.as_slice())
+    }
+
+    /// The methods of a path, as `Allow` lists them.
+    fn allowed(&self, path: &str) -> Option<String> {
+        let names = self.routes.get(path)?.iter().map(|route| match route.method {
+            Method::GET => "GET, HEAD",
+            ref other => other.as_str(),
+        });
+        Some(names.collect::<Vec<_>>().join(", "))
     }
 }
 
-fn allowed(item: &PathItem) -> String {
-    let operations =
-        [("GET, HEAD", &item.get), ("POST", &item.post), ("PUT", &item.put), ("DELETE", &item.delete)];
-    let present = operations.into_iter().filter(|(_, operation)| operation.is_some());
-    present.map(|(method, _)| method).collect::<Vec<_>>().join(", ")
+fn operations_of(item: &mut PathItem) -> Vec<(Method, &mut Operation)> {
+    let operations = [
+        (Method::GET, item.get.as_mut()),
+        (Method::POST, item.post.as_mut()),
+        (Method::PUT, item.put.as_mut()),
+        (Method::DELETE, item.delete.as_mut()),
+    ];
+    operations.into_iter().filter_map(|(method, operation)| Some((method, operation?))).collect()
+}
+
+fn query_parameters_of(operation: &Operation) -> Vec<String> {
+    let name = |parameter: &RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
+        _ => None,
+    };
+    operation.parameters.iter().flatten().filter_map(name).collect()
+}
+
+/// What `middleware` and `fields` answer on every route, where a route does not describe it itself.
+fn add_common_responses(operation: &mut Operation) {
+    let always = [("400", "A query parameter is not known here, or is given more than once")];
+    let with_body = [
+        ("408", "too-slow: the body did not arrive in time"),
+        ("413", "too-large: the body is too large"),
+        ("415", "unsupported-content-encoding: the body has a Content-Encoding"),
+    ];
+    let with_body = with_body.into_iter().filter(|_| operation.request_body.is_some());
+    for (status, description) in always.into_iter().chain(with_body) {
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| {
+            let content = Content::new(Some(Ref::from_schema_name("Problem")));
+            let response = ResponseBuilder::new().description(description);
+            response.content(problem::MEDIA_TYPE, content).build().into()
+        });
+    }
 }
 
 /// `GET /openapi.json`
@@ -59,8 +124,8 @@ pub fn unreadable_path(_: PathError, request: &HttpRequest) -> Error {
 }
 
 fn refusal(request: &HttpRequest, pattern: Option<&str>, description: &Description) -> Problem {
-    match pattern.and_then(|pattern| description.methods.get(pattern)) {
-        Some(allow) => Problem::method_not_allowed(request.method().as_str(), allow.clone()),
+    match pattern.and_then(|pattern| description.allowed(pattern)) {
+        Some(allow) => Problem::method_not_allowed(request.method().as_str(), allow),
         None => Problem::not_found("There is nothing at this address."),
     }
 }

@@ -23,7 +23,7 @@ use super::gremlin::{self, Gremlin};
 use super::health::{self, Checks};
 use super::listener;
 use super::metrics::{self, Metrics, Observer};
-use super::middleware::framing;
+use super::middleware::{framing, query_parameters};
 use super::openapi::{self, Description};
 use super::problem;
 use super::runtimes::Runtimes;
@@ -227,7 +227,8 @@ fn in_words(error: &std::io::Error, port: u16) -> String {
 }
 
 /// The application, the same in every worker. A request passes the layers from the outermost, which is wrapped
-/// last: framing → trace → log and metrics → CORS → problem documents → token of the services → gremlin → route.
+/// last: framing → trace → log and metrics → CORS → problem documents → token of the services → gremlin → query
+/// parameters → route.
 fn serve<R: Role>(
     listener: TcpListener,
     config: &Config,
@@ -257,7 +258,7 @@ fn serve<R: Role>(
             .app_data(web::Data::new(platform.gremlin.clone()))
             .app_data(platform.metrics.clone())
             .app_data(token.clone())
-            .app_data(web::Data::new(Description::new(&document)))
+            .app_data(web::Data::new(Description::new(document)))
             .app_data(web::PathConfig::default().error_handler(openapi::unreadable_path))
             .route("/openapi.json", web::get().to(openapi::document))
             .service(web::redirect("/docs", "/docs/"))
@@ -268,7 +269,8 @@ fn serve<R: Role>(
             Some(observer) => app.app_data(observer),
             None => app,
         };
-        app.wrap(from_fn(gremlin::interfere))
+        app.wrap(from_fn(query_parameters::reject_unknown))
+            .wrap(from_fn(gremlin::interfere))
             .wrap(from_fn(caller::authenticate))
             .wrap(from_fn(problem::render))
             .wrap(cors(&origins))

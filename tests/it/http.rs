@@ -62,6 +62,48 @@ async fn what_is_described_is_what_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn query_parameters_that_a_route_does_not_know_are_named_in_a_400() {
+    let stack = Stack::start().await;
+    for service in [&stack.order, &stack.inventory, &stack.payment] {
+        let document = service.get("/openapi.json").await.json();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            let filled = filled(path, operations);
+            for (method, operation) in operations.as_object().unwrap() {
+                let method: Method = method.to_uppercase().parse().unwrap();
+                let odd = format!("{filled}?no-such=1&no-such=2");
+                let refused = service.request(method.clone(), &odd, &[], None).await;
+                let problem = refused.is_problem(400, "invalid-request");
+                assert_eq!(problem["errors"].as_array().unwrap().len(), 1, "{method} {path}: {problem}");
+                assert_eq!(problem["errors"][0]["field"], "no-such", "{method} {path}");
+                for known in operation["parameters"].as_array().into_iter().flatten() {
+                    if known["in"] != "query" {
+                        continue;
+                    }
+                    let name = known["name"].as_str().unwrap();
+                    let twice = format!("{filled}?{name}=1&{name}=1");
+                    let problem = service.request(method.clone(), &twice, &[], None).await;
+                    let problem = problem.is_problem(400, "invalid-request");
+                    assert_eq!(problem["errors"][0]["field"], name, "{method} {path}");
+                    assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("more than once"));
+                }
+            }
+        }
+        for undescribed in ["/openapi.json?x=1", "/docs/?x=1", "/docs?x=1"] {
+            service.get(undescribed).await.is_problem(400, "invalid-request");
+        }
+        service.get("/nothing?x=1").await.is_problem(404, "not-found");
+        service.request(Method::PATCH, "/health?x=1", &[], None).await.is_problem(405, "method-not-allowed");
+        assert_eq!(service.get("/livez?").await.status, 200);
+    }
+    let problem = stack.order.get("/orders?state=FAILED&page=2&limit=5").await;
+    let problem = problem.is_problem(400, "invalid-request");
+    let named = |index: usize| problem["errors"][index]["field"].as_str().unwrap().to_owned();
+    assert_eq!((named(0), named(1)), ("state".to_owned(), "page".to_owned()), "{problem}");
+    assert_eq!(stack.order.get("/orders?status=FAILED&limit=5").await.status, 200);
+    assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_say_what_they_are_where_routes_overlap_or_compress() {
     let stack = Stack::start().await;
     let packed = [("accept-encoding", "gzip")];
@@ -220,7 +262,7 @@ async fn a_body_that_dribbles_is_given_up() {
     let stack = Stack::start().await;
     let mut stream = TcpStream::connect(address(&stack.order)).await.unwrap();
     stream
-        .write_all(b"POST /orders HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"prod")
+        .write_all(b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"prod")
         .await
         .unwrap();
     let mut answer = vec![0; 1024];

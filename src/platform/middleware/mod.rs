@@ -1,3 +1,4 @@
 //! The layers that every request passes, one file each. `platform/server.rs` lists the stack.
 
 pub mod framing;
+pub mod query_parameters;
