@@ -21,8 +21,8 @@ pub use load::LoadArgs;
 pub use soak::SoakArgs;
 pub use values::{OtlpEndpoint, otlp_endpoint};
 use values::{
-    USUAL_LOG, base_url, boolean, crash_plan, database_url, delay, ip_address, log_filter, milliseconds,
-    origin, page_url, pool_size, port, seconds, seed, share, token, trace_url,
+    USUAL_LOG, base_url, boolean, crash_plan, database_url, delay, host_name, ip_address, log_filter,
+    milliseconds, origin, page_url, pool_size, port, seconds, seed, share, token, trace_url,
 };
 
 use crate::audit::Elsewhere;
@@ -104,6 +104,10 @@ pub struct ServiceArgs {
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = origin,
           default_value = "http://localhost:5001,http://127.0.0.1:5001")]
     cors_allowed_origins: Vec<String>,
+    /// Host names, separated by commas, under which a service on a loopback address is served beside localhost and its
+    /// addresses
+    #[arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', value_parser = host_name)]
+    allowed_hosts: Vec<String>,
     /// Token that the gremlin's routes then ask for [default: none asked]
     #[arg(long, env = "GREMLIN_TOKEN", hide_env_values = true, value_parser = token)]
     gremlin_token: Option<String>,
@@ -139,6 +143,7 @@ impl ServiceArgs {
             database_pool_size: self.database_pool_size,
             migrate: !self.no_migrate,
             cors_allowed_origins: self.cors_allowed_origins,
+            allowed_hosts: self.allowed_hosts,
             gremlin: crate::platform::gremlin::Config {
                 enabled: self.gremlin_enabled,
                 token: self.gremlin_token,

@@ -96,12 +96,23 @@ pub fn base_url(text: &str) -> Result<BaseUrl, String> {
     text.parse().map_err(|error| format!("an address such as http://127.0.0.1:5002 ({error})"))
 }
 
+/// Returns the origin as a browser sends it: in lower case, without the scheme's own port.
 pub fn origin(text: &str) -> Result<String, String> {
     let takes = || "origins such as http://localhost:5001, separated by commas".to_owned();
-    let (scheme, host) = text.trim().split_once("://").ok_or_else(takes)?;
-    let plain =
-        !host.is_empty() && !host.contains(['/', '*', '?', ' ']) && ["http", "https"].contains(&scheme);
-    plain.then(|| format!("{scheme}://{host}")).ok_or_else(takes)
+    let text = text.trim();
+    let (scheme, host) = text.split_once("://").ok_or_else(takes)?;
+    let is_plain = !host.is_empty()
+        && !host.contains(['/', '*', '?', '#', '@', ' '])
+        && ["http", "https"].contains(&scheme);
+    let url = url::Url::parse(text).ok().filter(|_| is_plain).ok_or_else(takes)?;
+    Ok(url.origin().ascii_serialization())
+}
+
+pub fn host_name(text: &str) -> Result<String, String> {
+    let takes = || "host names without a port, such as valerix.example, separated by commas".to_owned();
+    let text = text.trim();
+    let host = url::Host::parse(text).ok().filter(|_| !text.contains('*'));
+    host.map(|host| host.to_string()).ok_or_else(takes)
 }
 
 /// Empty means unset, as OpenTelemetry has it.
@@ -139,6 +150,32 @@ pub fn log_filter(text: &str) -> Result<Targets, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn origins_are_compared_as_browsers_send_them() {
+        for (written, sent) in [
+            ("http://shop.example", "http://shop.example"),
+            (" https://Shop.Example:443", "https://shop.example"),
+            ("http://shop.example:80", "http://shop.example"),
+            ("http://[::1]:5001", "http://[::1]:5001"),
+        ] {
+            assert_eq!(origin(written).as_deref(), Ok(sent), "{written}");
+        }
+        for wrong in
+            ["*", "http://*", "shop.example", "http://", "http://a/", "http://u@a", "ftp://a", "null"]
+        {
+            assert!(origin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn host_names_have_no_port() {
+        assert_eq!(host_name(" Valerix.Example").as_deref(), Ok("valerix.example"));
+        assert_eq!(host_name("[2001:db8::1]").as_deref(), Ok("[2001:db8::1]"));
+        for wrong in ["", "valerix.example:80", "http://valerix.example", "a b", "*"] {
+            assert!(host_name(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn levels_are_read_as_they_are_usually_written() {

@@ -32,7 +32,7 @@ impl Description {
         let mut routes = HashMap::new();
         for (path, item) in &mut document.paths.paths {
             let described = operations_of(item).into_iter().map(|(method, operation)| {
-                add_common_responses(operation);
+                add_common_responses(&method, operation);
                 Route { method, query_parameters: query_parameters_of(operation) }
             });
             routes.insert(path.clone(), described.collect());
@@ -81,15 +81,20 @@ fn query_parameters_of(operation: &Operation) -> Vec<String> {
 }
 
 /// What `middleware` and `fields` answer on every route, where a route does not describe it itself.
-fn add_common_responses(operation: &mut Operation) {
-    let always = [("400", "A query parameter is not known here, or is given more than once")];
+fn add_common_responses(method: &Method, operation: &mut Operation) {
+    let always = [
+        ("400", "A query parameter is not known here, or is given more than once"),
+        ("421", "misdirected-request: the service listens on a loopback address, and Host names another"),
+    ];
+    let on_change = [("403", "cross-site-request: a page of another site made a browser send this")];
     let with_body = [
         ("408", "too-slow: the body did not arrive in time"),
         ("413", "too-large: the body is too large"),
         ("415", "unsupported-content-encoding: the body has a Content-Encoding"),
     ];
+    let on_change = on_change.into_iter().filter(|_| *method != Method::GET);
     let with_body = with_body.into_iter().filter(|_| operation.request_body.is_some());
-    for (status, description) in always.into_iter().chain(with_body) {
+    for (status, description) in always.into_iter().chain(on_change).chain(with_body) {
         operation.responses.responses.entry(status.to_owned()).or_insert_with(|| {
             let content = Content::new(Some(Ref::from_schema_name("Problem")));
             let response = ResponseBuilder::new().description(description);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use actix_cors::CorsError;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -149,6 +150,11 @@ impl Problem {
         self
     }
 
+    /// For a preflight request that CORS refuses.
+    fn of_cors(error: &CorsError) -> Self {
+        Self::new(error.status_code(), "cors-refused", format!("{error}."))
+    }
+
     /// For errors that actix made itself, of which only the status is known.
     fn from_status(status: StatusCode) -> Self {
         let (code, detail) = match status {
@@ -286,16 +292,17 @@ fn render_error<B: MessageBody + 'static>(
     response: HttpResponse<B>,
     trace_id: Option<&str>,
 ) -> HttpResponse<EitherBody<B, BoxBody>> {
-    let own = response.error().is_some();
+    let is_error = response.error().is_some();
     let problem = response.error().and_then(|error| error.as_error::<Problem>());
-    if !own && response.headers().contains_key(header::CONTENT_TYPE) {
+    if !is_error && response.headers().contains_key(header::CONTENT_TYPE) {
         return response.map_into_left_body();
     }
     let fallback;
     let problem = if let Some(problem) = problem {
         problem
     } else {
-        fallback = Problem::from_status(response.status());
+        let cors = response.error().and_then(|error| error.as_error::<CorsError>());
+        fallback = cors.map_or_else(|| Problem::from_status(response.status()), Problem::of_cors);
         &fallback
     };
     if problem.quiet {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_cors::Cors;
+use actix_web::dev::HttpServiceFactory;
 use actix_web::http::header::HeaderName;
 use actix_web::http::{Method, header};
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, web};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_actix_web::TracingLogger;
@@ -23,6 +24,7 @@ use super::gremlin::{self, Gremlin};
 use super::health::{self, Checks};
 use super::listener;
 use super::metrics::{self, Metrics, Observer};
+use super::middleware::browser_guard::{self, BrowserGuard};
 use super::middleware::{framing, query_parameters};
 use super::openapi::{self, Description};
 use super::problem;
@@ -31,6 +33,9 @@ use super::shutdown::Shutdown;
 use super::telemetry::{RequestSpan, Telemetry};
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// For the documentation's pages. Swagger UI writes styles into its elements.
+const DOCS_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 /// What every service is configured with.
 #[derive(Debug, Clone)]
@@ -41,6 +46,8 @@ pub struct Config {
     pub database_pool_size: u32,
     pub migrate: bool,
     pub cors_allowed_origins: Vec<String>,
+    /// Names beside those of this machine under which a service on a loopback address is served.
+    pub allowed_hosts: Vec<String>,
     pub gremlin: gremlin::Config,
     /// What services show each other, and those behind the order service then ask for.
     pub service_token: Option<String>,
@@ -227,8 +234,8 @@ fn in_words(error: &std::io::Error, port: u16) -> String {
 }
 
 /// The application, the same in every worker. A request passes the layers from the outermost, which is wrapped
-/// last: framing → trace → log and metrics → CORS → problem documents → token of the services → gremlin → query
-/// parameters → route.
+/// last: framing → trace → log and metrics → problem documents → browser guard → CORS → token of the services →
+/// gremlin → query parameters → route.
 fn serve<R: Role>(
     listener: TcpListener,
     config: &Config,
@@ -238,6 +245,7 @@ fn serve<R: Role>(
 ) -> std::io::Result<actix_web::dev::Server> {
     let token = web::Data::new(ServiceToken(config.service_token.clone().filter(|_| R::INTERNAL)));
     let origins = Arc::new(config.cors_allowed_origins.clone());
+    let guard = BrowserGuard::new(config.host, &config.cors_allowed_origins, &config.allowed_hosts);
     listener::serve(listener, settings, move || {
         let platform = platform.here();
         let document = OpenApiBuilder::new()
@@ -258,12 +266,12 @@ fn serve<R: Role>(
             .app_data(web::Data::new(platform.gremlin.clone()))
             .app_data(platform.metrics.clone())
             .app_data(token.clone())
+            .app_data(web::Data::new(guard.clone()))
             .app_data(web::Data::new(Description::new(document)))
             .app_data(web::PathConfig::default().error_handler(openapi::unreadable_path))
             .route("/openapi.json", web::get().to(openapi::document))
             .service(web::redirect("/docs", "/docs/"))
-            // By its address: the document is kept once.
-            .service(SwaggerUi::new("/docs/{_:.*}").config(SwaggerConfig::from("/openapi.json")))
+            .service(documentation())
             .default_service(web::to(openapi::no_route));
         let app = match role.observer() {
             Some(observer) => app.app_data(observer),
@@ -272,8 +280,9 @@ fn serve<R: Role>(
         app.wrap(from_fn(query_parameters::reject_unknown))
             .wrap(from_fn(gremlin::interfere))
             .wrap(from_fn(caller::authenticate))
-            .wrap(from_fn(problem::render))
             .wrap(cors(&origins))
+            .wrap(from_fn(browser_guard::refuse_other_sites))
+            .wrap(from_fn(problem::render))
             .wrap(from_fn(metrics::observe))
             .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(framing::frame))
@@ -290,9 +299,20 @@ fn routes<R: Role>(role: &R, platform: &Platform, service: &mut ServiceConfig<'_
     role.routes(platform, service);
 }
 
+/// `GET /docs/`
+fn documentation() -> impl HttpServiceFactory {
+    let headers = DefaultHeaders::new()
+        .add((header::CONTENT_SECURITY_POLICY, DOCS_SECURITY_POLICY))
+        .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .add((header::REFERRER_POLICY, "no-referrer"));
+    // By its address: the document is kept once.
+    let pages = SwaggerUi::new("/{_:.*}").config(SwaggerConfig::from("/openapi.json"));
+    web::scope("/docs").wrap(headers).service(pages)
+}
+
 fn cors(origins: &[String]) -> Cors {
     let cors = origins.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
-    cors.allowed_methods([Method::GET, Method::POST, Method::DELETE])
+    cors.allowed_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allowed_headers([
             header::CONTENT_TYPE,
             header::AUTHORIZATION,

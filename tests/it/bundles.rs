@@ -192,7 +192,10 @@ async fn calls_whose_caller_is_gone_are_carried_out_to_their_end() {
     let calls: Vec<_> = orders.iter().map(|order| call(&json!({"order_id": order}))).collect();
     let body = json!({"calls": calls}).to_string();
     let mut stream = TcpStream::connect(stack.payment.url.trim_start_matches("http://")).await.unwrap();
-    let head = format!("POST /payments/bundle HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /payments/bundle HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     // Its head shows that the calls are under way.
     assert!(stream.read_u8().await.is_ok());

@@ -32,8 +32,10 @@ impl Service {
     async fn raw_reserve(&self, order_id: &str, patience: Duration) -> Result<String, &'static str> {
         let body = json!({"product_id": "PROD-001", "quantity": 1, "order_id": order_id}).to_string();
         let mut stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap();
-        let head =
-            format!("POST /inventory/reserve HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "POST /inventory/reserve HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         match tokio::time::timeout(patience, stream.read_to_end(&mut bytes)).await {

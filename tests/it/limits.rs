@@ -25,7 +25,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 
 async fn with_headers(service: &Service, headers: &str) -> String {
     let mut stream = connect(&service.url).await;
-    let request = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{headers}connection: close\r\n\r\n");
+    let request = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{headers}connection: close\r\n\r\n");
     // It may be refused before it is sent whole.
     let _ = stream.write_all(request.as_bytes()).await;
     rest(&mut stream).await
@@ -55,7 +55,7 @@ async fn a_thousand_bodies_that_dribble_keep_nobody_out_and_are_given_up() {
     let mut held = Vec::new();
     for _ in 0..1000 {
         let mut stream = connect(&stack.order.url).await;
-        let begun = b"POST /orders HTTP/1.1\r\nhost: x\r\ncontent-length: 60\r\n\r\n{\"prod";
+        let begun = b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: 60\r\n\r\n{\"prod";
         stream.write_all(begun).await.unwrap();
         held.push(stream);
     }
@@ -93,7 +93,7 @@ async fn answers_that_nobody_reads_are_not_made() {
     let order = &stack.order;
     let length = order.get("/openapi.json").await.text.len();
     let before = resident_mib(order.process.pid());
-    let request = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(10_000);
+    let request = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(10_000);
     let request = Arc::new(request);
     let mut greedy = Vec::new();
     for _ in 0..20 {
@@ -129,7 +129,7 @@ fn on_one_processor(role: &str, port: u16, database: &TestDatabase) -> Process {
 }
 
 async fn ask(stream: &mut TcpStream) {
-    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
 }
 
 async fn is_answered(stream: &mut TcpStream) {

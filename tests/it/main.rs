@@ -5,6 +5,7 @@
 mod answers;
 mod audit;
 mod batches;
+mod browsers;
 mod bundles;
 mod checklist;
 mod configuration;

@@ -305,11 +305,12 @@ async fn a_service_told_to_stop_turns_new_connections_away_and_closes_the_others
     stack.inventory.latency(true, 1500).await;
     let address = stack.order.url.strip_prefix("http://").unwrap().to_owned();
     let mut idle = TcpStream::connect(&address).await.unwrap();
-    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     assert!(!head(&mut idle).await.contains("connection: close"));
     let mut busy = TcpStream::connect(&address).await.unwrap();
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
-    let request = format!("POST /orders HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let request =
+        format!("POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     busy.write_all(request.as_bytes()).await.unwrap();
     eventually("the order to be in flight", async || {
         (stack.database.count("SELECT count(*) FROM orders").await == 1).then_some(())

@@ -66,8 +66,8 @@ impl Driver {
         driver
     }
 
-    async fn session(&self) -> Client {
-        let flags = FLAGS.iter().map(|flag| (*flag).to_owned());
+    async fn session(&self, extra_flags: &[&str]) -> Client {
+        let flags = FLAGS.iter().chain(extra_flags).map(|flag| (*flag).to_owned());
         let profile = format!("--user-data-dir={}", self.profile.display());
         let capabilities = json!({
             "goog:chromeOptions": {"args": flags.chain([profile]).collect::<Vec<_>>()},
@@ -116,10 +116,20 @@ pub struct Browser {
 impl Browser {
     /// Opens the page of a service.
     pub async fn open(origin: &str) -> Self {
+        Self::open_with(origin, &[]).await
+    }
+
+    /// The same, in a browser that was started with further flags.
+    pub async fn open_with(origin: &str, flags: &[&str]) -> Self {
         let driver = Driver::start().await;
-        let client = driver.session().await;
-        client.goto(&format!("{origin}/")).await.unwrap();
-        Self { client, origin: origin.to_owned(), _driver: driver }
+        let client = driver.session(flags).await;
+        let browser = Self { client, origin: origin.to_owned(), _driver: driver };
+        browser.goto(&format!("{origin}/")).await;
+        browser
+    }
+
+    pub async fn goto(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
     }
 
     /// What a script gives; it says `return`.
@@ -226,12 +236,17 @@ impl Browser {
         entries.as_array().unwrap().clone()
     }
 
+    /// What the console holds since the last time: errors and warnings, of scripts and of policies.
+    pub async fn complaints(&self) -> Vec<Value> {
+        self.log("browser").await.into_iter().filter(is_complaint).collect()
+    }
+
     /// To be called at the end of each story: the console told of no error, and the page asked nobody but its service.
     #[track_caller]
     pub fn was_clean(&self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
-            let complaints: Vec<_> = self.log("browser").await.into_iter().filter(is_complaint).collect();
+            let complaints = self.complaints().await;
             assert!(complaints.is_empty(), "{caller}: {complaints:#?}");
             let asked = requested(&self.log("performance").await);
             let own = format!("{}/", self.origin);
