@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal, Read, Seek, Write};
-use std::net::{IpAddr, TcpListener};
+use std::io::{self, Read, Seek, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,9 @@ use tokio::sync::watch;
 use crate::platform::client::{BaseUrl, Client};
 use crate::platform::database::DatabaseUrl;
 use crate::platform::deadline::Deadline;
+use crate::platform::environment::variable;
+use crate::platform::output;
+use crate::platform::server::why_not_bound;
 use crate::platform::shutdown::Shutdown;
 use crate::postgres::{Home, PostgresError, Server};
 use crate::supervisor::{Sink, Spec, keep_running};
@@ -37,10 +40,8 @@ pub struct Config {
 /// Why the demo ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    #[error(
-        "port {0} is taken by another program; choose others with --order-port, --inventory-port, --payment-port"
-    )]
-    PortTaken(u16),
+    #[error("cannot listen on {address}: {cause}{hint}")]
+    Listen { address: SocketAddr, cause: String, hint: &'static str },
     #[error("another demo uses {}: {holder}; open that one, stop it, or choose another --data-dir", .path.display())]
     Held { path: PathBuf, holder: String },
     #[error(transparent)]
@@ -54,15 +55,14 @@ pub enum DemoError {
 const ROLES: [&str; 3] = ["order", "inventory", "payment"];
 const COLOURS: [&str; 3] = ["36", "33", "35"];
 
-/// Runs until Ctrl-C or SIGTERM, then stops everything in order.
+/// Runs until it is asked to stop, then stops everything in order.
 ///
 /// # Errors
 /// See [`DemoError`]; what was started is stopped before it returns.
-pub async fn run(config: Config) -> Result<(), DemoError> {
+pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
     for port in config.ports {
-        TcpListener::bind((config.host, port)).map_err(|_| DemoError::PortTaken(port))?;
+        check_port(SocketAddr::new(config.host, port))?;
     }
-    let shutdown = Shutdown::listen(false)?;
     let mut database = Database::open(&config).await?;
     let url = database.url();
     let announcement = announce(&config, database.describe());
@@ -74,13 +74,27 @@ pub async fn run(config: Config) -> Result<(), DemoError> {
         failed = database.keep_running() => Err(failed),
         never = announcement => match never {},
     };
-    println!("stopping …");
+    output::line("stopping …");
     stop.send_replace(true);
     // No receiver is left when the last service has ended.
     stop.closed().await;
     database.close().await;
-    println!("stopped");
+    output::line("stopped");
     outcome
+}
+
+fn check_port(address: SocketAddr) -> Result<(), DemoError> {
+    let refused = |error: io::Error| DemoError::Listen {
+        address,
+        cause: why_not_bound(&error, address),
+        hint: match error.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => {
+                " with --order-port, --inventory-port, --payment-port"
+            }
+            _ => "",
+        },
+    };
+    TcpListener::bind(address).map(drop).map_err(refused)
 }
 
 /// Keeps all three running until told to stop; one that cannot run at all stops the others.
@@ -113,7 +127,7 @@ fn spec(config: &Config, role: usize, database_url: &str) -> io::Result<Spec> {
         ("INVENTORY_SERVICE_URL".to_owned(), address(inventory)),
         ("PAYMENT_SERVICE_URL".to_owned(), address(payment)),
     ];
-    let preset = |name: &str| std::env::var_os(name).is_some();
+    let preset = |name: &str| variable(name).is_some();
     if !preset("CORS_ALLOWED_ORIGINS") {
         let origins = format!("http://localhost:{order},http://127.0.0.1:{order}");
         environment.push(("CORS_ALLOWED_ORIGINS".to_owned(), origins));
@@ -130,12 +144,12 @@ fn spec(config: &Config, role: usize, database_url: &str) -> io::Result<Spec> {
 }
 
 fn prefixed(role: &'static str, colour: &'static str) -> Sink {
-    let coloured = io::stdout().is_terminal();
+    let coloured = output::takes_colours(&io::stdout());
     Arc::new(move |line| {
         if coloured {
-            println!("\x1b[{colour}m{role:>9} │\x1b[0m {line}");
+            output::line(format_args!("\x1b[{colour}m{role:>9} │\x1b[0m {line}"));
         } else {
-            println!("{role:>9} │ {line}");
+            output::line(format_args!("{role:>9} │ {line}"));
         }
     })
 }
@@ -151,9 +165,9 @@ async fn announce(config: &Config, database: String) -> Infallible {
     };
     let local = tokio::task::LocalSet::new();
     if local.run_until(tokio::time::timeout(READY_LIMIT, all_ready)).await.is_err() {
-        println!("\nThe services are not ready yet; their lines above say why.");
+        output::line("\nThe services are not ready yet; their lines above say why.");
     }
-    println!(
+    output::line(format_args!(
         "\n  Valerix is running.\n\n\
          \x20   dashboard   {order}/\n\
          \x20   order       {order}      API: {order}/docs/\n\
@@ -164,7 +178,7 @@ async fn announce(config: &Config, database: String) -> Infallible {
          \x20       curl -X POST {inventory}/gremlin/latency -d '{{\"enabled\":true,\"delay_ms\":3000}}'\n\
          \x20       kill -9 one of the processes named above: it is started again\n\
          \x20 Ctrl-C ends it all; the data stay.\n"
-    );
+    ));
     std::future::pending().await
 }
 
@@ -195,16 +209,19 @@ impl Database {
         let lock = lock(home.root(), config)?;
         if config.reset {
             home.reset().await?;
-            println!("{}: begun anew", home.root().display());
+            output::line(format_args!("{}: begun anew", home.root().display()));
         }
-        let server = Server::start(home, vec!["max_connections=200".to_owned()]).await?;
+        let mut server = Server::start(home, vec!["max_connections=200".to_owned()]).await?;
         if server.was_taken_over() {
-            println!(
+            output::line(format_args!(
                 "took over the database server that an earlier demo left running (process {})",
                 server.pid()
-            );
+            ));
         }
-        server.ensure_database(DATABASE).await?;
+        if let Err(error) = server.ensure_database(DATABASE).await {
+            server.stop().await;
+            return Err(error.into());
+        }
         Ok(Self::Private { server: Box::new(server), _lock: lock })
     }
 
@@ -231,7 +248,7 @@ impl Database {
         };
         loop {
             server.ended().await;
-            println!("the database server ended; starting it again");
+            output::line("the database server ended; starting it again");
             if let Err(error) = server.restart().await {
                 return error.into();
             }
@@ -251,7 +268,10 @@ fn home(given: Option<&Path>) -> Result<Home, PostgresError> {
     }
     match Home::open(Path::new(DEFAULT_DATA_DIR)) {
         Err(PostgresError::Unreachable { path, user }) => {
-            println!("user {user} cannot reach {}; the data are kept in {ROOTS_DATA_DIR}", path.display());
+            let path = path.display();
+            output::line(format_args!(
+                "user {user} cannot reach {path}; the data are kept in {ROOTS_DATA_DIR}"
+            ));
             Home::open(Path::new(ROOTS_DATA_DIR))
         }
         other => other,

@@ -1,4 +1,5 @@
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 #![doc = include_str!("../README.md")]
 
 pub mod api;
@@ -15,5 +16,6 @@ pub mod platform;
 pub mod postgres;
 pub mod prove;
 pub mod schema;
+mod scratch;
 pub mod soak;
 pub mod supervisor;

@@ -20,9 +20,15 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::platform::client::BaseUrl;
+use crate::platform::shutdown::Shutdown;
 
 /// For a connection to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long answers are awaited once the load was asked to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
+const NO_ANSWER: &str = "none";
+/// Orders whose answer was not awaited.
+const BROKEN_OFF: &str = "broken-off";
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// What to send.
@@ -51,9 +57,21 @@ pub struct Report {
     pub steps: Vec<Step>,
 }
 
+impl Report {
+    /// Whether there was any answer at all.
+    #[must_use]
+    pub fn has_answers(&self) -> bool {
+        self.steps
+            .iter()
+            .flat_map(|step| step.answers.keys())
+            .any(|name| name != NO_ANSWER && name != BROKEN_OFF)
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub struct Step {
     pub rate: u32,
+    /// Fewer than the rate and the time say when the load was asked to stop.
     pub sent: u64,
     /// Until the last answer.
     pub seconds: f64,
@@ -75,15 +93,18 @@ pub struct Latency {
     pub max_ms: f64,
 }
 
-/// Runs on the calling thread's `LocalSet`.
-pub async fn run(config: &Config) -> Report {
+/// Runs on the calling thread's `LocalSet`. When asked to stop, it sends no more, and reports what it has.
+pub async fn run(config: &Config, shutdown: &Shutdown) -> Report {
     let connector = awc::Connector::new().timeout(CONNECT_TIMEOUT).limit(0);
     let client = awc::Client::builder().connector(connector).timeout(config.timeout).finish();
     let sender =
         Rc::new(Sender { config: config.clone(), client, connections: Semaphore::new(config.connections) });
     let mut steps = Vec::new();
     for rate in &config.rates {
-        steps.push(step(&sender, *rate).await);
+        steps.push(step(&sender, *rate, shutdown).await);
+        if shutdown.is_requested() {
+            break;
+        }
     }
     Report { steps }
 }
@@ -100,28 +121,38 @@ struct Tally {
     refused: Histogram<u64>,
 }
 
-async fn step(sender: &Rc<Sender>, rate: u32) -> Step {
+async fn step(sender: &Rc<Sender>, rate: u32, shutdown: &Shutdown) -> Step {
     let config = &sender.config;
-    let sent = u64::from(rate) * config.duration.as_secs();
+    let planned = u64::from(rate) * config.duration.as_secs();
     let tally = Rc::new(RefCell::new(Tally {
         answers: BTreeMap::new(),
         decided: histogram(config.timeout),
         refused: histogram(config.timeout),
     }));
-    let bar = progress_bar(config, rate, sent);
+    let bar = progress_bar(config, rate, planned);
     let started = Instant::now();
     let mut orders = JoinSet::new();
-    for number in 0..sent {
-        let due = started + Duration::from_secs_f64(precise(number) / f64::from(rate));
-        tokio::time::sleep_until(due).await;
+    let mut sent = 0;
+    let mut stop = std::pin::pin!(shutdown.requested());
+    while sent < planned {
+        let due = started + Duration::from_secs_f64(precise(sent) / f64::from(rate));
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            () = tokio::time::sleep_until(due) => sent += 1,
+        }
         orders.spawn_local(order(Rc::clone(sender), due, Rc::clone(&tally), bar.clone()));
         // A step may last for days; what is answered is not kept. One that panicked has left no answer, which the sum of
         // the answers shows.
         while orders.try_join_next().is_some() {}
     }
-    while orders.join_next().await.is_some() {}
+    finish(&mut orders, shutdown).await;
     bar.finish_and_clear();
-    let tally = tally.borrow();
+    let mut tally = tally.borrow_mut();
+    let broken_off = sent.saturating_sub(tally.answers.values().sum());
+    if shutdown.is_requested() && broken_off > 0 {
+        tally.answers.insert(BROKEN_OFF.to_owned(), broken_off);
+    }
     let seconds = started.elapsed().as_secs_f64();
     Step {
         rate,
@@ -131,6 +162,18 @@ async fn step(sender: &Rc<Sender>, rate: u32) -> Step {
         answers: tally.answers.clone(),
         latency: Latency::of(&tally.decided),
         refused: Latency::of(&tally.refused),
+    }
+}
+
+/// Waits for the answers; for a moment only once the load was asked to stop.
+async fn finish(orders: &mut JoinSet<()>, shutdown: &Shutdown) {
+    let cut_off = async {
+        shutdown.requested().await;
+        tokio::time::sleep(STOP_LIMIT).await;
+    };
+    tokio::select! {
+        () = async { while orders.join_next().await.is_some() {} } => {}
+        () = cut_off => orders.shutdown().await,
     }
 }
 
@@ -157,7 +200,7 @@ async fn order(sender: Rc<Sender>, due: Instant, tally: Rc<RefCell<Tally>>, bar:
         Some(status) if status < 500 => tally.decided.saturating_record(micros),
         _ => {}
     }
-    let name = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+    let name = status.map_or_else(|| NO_ANSWER.to_owned(), |status| status.to_string());
     *tally.answers.entry(name).or_default() += 1;
     bar.inc(1);
 }

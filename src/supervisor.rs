@@ -71,6 +71,10 @@ impl Process {
     }
 
     pub fn signal(&self, signal: Signal) {
+        if self.child.id().is_none() {
+            // It was waited for: its number may belong to another process by now.
+            return;
+        }
         // It may have ended by itself in the meantime.
         let _ = signal::kill(Pid::from_raw(self.pid), signal);
     }
@@ -104,6 +108,8 @@ impl Process {
     /// When the process cannot be waited for.
     pub async fn stop(&mut self) -> io::Result<ExitStatus> {
         self.signal(Signal::SIGTERM);
+        // A campaign that is interrupted may have stopped it with SIGSTOP.
+        self.signal(Signal::SIGCONT);
         match tokio::time::timeout(STOP_LIMIT, self.ended()).await {
             Ok(status) => status,
             Err(_) => self.kill().await,
@@ -112,9 +118,10 @@ impl Process {
 }
 
 async fn pass_on(stream: impl AsyncRead + Unpin, output: Sink) {
-    let mut lines = BufReader::new(stream).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        output(&line);
+    // A line need not be UTF-8. Reading must go on whatever comes: a full pipe would block the process.
+    let mut lines = BufReader::new(stream).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        output(&String::from_utf8_lossy(&line));
     }
 }
 

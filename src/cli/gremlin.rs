@@ -22,7 +22,7 @@ pub struct GremlinArgs {
     /// The services' token
     #[arg(long, env = "GREMLIN_TOKEN", hide_env_values = true, value_parser = token, global = true)]
     token: Option<String>,
-    /// For machines
+    /// Print JSON
     #[arg(long, global = true)]
     json: bool,
 }
@@ -135,7 +135,7 @@ struct AddArgs {
 /// What `valerix gremlin` is to do.
 pub enum GremlinTask {
     Grant { targets: Vec<Target>, token: Option<String>, wish: Wish, json: bool },
-    Tour(tour::Config),
+    Tour { config: tour::Config, json: bool },
 }
 
 impl GremlinArgs {
@@ -156,7 +156,7 @@ impl GremlinArgs {
             GremlinCommand::Add(args) => (Wish::Add(args.spec()), args.on.or("inventory")),
             GremlinCommand::Tour => {
                 let urls = [urls.order, urls.inventory, urls.payment];
-                return Ok(GremlinTask::Tour(tour::Config { urls, token }));
+                return Ok(GremlinTask::Tour { config: tour::Config { urls, token }, json });
             }
         };
         Ok(GremlinTask::Grant { targets: urls.targets(&which)?, token, wish, json })

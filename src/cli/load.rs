@@ -1,6 +1,5 @@
 //! The flags of `valerix load`.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,6 +7,7 @@ use clap::Args;
 use super::values::{base_url, milliseconds};
 use crate::load;
 use crate::platform::client::BaseUrl;
+use crate::platform::output;
 
 #[derive(Debug, Args)]
 pub struct LoadArgs {
@@ -51,7 +51,7 @@ impl LoadArgs {
             keys: self.keys,
             connections: self.connections.into(),
             timeout: Duration::from_millis(self.timeout_ms),
-            progress: std::io::stderr().is_terminal(),
+            progress: output::shows_progress(),
         }
     }
 }

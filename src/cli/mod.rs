@@ -1,14 +1,15 @@
 //! Every flag and environment variable: read here, checked once, and passed on as plain structs.
 
 mod complaint;
+mod environment;
 mod gremlin;
 mod load;
+mod otlp;
 mod secrets;
 mod soak;
 mod values;
 
-use std::io::IsTerminal;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tracing_subscriber::filter::Targets;
 pub use complaint::parse;
 pub use gremlin::{GremlinArgs, GremlinTask};
 pub use load::LoadArgs;
+use otlp::OtlpArgs;
 pub use soak::SoakArgs;
 pub use values::{OtlpEndpoint, otlp_endpoint};
 use values::{
@@ -29,7 +31,7 @@ use crate::audit::Elsewhere;
 use crate::platform::client::BaseUrl;
 use crate::platform::database::DatabaseUrl;
 use crate::platform::telemetry::LogFormat;
-use crate::platform::{crash, server, telemetry};
+use crate::platform::{crash, output, server, telemetry};
 use crate::{demo, order, payment, prove};
 
 /// An order platform that keeps taking orders while what is behind it breaks, and finishes every one exactly once.
@@ -76,6 +78,7 @@ impl Command {
     fn check(&self) -> Result<(), String> {
         match self {
             Self::Order(args) => args.check(),
+            Self::Demo(args) => args.check(),
             _ => Ok(()),
         }
     }
@@ -136,6 +139,7 @@ pub struct ServiceArgs {
 impl ServiceArgs {
     #[must_use]
     pub fn config(self, default_port: u16) -> server::Config {
+        let (export, warnings) = self.otlp.export();
         server::Config {
             host: self.host,
             port: self.port.unwrap_or(default_port),
@@ -152,32 +156,13 @@ impl ServiceArgs {
             telemetry: telemetry::Config {
                 format: self.log_format.unwrap_or_else(LogFormat::detect),
                 filter: self.log_filter,
-                otlp_endpoint: self.otlp.endpoint(),
+                service_name: self.otlp.service_name,
+                export,
+                warnings,
             },
             supervised: self.supervised,
             crash: self.crash_point,
         }
-    }
-}
-
-/// What OpenTelemetry's standard variables say; the exporter's libraries read the others themselves.
-#[derive(Debug, Args)]
-struct OtlpArgs {
-    /// Where spans go by OTLP/gRPC: host:port or http://host:port [default: nowhere]
-    #[arg(long = "otel-exporter-otlp-endpoint", env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
-    endpoint: Option<OtlpEndpoint>,
-    /// The same, for traces alone
-    #[arg(long = "otel-exporter-otlp-traces-endpoint", hide = true, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_parser = otlp_endpoint)]
-    traces_endpoint: Option<OtlpEndpoint>,
-    /// true: no spans are sent
-    #[arg(long = "otel-sdk-disabled", hide = true, env = "OTEL_SDK_DISABLED", default_value_t = false, action = clap::ArgAction::Set, value_parser = boolean)]
-    disabled: bool,
-}
-
-impl OtlpArgs {
-    fn endpoint(self) -> Option<String> {
-        let given = self.traces_endpoint.or(self.endpoint);
-        given.and_then(|endpoint| endpoint.0).filter(|_| !self.disabled)
     }
 }
 
@@ -334,6 +319,23 @@ pub struct DemoArgs {
     reset: bool,
 }
 
+impl DemoArgs {
+    /// Two services on one port: the second would fail to start, again and again.
+    fn check(&self) -> Result<(), String> {
+        let ports = [
+            ("--order-port", self.order_port),
+            ("--inventory-port", self.inventory_port),
+            ("--payment-port", self.payment_port),
+        ];
+        for (number, (flag, port)) in ports.iter().enumerate() {
+            if let Some((other, _)) = ports[..number].iter().find(|(_, taken)| taken == port) {
+                return Err(format!("{flag} is '{port}', as {other} is; it takes a port of its own"));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl From<DemoArgs> for demo::Config {
     fn from(args: DemoArgs) -> Self {
         Self {
@@ -421,7 +423,7 @@ impl ProveArgs {
             database_restarts: self.database_restarts,
             data_dir: self.data_dir.clone(),
             tamper: self.tamper.clone(),
-            progress: std::io::stderr().is_terminal(),
+            progress: output::shows_progress(),
         }
     }
 }
@@ -431,15 +433,24 @@ pub struct HealthcheckArgs {
     /// The service
     #[arg(long, value_parser = base_url)]
     url: Option<BaseUrl>,
-    /// Its port on this machine, when no --url is given
+    /// The address that it listens on, when no --url is given
+    #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = ip_address)]
+    host: IpAddr,
+    /// Its port, when no --url is given
     #[arg(long, env = "PORT", default_value_t = 5001, value_parser = port)]
     port: u16,
 }
 
 impl HealthcheckArgs {
     /// # Errors
-    /// Never in practice: a port makes a good address.
+    /// Never in practice: a socket address makes a good URL.
     pub fn target(self) -> Result<BaseUrl, String> {
-        self.url.map_or_else(|| format!("http://127.0.0.1:{}", self.port).parse(), Ok)
+        // A service that listens on all addresses answers at the loopback one.
+        let host = match self.host {
+            IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            host => host,
+        };
+        self.url.map_or_else(|| format!("http://{}", SocketAddr::new(host, self.port)).parse(), Ok)
     }
 }

@@ -45,8 +45,8 @@ pub fn from_files(
         let text = std::fs::read_to_string(&path).map_err(|error| {
             format!("{env}_FILE is '{}'; it takes a readable file: {error}", path.display())
         })?;
-        // Editors and `kubectl create secret` leave a line end.
-        flags.push(OsString::from(format!("{flag}={}", text.trim_end_matches(['\r', '\n']))));
+        // Editors leave a line end; white space at the ends of a variable is dropped too.
+        flags.push(OsString::from(format!("{flag}={}", text.trim())));
     }
     let rest = arguments.split_off(position + 1);
     Ok(arguments.into_iter().chain(flags).chain(rest).collect())

@@ -1,12 +1,12 @@
 //! The flags of `valerix soak`.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::values::minutes;
+use crate::platform::output;
 use crate::soak;
 
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ impl SoakArgs {
             rate: self.rate,
             sample_every: Duration::from_secs(self.sample_seconds),
             data_dir: self.data_dir.clone(),
-            progress: std::io::stderr().is_terminal(),
+            progress: output::shows_progress(),
         }
     }
 }

@@ -8,6 +8,7 @@ use tracing_subscriber::filter::Targets;
 use crate::platform::client::BaseUrl;
 use crate::platform::crash;
 use crate::platform::database::DatabaseUrl;
+use crate::platform::telemetry::{Certificates, Protocol};
 
 pub fn ip_address(text: &str) -> Result<IpAddr, String> {
     let text = if text == "localhost" { "127.0.0.1" } else { text };
@@ -123,10 +124,27 @@ pub fn otlp_endpoint(text: &str) -> Result<OtlpEndpoint, String> {
     if text.is_empty() {
         return Ok(OtlpEndpoint(None));
     }
-    let takes = || "host:port or http://host:port, such as otel-collector:4317".to_owned();
-    let address = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let url: BaseUrl = address.parse().map_err(|_| takes())?;
-    Ok(OtlpEndpoint(Some(url.to_string())))
+    let takes = || "host:port, http://host:port or https://host:port, such as otel-collector:4317".to_owned();
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    let scheme = scheme.to_ascii_lowercase();
+    if !["http", "https"].contains(&scheme.as_str()) {
+        return Err(takes());
+    }
+    // The address of a service but for its scheme.
+    let url: BaseUrl = format!("http://{rest}").parse().map_err(|_| takes())?;
+    Ok(OtlpEndpoint(Some(url.to_string().replacen("http", &scheme, 1))))
+}
+
+pub fn otlp_protocol(text: &str) -> Result<Protocol, String> {
+    match text {
+        "grpc" => Ok(Protocol::Grpc),
+        "http/protobuf" => Ok(Protocol::Http),
+        _ => Err("grpc or http/protobuf".to_owned()),
+    }
+}
+
+pub fn otlp_certificate(path: &str) -> Result<Certificates, String> {
+    Certificates::read(path.as_ref()).map_err(|error| format!("a file of certificates in PEM form ({error})"))
 }
 
 pub const USUAL_LOG: &str = "info,actix_server=warn";

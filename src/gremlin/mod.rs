@@ -5,6 +5,7 @@ pub mod tour;
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use crate::platform::client::{Answer, BaseUrl, CallError, Client};
 use crate::platform::deadline::Deadline;
 use crate::platform::gremlin::rule::RuleView;
 use crate::platform::gremlin::{Latency, Removed, RuleList};
+use crate::platform::output;
 use crate::platform::problem::ProblemBody;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,28 +63,34 @@ pub enum ListedRule {
     Unrecognized(serde_json::Map<String, serde_json::Value>),
 }
 
-/// Does it on each target, and says how it stands then.
+/// Does it on each target, and prints how the gremlin stands then. A target that fails keeps no other from being tried.
 ///
 /// # Errors
-/// The first that did not go well; those before it are done.
+/// One for each target that failed.
 pub async fn run(
     targets: &[Target],
     token: Option<&str>,
     wish: &Wish,
     json: bool,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let mut statuses = Vec::new();
-    for target in targets {
+) -> Result<(), Vec<GremlinError>> {
+    let tried = join_all(targets.iter().map(|target| async {
         let handle = Handle::new(&target.url, token);
         handle.grant(wish).await?;
-        statuses.push(handle.status(&target.name).await?);
+        handle.status(&target.name).await
+    }));
+    let (mut statuses, mut errors) = (Vec::new(), Vec::new());
+    for outcome in tried.await {
+        match outcome {
+            Ok(status) => statuses.push(status),
+            Err(error) => errors.push(error),
+        }
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(&statuses)?);
-    } else {
-        print!("{}", table::of(&statuses));
+        output::line(format_args!("{:#}", serde_json::json!(statuses)));
+    } else if !statuses.is_empty() {
+        output::print(table::of(&statuses));
     }
-    Ok(())
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// One service's gremlin.

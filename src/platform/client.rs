@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::deadline::{self, Deadline};
 use super::problem::Problem;
+use super::telemetry::TraceHeaders;
 use super::{bundle, response_stream, telemetry};
 
 /// An answer of one of our services is never larger.
@@ -168,7 +169,7 @@ impl Client {
         body: &T,
         deadline: Deadline,
     ) -> Result<Answer, CallError> {
-        self.post_in_trace(path, body, telemetry::current_traceparent().as_deref(), deadline).await
+        self.post_in_trace(path, body, &TraceHeaders::current(), deadline).await
     }
 
     /// In the name of somebody whose trace this is.
@@ -179,10 +180,10 @@ impl Client {
         &self,
         path: &str,
         body: &T,
-        traceparent: Option<&str>,
+        trace: &TraceHeaders,
         deadline: Deadline,
     ) -> Result<Answer, CallError> {
-        let request = in_trace(self.http.post(format!("{}{path}", self.base)), traceparent, deadline);
+        let request = in_trace(self.http.post(format!("{}{path}", self.base)), trace, deadline);
         within(deadline, async { read(request.send_json(body).await).await }).await
     }
 
@@ -197,8 +198,8 @@ impl Client {
         deadline: Deadline,
         each: impl FnMut(&[u8]),
     ) -> Result<Lines, CallError> {
-        let untraced = telemetry::unsampled_traceparent();
-        let request = in_trace(self.http.post(format!("{}{path}", self.base)), Some(&untraced), deadline);
+        let untraced = TraceHeaders::unsampled();
+        let request = in_trace(self.http.post(format!("{}{path}", self.base)), &untraced, deadline);
         within(deadline, async {
             let request = request.content_type("application/json");
             let response = request.send_body(json).await.map_err(not_answered)?;
@@ -269,16 +270,15 @@ impl Client {
 
 /// The trace goes along, and how long the answer will still be of use.
 fn prepared(request: awc::ClientRequest, deadline: Deadline) -> awc::ClientRequest {
-    in_trace(request, telemetry::current_traceparent().as_deref(), deadline)
+    in_trace(request, &TraceHeaders::current(), deadline)
 }
 
-fn in_trace(
-    mut request: awc::ClientRequest,
-    traceparent: Option<&str>,
-    deadline: Deadline,
-) -> awc::ClientRequest {
-    if let Some(traceparent) = traceparent {
-        request = request.insert_header((telemetry::TRACEPARENT, traceparent));
+fn in_trace(mut request: awc::ClientRequest, trace: &TraceHeaders, deadline: Deadline) -> awc::ClientRequest {
+    if let Some(traceparent) = &trace.traceparent {
+        request = request.insert_header((telemetry::TRACEPARENT, traceparent.as_str()));
+    }
+    if let Some(tracestate) = &trace.tracestate {
+        request = request.insert_header((telemetry::TRACESTATE, tracestate.as_str()));
     }
     request.insert_header((deadline::HEADER, deadline.remaining().as_millis().to_string()))
 }

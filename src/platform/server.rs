@@ -127,9 +127,12 @@ fn workers() -> usize {
 pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> Result<(), StartError> {
     let address = SocketAddr::new(config.host, config.port);
     let listener = TcpListener::bind(address)
-        .map_err(|error| StartError::Listen { address, cause: in_words(&error, config.port) })?;
+        .map_err(|error| StartError::Listen { address, cause: why_not_bound(&error, address) })?;
     let telemetry = Telemetry::install(R::SERVICE, &config.telemetry).map_err(StartError::Telemetry)?;
-    let shutdown = Shutdown::listen(config.supervised)?;
+    let shutdown = Shutdown::listen()?;
+    if config.supervised {
+        shutdown.watch_supervisor();
+    }
     let descriptors = raise_descriptor_limit();
     if let Some(plan) = config.crash.clone() {
         tracing::warn!(?plan, "a crash point is armed");
@@ -221,13 +224,19 @@ impl<R: Role> Background<R> {
     }
 }
 
-fn in_words(error: &std::io::Error, port: u16) -> String {
+/// Why nothing can listen on an address, and what helps.
+#[must_use]
+pub fn why_not_bound(error: &std::io::Error, address: SocketAddr) -> String {
+    let (host, port) = (address.ip(), address.port());
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!("port {port} is taken by another program; set PORT to a free one")
+            format!("port {port} is taken by another program; choose a free one")
         }
         std::io::ErrorKind::PermissionDenied => {
-            format!("port {port} needs rights that this user does not have")
+            format!("port {port} needs rights that this user does not have; choose one above 1023")
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("{host} is not an address of this machine; set HOST (--host) to one that is")
         }
         _ => error.to_string(),
     }
@@ -317,6 +326,7 @@ fn cors(origins: &[String]) -> Cors {
             header::CONTENT_TYPE,
             header::AUTHORIZATION,
             HeaderName::from_static("traceparent"),
+            HeaderName::from_static("tracestate"),
         ])
         .allowed_header("idempotency-key")
         .expose_headers(["x-trace-id", "location", "retry-after"])

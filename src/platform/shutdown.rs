@@ -1,48 +1,211 @@
-//! The one way a process is told to stop: SIGTERM, Ctrl-C, or its supervisor going away.
+//! The one way a process is asked to stop: a signal, its supervisor going away, or its output having no reader.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-/// A wish to stop that any task can await; clones share it.
+/// Why a process stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    Interrupted,
+    Terminated,
+    HungUp,
+    SupervisorGone,
+    /// The program that read standard output has closed it.
+    OutputClosed,
+    /// Standard output cannot be written, for example because the disk is full.
+    OutputFailed,
+}
+
+impl Cause {
+    /// The exit code of a command that the cause kept from finishing, as a shell shows it.
+    #[must_use]
+    pub fn exit_code(self) -> ExitCode {
+        self.code().into()
+    }
+
+    const fn code(self) -> u8 {
+        match self {
+            Self::HungUp => 129,
+            Self::Interrupted => 130,
+            Self::OutputClosed => 141,
+            Self::Terminated => 143,
+            Self::SupervisorGone | Self::OutputFailed => 1,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "SIGTERM",
+            Self::HungUp => "SIGHUP",
+            Self::SupervisorGone => "the supervisor is gone",
+            Self::OutputClosed => "standard output was closed",
+            Self::OutputFailed => "standard output cannot be written",
+        })
+    }
+}
+
+/// Signals and output belong to the process, so the request to stop does too.
+static REQUEST: LazyLock<watch::Sender<Option<Cause>>> = LazyLock::new(|| watch::channel(None).0);
+
+/// Asks the process to stop. Returns whether this was the first request.
+pub fn request(cause: Cause) -> bool {
+    REQUEST.send_if_modified(|present| {
+        let is_first = present.is_none();
+        present.get_or_insert(cause);
+        is_first
+    })
+}
+
+/// Why the process was asked to stop, if it was.
+#[must_use]
+pub fn cause() -> Option<Cause> {
+    *REQUEST.borrow()
+}
+
+/// A request to stop that any task can await; clones share it.
 #[derive(Clone)]
-pub struct Shutdown(watch::Receiver<bool>);
+pub struct Shutdown(watch::Receiver<Option<Cause>>);
 
 impl Shutdown {
-    /// Listens for the signals; under a supervisor also for the end of standard input, which comes
-    /// when the supervisor dies, however it dies.
+    /// Listens for SIGINT, SIGTERM and SIGHUP. SIGHUP stays ignored where it was when the process started (`nohup`).
     ///
     /// # Errors
     /// When a signal handler cannot be installed.
-    pub fn listen(supervised: bool) -> std::io::Result<Self> {
-        let (sender, receiver) = watch::channel(false);
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
-                _ = interrupt.recv() => tracing::info!("stopping: interrupted"),
-                () = end_of_input(), if supervised => tracing::info!("stopping: the supervisor is gone"),
-            }
-            sender.send_replace(true);
-            // The sender stays alive, so that a receiver can tell "stop" from "nobody can say stop any more".
-            sender.closed().await;
+    pub fn listen() -> io::Result<Self> {
+        let (ready, outcome) = std::sync::mpsc::channel();
+        // On a thread of its own: the others may be busy, or blocked by an output that nobody reads.
+        std::thread::spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+            runtime.block_on(async {
+                match Signals::listen() {
+                    Ok(mut signals) => {
+                        let _ = ready.send(Ok(()));
+                        let cause = signals.first().await;
+                        tracing::info!("stopping: {cause}");
+                        request(cause);
+                        // Later ones are received and change nothing.
+                        std::future::pending::<()>().await;
+                    }
+                    Err(error) => drop(ready.send(Err(error))),
+                }
+            });
         });
-        Ok(Self(receiver))
+        outcome.recv().map_err(io::Error::other)??;
+        Ok(Self(REQUEST.subscribe()))
+    }
+
+    /// Stops also when standard input ends, which it does when the supervisor dies, however it dies.
+    pub fn watch_supervisor(&self) {
+        tokio::spawn(async {
+            end_of_input().await;
+            tracing::info!("stopping: {}", Cause::SupervisorGone);
+            request(Cause::SupervisorGone);
+        });
+    }
+
+    /// Stops also when the reader of standard output goes away, at once instead of at the next line.
+    pub fn watch_output(&self) {
+        std::thread::spawn(|| {
+            if output_closed() {
+                request(Cause::OutputClosed);
+            }
+        });
+    }
+
+    /// Ends the process on request: for commands that have nothing to clean up.
+    pub fn end_process(self) {
+        tokio::spawn(async move {
+            self.requested().await;
+            std::process::exit(cause().map_or(1, Cause::code).into());
+        });
+    }
+
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        self.0.borrow().is_some()
     }
 
     /// Returns when the process should stop.
     pub async fn requested(&self) {
         let mut receiver = self.0.clone();
-        let _ = receiver.wait_for(|stop| *stop).await;
+        // The sender is never dropped.
+        let _ = receiver.wait_for(Option::is_some).await;
     }
+}
+
+struct Signals {
+    sigint: Signal,
+    sigterm: Signal,
+    /// Absent where it is ignored.
+    sighup: Option<Signal>,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let hangs_up = !is_ignored(SignalKind::hangup());
+        Ok(Self {
+            sigint: signal(SignalKind::interrupt())?,
+            sigterm: signal(SignalKind::terminate())?,
+            sighup: hangs_up.then(|| signal(SignalKind::hangup())).transpose()?,
+        })
+    }
+
+    async fn first(&mut self) -> Cause {
+        let hung_up = async {
+            match &mut self.sighup {
+                Some(sighup) => sighup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.sigint.recv() => Cause::Interrupted,
+            _ = self.sigterm.recv() => Cause::Terminated,
+            _ = hung_up => Cause::HungUp,
+        }
+    }
+}
+
+/// Whether the process was started with the signal ignored. Systems without `/proc` do not say.
+fn is_ignored(signal: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal.as_raw_value() - 1) & 1 == 1
 }
 
 /// On a thread of its own: a pending read of tokio's standard input would keep the runtime from ending.
 async fn end_of_input() {
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
-        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
         let _ = sender.send(());
     });
     let _ = receiver.await;
+}
+
+/// Waits until nothing can read what is written; a file never comes to that. False when the system cannot tell.
+fn output_closed() -> bool {
+    let stdout = io::stdout();
+    let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    loop {
+        match poll(&mut watched, PollTimeout::NONE) {
+            Ok(_) => return watched[0].any().unwrap_or(true),
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
 }

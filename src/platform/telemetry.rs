@@ -1,7 +1,7 @@
 //! Logs and traces: one subscriber, set up once at start.
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
-use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry::{Context, Key, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use percent_encoding::percent_decode_str;
 use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -32,6 +33,8 @@ use uuid::Uuid;
 use super::deadline::Arrived;
 use super::json_lines::{JsonLine, OrderIdOnly};
 use super::metrics::route_of;
+pub use super::otlp::{Certificates, Export, Protocol};
+use super::output;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -54,12 +57,66 @@ pub struct Config {
     pub format: LogFormat,
     /// `RUST_LOG`: levels by target.
     pub filter: Targets,
-    /// Where spans go, as `http://host:port`; nowhere when absent.
-    pub otlp_endpoint: Option<String>,
+    /// The service's name in traces; that of `OTEL_RESOURCE_ATTRIBUTES` or its own when absent.
+    pub service_name: Option<String>,
+    /// Where spans go; nowhere when absent.
+    pub export: Option<Export>,
+    /// What was ignored in the configuration.
+    pub warnings: Vec<String>,
 }
 
-/// The header that carries a trace from service to service.
+/// The headers that carry a trace from service to service: W3C Trace Context.
 pub const TRACEPARENT: &str = "traceparent";
+pub const TRACESTATE: &str = "tracestate";
+/// A longer `tracestate` is not passed on; the standard asks for this many characters.
+const MAX_TRACESTATE_LENGTH: usize = 512;
+
+/// What a request carries of the trace that it belongs to.
+#[derive(Debug, Clone, Default)]
+pub struct TraceHeaders {
+    pub traceparent: Option<String>,
+    /// What other systems noted about the trace; passed on as it came.
+    pub tracestate: Option<String>,
+}
+
+impl TraceHeaders {
+    fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(TRACESTATE).filter_map(|value| value.to_str().ok());
+        let tracestate = values.collect::<Vec<_>>().join(",");
+        let traceparent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+        Self {
+            traceparent: traceparent.map(str::to_owned),
+            tracestate: Some(tracestate).filter(|state| !state.is_empty()),
+        }
+    }
+
+    /// For what the current span calls.
+    #[must_use]
+    pub fn current() -> Self {
+        let tracestate = current_span().map(|span| span.trace_state().header());
+        Self { traceparent: current_traceparent(), tracestate: tracestate.filter(|state| !state.is_empty()) }
+    }
+
+    /// For a request that only carries those of others: each has its own trace, and there is none of the carrier.
+    #[must_use]
+    pub fn unsampled() -> Self {
+        Self { traceparent: Some(unsampled_traceparent()), tracestate: None }
+    }
+}
+
+impl Extractor for TraceHeaders {
+    fn get(&self, key: &str) -> Option<&str> {
+        match key {
+            TRACEPARENT => self.traceparent.as_deref(),
+            TRACESTATE => self.tracestate.as_deref().filter(|state| state.len() <= MAX_TRACESTATE_LENGTH),
+            _ => None,
+        }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec![TRACEPARENT, TRACESTATE]
+    }
+}
 
 /// Whether spans leave this process at all: else they are there for their ids alone, and nothing is put together for them.
 static EXPORTED: AtomicBool = AtomicBool::new(false);
@@ -82,8 +139,8 @@ impl Telemetry {
     /// # Errors
     /// When a subscriber was installed before, or the exporter cannot be set up.
     pub fn install(service: &'static str, config: &Config) -> Result<Self, String> {
-        let provider = provider(service, config.otlp_endpoint.as_deref())?;
-        let exported = config.otlp_endpoint.is_some();
+        let provider = provider(service, config)?;
+        let exported = config.export.is_some();
         EXPORTED.store(exported, Ordering::Relaxed);
         // What is traced does not depend on what is logged: every answer carries a trace id, whatever RUST_LOG says.
         let traces = tracing_opentelemetry::layer()
@@ -100,18 +157,22 @@ impl Telemetry {
         let levels = levels.and(filter_fn(move |event| shows_clients || event.target() != CONNECTIONS));
         let logged = levels.or(filter_fn(|metadata| metadata.is_span() && is_ours(metadata)));
         let registry = tracing_subscriber::registry().with(traces);
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stdout);
+        // A line that cannot be written is lost. The layer would say so on standard error, and panic where that fails too.
+        let lines = tracing_subscriber::fmt::layer().with_writer(io::stdout).log_internal_errors(false);
         match config.format {
             LogFormat::Json => {
                 let lines = lines.fmt_fields(OrderIdOnly).event_format(JsonLine { service });
                 registry.with(lines.with_filter(logged)).try_init()
             }
             LogFormat::Pretty => {
-                let lines = lines.with_ansi(std::io::stdout().is_terminal()).event_format(PlainLine);
+                let lines = lines.with_ansi(output::takes_colours(&io::stdout())).event_format(PlainLine);
                 registry.with(lines.with_filter(logged)).try_init()
             }
         }
         .map_err(|error| error.to_string())?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
         Ok(Self { provider })
     }
 
@@ -130,20 +191,32 @@ fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
 
 /// Batches leave from a thread of their own; when the queue is full, spans are dropped rather than requests held up.
 /// The sampler and the batches follow the standard `OTEL_*` variables.
-fn provider(service: &'static str, endpoint: Option<&str>) -> Result<SdkTracerProvider, String> {
-    let resource = Resource::builder();
-    let resource = match std::env::var_os("OTEL_SERVICE_NAME") {
-        Some(_) => resource,
-        None => resource.with_service_name(service),
-    };
-    let resource = resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-    let builder = SdkTracerProvider::builder().with_resource(resource.build());
-    let Some(endpoint) = endpoint else {
+fn provider(service: &'static str, config: &Config) -> Result<SdkTracerProvider, String> {
+    let builder =
+        SdkTracerProvider::builder().with_resource(resource(service, config.service_name.as_deref()));
+    let Some(export) = &config.export else {
         // Trace ids all the same, for answers and logs.
         return Ok(builder.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff))).build());
     };
-    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build();
-    Ok(builder.with_batch_exporter(exporter.map_err(|error| error.to_string())?).build())
+    Ok(builder.with_batch_exporter(export.exporter()?).build())
+}
+
+/// What describes this process in its traces. Operators' attributes win over the program's own.
+fn resource(service: &'static str, given_name: Option<&str>) -> Resource {
+    let given = EnvResourceDetector::new().detect();
+    // The SDK leaves values percent-encoded.
+    let given = given.iter().map(|(key, value)| {
+        let value = value.as_str();
+        KeyValue::new(key.clone(), percent_decode_str(&value).decode_utf8_lossy().into_owned())
+    });
+    let given: Vec<_> = given.filter(|pair| !pair.value.as_str().is_empty()).collect();
+    let named = given.iter().find(|pair| pair.key == Key::from_static_str("service.name"));
+    let name = given_name.map(str::to_owned).or_else(|| Some(named?.value.as_str().into_owned()));
+    Resource::builder()
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attributes(given)
+        .with_service_name(name.unwrap_or_else(|| service.to_owned()))
+        .build()
 }
 
 /// Whether what happens in the current span will be exported: else its details need not be put together.
@@ -154,24 +227,15 @@ pub fn is_sampled() -> bool {
 
 /// Links a span to the trace of which a stored `traceparent` tells.
 pub fn link(span: &Span, traceparent: &str) {
-    let origin = context_of(Some(traceparent)).span().span_context().clone();
+    let headers = TraceHeaders { traceparent: Some(traceparent.to_owned()), tracestate: None };
+    let origin = context_of(&headers).span().span_context().clone();
     if origin.is_valid() {
         span.add_link(origin);
     }
 }
 
-fn context_of(traceparent: Option<&str>) -> Context {
-    struct One<'a>(Option<&'a str>);
-    impl Extractor for One<'_> {
-        fn get(&self, key: &str) -> Option<&str> {
-            self.0.filter(|_| key == TRACEPARENT)
-        }
-
-        fn keys(&self) -> Vec<&str> {
-            vec![TRACEPARENT]
-        }
-    }
-    TraceContextPropagator::new().extract_with_context(&Context::new(), &One(traceparent))
+fn context_of(headers: &TraceHeaders) -> Context {
+    TraceContextPropagator::new().extract_with_context(&Context::new(), headers)
 }
 
 /// Trace id of the span we are in, as 32 hex digits.
@@ -193,7 +257,7 @@ pub(super) fn digits(span: &SpanContext) -> impl fmt::Display {
     Uuid::from_bytes(span.trace_id().to_bytes()).simple()
 }
 
-/// For a request that only carries those of others: each has its own trace, and there is none of the carrier.
+/// A trace of its own that is not recorded.
 #[must_use]
 pub fn unsampled_traceparent() -> String {
     format!("00-{:032x}-{:016x}-00", rand::random_range(1..=u128::MAX), rand::random_range(1..=u64::MAX))
@@ -210,13 +274,9 @@ pub fn trace_id_of(traceparent: &str) -> Option<String> {
     traceparent.split('-').nth(1).map(str::to_owned)
 }
 
-fn traceparent_of(headers: &HeaderMap) -> Option<&str> {
-    headers.get(TRACEPARENT)?.to_str().ok()
-}
-
 /// The span of what is asked of a route, child of the caller's where a valid `traceparent` came with it.
 #[must_use]
-pub fn request_span(method: &str, route: &str, path: &str, traceparent: Option<&str>) -> Span {
+pub fn request_span(method: &str, route: &str, path: &str, caller: &TraceHeaders) -> Span {
     let span = if EXPORTED.load(Ordering::Relaxed) {
         tracing::info_span!(
             "request",
@@ -233,7 +293,7 @@ pub fn request_span(method: &str, route: &str, path: &str, traceparent: Option<&
         tracing::info_span!("request", order_id = tracing::field::Empty)
     };
     // Fails only where no subscriber listens, and then there is no trace to join.
-    let _ = span.set_parent(context_of(traceparent));
+    let _ = span.set_parent(context_of(caller));
     span
 }
 
@@ -252,8 +312,8 @@ pub struct RequestSpan;
 impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let route = route_of(request);
-        let traceparent = traceparent_of(request.headers());
-        let span = request_span(request.method().as_str(), route.as_str(), request.path(), traceparent);
+        let caller = TraceHeaders::of(request.headers());
+        let span = request_span(request.method().as_str(), route.as_str(), request.path(), &caller);
         request.extensions_mut().insert(route);
         request.extensions_mut().insert(Arrived::now());
         span

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 pub use binaries::{Binaries, OLDEST_MAJOR};
@@ -98,6 +99,15 @@ impl Home {
         std::env::temp_dir().join(format!("valerix-{:016x}", hasher.finish()))
     }
 
+    /// Removes a socket directory that is not inside the home; nothing else would.
+    fn remove_outer_socket_dir(&self) {
+        let directory = self.socket_dir();
+        if !directory.starts_with(&self.root) {
+            // The next start makes it again.
+            let _ = fs::remove_dir(directory);
+        }
+    }
+
     /// Forgets everything that was stored. A server that still runs here is stopped first.
     ///
     /// # Errors
@@ -123,7 +133,21 @@ pub struct Server {
     settings: Vec<String>,
     postmaster: Postmaster,
     /// Absent where the server was taken over from a parent that died.
-    child: Option<Child>,
+    child: Option<ServerProcess>,
+}
+
+/// The process of a server that this process started. When it is dropped, after an error or a panic, the server is asked
+/// to stop.
+struct ServerProcess(Child);
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // A process that was waited for has no number any more.
+        if let Some(pid) = self.0.id().and_then(|pid| i32::try_from(pid).ok()) {
+            // It may have ended meanwhile.
+            let _ = signal::kill(Pid::from_raw(pid), Signal::SIGINT);
+        }
+    }
 }
 
 impl Server {
@@ -199,7 +223,7 @@ impl Server {
     /// Returns when the server has ended, by whatever cause.
     pub async fn ended(&mut self) {
         match &mut self.child {
-            Some(child) => drop(child.wait().await),
+            Some(ServerProcess(child)) => drop(child.wait().await),
             None => self.postmaster.gone().await,
         }
     }
@@ -225,11 +249,17 @@ impl Server {
 
     /// Stops it: open sessions are ended, what is committed is safe. Bounded in time.
     pub async fn stop(&mut self) {
-        self.postmaster.signal(Signal::SIGINT);
-        if tokio::time::timeout(STOP_LIMIT, self.ended()).await.is_err() {
-            self.postmaster.signal(Signal::SIGQUIT);
-            self.ended().await;
+        // Looked up again: a restart that was interrupted may have left a newer one.
+        if let Some(postmaster) = Postmaster::running(&self.home.data(), &self.home.owner) {
+            postmaster.signal(Signal::SIGINT);
+            if tokio::time::timeout(STOP_LIMIT, postmaster.gone()).await.is_err() {
+                postmaster.signal(Signal::SIGQUIT);
+                postmaster.gone().await;
+            }
         }
+        self.ended().await;
+        self.postmaster.orphans_gone().await;
+        self.home.remove_outer_socket_dir();
     }
 
     #[must_use]
@@ -258,7 +288,9 @@ async fn initialise(home: &Home, binaries: &Binaries) -> Result<(), PostgresErro
     let mut command = Command::new(binaries.path("initdb"));
     command.arg("-D").arg(&unfinished);
     command.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]);
-    home.owner.apply(command.current_dir(&home.root).stdin(Stdio::null()));
+    // A group of its own: Ctrl-C must not break it off half-way. It takes some seconds.
+    home.owner
+        .apply(command.current_dir(&home.root).stdin(Stdio::null()).process_group(0).kill_on_drop(true));
     let failed = |cause| PostgresError::Command { what: "initdb", cause };
     let output = command.output().await.map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
@@ -272,7 +304,7 @@ async fn launch(
     home: &Home,
     binaries: &Binaries,
     settings: &[String],
-) -> Result<(Postmaster, Child), PostgresError> {
+) -> Result<(Postmaster, ServerProcess), PostgresError> {
     let socket_dir = home.socket_dir();
     home.owner.make_private_dir(&socket_dir)?;
     postmaster::remove_stale(&home.data(), &socket_dir, &home.owner);
@@ -297,15 +329,16 @@ async fn launch(
     // A group of its own: a Ctrl-C in the terminal must not stop the database before those who use it.
     command.current_dir(&home.root).stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
     home.owner.apply(&mut command);
-    let mut child = command
+    let child = command
         .spawn()
         .map_err(|error| PostgresError::Command { what: "postgres", cause: error.to_string() })?;
+    let mut process = ServerProcess(child);
     let started = Instant::now();
     loop {
         if let Some(postmaster) = Postmaster::running(&home.data(), &home.owner) {
-            return Ok((postmaster.ready(&log, Some(&mut child)).await?, child));
+            return Ok((postmaster.ready(&log, Some(&mut process.0)).await?, process));
         }
-        if started.elapsed() > START_LIMIT || matches!(child.try_wait(), Ok(Some(_))) {
+        if started.elapsed() > START_LIMIT || matches!(process.0.try_wait(), Ok(Some(_))) {
             return Err(PostgresError::NotStarted { log });
         }
         tokio::time::sleep(POLL).await;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio_postgres::Client;
@@ -21,6 +22,7 @@ use crate::platform::deadline::Deadline;
 use crate::platform::gremlin::Latency;
 use crate::platform::telemetry;
 use crate::postgres::{Home, Server};
+use crate::scratch::ScratchDir;
 use crate::supervisor::{Process, Spec};
 
 const DATABASE: &str = "valerix";
@@ -38,8 +40,8 @@ const RULE_SECONDS: u32 = 4;
 
 pub struct Cluster {
     server: Server,
-    home: PathBuf,
-    temporary: bool,
+    /// Removed with everything in it at the end; absent where the data are to be kept.
+    scratch: Option<ScratchDir>,
     roles: BTreeMap<Role, Running>,
     url: DatabaseUrl,
     database_faults: DatabaseFaults,
@@ -55,40 +57,44 @@ struct Running {
 }
 
 impl Cluster {
-    /// On a database with these products in stock. The seed is the payment gateway's.
-    pub async fn start(
-        seed: u64,
-        products: &[(String, i32)],
-        data_dir: Option<&Path>,
-    ) -> Result<Self, ProveError> {
-        let own = || std::env::temp_dir().join(format!("valerix-prove-{}", std::process::id()));
-        let home = Home::open(&data_dir.map_or_else(own, Path::to_owned))?;
+    /// Starts the database server. From here on [`Cluster::end`] must follow, whatever happens. The seed is the payment
+    /// gateway's.
+    pub async fn open(seed: u64, data_dir: Option<&Path>) -> Result<Self, ProveError> {
+        let (home, scratch) = if let Some(directory) = data_dir {
+            (Home::open(directory)?, None)
+        } else {
+            let scratch = ScratchDir::create("prove")?;
+            (Home::open(scratch.path())?, Some(scratch))
+        };
         home.reset().await?;
-        let root = home.root().to_owned();
+        let ports = free_ports(Role::ALL.len())?;
         let server = Server::start(home, vec!["max_connections=100".to_owned()]).await?;
-        server.ensure_database(DATABASE).await?;
         let url: DatabaseUrl = server.url(DATABASE).parse().map_err(std::io::Error::other)?;
-        migrate(&url).await?;
         let mut roles = BTreeMap::new();
-        for (role, port) in Role::ALL.into_iter().zip(free_ports(Role::ALL.len())?) {
+        for (role, port) in Role::ALL.into_iter().zip(ports) {
             roles.insert(role, Running { port, process: None, lines: Arc::default() });
         }
         let struck = Arc::default();
-        let temporary = data_dir.is_none();
         let database_faults = DatabaseFaults::new(url.clone());
-        let mut cluster = Self { server, home: root, temporary, roles, url, database_faults, seed, struck };
-        cluster.stock(products).await?;
+        Ok(Self { server, scratch, roles, url, database_faults, seed, struck })
+    }
+
+    /// Starts the roles on a database with these products in stock.
+    pub async fn start(&mut self, products: &[(String, i32)]) -> Result<(), ProveError> {
+        self.server.ensure_database(DATABASE).await?;
+        migrate(&self.url).await?;
+        self.stock(products).await?;
         for role in Role::ALL {
-            cluster.launch(role, None)?;
+            self.launch(role, None)?;
         }
         for role in Role::ALL {
-            cluster.ready(role).await?;
+            self.ready(role).await?;
             // Nothing is broken yet: a campaign without one of them would prove nothing.
-            if cluster.has_ended(role)? {
-                return Err(cluster.not_ready(role));
+            if self.has_ended(role)? {
+                return Err(self.not_ready(role));
             }
         }
-        Ok(cluster)
+        Ok(())
     }
 
     async fn stock(&self, products: &[(String, i32)]) -> Result<(), ProveError> {
@@ -371,20 +377,17 @@ impl Cluster {
         Ok(sessions::connect(&self.url).await?)
     }
 
+    /// Ends every process, and removes what is not to be kept.
     pub async fn end(mut self) -> Result<(), ProveError> {
-        if !self.temporary {
+        if self.scratch.is_none() {
             // A campaign that failed may have left its setting; commits in the database that is kept would wait for ever.
             let _ = self.database_faults.undo().await;
         }
-        for running in self.roles.values_mut() {
-            if let Some(process) = &mut running.process {
-                process.stop().await?;
-            }
-        }
+        let running = self.roles.values_mut().filter_map(|running| running.process.as_mut());
+        let stopped = join_all(running.map(Process::stop)).await;
         self.server.stop().await;
-        if self.temporary {
-            std::fs::remove_dir_all(&self.home)?;
-        }
+        drop(self.scratch);
+        stopped.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(())
     }
 }

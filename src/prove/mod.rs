@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::audit::{self, Elsewhere};
+use crate::platform::shutdown::Shutdown;
 use cluster::Cluster;
 use plan::{Fault, Plan};
 pub use report::{Report, Verdict};
@@ -64,15 +65,22 @@ pub enum ProveError {
     NotReady(&'static str, String),
 }
 
-/// Runs the campaign on the calling thread's `LocalSet`.
+/// Runs the campaign on the calling thread's `LocalSet`. Returns nothing when it was asked to stop.
 ///
 /// # Errors
 /// When it could not be run; what it found is in the report.
-pub async fn run(config: &Config) -> Result<Report, ProveError> {
+pub async fn run(config: &Config, shutdown: &Shutdown) -> Result<Option<Report>, ProveError> {
     let plan = Plan::new(config.seed, config.orders, config.kills, config.database_restarts);
     let started = Instant::now();
-    let mut cluster = Cluster::start(plan.seed, &plan.products, config.data_dir.as_deref()).await?;
-    let outcome = campaign(config, &plan, &mut cluster, started).await;
+    let mut cluster = Cluster::open(plan.seed, config.data_dir.as_deref()).await?;
+    let whole = async {
+        cluster.start(&plan.products).await?;
+        campaign(config, &plan, &mut cluster, started).await
+    };
+    let outcome = tokio::select! {
+        outcome = whole => outcome.map(Some),
+        () = shutdown.requested() => Ok(None),
+    };
     cluster.end().await?;
     outcome
 }

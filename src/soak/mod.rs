@@ -17,6 +17,7 @@ use crate::audit::{self, Elsewhere};
 use crate::load;
 use crate::platform::client::BaseUrl;
 use crate::platform::gremlin::rule::{self, Direction};
+use crate::platform::shutdown::Shutdown;
 use crate::prove::ProveError;
 use crate::prove::cluster::Cluster;
 use crate::prove::plan::{Fault, Role};
@@ -62,20 +63,28 @@ pub enum SoakError {
     Io(#[from] std::io::Error),
 }
 
-/// Runs on the calling thread's `LocalSet`.
+/// Runs on the calling thread's `LocalSet`. Returns nothing when it was asked to stop.
 ///
 /// # Errors
 /// When it could not be run; what it found is in the report.
-pub async fn run(config: &Config) -> Result<Report, SoakError> {
+pub async fn run(config: &Config, shutdown: &Shutdown) -> Result<Option<Report>, SoakError> {
     let products: Vec<_> = PRODUCTS.iter().map(|name| ((*name).to_owned(), STOCK)).collect();
-    let mut cluster = Cluster::start(rand::random(), &products, config.data_dir.as_deref()).await?;
-    let outcome = soak(config, &mut cluster).await;
+    let mut cluster = Cluster::open(rand::random(), config.data_dir.as_deref()).await?;
+    let whole = async {
+        cluster.start(&products).await?;
+        soak(config, &mut cluster, shutdown).await
+    };
+    let outcome = tokio::select! {
+        outcome = whole => outcome.map(Some),
+        () = shutdown.requested() => Ok(None),
+    };
     cluster.end().await?;
     outcome
 }
 
-async fn soak(config: &Config, cluster: &mut Cluster) -> Result<Report, SoakError> {
-    let load = tokio::task::spawn_local(place_orders(config.clone(), cluster.url_of(Role::Order)?));
+async fn soak(config: &Config, cluster: &mut Cluster, shutdown: &Shutdown) -> Result<Report, SoakError> {
+    let load = place_orders(config.clone(), cluster.url_of(Role::Order)?, shutdown.clone());
+    let load = tokio::task::spawn_local(load);
     let (samples, deaths) = observe(config, cluster).await?;
     let load = load.await.map_err(std::io::Error::other)?;
     let unsettled = cluster.quiet(QUIET_LIMIT).await?;
@@ -84,7 +93,7 @@ async fn soak(config: &Config, cluster: &mut Cluster) -> Result<Report, SoakErro
     Ok(Report::new(config, samples, deaths, mistakes, load, unsettled, audit))
 }
 
-async fn place_orders(config: Config, url: BaseUrl) -> load::Report {
+async fn place_orders(config: Config, url: BaseUrl, shutdown: Shutdown) -> load::Report {
     let load = load::Config {
         url,
         rates: vec![config.rate],
@@ -96,7 +105,7 @@ async fn place_orders(config: Config, url: BaseUrl) -> load::Report {
         timeout: ORDER_TIMEOUT,
         progress: false,
     };
-    load::run(&load).await
+    load::run(&load, &shutdown).await
 }
 
 /// Samples at equal distances, and faults in between. Also how often a role was found to have died, which none should.

@@ -37,11 +37,84 @@ async fn bad_configuration_is_one_line_and_exit_code_2() {
             "postgres://u:***@h/x?sslmode=no",
         ),
         ("demo", &[("HOST", "nowhere")], "HOST (--host) is 'nowhere'"),
+        ("order", &[URL, ("HOST", "a\nb")], r"HOST (--host) is 'a\nb'"),
+        ("order", &[("DATABASE_URL", " ")], "DATABASE_URL (--database-url) is not set"),
+        (
+            "order",
+            &[("DATABASE_URL", "\npostgres://u:hunter2@h/x?sslmode=no")],
+            "DATABASE_URL (--database-url)",
+        ),
+        (
+            "payment",
+            &[URL, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")],
+            "OTEL_EXPORTER_OTLP_PROTOCOL (--otel-exporter-otlp-protocol) is 'http/json'; it takes grpc",
+        ),
+        ("payment", &[URL, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere")], "OTEL_EXPORTER_OTLP_CERTIFICATE"),
     ] {
         let told = one_line(&run(&[role], env).await, 2);
         assert!(told.contains(wanted), "{told}");
         assert!(!told.contains("hunter2"), "{told}");
     }
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_are_one_line_that_names_the_variable() {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = |bytes| std::ffi::OsStr::from_bytes(bytes);
+    for (name, wanted, told) in [
+        ("PORT", "PORT (--port) is '50\u{fffd}'; it takes UTF-8 text", "payment"),
+        ("GREMLIN_TOKEN", "GREMLIN_TOKEN (--gremlin-token) is '***'; it takes UTF-8 text", "payment"),
+        ("GREMLIN_TOKEN", "GREMLIN_TOKEN (--token) is '***'; it takes UTF-8 text", "gremlin"),
+    ] {
+        let mut command = Command::new(PROGRAM);
+        let arguments = if told == "gremlin" { vec!["gremlin", "status"] } else { vec![told] };
+        command.args(arguments).env_clear().env("DATABASE_URL", "postgres://h/x").env(name, odd(b"50\xff"));
+        let line = one_line(&command.output().await.unwrap(), 2);
+        assert_eq!(line, format!("valerix: {wanted}\n"));
+    }
+}
+
+/// As a copied `.env` file gives them.
+#[tokio::test(flavor = "multi_thread")]
+async fn blank_variables_are_not_set_and_white_space_is_dropped() {
+    let database = TestDatabase::create().await;
+    let port = free_port();
+    let mut env = vec![("DATABASE_URL", format!(" {} \r", database.url())), ("PORT", format!("{port} "))];
+    // Every variable of the order service that has a value by itself.
+    for name in [
+        "HOST",
+        "DATABASE_POOL_SIZE",
+        "CORS_ALLOWED_ORIGINS",
+        "GREMLIN_TOKEN",
+        "GREMLIN_ENABLED",
+        "SERVICE_TOKEN",
+        "LOG_FORMAT",
+        "RUST_LOG",
+        "INVENTORY_SERVICE_URL",
+        "PAYMENT_SERVICE_URL",
+        "DOWNSTREAM_TIMEOUT_MS",
+        "INVENTORY_DATABASE_URL",
+        "PAYMENT_DATABASE_URL",
+        "RECOVERY_BOUND_SECONDS",
+        "TRACE_URL",
+        "GRAFANA_URL",
+        "IDEMPOTENCY_KEY_TTL_SECONDS",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_SDK_DISABLED",
+        "OTEL_SERVICE_NAME",
+        "VALERIX_CRASH_POINT",
+        "DATABASE_URL_FILE",
+        "NO_COLOR",
+    ] {
+        env.push((name, if name.len() % 2 == 0 { String::new() } else { " ".to_owned() }));
+    }
+    let service = Service::start("order", port, &env);
+    service.ready().await;
+    assert_eq!(service.get("/orders").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,6 +123,12 @@ async fn a_taken_port_is_one_line_and_exit_code_1() {
     let port = taken.local_addr().unwrap().port().to_string();
     let output = run(&["payment"], &[("DATABASE_URL", "postgres://localhost/x"), ("PORT", &port)]).await;
     assert!(one_line(&output, 1).contains(&format!("port {port} is taken")), "{output:?}");
+    // An address of another machine, and a port that a service must not take, are no taken ports.
+    for (role, database) in [("payment", &[("DATABASE_URL", "postgres://localhost/x")][..]), ("demo", &[])] {
+        let env = [database, &[("HOST", "192.0.2.1")]].concat();
+        let told = one_line(&run(&[role], &env).await, 1);
+        assert!(told.contains("192.0.2.1 is not an address of this machine"), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,6 +198,19 @@ async fn healthcheck_tells_by_its_exit_code() {
     assert!(run(&["healthcheck", "--url", &service.url], &[]).await.status.success());
     let port = free_port().to_string();
     one_line(&run(&["healthcheck"], &[("PORT", &port)]).await, 1);
+    // It asks where the service listens.
+    let port = free_port().to_string();
+    let elsewhere =
+        [("DATABASE_URL", database.url()), ("HOST", "127.0.0.2".to_owned()), ("PORT", port.clone())];
+    let other = Service::start("payment", port.parse().unwrap(), &elsewhere);
+    eventually("the other service to answer", async || {
+        run(&["healthcheck"], &[("HOST", "127.0.0.2"), ("PORT", &port)]).await.status.success().then_some(())
+    })
+    .await;
+    one_line(&run(&["healthcheck"], &[("PORT", &port)]).await, 1);
+    drop(other);
+    let own = service.url.rsplit(':').next().unwrap();
+    assert!(run(&["healthcheck"], &[("HOST", "0.0.0.0"), ("PORT", own)]).await.status.success());
     assert_eq!(service.post("/payments", &json!({})).await.status, 400);
 }
 

@@ -337,7 +337,17 @@ async fn the_tour_fails_where_something_is_not_as_it_should_be() {
     // The platform that it starts inherits a deadline that is not the checklist's 2 s.
     let nowhere = format!("http://127.0.0.1:{}", free_port());
     let env = [("ORDER_SERVICE_URL", nowhere.as_str()), ("DOWNSTREAM_TIMEOUT_MS", "300")];
-    let (code, told, _) = valerix(&["gremlin", "tour"], &env).await;
+    let (code, told, complaint) = valerix(&["gremlin", "tour", "--json"], &env).await;
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("✗ the customer: 202 after 0.3"), "{told}");
+    let report: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+    let findings =
+        report["steps"].as_array().unwrap().iter().flat_map(|step| step["findings"].as_array().unwrap());
+    let failed: Vec<_> = findings.filter(|finding| finding["passed"] == false).collect();
+    assert_eq!(
+        (report["passed"].as_bool(), report["failures"].as_u64()),
+        (Some(false), Some(failed.len() as u64))
+    );
+    let early = |finding: &&&Value| finding["found"].as_str().unwrap().starts_with("202 after 0.3");
+    assert!(failed.iter().any(|finding| finding["check"] == "the customer" && early(&finding)), "{told}");
+    assert!(complaint.contains(&format!("tour: {} of ", failed.len())), "{complaint}");
 }

@@ -38,5 +38,6 @@ mod rollout;
 mod schemathesis;
 mod services;
 mod soak;
+mod stopping;
 mod stream;
 mod tracing;

@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use reqwest::Method;
 use tonic::{Request, Response, Status};
 
-use crate::harness::{Stack, eventually, free_port};
+use crate::harness::{Service, Stack, TestDatabase, eventually, free_port};
 
 /// A span and the service it came from.
 #[derive(Debug, Clone)]
@@ -55,17 +55,21 @@ impl TraceService for Collector {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        for resource in request.into_inner().resource_spans {
-            let service = text(&resource.resource.unwrap().attributes, "service.name").unwrap();
-            let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            let received = spans.map(|span| Received { service: service.clone(), span });
-            self.0.lock().unwrap().extend(received);
-        }
+        self.keep(request.into_inner());
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
 
 impl Collector {
+    fn keep(&self, request: ExportTraceServiceRequest) {
+        for resource in request.resource_spans {
+            let service = text(&resource.resource.unwrap().attributes, "service.name").unwrap();
+            let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
+            let received = spans.map(|span| Received { service: service.clone(), span });
+            self.0.lock().unwrap().extend(received);
+        }
+    }
+
     fn start() -> (Self, String) {
         let collector = Self::default();
         let address = format!("127.0.0.1:{}", free_port());
@@ -297,4 +301,158 @@ async fn answers_carry_a_trace_id_whatever_is_logged() {
     assert_eq!(stack.order.get("/livez").await.header("x-trace-id").len(), 32);
     stack.order.get("/nothing").await.is_problem(404, "not-found");
     assert_eq!(stack.order.lines(), Vec::<String>::new());
+}
+
+/// The name under which a service's spans arrive.
+async fn name_in_traces(collector: &Collector, address: &str, extra: &[(&'static str, &str)]) -> String {
+    let database = TestDatabase::create().await;
+    let mut env = vec![
+        ("DATABASE_URL", database.url()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", address.to_owned()),
+        (QUICK.0, QUICK.1.to_owned()),
+    ];
+    env.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    let service = Service::start("inventory", free_port(), &env);
+    service.ready().await;
+    let trace = service.get("/inventory").await.header("x-trace-id").to_owned();
+    eventually(&format!("spans: {:#?}", service.lines()), async || {
+        Some(collector.of_trace(&trace).first()?.service.clone())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_is_named_as_opentelemetry_says() {
+    let (collector, address) = Collector::start();
+    for (extra, name) in [
+        (&[("OTEL_SERVICE_NAME", "")][..], "inventory-service"),
+        (&[("OTEL_RESOURCE_ATTRIBUTES", "team=a,service.name=shop%20stock")], "shop stock"),
+        (&[("OTEL_SERVICE_NAME", "stock"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=x")], "stock"),
+        (&[("OTEL_SDK_DISABLED", "")], "inventory-service"),
+        (&[("OTEL_SDK_DISABLED", "maybe")], "inventory-service"),
+        (&[("OTEL_TRACES_EXPORTER", "otlp")], "inventory-service"),
+    ] {
+        assert_eq!(name_in_traces(&collector, &address, extra).await, name, "{extra:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exporter_of_none_exports_nothing_and_an_unknown_boolean_is_a_warning() {
+    let (collector, address) = Collector::start();
+    let extra = [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_SDK_DISABLED", "maybe")];
+    let mut stack = traced(&address, &extra).await;
+    stack.place("PROD-001", 1).await;
+    let warned = |line: &String| line.contains("OTEL_SDK_DISABLED is 'maybe', which counts as false");
+    assert_eq!(stack.order.lines().iter().filter(|line| warned(line)).count(), 1);
+    // What was to be sent is sent by then.
+    assert_eq!(stack.order.process.stop().await.unwrap().code(), Some(0));
+    assert!(collector.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_a_trace_is_passed_on_and_exported() {
+    let (collector, address) = Collector::start();
+    let stack = traced(&address, &[]).await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let headers =
+        [("traceparent", &*format!("00-{trace}-b7ad6b7169203331-01")), ("tracestate", "vendor=a:1,other=2")];
+    let body = r#"{"product_id":"PROD-001","quantity":1}"#;
+    let answer = stack.order.request(Method::POST, "/orders", &headers, Some(body)).await;
+    assert_eq!(answer.status, 201);
+    eventually("the trace", async || {
+        let spans = collector.of_trace(trace);
+        let of = |service: &str| spans.iter().find(|received| received.service == service);
+        let states = ["order-service", "inventory-service", "payment-service"]
+            .map(|service| Some(of(service)?.span.trace_state.clone()));
+        states.iter().all(|state| state.as_deref() == Some("vendor=a:1,other=2")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_reached_by_tls_and_trusted_by_its_certificate() {
+    let collector = Collector::default();
+    let port = free_port();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (pem, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
+    let tls =
+        tonic::transport::ServerTlsConfig::new().identity(tonic::transport::Identity::from_pem(&pem, key));
+    let mut server = tonic::transport::Server::builder().tls_config(tls).unwrap();
+    let server = server.add_service(TraceServiceServer::new(collector.clone()));
+    tokio::spawn(server.serve(format!("127.0.0.1:{port}").parse().unwrap()));
+    let file = std::env::temp_dir().join(format!("valerix-collector-{port}.pem"));
+    std::fs::write(&file, &pem).unwrap();
+    let extra = [("OTEL_EXPORTER_OTLP_CERTIFICATE", file.to_str().unwrap())];
+    let name = name_in_traces(&collector, &format!("https://localhost:{port}"), &extra).await;
+    assert_eq!(name, "inventory-service");
+    std::fs::remove_file(&file).unwrap();
+}
+
+/// Takes requests of OTLP by HTTP from one connection after the other, with TLS where a certificate is given.
+fn http_collector(listener: std::net::TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> Collector {
+    let collector = Collector::default();
+    let taker = collector.clone();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let connection = connection.unwrap();
+            // A client that closes its connection ends the loop over its requests.
+            let _ = match &tls {
+                Some(tls) => {
+                    let session = rustls::ServerConnection::new(Arc::clone(tls)).unwrap();
+                    taker.take_requests(rustls::StreamOwned::new(session, connection))
+                }
+                None => taker.take_requests(connection),
+            };
+        }
+    });
+    collector
+}
+
+impl Collector {
+    fn take_requests(&self, mut connection: impl std::io::Read + std::io::Write) -> std::io::Result<()> {
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        loop {
+            connection.read_exact(&mut byte)?;
+            head.push(byte[0]);
+            if !head.ends_with(b"\r\n\r\n") {
+                continue;
+            }
+            let text = String::from_utf8(std::mem::take(&mut head)).unwrap().to_lowercase();
+            assert!(text.starts_with("post /v1/traces http/1.1\r\n"), "{text}");
+            let length = text.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
+            let mut body = vec![0; length.parse().unwrap()];
+            connection.read_exact(&mut body)?;
+            let request = <ExportTraceServiceRequest as prost::Message>::decode(&*body).unwrap();
+            self.keep(request);
+            connection.write_all(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n",
+            )?;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_go_by_http_too_with_tls_and_without() {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    for (scheme, tls) in [("http", None), ("https", Some(Arc::new(tls)))] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let collector = http_collector(listener, tls);
+        let file = std::env::temp_dir().join(format!("valerix-collector-{port}.pem"));
+        std::fs::write(&file, certified.cert.pem()).unwrap();
+        let extra = [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", file.to_str().unwrap()),
+        ];
+        let address = format!("{scheme}://localhost:{port}");
+        assert_eq!(name_in_traces(&collector, &address, &extra).await, "inventory-service", "{scheme}");
+        std::fs::remove_file(&file).unwrap();
+    }
 }

@@ -12,7 +12,9 @@ use serde_json::json;
 use super::GremlinError;
 use crate::platform::client::{BaseUrl, CallError};
 use crate::platform::gremlin::Latency;
+use crate::platform::shutdown::Shutdown;
 use narrator::Narrator;
+pub use narrator::Report;
 use own::OwnPlatform;
 use stage::{Placed, Service, Stage};
 
@@ -53,34 +55,46 @@ pub enum TourError {
     Gremlin(#[from] GremlinError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("interrupted")]
-    Interrupted,
 }
 
-/// Returns how many steps were not as they should be. Whatever it broke is mended when it returns.
+/// Returns what was found; nothing when the tour was asked to stop. What it broke is mended when it returns.
 ///
 /// # Errors
 /// When the tour could not go on.
-pub async fn run(config: Config) -> Result<usize, TourError> {
-    let mut narrator = Narrator::new();
-    let mut own = None;
+pub async fn run(config: Config, json: bool, shutdown: &Shutdown) -> Result<Option<Report>, TourError> {
+    let mut narrator = Narrator::new(json);
     let mut stage = Stage::new(&config.urls, config.token.as_deref());
-    if !stage.is_up().await {
-        let started = OwnPlatform::start(&config.urls[0]).await?;
-        narrator.say("No platform runs here: one was started for the tour, and ends with it");
-        stage = Stage::new(&started.urls, None);
-        own = Some(started);
+    if stage.is_up().await {
+        let outcome = guided(&mut stage, &mut narrator, shutdown).await?;
+        return Ok(outcome.map(|()| narrator.conclude()));
     }
+    let mut own = OwnPlatform::launch(&config.urls[0])?;
+    narrator.say("No platform runs here: one was started for the tour, and ends with it");
+    stage = Stage::new(&own.urls, None);
     let outcome = tokio::select! {
-        outcome = walk(&mut stage, &mut narrator) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(TourError::Interrupted),
+        ready = own.ready() => ready,
+        () = shutdown.requested() => return own.stop().await.map(|()| None),
+    };
+    let outcome = match outcome {
+        Ok(()) => guided(&mut stage, &mut narrator, shutdown).await,
+        Err(error) => Err(error),
+    };
+    own.stop().await?;
+    Ok(outcome?.map(|()| narrator.conclude()))
+}
+
+/// Walks through the tour until it ends or is asked to stop; then nothing is broken any more.
+async fn guided(
+    stage: &mut Stage,
+    narrator: &mut Narrator,
+    shutdown: &Shutdown,
+) -> Result<Option<()>, TourError> {
+    let outcome = tokio::select! {
+        outcome = walk(stage, narrator) => outcome.map(Some),
+        () = shutdown.requested() => Ok(None),
     };
     stage.calm_down().await;
-    if let Some(own) = own {
-        own.stop().await?;
-    }
-    outcome?;
-    Ok(narrator.conclude())
+    outcome
 }
 
 async fn walk(stage: &mut Stage, narrator: &mut Narrator) -> Result<(), TourError> {

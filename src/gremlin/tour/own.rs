@@ -1,7 +1,6 @@
 //! A platform of the tour's own, where none runs: `valerix demo` on free ports and a directory that goes again.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use tokio::process::{Child, Command};
 use super::TourError;
 use super::stage::Stage;
 use crate::platform::client::BaseUrl;
+use crate::scratch::ScratchDir;
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
@@ -22,12 +22,13 @@ const LINES_KEPT: usize = 20;
 pub struct OwnPlatform {
     pub urls: [BaseUrl; 3],
     child: Child,
-    data: PathBuf,
+    data: ScratchDir,
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl OwnPlatform {
     /// `wanted` is where one was expected; elsewhere than on this machine none is started in its stead.
-    pub async fn start(wanted: &BaseUrl) -> Result<Self, TourError> {
+    pub fn launch(wanted: &BaseUrl) -> Result<Self, TourError> {
         if !wanted.is_loopback() {
             return Err(TourError::NoPlatform(wanted.clone()));
         }
@@ -38,39 +39,38 @@ impl OwnPlatform {
         drop(held);
         let url = |port: u16| format!("http://127.0.0.1:{port}").parse().map_err(std::io::Error::other);
         let urls = [url(ports[0])?, url(ports[1])?, url(ports[2])?];
-        let data = std::env::temp_dir().join(format!("valerix-tour-{}", std::process::id()));
+        let data = ScratchDir::create("tour")?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("demo").arg("--data-dir").arg(&data);
+        command.arg("demo").arg("--data-dir").arg(data.path()).args(["--host", "127.0.0.1"]);
         for (flag, port) in ["--order-port", "--inventory-port", "--payment-port"].into_iter().zip(&ports) {
             command.arg(flag).arg(port.to_string());
         }
-        command.env_remove("DATABASE_URL").env_remove("GREMLIN_TOKEN").env_remove("GREMLIN_ENABLED");
-        // A group of its own: Ctrl-C ends the tour, which then ends the platform in order.
+        for name in ["DATABASE_URL", "DATABASE_URL_FILE", "GREMLIN_TOKEN", "GREMLIN_TOKEN_FILE"] {
+            command.env_remove(name);
+        }
+        command.env_remove("GREMLIN_ENABLED");
+        // A group of its own: Ctrl-C ends the tour, which then ends the platform in order. If the tour dies, the closed
+        // pipe ends the platform.
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn()?;
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         child.stdout.take().map(|stdout| tokio::spawn(collect(stdout, Arc::clone(&lines))));
         child.stderr.take().map(|stderr| tokio::spawn(collect(stderr, Arc::clone(&lines))));
-        let mut own = Self { urls, child, data };
-        if own.ready().await? {
-            return Ok(own);
-        }
-        own.stop().await?;
-        let lines = lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
-        Err(TourError::NotReady(lines))
+        Ok(Self { urls, child, data, lines })
     }
 
-    async fn ready(&mut self) -> Result<bool, TourError> {
+    /// Waits until all three services can serve.
+    pub async fn ready(&mut self) -> Result<(), TourError> {
         let stage = Stage::new(&self.urls, None);
         let started = Instant::now();
         while started.elapsed() < READY_LIMIT && self.child.try_wait()?.is_none() {
             if stage.is_up().await {
-                stage.all_healthy().await?;
-                return Ok(true);
+                return stage.all_healthy().await;
             }
             tokio::time::sleep(POLL).await;
         }
-        Ok(false)
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
+        Err(TourError::NotReady(lines))
     }
 
     pub async fn stop(mut self) -> Result<(), TourError> {
@@ -79,7 +79,7 @@ impl OwnPlatform {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         self.child.wait().await?;
-        std::fs::remove_dir_all(&self.data)?;
+        drop(self.data);
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::order::sla::Sla;
 use crate::platform::client::{BaseUrl, CallError, Client};
 use crate::platform::deadline::Deadline;
 use crate::platform::gremlin::Latency;
+use crate::platform::output;
 
 /// Longer than the platform lets a request take.
 const CALL: Duration = Duration::from_secs(10);
@@ -98,9 +99,9 @@ impl Stage {
             let handle = self.handle(service);
             let calm = Latency { enabled: false, delay_ms: 0 };
             if let Err(error) = handle.set_latency(calm).await {
-                println!("the gremlin of {service:?} could not be calmed: {error}");
+                output::complain(format_args!("the gremlin of {service:?} is still on: {error}"));
             } else if let Err(error) = handle.clear().await {
-                println!("the gremlin of {service:?} keeps its rules: {error}");
+                output::complain(format_args!("the gremlin of {service:?} keeps its rules: {error}"));
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::platform::fields::{BODY_LIMIT_BYTES, FromFields, read_json, too_large
 use crate::platform::gremlin::Gremlin;
 use crate::platform::metrics::{self, Carrier, Metrics};
 use crate::platform::problem::{FieldError, Problem, UNWRITABLE};
-use crate::platform::telemetry;
+use crate::platform::telemetry::{self, TraceHeaders};
 
 /// Extractor: the calls of a bundle, each read as a request of its own would be.
 pub struct Bundle<T> {
@@ -59,7 +59,12 @@ impl<T: FromFields> FromRequest for Bundle<T> {
             let route: Rc<str> = pattern.strip_suffix(SUFFIX).unwrap_or(&pattern).into();
             let arrived = request.extensions().get::<Arrived>().copied().unwrap_or_else(Arrived::now);
             let calls = sent.into_iter().map(|call| Call {
-                span: telemetry::request_span("POST", &route, &route, call.traceparent.as_deref()),
+                span: telemetry::request_span(
+                    "POST",
+                    &route,
+                    &route,
+                    &TraceHeaders { traceparent: call.traceparent, tracestate: call.tracestate },
+                ),
                 wish: Deadline::given("deadline_ms", arrived, call.deadline_ms)
                     .and_then(|deadline| Ok((read_body(call.body.get())?, deadline))),
             });

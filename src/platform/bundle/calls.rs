@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::{Line, MOST, SUFFIX, Sent, SentCall};
 use crate::platform::client::{Answer, CallError, Client, Lines, within};
 use crate::platform::deadline::Deadline;
-use crate::platform::telemetry;
+use crate::platform::telemetry::TraceHeaders;
 
 /// How often a bundle lets the thread's other tasks have their turn before it goes: what they call can still come along.
 const TURNS: usize = 4;
@@ -34,7 +34,7 @@ struct Route {
 
 struct Waiting {
     body: Box<RawValue>,
-    traceparent: Option<String>,
+    trace: TraceHeaders,
     deadline: Deadline,
     answer: oneshot::Sender<Result<Answer, CallError>>,
 }
@@ -67,7 +67,7 @@ impl Calls {
         let (answer, answered) = oneshot::channel();
         let first = {
             let mut waiting = route.waiting.borrow_mut();
-            waiting.push(Waiting { body, traceparent: telemetry::current_traceparent(), deadline, answer });
+            waiting.push(Waiting { body, trace: TraceHeaders::current(), deadline, answer });
             waiting.len() == 1
         };
         if first {
@@ -111,9 +111,9 @@ impl Route {
 
     /// Until nobody waits for the answer any more: then the service need not go on either.
     async fn alone(&self, call: Waiting) {
-        let Waiting { body, traceparent, deadline, mut answer } = call;
+        let Waiting { body, trace, deadline, mut answer } = call;
         let outcome = tokio::select! {
-            outcome = self.client.post_in_trace(self.path, &body, traceparent.as_deref(), deadline) => outcome,
+            outcome = self.client.post_in_trace(self.path, &body, &trace, deadline) => outcome,
             () = answer.closed() => return,
         };
         self.note_offer(&outcome);
@@ -161,7 +161,8 @@ impl Route {
 impl Waiting {
     fn as_sent(&self) -> SentCall<'_> {
         let left = u64::try_from(self.deadline.remaining().as_millis()).ok();
-        SentCall { traceparent: self.traceparent.clone(), deadline_ms: left, body: &self.body }
+        let TraceHeaders { traceparent, tracestate } = self.trace.clone();
+        SentCall { traceparent, tracestate, deadline_ms: left, body: &self.body }
     }
 }
 

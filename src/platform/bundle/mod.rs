@@ -50,6 +50,8 @@ struct SentCall<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     traceparent: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    tracestate: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline_ms: Option<u64>,
     #[serde(borrow)]
     body: &'a RawValue,
@@ -79,6 +81,8 @@ pub struct Described<T: ToSchema> {
 pub struct DescribedCall<T: ToSchema> {
     /// The caller's trace.
     traceparent: Option<String>,
+    /// What other systems noted about it.
+    tracestate: Option<String>,
     /// How long the caller will still wait, from the bundle's arrival; 30 s when absent.
     #[schema(minimum = 0, maximum = 3_600_000)]
     deadline_ms: Option<u64>,

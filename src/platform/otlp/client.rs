@@ -1,0 +1,60 @@
+//! The HTTP client of the exporter: OpenTelemetry brings none that works on this program's runtime.
+
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use rustls::ClientConfig;
+use tokio::runtime::Handle;
+
+/// For the whole of one export.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A collector's answer is short.
+const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+
+/// Sends on the runtime where it was made: exports come from a thread that has none.
+pub struct ExportClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    runtime: Handle,
+}
+
+impl ExportClient {
+    /// Must be called on the main runtime.
+    pub fn new(tls: ClientConfig) -> Self {
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        Self { client: Client::builder(TokioExecutor::new()).build(connector), runtime: Handle::current() }
+    }
+}
+
+impl fmt::Debug for ExportClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExportClient")
+    }
+}
+
+type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
+
+impl HttpClient for ExportClient {
+    fn send_bytes<'a, 'b>(&'a self, request: Request<Bytes>) -> Answering<'b>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        let client = self.client.clone();
+        let exchange = async move {
+            let (head, body) = client.request(request.map(Full::new)).await?.into_parts();
+            let body = Limited::new(body, ANSWER_LIMIT_BYTES).collect().await?.to_bytes();
+            Ok::<_, HttpError>(Response::from_parts(head, body))
+        };
+        // The clock belongs to the runtime too.
+        let answer = self.runtime.spawn(async { tokio::time::timeout(EXPORT_TIMEOUT, exchange).await });
+        Box::pin(async move { answer.await?? })
+    }
+}
