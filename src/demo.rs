@@ -1,7 +1,7 @@
 //! `valerix demo`: the three services as supervised processes, on a private database unless one is given.
 
 use std::convert::Infallible;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -206,7 +206,7 @@ impl Database {
             return Ok(Self::External(url.clone()));
         }
         let home = home(config.data_dir.as_deref())?;
-        let lock = lock(home.root(), config)?;
+        let lock = lock(&home, config)?;
         if config.reset {
             home.reset().await?;
             output::line(format_args!("{}: begun anew", home.root().display()));
@@ -279,19 +279,17 @@ fn home(given: Option<&Path>) -> Result<Home, PostgresError> {
 }
 
 /// Held as long as the demo lives, and free again however it dies.
-fn lock(root: &Path, config: &Config) -> Result<File, DemoError> {
-    let path = root.join("lock");
-    let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
+fn lock(home: &Home, config: &Config) -> Result<File, DemoError> {
+    // Readable by whoever is refused.
+    let mut file = home.open_file("lock", OpenOptions::new().read(true).write(true), 0o644)?;
     if file.try_lock().is_err() {
         let mut holder = String::new();
         file.read_to_string(&mut holder)?;
-        return Err(DemoError::Held { path: root.to_owned(), holder: holder.trim().to_owned() });
+        return Err(DemoError::Held { path: home.root().to_owned(), holder: holder.trim().to_owned() });
     }
     file.set_len(0)?;
     file.rewind()?;
     let order = std::net::SocketAddr::new(config.host, config.ports[0]);
     writeln!(file, "process {}, dashboard http://{order}/", std::process::id())?;
-    // Readable by whoever is refused, whatever the umask was.
-    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     Ok(file)
 }

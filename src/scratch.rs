@@ -1,11 +1,9 @@
 //! A directory for the files of one run, removed with it.
 
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use nix::unistd::mkdtemp;
+use crate::postgres::temporary_home;
 
 /// A directory below the temporary directory, with a name that nobody can guess. Dropping it removes it.
 #[derive(Debug)]
@@ -15,11 +13,7 @@ impl ScratchDir {
     /// # Errors
     /// When it cannot be made.
     pub fn create(purpose: &str) -> io::Result<Self> {
-        let path = mkdtemp(&std::env::temp_dir().join(format!("valerix-{purpose}-XXXXXX")))?;
-        let directory = Self(path);
-        // The database server of root runs as another user, who must be able to reach its files in here.
-        fs::set_permissions(&directory.0, Permissions::from_mode(0o711))?;
-        Ok(directory)
+        Ok(Self(temporary_home(purpose)?))
     }
 
     #[must_use]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use valerix::audit;
 use valerix::platform::database::{DatabaseUrl, migrate};
-use valerix::postgres::{Home, Server};
+use valerix::postgres::{Home, Server, temporary_home_in};
 
 use crate::Fallible;
 use crate::args::Args;
@@ -26,7 +26,7 @@ pub struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     pub async fn build(args: &'a Args) -> Fallible<Self> {
-        let home = Home::open(&args.data_dir.clone().unwrap_or_else(own_directory))?;
+        let home = Home::open(&args.data_dir.clone().map_or_else(own_directory, Ok)?)?;
         home.reset().await?;
         let root = home.root().to_owned();
         let server = Server::start(home, SERVER_SETTINGS.iter().map(ToString::to_string).collect()).await?;
@@ -83,8 +83,8 @@ impl<'a> Stage<'a> {
 }
 
 /// The temporary directory is often kept in memory, where commits cost nothing.
-fn own_directory() -> PathBuf {
+fn own_directory() -> std::io::Result<PathBuf> {
     let on_disk = Path::new("/var/tmp");
     let parent = if on_disk.is_dir() { on_disk.to_owned() } else { std::env::temp_dir() };
-    parent.join(format!("valerix-bench-{}", std::process::id()))
+    temporary_home_in(&parent, "bench")
 }

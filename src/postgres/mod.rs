@@ -3,26 +3,34 @@
 //! It listens on a socket in a directory that only its owner may enter, and on no port. Its durability is not touched.
 
 mod binaries;
+mod files;
 mod owner;
 mod postmaster;
 
-use std::fs::{self, OpenOptions};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use tokio::process::{Child, Command};
 
 pub use binaries::{Binaries, OLDEST_MAJOR};
+use files::TEMPORARY_PREFIX;
+pub use files::{temporary_home, temporary_home_in};
 use owner::Owner;
 use postmaster::Postmaster;
 
 /// Socket addresses are limited to 107 bytes on Linux; `/.s.PGSQL.5432` comes behind the directory.
-const LONGEST_SOCKET_DIR: usize = 90;
+const MAX_SOCKET_DIR_BYTES: usize = 90;
+const TEMPORARY_SOCKET: &str = "socket";
+const LOG: &str = "postgres.log";
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
@@ -46,6 +54,12 @@ pub enum PostgresError {
     Command { what: &'static str, cause: String },
     #[error("PostgreSQL did not start within {} s; see {}", START_LIMIT.as_secs(), .log.display())]
     NotStarted { log: PathBuf },
+    #[error("{} is a symbolic link; nothing was done: remove it, or choose another --data-dir", .path.display())]
+    Link { path: PathBuf },
+    #[error("{} is not a file or directory of our own; nothing was done: choose another --data-dir", .path.display())]
+    NotOurs { path: PathBuf },
+    #[error("{} belongs to another user ({uid}), who could replace what is in it; choose another --data-dir", .path.display())]
+    OthersHome { path: PathBuf, uid: u32 },
     #[error("{}: {cause}", .path.display())]
     File { path: PathBuf, cause: io::Error },
 }
@@ -68,10 +82,19 @@ impl Home {
     /// When it cannot be made, or the server's user cannot reach it.
     pub fn open(root: &Path) -> Result<Self, PostgresError> {
         let owner = Owner::find()?;
-        fs::create_dir_all(root).map_err(at(root))?;
+        // Without a slash at its end, by which a link would be followed.
+        let root = &root.components().collect::<PathBuf>();
+        files::make_home(root).map_err(at(root))?;
+        // A link too: another user may have put it there.
+        owner.check_home(root)?;
         let root = fs::canonicalize(root).map_err(at(root))?;
+        owner.check_home(&root)?;
         owner.check_reach(&root)?;
-        Ok(Self { root, owner })
+        let home = Self { root, owner };
+        for directory in [home.data(), home.inner_socket_dir()] {
+            files::refuse_link(&directory)?;
+        }
+        Ok(home)
     }
 
     #[must_use]
@@ -85,27 +108,57 @@ impl Home {
 
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.root.join("postgres.log")
+        self.root.join(LOG)
     }
 
-    /// The directory of the socket: inside the home, or in the temporary directory where that path would be too long.
-    fn socket_dir(&self) -> PathBuf {
-        let inside = self.root.join("socket");
-        if inside.as_os_str().len() <= LONGEST_SOCKET_DIR {
-            return inside;
-        }
-        let mut hasher = DefaultHasher::new();
-        self.root.hash(&mut hasher);
-        std::env::temp_dir().join(format!("valerix-{:016x}", hasher.finish()))
+    fn inner_socket_dir(&self) -> PathBuf {
+        self.root.join("socket")
     }
 
-    /// Removes a socket directory that is not inside the home; nothing else would.
-    fn remove_outer_socket_dir(&self) {
-        let directory = self.socket_dir();
-        if !directory.starts_with(&self.root) {
-            // The next start makes it again.
-            let _ = fs::remove_dir(directory);
+    /// Makes the directory of the socket: inside the home, or under a name of its own in the directory for temporary files where
+    /// that path would be too long.
+    fn make_socket_dir(&self) -> Result<PathBuf, PostgresError> {
+        let inside = self.inner_socket_dir();
+        if inside.as_os_str().len() <= MAX_SOCKET_DIR_BYTES {
+            self.owner.make_private_dir(&inside)?;
+            return Ok(inside);
         }
+        let parents = [std::env::temp_dir(), PathBuf::from("/tmp")];
+        let suits = |parent: &&PathBuf| {
+            parent.as_os_str().len() + TEMPORARY_SOCKET.len() + 16 <= MAX_SOCKET_DIR_BYTES
+                && self.owner.check_reach(parent).is_ok()
+        };
+        let parent = parents.iter().find(suits).unwrap_or(&parents[0]);
+        let path = files::temporary_dir(parent, TEMPORARY_SOCKET).map_err(at(parent))?;
+        self.owner.make_private_dir(&path)?;
+        Ok(path)
+    }
+
+    /// Removes a directory of the socket that stands outside the home.
+    fn remove_temporary(&self, socket_dir: &Path) {
+        let name = socket_dir.file_name().unwrap_or_default().as_bytes();
+        let prefix = format!("{TEMPORARY_PREFIX}{TEMPORARY_SOCKET}-");
+        let is_temporary = name.starts_with(prefix.as_bytes());
+        let is_ours = fs::symlink_metadata(socket_dir)
+            .is_ok_and(|found| found.is_dir() && found.uid() == self.owner.uid().as_raw());
+        if is_temporary && is_ours {
+            // It is empty, or soon will be; what stays does no harm.
+            let _ = fs::remove_dir_all(socket_dir);
+        }
+    }
+
+    fn remove_stale_socket_dir(&self) {
+        if let Some(socket_dir) = postmaster::stale_socket_dir(&self.data(), &self.owner) {
+            self.remove_temporary(&socket_dir);
+        }
+    }
+
+    /// Opens a file beside the server's, for us alone to write.
+    ///
+    /// # Errors
+    /// When it is a link, or not ours.
+    pub fn open_file(&self, name: &str, options: &mut OpenOptions, mode: u32) -> Result<File, PostgresError> {
+        files::open_own(&self.root.join(name), options, mode)
     }
 
     /// Forgets everything that was stored. A server that still runs here is stopped first.
@@ -115,12 +168,11 @@ impl Home {
     pub async fn reset(&self) -> Result<(), PostgresError> {
         if let Some(postmaster) = Postmaster::running(&self.data(), &self.owner) {
             postmaster.stop().await;
+            self.remove_temporary(postmaster.socket_dir());
         }
-        for directory in [self.data(), self.data().with_extension("new"), self.socket_dir()] {
-            match fs::remove_dir_all(&directory) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&directory)(error)),
-                _ => {}
-            }
+        self.remove_stale_socket_dir();
+        for directory in [self.data(), self.data().with_extension("new"), self.inner_socket_dir()] {
+            files::remove(&directory)?;
         }
         Ok(())
     }
@@ -168,7 +220,9 @@ impl Server {
             let postmaster = postmaster.ready(&home.log(), None).await?;
             return Ok(Self { home, binaries, settings, postmaster, child: None });
         }
-        let (postmaster, child) = launch(&home, &binaries, &settings).await?;
+        home.remove_stale_socket_dir();
+        let socket_dir = home.make_socket_dir()?;
+        let (postmaster, child) = launch(&home, &binaries, &settings, &socket_dir).await?;
         Ok(Self { home, binaries, settings, postmaster, child: Some(child) })
     }
 
@@ -186,14 +240,14 @@ impl Server {
     /// Address of one of its databases.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        let host = self.postmaster.socket_dir().to_string_lossy().replace('%', "%25").replace('/', "%2F");
-        format!("postgres://postgres@{host}/{database}")
+        let socket_dir = self.postmaster.socket_dir().as_os_str().as_bytes();
+        format!("postgres://postgres@{}/{database}", percent_encode(socket_dir, NON_ALPHANUMERIC))
     }
 
     /// How `psql` reaches it.
     #[must_use]
     pub fn psql(&self, database: &str) -> String {
-        format!("psql -h {} -U postgres {database}", self.postmaster.socket_dir().display())
+        format!("psql -h {} -U postgres {database}", in_shell(self.postmaster.socket_dir()))
     }
 
     /// Makes the database if it does not exist.
@@ -235,7 +289,10 @@ impl Server {
     pub async fn restart(&mut self) -> Result<(), PostgresError> {
         // A killed server's helpers live on for a moment, and hold what the new one needs.
         self.postmaster.orphans_gone().await;
-        let (postmaster, child) = launch(&self.home, &self.binaries, &self.settings).await?;
+        // Where it was: clients have the address.
+        let socket_dir = self.postmaster.socket_dir().to_owned();
+        self.home.owner.make_private_dir(&socket_dir)?;
+        let (postmaster, child) = launch(&self.home, &self.binaries, &self.settings, &socket_dir).await?;
         self.postmaster = postmaster;
         self.child = Some(child);
         Ok(())
@@ -259,7 +316,7 @@ impl Server {
         }
         self.ended().await;
         self.postmaster.orphans_gone().await;
-        self.home.remove_outer_socket_dir();
+        self.home.remove_temporary(self.postmaster.socket_dir());
     }
 
     #[must_use]
@@ -281,9 +338,7 @@ fn check_version(data: &Path, installed: u32) -> Result<(), PostgresError> {
 /// In a directory of another name first, so that an interrupted start never looks like a finished one.
 async fn initialise(home: &Home, binaries: &Binaries) -> Result<(), PostgresError> {
     let unfinished = home.data().with_extension("new");
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished).map_err(at(&unfinished))?;
-    }
+    files::remove(&unfinished)?;
     home.owner.make_private_dir(&unfinished)?;
     let mut command = Command::new(binaries.path("initdb"));
     command.arg("-D").arg(&unfinished);
@@ -304,15 +359,15 @@ async fn launch(
     home: &Home,
     binaries: &Binaries,
     settings: &[String],
+    socket_dir: &Path,
 ) -> Result<(Postmaster, ServerProcess), PostgresError> {
-    let socket_dir = home.socket_dir();
-    home.owner.make_private_dir(&socket_dir)?;
-    postmaster::remove_stale(&home.data(), &socket_dir, &home.owner);
+    postmaster::remove_stale(&home.data(), socket_dir, &home.owner);
     let log = home.log();
-    let output = OpenOptions::new().create(true).append(true).open(&log).map_err(at(&log))?;
+    // It holds statements, and what they were about.
+    let output = home.open_file(LOG, OpenOptions::new().append(true), 0o600)?;
     let errors = output.try_clone().map_err(at(&log))?;
     let mut command = Command::new(binaries.path("postgres"));
-    command.arg("-D").arg(home.data()).arg("-k").arg(&socket_dir);
+    command.arg("-D").arg(home.data()).arg("-k").arg(in_list(socket_dir));
     command.args([
         "-p",
         "5432",
@@ -343,4 +398,27 @@ async fn launch(
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// As one element of a list, where a comma would separate two.
+fn in_list(path: &Path) -> OsString {
+    quoted(path, b'"', b"\"\"")
+}
+
+/// As one word for a shell.
+fn in_shell(path: &Path) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+    if path.as_os_str().as_bytes().iter().all(is_plain) {
+        return path.display().to_string();
+    }
+    quoted(path, b'\'', b"'\\''").to_string_lossy().into_owned()
+}
+
+fn quoted(path: &Path, quote: u8, inner_quote: &[u8]) -> OsString {
+    let mut quoted = vec![quote];
+    for byte in path.as_os_str().as_bytes() {
+        if *byte == quote { quoted.extend(inner_quote) } else { quoted.push(*byte) }
+    }
+    quoted.push(quote);
+    OsString::from_vec(quoted)
 }

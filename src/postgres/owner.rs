@@ -2,14 +2,14 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use nix::unistd::{Uid, User, chown};
+use nix::unistd::{Uid, User};
 
-use super::{PostgresError, at};
+use super::{PostgresError, at, files};
 
 /// Root's stand-in, or nobody special: the user we are.
 #[derive(Debug, Clone)]
@@ -61,12 +61,34 @@ impl Owner {
         }
     }
 
-    pub fn make_private_dir(&self, path: &Path) -> Result<(), PostgresError> {
-        fs::create_dir_all(path).map_err(at(path))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at(path))?;
-        if let Some(user) = &self.0 {
-            chown(path, Some(user.uid), Some(user.gid)).map_err(|errno| at(path)(errno.into()))?;
+    /// The user that the server runs as.
+    pub fn uid(&self) -> Uid {
+        self.0.as_ref().map_or_else(Uid::effective, |user| user.uid)
+    }
+
+    /// A home is ours, root's or the server's. Whoever owns a directory can replace what is in it.
+    pub fn check_home(&self, path: &Path) -> Result<(), PostgresError> {
+        let found = fs::symlink_metadata(path).map_err(at(path))?;
+        let trusted = [Uid::effective().as_raw(), 0, self.uid().as_raw()];
+        if trusted.contains(&found.uid()) {
+            return Ok(());
         }
-        Ok(())
+        Err(PostgresError::OthersHome { path: path.to_owned(), uid: found.uid() })
+    }
+
+    /// Makes a directory that only the server may enter. One that is there must be the server's, or ours.
+    pub fn make_private_dir(&self, path: &Path) -> Result<(), PostgresError> {
+        files::make_private(path).map_err(at(path))?;
+        // From here on by its descriptor: its name may come to mean something else.
+        let directory = files::open_dir(path)?;
+        let found = directory.metadata().map_err(at(path))?;
+        if ![Uid::effective().as_raw(), self.uid().as_raw()].contains(&found.uid()) {
+            return Err(PostgresError::NotOurs { path: path.to_owned() });
+        }
+        if let Some(user) = &self.0 {
+            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+            fchown(&directory, Some(uid), Some(gid)).map_err(at(path))?;
+        }
+        directory.set_permissions(fs::Permissions::from_mode(0o700)).map_err(at(path))
     }
 }

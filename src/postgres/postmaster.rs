@@ -1,6 +1,8 @@
 //! The running server as its `postmaster.pid` shows it.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -119,6 +121,12 @@ pub fn remove_stale(data: &Path, socket_dir: &Path, owner: &Owner) {
     }
 }
 
+/// Where the socket of the server that ran last was, if it was killed.
+pub fn stale_socket_dir(data: &Path, owner: &Owner) -> Option<PathBuf> {
+    let lines = PidFile::read(data)?;
+    Postmaster::running(data, owner).is_none().then_some(lines.socket_dir)
+}
+
 /// The lines of `postmaster.pid` that matter: 1 process id, 5 socket directory, 8 status.
 struct PidFile {
     pid: i32,
@@ -128,12 +136,13 @@ struct PidFile {
 
 impl PidFile {
     fn read(data: &Path) -> Option<Self> {
-        let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
-        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        let content = fs::read(data.join("postmaster.pid")).ok()?;
+        let lines: Vec<_> = content.split(|byte| *byte == b'\n').collect();
+        let text = |line: usize| std::str::from_utf8(lines.get(line)?).ok().map(str::trim);
         Some(Self {
-            pid: lines.first()?.parse().ok()?,
-            socket_dir: lines.get(4).copied().unwrap_or_default().into(),
-            ready: lines.get(7) == Some(&"ready"),
+            pid: text(0)?.parse().ok()?,
+            socket_dir: OsStr::from_bytes(lines.get(4).copied().unwrap_or_default()).into(),
+            ready: text(7) == Some("ready"),
         })
     }
 }

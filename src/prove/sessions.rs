@@ -206,7 +206,7 @@ async fn commits_wait(url: &DatabaseUrl) -> Result<bool, ProveError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::{Home, Server};
+    use crate::postgres::{Home, Server, temporary_home};
 
     const LONG: Duration = Duration::from_secs(600);
 
@@ -219,7 +219,7 @@ mod tests {
 
     impl Database {
         async fn start(name: &str) -> Self {
-            let home = std::env::temp_dir().join(format!("valerix-{name}-{}", std::process::id()));
+            let home = temporary_home(name).unwrap();
             let server = Server::start(Home::open(&home).unwrap(), Vec::new()).await.unwrap();
             server.ensure_database("faults").await.unwrap();
             let url: DatabaseUrl = server.url("faults").parse().unwrap();

@@ -20,6 +20,7 @@ mod failover;
 mod framing;
 mod gremlin;
 mod harness;
+mod home;
 mod hostile;
 mod http;
 mod limits;

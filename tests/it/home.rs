@@ -1,0 +1,188 @@
+//! Where a private server keeps its files: under any name and umask, and beside whatever others have put there.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use nix::unistd::Uid;
+use valerix::platform::database::DatabaseUrl;
+use valerix::postgres::{Home, PostgresError, Server, temporary_home};
+
+use crate::harness::own::Own;
+use crate::harness::{PROGRAM, eventually, free_port};
+
+/// What a CI server or a directory service puts into a path.
+const ODD: &str = "job@2,a:b?c d'e\"f%40\\g";
+
+/// A user that nobody is.
+const STRANGER: Option<u32> = Some(54_321);
+
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        Self(temporary_home("test").unwrap())
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_may_have_any_name() {
+    let parent = Directory::new();
+    let own = Own::start_in(parent.0.join(ODD), Vec::new()).await;
+    DatabaseUrl::from_str(&own.server.url("postgres")).unwrap().connect().await.unwrap();
+    own.execute(&["SELECT 1"]).await;
+    let log = fs::metadata(own.root.join("postgres.log")).unwrap();
+    assert_eq!(log.mode() & 0o777, 0o600, "others may not read what statements say");
+    // As `demo` prints it, for a shell. A comma separates two hosts for psql, whatever is done.
+    let plain = Own::start_in(parent.0.join("it's a job@2"), Vec::new()).await;
+    let select = format!("{} -Atc 'SELECT 42'", plain.server.psql("postgres"));
+    let output = Command::new("sh").args(["-c", &select]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "42\n", "{select}: {output:?}");
+    own.end().await;
+    plain.end().await;
+}
+
+/// `valerix prove` makes a home of its own in the directory for temporary files.
+fn prove(temporary: &Path, umask: &str) -> std::process::Output {
+    let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &script,
+        PROGRAM,
+        "prove",
+        "--orders",
+        "1",
+        "--kills",
+        "0",
+        "--database-restarts",
+        "0",
+    ]);
+    command.env("TMPDIR", temporary).stdin(Stdio::null()).output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_runs_in_any_directory_for_temporary_files_and_under_any_umask() {
+    for umask in ["027", "077"] {
+        let parent = Directory::new();
+        let temporary = parent.0.join(ODD);
+        fs::create_dir(&temporary).unwrap();
+        fs::set_permissions(&temporary, Permissions::from_mode(0o1777)).unwrap();
+        let path = temporary.clone();
+        let output = tokio::task::spawn_blocking(move || prove(&path, umask)).await.unwrap();
+        // Far too small to prove anything, but it ran.
+        assert_eq!(output.status.code(), Some(2), "umask {umask}: {output:?}");
+        assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "it removed what it made");
+    }
+}
+
+/// The socket's directory stands in the directory for temporary files where the home's path is too long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_path_and_a_strict_umask_are_no_hindrance() {
+    let parent = Directory::new();
+    let (temporary, data) = (parent.0.join("t@,:?"), parent.0.join("long".repeat(25)).join("home"));
+    fs::create_dir(&temporary).unwrap();
+    fs::set_permissions(&temporary, Permissions::from_mode(0o1777)).unwrap();
+    let ports = [free_port(), free_port(), free_port()].map(|port| port.to_string());
+    let script = "umask 077; exec \"$0\" \"$@\"";
+    let mut demo = Command::new("sh")
+        .args(["-c", script, PROGRAM, "demo", "--order-port", &ports[0], "--inventory-port", &ports[1]])
+        .args(["--payment-port", &ports[2], "--data-dir"])
+        .arg(&data)
+        .env("TMPDIR", &temporary)
+        .env_remove("DATABASE_URL")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ready = format!("http://127.0.0.1:{}/readyz", ports[0]);
+    eventually("the demo to be ready", async || {
+        reqwest::get(&ready).await.ok().filter(|answer| answer.status().is_success())
+    })
+    .await;
+    let sockets: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(sockets.len(), 1, "{sockets:?}");
+    assert_eq!(sockets[0].metadata().unwrap().mode() & 0o777, 0o700);
+    let pid = nix::unistd::Pid::from_raw(demo.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(demo.wait().unwrap().success());
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "it removed what it made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_in_a_home_are_not_followed() {
+    for name in ["lock", "postgres.log", "data", "data.new", "socket"] {
+        let (home, victim) = (Directory::new(), Directory::new());
+        let target = victim.0.join("target");
+        if ["lock", "postgres.log"].contains(&name) {
+            fs::write(&target, "untouched").unwrap();
+        } else {
+            fs::create_dir(&target).unwrap();
+            fs::write(target.join("file"), "untouched").unwrap();
+        }
+        symlink(&target, home.0.join(name)).unwrap();
+        let before = fs::metadata(&target).unwrap();
+        let outcome = match Home::open(&home.0) {
+            Ok(opened) if name == "lock" => {
+                opened.open_file("lock", fs::OpenOptions::new().read(true).write(true), 0o644).map(drop)
+            }
+            Ok(opened) => match Server::start(opened, Vec::new()).await {
+                Ok(mut server) => {
+                    server.stop().await;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        // What an interrupted start left is removed, and a link is all that there is of it.
+        assert_eq!(outcome.is_ok(), name == "data.new", "{name}: {outcome:?}");
+        if let Err(error) = outcome {
+            assert!(matches!(error, PostgresError::Link { .. }), "{name}: {error}");
+        }
+        let after = fs::metadata(&target).unwrap();
+        assert_eq!(
+            (before.uid(), before.mode(), before.len()),
+            (after.uid(), after.mode(), after.len()),
+            "{name}"
+        );
+        let file = if target.is_dir() { target.join("file") } else { target };
+        assert_eq!(fs::read_to_string(file).unwrap(), "untouched", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn files_and_directories_of_others_are_not_used() {
+    if !Uid::effective().is_root() {
+        eprintln!("SKIPPED: nothing can be given to another user here; as root it can");
+        return;
+    }
+    let home = Directory::new();
+    fs::write(home.0.join("postgres.log"), "").unwrap();
+    chown(home.0.join("postgres.log"), STRANGER, STRANGER).unwrap();
+    let started = Server::start(Home::open(&home.0).unwrap(), Vec::new()).await;
+    assert!(matches!(started.err(), Some(PostgresError::NotOurs { .. })));
+
+    let second_name = Directory::new();
+    fs::write(second_name.0.join("precious"), "").unwrap();
+    fs::hard_link(second_name.0.join("precious"), second_name.0.join("lock")).unwrap();
+    let opened =
+        Home::open(&second_name.0).unwrap().open_file("lock", fs::OpenOptions::new().write(true), 0o644);
+    assert!(matches!(opened.err(), Some(PostgresError::NotOurs { .. })));
+
+    let strangers = Directory::new();
+    chown(&strangers.0, STRANGER, STRANGER).unwrap();
+    assert!(matches!(Home::open(&strangers.0).err(), Some(PostgresError::OthersHome { .. })));
+    // Neither is a link that a stranger made, wherever it leads.
+    let link = home.0.join("link");
+    symlink("/", &link).unwrap();
+    std::os::unix::fs::lchown(&link, STRANGER, STRANGER).unwrap();
+    assert!(matches!(Home::open(&link).err(), Some(PostgresError::OthersHome { .. })));
+}
