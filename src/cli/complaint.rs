@@ -43,6 +43,14 @@ fn in_one_line(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     if error.kind() == ErrorKind::InvalidUtf8 {
         return not_text(subcommand, arguments);
     }
+    named(error, subcommand).or_else(|| {
+        // clap repeats what it cannot place, a password in it too.
+        let is_address = error.use_stderr() && error.to_string().contains("://");
+        is_address.then(|| "an address is given by its flag, such as --database-url; see --help".to_owned())
+    })
+}
+
+fn named(error: &clap::Error, subcommand: Option<&clap::Command>) -> Option<String> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
@@ -102,6 +110,8 @@ fn shown(name: &str, held: String) -> String {
         Some(name) if name.ends_with("DATABASE_URL") && !held.is_empty() => redact(&held),
         // One list of secrets, so that none can be forgotten here.
         Some(name) if secrets::SECRETS.contains(&name) && !held.is_empty() => "***".to_owned(),
+        // Perhaps a database's address in the wrong place.
+        _ if held.trim_start().starts_with("postgres") => redact(&held),
         _ => held,
     }
 }
@@ -253,6 +263,15 @@ mod tests {
     fn secrets_are_never_told() {
         let told = line(&["order", "--database-url", "postgres://u:hunter2@h/db?sslmode=maybe"]);
         assert!(told.contains("postgres://u:***@h/db?sslmode=maybe"), "{told}");
+        for misplaced in [
+            &["order", "postgres://u:hunter2@h/db"][..],
+            &["postgres://u:hunter2@h/db"],
+            &["order", "--databas-url=postgres://u:hunter2@h/db"],
+            &["completions", "postgres://u:hunter2@h/db"],
+        ] {
+            let told = line(misplaced);
+            assert!(!told.contains("hunter2"), "{told}");
+        }
         for secret in secrets::SECRETS.iter().filter(|secret| secret.ends_with("_TOKEN")) {
             let flag = format!("--{}", secret.to_lowercase().replace('_', "-"));
             let told = line(&["order", "--database-url", "postgres://h/db", &flag, "hunter2 "]);

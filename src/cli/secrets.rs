@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{Arg, CommandFactory};
 
 use super::Cli;
+use crate::platform::database::redact;
 
 /// What must not be told, and may come from a file.
 pub const SECRETS: [&str; 5] =
@@ -43,7 +44,10 @@ pub fn from_files(
             return Err(format!("{env} and {env}_FILE are both set; one of them is to go"));
         }
         let text = std::fs::read_to_string(&path).map_err(|error| {
-            format!("{env}_FILE is '{}'; it takes a readable file: {error}", path.display())
+            let path = path.to_string_lossy();
+            // Perhaps the secret itself, in the wrong variable.
+            let shown = if path.contains("://") { redact(&path) } else { path.into_owned() };
+            format!("{env}_FILE is '{shown}'; it takes a readable file: {error}")
         })?;
         // Editors leave a line end; white space at the ends of a variable is dropped too.
         flags.push(OsString::from(format!("{flag}={}", text.trim())));
@@ -83,5 +87,7 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         let gone = read(&["valerix", "order"], &named).unwrap_err();
         assert!(gone.starts_with("DATABASE_URL_FILE is '") && gone.contains("readable file"), "{gone}");
+        let mixed_up = read(&["valerix", "order"], &[("DATABASE_URL_FILE", "postgres://u:hunter2@h/db")]);
+        assert!(!mixed_up.unwrap_err().contains("hunter2"));
     }
 }

@@ -89,7 +89,7 @@ pub fn token(text: &str) -> Result<String, String> {
 }
 
 pub fn database_url(text: &str) -> Result<DatabaseUrl, String> {
-    let form = "postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-full";
+    let form = "postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-ca|verify-full";
     text.parse().map_err(|error| format!("{form} ({error})"))
 }
 

@@ -1,5 +1,6 @@
 //! PostgreSQL: where its address is read, connections are pooled, migrations run, and failures sorted.
 
+mod address;
 mod pool;
 mod url;
 
@@ -15,8 +16,9 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use uuid::Uuid;
 
+pub use address::redact;
 pub use pool::{Database, Pools};
-pub use url::{DatabaseUrl, redact};
+pub use url::DatabaseUrl;
 
 use super::problem::Problem;
 

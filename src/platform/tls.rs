@@ -1,62 +1,72 @@
 //! TLS to PostgreSQL, with libpq's meaning of `sslmode`.
 
+use std::error::Error;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Whom we believe to be the database.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// `disable`, `prefer`: whoever answers, encrypted if it can be.
+    /// `disable`, `prefer`, `require`: whoever answers.
     Anyone,
-    /// `require`: encrypted, certificate not checked.
-    Encrypted,
-    /// `verify-full`: encrypted, and the certificate must match the host's name.
-    Verified { root_certificates: Option<PathBuf> },
+    /// `verify-ca`: whoever has a certificate of this authority.
+    Authority(PathBuf),
+    /// `verify-full`: the certificate must also match the host's name.
+    Host(Roots),
+}
+
+/// The authorities that may have made a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// Those that this machine knows.
+    System,
+    /// Those of a file in the PEM format.
+    File(PathBuf),
 }
 
 impl Trust {
-    /// Takes from a URL what tokio-postgres does not know: `sslmode=verify-full` and `sslrootcert`.
+    /// From `sslmode` and `sslrootcert`, with their meaning in libpq.
     ///
     /// # Errors
-    /// When `sslmode` is none of the four.
-    pub fn split_off(url: &str) -> Result<(String, Self), String> {
-        let Some((head, query)) = url.split_once('?') else {
-            return Ok((url.to_owned(), Self::Anyone));
-        };
-        let (mut trust, mut root, mut kept) = (Self::Anyone, None, Vec::new());
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=') {
-                Some(("sslmode", "verify-full")) => trust = Self::Verified { root_certificates: None },
-                Some(("sslmode", "require")) => trust = Self::Encrypted,
-                Some(("sslmode", "disable" | "prefer")) => kept.push(pair),
-                Some(("sslmode", other)) => {
-                    return Err(format!(
-                        "sslmode '{other}' is none of disable, prefer, require, verify-full"
-                    ));
-                }
-                Some(("sslrootcert", path)) => root = Some(PathBuf::from(path)),
-                _ => kept.push(pair),
+    /// When a value is unknown, or the two do not go together.
+    pub fn from_parameters(mode: Option<&str>, root: Option<&str>) -> Result<(SslMode, Self), String> {
+        let root = root.map(|root| if root == "system" { Roots::System } else { Roots::File(root.into()) });
+        let trust = match (mode, root) {
+            (None, Some(Roots::System)) => Self::Host(Roots::System),
+            (Some("verify-full"), root) => Self::Host(root.unwrap_or(Roots::System)),
+            (Some("verify-ca"), Some(Roots::File(path))) => Self::Authority(path),
+            (Some("verify-ca"), _) => {
+                return Err(
+                    "sslmode=verify-ca needs sslrootcert=FILE: a public authority makes certificates for \
+                            anyone, so with those of the system use sslmode=verify-full"
+                        .to_owned(),
+                );
             }
-        }
-        match (&mut trust, root) {
-            (Self::Verified { root_certificates }, root) => *root_certificates = root,
-            (_, Some(_)) => return Err("sslrootcert is of use with sslmode=verify-full alone".into()),
-            (_, None) => {}
-        }
-        let query = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
-        Ok((format!("{head}{query}"), trust))
-    }
-
-    #[must_use]
-    pub fn is_required(&self) -> bool {
-        !matches!(self, Self::Anyone)
+            (None | Some("disable" | "prefer" | "require"), None) => Self::Anyone,
+            (None | Some("disable" | "prefer" | "require"), Some(_)) => {
+                return Err("sslrootcert is of use with sslmode=verify-ca or verify-full alone".to_owned());
+            }
+            (Some(_), _) => {
+                return Err("sslmode takes disable, prefer, require, verify-ca or verify-full".to_owned());
+            }
+        };
+        let mode = match (mode, &trust) {
+            (Some("disable"), _) => SslMode::Disable,
+            (None | Some("prefer"), Self::Anyone) => SslMode::Prefer,
+            _ => SslMode::Require,
+        };
+        Ok((mode, trust))
     }
 
     /// # Errors
@@ -67,45 +77,87 @@ impl Trust {
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
         let config = match self {
-            Self::Anyone | Self::Encrypted => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(NotChecked(provider)))
+            Self::Anyone => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyHost { provider, authorities: None })),
+            Self::Authority(path) => {
+                let authorities = Some(Roots::File(path.clone()).read()?);
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(AnyHost { provider, authorities }))
             }
-            Self::Verified { root_certificates } => {
-                builder.with_root_certificates(roots(root_certificates.as_ref())?)
-            }
+            Self::Host(roots) => builder.with_root_certificates(roots.read()?),
         };
         Ok(MakeRustlsConnect::new(config.with_no_client_auth()))
     }
 }
 
-fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
-    let certificates = match file {
-        Some(path) => CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| format!("sslrootcert {}: {error}", path.display()))?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    store.add_parsable_certificates(certificates);
-    if store.is_empty() {
-        return Err("sslmode=verify-full finds no root certificates; name a file with sslrootcert".into());
+impl Roots {
+    fn read(&self) -> Result<RootCertStore, String> {
+        let mut store = RootCertStore::empty();
+        let certificates = match self {
+            Self::File(path) => CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|error| format!("sslrootcert {}: {error}", path.display()))?,
+            Self::System => rustls_native_certs::load_native_certs().certs,
+        };
+        store.add_parsable_certificates(certificates);
+        match self {
+            _ if !store.is_empty() => Ok(store),
+            Self::File(path) => Err(format!("sslrootcert {}: it holds no certificate", path.display())),
+            Self::System => Err("this machine knows no certificate authorities; name a file of them with \
+                                 sslrootcert"
+                .to_owned()),
+        }
     }
-    Ok(store)
 }
 
-/// `prefer` and `require` encrypt without asking who is there, as libpq does; `verify-full` asks.
-#[derive(Debug)]
-struct NotChecked(Arc<CryptoProvider>);
+/// What a failed connection means, where its own words do not say it.
+#[must_use]
+pub fn explain(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    // A failed handshake is an I/O error, which leaves itself out of the chain of sources.
+    let inner = error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
+    match inner {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other))
+            if other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
+        {
+            Some(
+                "the server's certificate is that of a certificate authority (CA:TRUE); it needs one of its own, \
+                 made by that authority, and sslrootcert names the authority's",
+            )
+        }
+        _ => None,
+    }
+}
 
-impl ServerCertVerifier for NotChecked {
+/// `prefer` and `require` encrypt without asking who is there, as libpq does; `verify-ca` asks for a certificate of an
+/// authority, with any name in it.
+#[derive(Debug)]
+struct AnyHost {
+    provider: Arc<CryptoProvider>,
+    authorities: Option<RootCertStore>,
+}
+
+impl ServerCertVerifier for AnyHost {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(authorities) = &self.authorities {
+            let certificate = ParsedCertificate::try_from(certificate)?;
+            let algorithms = self.provider.signature_verification_algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(
+                &certificate,
+                authorities,
+                intermediates,
+                now,
+                algorithms,
+            )?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -115,7 +167,12 @@ impl ServerCertVerifier for NotChecked {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -124,10 +181,15 @@ impl ServerCertVerifier for NotChecked {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

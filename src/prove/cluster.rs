@@ -114,7 +114,7 @@ impl Cluster {
             ("HOST", "127.0.0.1".to_owned()),
             ("PORT", self.roles[&role].port.to_string()),
             // Each by its name, so that the server knows whose a session is.
-            ("DATABASE_URL", format!("{}?application_name={}", self.url.with_password(), role.as_str())),
+            ("DATABASE_URL", self.url.with_password_for(role.as_str())),
             ("INVENTORY_SERVICE_URL", at(Role::Inventory)),
             ("PAYMENT_SERVICE_URL", at(Role::Payment)),
             ("DOWNSTREAM_TIMEOUT_MS", STEP_TIMEOUT.as_millis().to_string()),

@@ -95,6 +95,7 @@ async fn sessions_that_end_while_customers_order_cost_no_order_and_are_nobodys_m
 /// A certificate authority, and a server's certificate for `localhost` made by it.
 struct Certificates {
     root: PathBuf,
+    root_key: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
 }
@@ -114,7 +115,8 @@ impl Certificates {
             path
         };
         let this = Self {
-            root: write("ca.pem", authority.pem()),
+            root: write("ca@home.pem", authority.pem()),
+            root_key: write("ca.key", authority.key().serialize_pem()),
             certificate: write("server.pem", server.pem()),
             key: write("server.key", key.serialize_pem()),
         };
@@ -125,10 +127,13 @@ impl Certificates {
     /// PostgreSQL wants its key to itself, and never runs as root.
     fn give_to_server(&self) {
         use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&self.key, PermissionsExt::from_mode(0o600)).unwrap();
-        if Uid::effective().is_root() {
-            let user = User::from_name("postgres").unwrap().or(User::from_name("nobody").unwrap()).unwrap();
-            chown(&self.key, Some(user.uid), Some(user.gid)).unwrap();
+        for key in [&self.key, &self.root_key] {
+            std::fs::set_permissions(key, PermissionsExt::from_mode(0o600)).unwrap();
+            if Uid::effective().is_root() {
+                let user =
+                    User::from_name("postgres").unwrap().or(User::from_name("nobody").unwrap()).unwrap();
+                chown(key, Some(user.uid), Some(user.gid)).unwrap();
+            }
         }
     }
 }
@@ -138,20 +143,25 @@ async fn the_way_to_the_database_is_encrypted_and_its_certificate_checked_as_the
     let directory = std::env::temp_dir().join(format!("valerix-tls-{}", std::process::id()));
     let certificates = Certificates::make(&directory);
     let stranger = Certificates::make(&directory.join("stranger"));
-    let port = free_port();
-    let tls = Own::start(vec![
-        "listen_addresses=127.0.0.1".to_owned(),
-        format!("port={port}"),
-        "ssl=on".to_owned(),
-        format!("ssl_cert_file={}", certificates.certificate.display()),
-        format!("ssl_key_file={}", certificates.key.display()),
-    ])
-    .await;
+    let with_tls = |port: u16, certificate: &Path, key: &Path| {
+        Own::start(vec![
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("port={port}"),
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", certificate.display()),
+            format!("ssl_key_file={}", key.display()),
+        ])
+    };
+    let (port, authority_port) = (free_port(), free_port());
+    let tls = with_tls(port, &certificates.certificate, &certificates.key).await;
+    let authority = with_tls(authority_port, &certificates.root, &certificates.root_key).await;
     let plain_port = free_port();
     let plain = Own::start(vec!["listen_addresses=127.0.0.1".to_owned(), format!("port={plain_port}")]).await;
     let url =
         |host: &str, port: u16, query: &str| format!("postgres://postgres@{host}:{port}/postgres?{query}");
-    let root = |path: &Path| format!("sslmode=verify-full&sslrootcert={}", path.display());
+    let with_root = |mode: &str, path: &Path| format!("sslmode={mode}&sslrootcert={}", path.display());
+    let root = |path: &Path| with_root("verify-full", path);
+    let encoded = root(&certificates.root).replace('/', "%2F").replace('@', "%40");
     let payment = |url: String| Service::start("payment", free_port(), &[("DATABASE_URL", url)]);
 
     for (welcome, encrypted) in [
@@ -159,6 +169,8 @@ async fn the_way_to_the_database_is_encrypted_and_its_certificate_checked_as_the
         (url("127.0.0.1", port, "sslmode=require"), "t"),
         (url("127.0.0.1", port, "sslmode=prefer"), "t"),
         (url("localhost", port, &root(&certificates.root)), "t"),
+        (url("localhost", port, &encoded), "t"),
+        (url("127.0.0.1", port, &with_root("verify-ca", &certificates.root)), "t"),
         (url("127.0.0.1", plain_port, "sslmode=prefer"), "f"),
         (url("127.0.0.1", port, "sslmode=disable"), "f"),
     ] {
@@ -168,20 +180,38 @@ async fn the_way_to_the_database_is_encrypted_and_its_certificate_checked_as_the
         assert_eq!(encryption(server).await, encrypted, "{welcome}");
         service.process.stop().await.unwrap();
     }
-    for (refused, why) in [
-        (url("127.0.0.1", port, &root(&certificates.root)), "a name that the certificate does not have"),
-        (url("localhost", port, &root(&stranger.root)), "an authority that did not make it"),
-        (url("localhost", port, "sslmode=verify-full"), "an authority that this machine does not know"),
-        (url("127.0.0.1", plain_port, "sslmode=require"), "a server without TLS"),
+    let unknown = "invalid peer certificate";
+    for (refused, why, words) in [
+        (
+            url("127.0.0.1", port, &root(&certificates.root)),
+            "a name that the certificate does not have",
+            "not valid for name",
+        ),
+        (url("localhost", port, &root(&stranger.root)), "an authority that did not make it", unknown),
+        (
+            url("localhost", port, &with_root("verify-ca", &stranger.root)),
+            "an authority that did not make it, whatever the name",
+            unknown,
+        ),
+        (url("localhost", port, "sslmode=verify-full"), "an authority that this machine does not know", ""),
+        (url("localhost", port, "sslrootcert=system"), "the same, which is the default then", ""),
+        (
+            url("localhost", authority_port, &root(&certificates.root)),
+            "an authority's certificate in the place of a server's",
+            "is that of a certificate authority (CA:TRUE)",
+        ),
+        (url("127.0.0.1", plain_port, "sslmode=require"), "a server without TLS", "TLS"),
     ] {
         let service = payment(refused.clone());
-        eventually(&format!("{why} to be refused"), async || {
-            service.lines().iter().any(|line| line.contains("waiting for the database")).then_some(())
+        let told = eventually(&format!("{why} to be refused"), async || {
+            service.lines().into_iter().find(|line| line.contains("waiting for the database"))
         })
         .await;
+        assert!(told.contains(words), "{why}: {told}");
         service.get("/readyz").await.is_problem(503, "not-ready");
     }
     tls.end().await;
+    authority.end().await;
     plain.end().await;
     std::fs::remove_dir_all(directory).unwrap();
 }
