@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::platform::client::BaseUrl;
+use crate::platform::client::{BaseUrl, connector};
 use crate::platform::shutdown::Shutdown;
 
 /// For a connection to be made.
@@ -95,7 +95,7 @@ pub struct Latency {
 
 /// Runs on the calling thread's `LocalSet`. When asked to stop, it sends no more, and reports what it has.
 pub async fn run(config: &Config, shutdown: &Shutdown) -> Report {
-    let connector = awc::Connector::new().timeout(CONNECT_TIMEOUT).limit(0);
+    let connector = connector().timeout(CONNECT_TIMEOUT).limit(0);
     let client = awc::Client::builder().connector(connector).timeout(config.timeout).finish();
     let sender =
         Rc::new(Sender { config: config.clone(), client, connections: Semaphore::new(config.connections) });

@@ -1,5 +1,7 @@
 //! Calls to other services: one deadline for connect, head and body together.
 
+mod connector;
+
 use std::time::Duration;
 
 use actix_web::error::PayloadError;
@@ -11,10 +13,12 @@ use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use connector::connector;
+
 use super::deadline::{self, Deadline};
 use super::problem::Problem;
 use super::telemetry::TraceHeaders;
-use super::{bundle, response_stream, telemetry};
+use super::{bundle, telemetry};
 
 /// An answer of one of our services is never larger.
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
@@ -152,8 +156,8 @@ impl Client {
     #[must_use]
     pub fn with_token(base: BaseUrl, token: Option<&str>) -> Self {
         // The deadline of each call bounds the whole of it.
-        let builder = awc::Client::builder().connector(response_stream::connector()).disable_timeout();
-        let builder = builder.disable_redirects().no_default_headers();
+        let builder = awc::Client::builder().connector(connector());
+        let builder = builder.disable_timeout().disable_redirects().no_default_headers();
         let builder = match token {
             Some(token) => builder.bearer_auth(token),
             None => builder,

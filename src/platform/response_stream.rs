@@ -26,19 +26,6 @@ const READ_BYTES: usize = 4096;
 /// How a head begins.
 const VERSION: &[u8] = b"HTTP/1.";
 
-/// Connects, and gives the client connections as described above.
-#[must_use]
-pub fn connector() -> Connector<
-    impl Service<ConnectInfo<Uri>, Response = Connection<Uri, ResponseStream<TcpStream>>, Error = ConnectError>
-    + Clone,
-> {
-    let connect = ConnectorService::default().map(|connection: Connection<Uri, TcpStream>| {
-        let (io, uri) = connection.into_parts();
-        Connection::new(uri, ResponseStream::new(io))
-    });
-    Connector::new().connector(connect)
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct ResponseStream<Io> {
@@ -57,7 +44,8 @@ enum State {
 }
 
 impl<Io> ResponseStream<Io> {
-    fn new(io: Io) -> Self {
+    #[must_use]
+    pub fn new(io: Io) -> Self {
         Self { io, state: State::Head, buffer: BytesMut::new() }
     }
 

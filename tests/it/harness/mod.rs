@@ -8,6 +8,7 @@ pub mod forwarder;
 pub mod haproxy;
 pub mod own;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -102,7 +103,23 @@ impl Service {
     /// Starts a role; its configuration is `env` alone, whatever the tests' own is.
     pub fn start(role: &str, port: u16, env: &[(&str, String)]) -> Self {
         let lines = Arc::default();
-        let process = Process::start(&spec(role, port, env, &lines)).unwrap();
+        Self::of(&spec(role, port, env, &lines), role, port, lines)
+    }
+
+    /// The same, where names have the addresses that a file says, in the form of `/etc/hosts`. Only root can do that.
+    pub fn start_with_hosts(role: &str, port: u16, env: &[(&str, String)], hosts: &Path) -> Self {
+        let lines = Arc::default();
+        let mut spec = spec(role, port, env, &lines);
+        let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+        let hosts = hosts.to_str().unwrap();
+        let arguments = ["--mount", "sh", "-c", script, hosts, PROGRAM, role];
+        spec.program = "unshare".into();
+        spec.arguments = arguments.map(ToOwned::to_owned).to_vec();
+        Self::of(&spec, role, port, lines)
+    }
+
+    fn of(spec: &Spec, role: &str, port: u16, lines: Arc<Mutex<Vec<String>>>) -> Self {
+        let process = Process::start(spec).unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Self { url: format!("http://127.0.0.1:{port}"), process, role: role.to_owned(), port, lines, http }
     }

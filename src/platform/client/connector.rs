@@ -1,0 +1,134 @@
+//! Connects to whichever of a name's addresses answers first (RFC 8305, "happy eyeballs").
+//!
+//! awc by itself gives the whole time to the first address of a name. One that does not answer, such as the IPv6 address of a
+//! host without a route, or a pod that is gone, would then hide the others.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
+use actix_web::dev::{Service, fn_service};
+use actix_web::http::Uri;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::{TcpStream, lookup_host};
+
+use crate::platform::response_stream::ResponseStream;
+
+/// An address that has not answered for so long is not waited for alone. The least that the RFC allows: the time for a call
+/// may be short.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(100);
+
+/// For every client of ours: tries every address of a name, and reads responses as [`ResponseStream`] does.
+#[must_use]
+pub fn connector() -> awc::Connector<
+    impl Service<ConnectInfo<Uri>, Response = Connection<Uri, ResponseStream<TcpStream>>, Error = ConnectError>
+    + Clone
+    + 'static,
+> {
+    awc::Connector::new().connector(fn_service(connect))
+}
+
+async fn connect(info: ConnectInfo<Uri>) -> Result<Connection<Uri, ResponseStream<TcpStream>>, ConnectError> {
+    let host = format!("{}:{}", info.hostname(), info.port());
+    let addresses: Vec<_> =
+        lookup_host(host).await.map_err(|error| ConnectError::Resolver(error.into()))?.collect();
+    if addresses.is_empty() {
+        return Err(ConnectError::NoRecords);
+    }
+    let stream = connect_to_any(&addresses).await.map_err(ConnectError::Io)?;
+    Ok(Connection::new(info.request().clone(), ResponseStream::new(stream)))
+}
+
+/// Begins with the first address. The next one joins in when the last attempt has failed, or has not answered within
+/// [`ATTEMPT_DELAY`].
+async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut remaining = addresses.iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut last_error = io::Error::from(io::ErrorKind::NotFound);
+    loop {
+        let is_last = remaining.len() <= 1;
+        attempts.extend(remaining.next().map(|address| TcpStream::connect(*address)));
+        let answered = async { attempts.next().await };
+        let answered = if is_last {
+            answered.await
+        } else {
+            match tokio::time::timeout(ATTEMPT_DELAY, answered).await {
+                Ok(answered) => answered,
+                Err(_) => continue,
+            }
+        };
+        match answered {
+            Some(Ok(stream)) => return Ok(stream),
+            Some(Err(error)) => last_error = error,
+            None => return Err(last_error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// An address that answers nothing: its queue is full, and Linux then drops what asks for a connection.
+    struct Silent {
+        address: SocketAddr,
+        _listener: TcpListener,
+        _queue: Vec<TcpStream>,
+    }
+
+    impl Silent {
+        async fn start() -> Self {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let listener = socket.listen(1).unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut queue = Vec::new();
+            while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+                queue.push(stream.unwrap());
+            }
+            Self { address, _listener: listener, _queue: queue }
+        }
+    }
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// Nothing listens there.
+    async fn closed() -> SocketAddr {
+        listener().await.1
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_silent_or_closed_does_not_hide_the_others() {
+        let (silent, closed) = (Silent::start().await, closed().await);
+        let (_listener, live) = listener().await;
+        for addresses in [
+            &[live][..],
+            &[live, silent.address],
+            &[silent.address, live],
+            &[closed, live],
+            &[silent.address, silent.address, closed, silent.address, live],
+        ] {
+            let stream = timeout(Duration::from_secs(20), connect_to_any(addresses)).await.unwrap().unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), live, "{addresses:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_that_are_all_closed_fail_at_once() {
+        let error = connect_to_any(&[closed().await, closed().await]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let none = connect_to_any(&[]).await.unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::NotFound);
+    }
+}
