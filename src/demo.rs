@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::platform::client::{BaseUrl, Client};
-use crate::platform::database::DatabaseUrl;
+use crate::platform::database::{DatabaseUrl, SchemaError, migrate};
 use crate::platform::deadline::Deadline;
 use crate::platform::environment::variable;
 use crate::platform::output;
@@ -46,6 +46,8 @@ pub enum DemoError {
     Held { path: PathBuf, holder: String },
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     #[error("{0}: {1}")]
     Service(&'static str, io::Error),
     #[error(transparent)]
@@ -203,7 +205,11 @@ enum Database {
 impl Database {
     async fn open(config: &Config) -> Result<Self, DemoError> {
         if let Some(url) = &config.database_url {
-            return Ok(Self::External(url.clone()));
+            return match migrate(url).await {
+                // The services wait for a database that is away.
+                Ok(_) | Err(SchemaError::Unreachable { .. }) => Ok(Self::External(url.clone())),
+                Err(error) => Err(error.into()),
+            };
         }
         let home = home(config.data_dir.as_deref())?;
         let lock = lock(&home, config)?;

@@ -31,6 +31,7 @@ pub struct Inventory;
 impl Role for Inventory {
     const SERVICE: &'static str = "inventory-service";
     const INTERNAL: bool = true;
+    const TABLES: &'static [&'static str] = &["inventory", "reservations"];
 
     fn checks(&self, platform: &Platform) -> Checks {
         let database = platform.database.clone();

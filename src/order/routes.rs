@@ -133,6 +133,7 @@ impl OrderRole {
 impl Role for OrderRole {
     const SERVICE: &'static str = "order-service";
     const INTERNAL: bool = false;
+    const TABLES: &'static [&'static str] = &["orders", "order_events"];
 
     fn checks(&self, platform: &Platform) -> Checks {
         let database = platform.database.clone();

@@ -49,6 +49,7 @@ impl Payments {
 impl Role for PaymentRole {
     const SERVICE: &'static str = "payment-service";
     const INTERNAL: bool = true;
+    const TABLES: &'static [&'static str] = &["payments"];
 
     fn checks(&self, platform: &Platform) -> Checks {
         let database = platform.database.clone();

@@ -2,30 +2,22 @@
 
 mod address;
 mod pool;
+mod schema;
 mod url;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::pooled_connection::PoolableConnection;
-use diesel_async::{
-    AnsiTransactionManager, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection,
-    TransactionManager,
-};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use uuid::Uuid;
 
 pub use address::redact;
 pub use pool::{Database, Pools};
+pub use schema::{SchemaError, is_ready, migrate};
 pub use url::DatabaseUrl;
 
 use super::problem::Problem;
-
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
-
-/// Held by whoever migrates, so that replicas started together do it one after the other. Any number will do.
-const MIGRATION_LOCK: i64 = 0x5641_4c45;
 
 /// Time for one piece of database work, waiting for a connection included.
 pub const WORK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -201,86 +193,4 @@ pub async fn rolled_back<T>(
     let outcome = work(connection).await;
     AnsiTransactionManager::rollback_transaction(connection).await?;
     outcome
-}
-
-/// Why the schema could not be brought up to date.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrationError {
-    #[error("cannot reach the database at {url}: {cause}")]
-    Unreachable { url: DatabaseUrl, cause: String },
-    #[error(
-        "the database's schema has version {version}, which this program does not know: it is older than the schema; use the newer program"
-    )]
-    Newer { version: String },
-    #[error("a migration failed: {0}")]
-    Failed(String),
-}
-
-/// Applies what is missing; several processes may do so at once. Returns the versions applied.
-///
-/// All in one transaction, which holds the lock: it ends with the connection, whatever happens, and a pooler that gives
-/// each transaction another session keeps it in one.
-///
-/// # Errors
-/// See [`MigrationError`]; a failed migration leaves the schema as it was.
-pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, MigrationError> {
-    let unreachable = |cause: String| MigrationError::Unreachable { url: url.clone(), cause };
-    let mut connection = url.connect().await.map_err(|error| unreachable(error.to_string()))?;
-    // A pooler may take a connection while the database behind it is not there yet.
-    begin_alone(&mut connection).await.map_err(|error| unreachable(error.to_string()))?;
-    // On a thread where blocking is allowed: Diesel's migration harness is synchronous.
-    let applied = tokio::task::spawn(async move {
-        let mut harness = AsyncMigrationHarness::new(connection);
-        let applied = apply(&mut harness);
-        let mut connection = harness.into_inner();
-        let outcome = match applied {
-            Ok(versions) => commit(&mut connection).await.map(|()| versions),
-            Err(error) => Err(error),
-        };
-        (outcome, is_lost(&mut connection).await)
-    });
-    match applied.await.map_err(|error| MigrationError::Failed(error.to_string()))? {
-        // No migration's fault. What was begun is undone with the connection, and can be begun again.
-        (Err(MigrationError::Failed(cause)), true) => Err(unreachable(cause)),
-        (outcome, _) => outcome,
-    }
-}
-
-fn apply(harness: &mut AsyncMigrationHarness<AsyncPgConnection>) -> Result<Vec<String>, MigrationError> {
-    refuse_newer(harness)?;
-    let versions =
-        harness.run_pending_migrations(MIGRATIONS).map_err(|e| MigrationError::Failed(e.to_string()))?;
-    Ok(versions.iter().map(ToString::to_string).collect())
-}
-
-async fn commit(connection: &mut AsyncPgConnection) -> Result<(), MigrationError> {
-    let committed = AnsiTransactionManager::commit_transaction(connection).await;
-    committed.map_err(|error| MigrationError::Failed(error.to_string()))
-}
-
-/// Asks once more: the end of a connection may not have been seen yet.
-async fn is_lost(connection: &mut AsyncPgConnection) -> bool {
-    let _ = connection.batch_execute("SELECT 1").await;
-    connection.is_broken()
-}
-
-/// Begins a transaction that no other process that migrates is in at the same time.
-async fn begin_alone(connection: &mut AsyncPgConnection) -> Result<(), DieselError> {
-    AnsiTransactionManager::begin_transaction(connection).await?;
-    connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await
-}
-
-fn refuse_newer(harness: &mut AsyncMigrationHarness<AsyncPgConnection>) -> Result<(), MigrationError> {
-    use diesel::migration::MigrationSource;
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| MigrationError::Failed(error.to_string());
-    let known: Vec<_> = MigrationSource::<diesel::pg::Pg>::migrations(&MIGRATIONS)
-        .map_err(failed)?
-        .iter()
-        .map(|migration| migration.name().version().as_owned())
-        .collect();
-    let applied = harness.applied_migrations().map_err(failed)?;
-    match applied.into_iter().find(|version| !known.contains(version)) {
-        Some(version) => Err(MigrationError::Newer { version: version.to_string() }),
-        None => Ok(()),
-    }
 }

@@ -19,7 +19,7 @@ use utoipa_swagger_ui::{Config as SwaggerConfig, SwaggerUi};
 
 use super::caller::{self, ServiceToken};
 use super::crash;
-use super::database::{Database, DatabaseUrl, MigrationError, Pools, migrate};
+use super::database::{Database, DatabaseUrl, Pools, SchemaError, is_ready, migrate};
 use super::gremlin::{self, Gremlin};
 use super::health::{self, Checks};
 use super::listener;
@@ -66,7 +66,7 @@ pub enum StartError {
     #[error("telemetry: {0}")]
     Telemetry(String),
     #[error(transparent)]
-    Migration(#[from] MigrationError),
+    Schema(#[from] SchemaError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("metrics: {0}")]
@@ -78,6 +78,8 @@ pub trait Role: Clone + Send + 'static {
     const SERVICE: &'static str;
     /// Only other services call it.
     const INTERNAL: bool;
+    /// What the service reads and writes.
+    const TABLES: &'static [&'static str];
 
     /// What the service depends on. Called once in each worker.
     fn checks(&self, platform: &Platform) -> Checks;
@@ -171,16 +173,11 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
         shutdown: shutdown.clone(),
     };
     let server = serve(listener, &config, platform, role, settings)?;
-    let outcome = if config.migrate {
-        let schema = bring_up_schema(&config.database_url, shutdown, background);
-        tokio::pin!(server);
-        tokio::select! {
-            ended = &mut server => ended.map_err(StartError::from),
-            Err(error) = schema => Err(error),
-        }
-    } else {
-        background.start()?;
-        server.await.map_err(StartError::from)
+    let schema = await_schema(&config, shutdown, background);
+    tokio::pin!(server);
+    let outcome = tokio::select! {
+        ended = &mut server => ended.map_err(StartError::from),
+        Err(error) = schema => Err(error),
     };
     match &outcome {
         Ok(()) => tracing::info!("stopped"),
@@ -335,27 +332,28 @@ fn cors(origins: &[String]) -> Cors {
         .block_on_origin_mismatch(false)
 }
 
-/// Brings the schema up to date, however long the database takes to come, and then starts what needs it; never
-/// returns `Ok`, so that it can stand beside the server in a `select!`.
-async fn bring_up_schema<R: Role>(
-    url: &DatabaseUrl,
+/// Brings the schema up to date, or waits until somebody else has, however long the database takes to come. Then starts what
+/// needs it. Never returns `Ok`, so that it can stand beside the server in a `select!`.
+async fn await_schema<R: Role>(
+    config: &Config,
     shutdown: Shutdown,
     background: Background<R>,
 ) -> Result<std::convert::Infallible, StartError> {
     let mut pause = Duration::from_millis(250);
     let pools = background.platform.pools.clone();
     let connecting = pools.connecting();
-    pools.expect_schema(true);
+    pools.expect_schema(config.migrate);
     loop {
-        match migrate(url).await {
-            Ok(applied) => {
+        match prepare::<R>(config).await {
+            Ok(ready) => {
                 connecting.over();
-                pools.expect_schema(false);
-                tracing::info!(applied = applied.len(), "schema is up to date");
-                background.start()?;
-                return std::future::pending().await;
+                if ready {
+                    pools.expect_schema(false);
+                    background.start()?;
+                    return std::future::pending().await;
+                }
             }
-            Err(MigrationError::Unreachable { cause, .. }) => {
+            Err(SchemaError::Unreachable { cause, .. }) => {
                 connecting.met(&cause);
             }
             Err(error) => return Err(error.into()),
@@ -365,6 +363,16 @@ async fn bring_up_schema<R: Role>(
             () = shutdown.requested() => std::future::pending().await,
         }
     }
+}
+
+/// Whether the schema is there, and the service may use it.
+async fn prepare<R: Role>(config: &Config) -> Result<bool, SchemaError> {
+    let applied = if config.migrate { Some(migrate(&config.database_url).await?) } else { None };
+    let ready = is_ready(&config.database_url, R::TABLES).await?;
+    if let Some(applied) = applied.filter(|_| ready) {
+        tracing::info!(applied = applied.len(), "schema is up to date");
+    }
+    Ok(ready)
 }
 
 /// Figures that nobody reports when they change.

@@ -54,7 +54,7 @@ pub enum ProveError {
     #[error(transparent)]
     Postgres(#[from] crate::postgres::PostgresError),
     #[error(transparent)]
-    Migration(#[from] crate::platform::database::MigrationError),
+    Schema(#[from] crate::platform::database::SchemaError),
     #[error(transparent)]
     Audit(#[from] audit::AuditError),
     #[error("the campaign's database: {0}")]

@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::harness::{PROGRAM, Service, TestDatabase, eventually, free_port};
+use crate::harness::{PATIENCE, PROGRAM, Service, TestDatabase, eventually, free_port};
 
 async fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(PROGRAM);
@@ -180,6 +180,59 @@ async fn migrate_says_what_it_did_and_what_it_cannot_do() {
     let nowhere = format!("postgres://u:hunter2@127.0.0.1:{}/x", free_port());
     let unreachable = one_line(&run(&["migrate"], &[("DATABASE_URL", &nowhere)]).await, 1);
     assert!(unreachable.contains("cannot reach") && !unreachable.contains("hunter2"), "{unreachable}");
+}
+
+/// A role of its own, which owns nothing.
+async fn clerk(database: &TestDatabase) -> String {
+    let name = format!("clerk_{}", free_port());
+    database.execute(&format!("CREATE ROLE {name} LOGIN")).await;
+    database.url().replace("postgres@", &format!("{name}@"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_serve_ends_migrate_and_services_with_one_line() {
+    const ALL: [&[&str]; 3] = [&["migrate"], &["inventory"], &["inventory", "--no-migrate"]];
+    let latin = TestDatabase::named();
+    latin.create_as("ENCODING 'LATIN1' TEMPLATE template0").await;
+    let foreign = TestDatabase::empty().await;
+    foreign.execute("CREATE TABLE inventory (id INT); CREATE TABLE orders (id INT)").await;
+    let (empty, migrated) = (TestDatabase::empty().await, TestDatabase::create().await);
+    let closed = TestDatabase::empty().await;
+    let revoke = "EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database())";
+    closed.execute(&format!("DO $$ BEGIN {revoke}; END $$")).await;
+    for (url, commands, wanted) in [
+        (latin.url(), &ALL[..], "has the encoding LATIN1"),
+        (foreign.url(), &ALL[..2], "relation \"orders\" already exists"),
+        (foreign.url(), &ALL[2..], "a table inventory that no migration"),
+        (clerk(&closed).await, &ALL[..], "may not connect to it"),
+        (clerk(&empty).await, &ALL[..2], "permission denied for schema public"),
+        (clerk(&migrated).await, &ALL[..2], "permission denied"),
+        (clerk(&migrated).await, &ALL[2..], "may not read and write the table inventory"),
+    ] {
+        for command in commands {
+            let port = free_port().to_string();
+            let env = [("DATABASE_URL", url.as_str()), ("PORT", &port)];
+            let ended = tokio::time::timeout(PATIENCE, run(command, &env)).await;
+            let told = one_line(&ended.unwrap_or_else(|_| panic!("{command:?} waits: {wanted}")), 1);
+            assert!(told.contains(wanted), "{command:?}: {told}");
+        }
+    }
+    // Nothing was left behind.
+    assert_eq!(foreign.count("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_without_migrations_waits_for_them() {
+    let database = TestDatabase::empty().await;
+    let env = [("DATABASE_URL", database.url())];
+    let service = Service::start_with("inventory", free_port(), &env, &["--no-migrate"]);
+    eventually("the service to answer", async || {
+        service.try_request(reqwest::Method::GET, "/livez", &[], None).await.ok()
+    })
+    .await;
+    service.get("/readyz").await.is_problem(503, "not-ready");
+    assert!(run(&["migrate"], &[("DATABASE_URL", &database.url())]).await.status.success());
+    service.ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -298,7 +298,7 @@ struct Session {
     read_only: bool,
 }
 
-async fn takes_writes(connection: &mut AsyncPgConnection) -> Result<(), DatabaseError> {
+pub(super) async fn takes_writes(connection: &mut AsyncPgConnection) -> Result<(), DatabaseError> {
     let statement = "SELECT current_setting('transaction_read_only')::bool AS read_only";
     let session: Session = sql_query(statement).get_result(connection).await?;
     if session.read_only { Err(DatabaseError::ReadOnly) } else { Ok(()) }

@@ -66,7 +66,13 @@ impl TestDatabase {
 
     /// Makes a named one, without the schema.
     pub async fn create_now(&self) {
-        connect("postgres").await.batch_execute(&format!("CREATE DATABASE {}", self.name)).await.unwrap();
+        self.create_as("").await;
+    }
+
+    /// The same, with these options.
+    pub async fn create_as(&self, options: &str) {
+        let create = format!("CREATE DATABASE {} {options}", self.name);
+        connect("postgres").await.batch_execute(&create).await.unwrap();
     }
 
     /// A name that nothing has yet.

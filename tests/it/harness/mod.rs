@@ -102,8 +102,15 @@ pub struct Service {
 impl Service {
     /// Starts a role; its configuration is `env` alone, whatever the tests' own is.
     pub fn start(role: &str, port: u16, env: &[(&str, String)]) -> Self {
+        Self::start_with(role, port, env, &[])
+    }
+
+    /// The same, with flags.
+    pub fn start_with(role: &str, port: u16, env: &[(&str, String)], flags: &[&str]) -> Self {
         let lines = Arc::default();
-        Self::of(&spec(role, port, env, &lines), role, port, lines)
+        let mut spec = spec(role, port, env, &lines);
+        spec.arguments.extend(flags.iter().map(ToString::to_string));
+        Self::of(&spec, role, port, lines)
     }
 
     /// The same, where names have the addresses that a file says, in the form of `/etc/hosts`. Only root can do that.
