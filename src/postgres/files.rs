@@ -1,7 +1,8 @@
-//! Files and directories in places where other users may have prepared something: a link, or a file of their own.
+//! Files and directories in places where other users may have prepared something: a link, or a file
+//! of their own.
 //!
-//! What is made has a name that nobody could guess, or must not be there yet. What is there already is opened without following
-//! a link, and used only if it is ours.
+//! What is made has a name that nobody could guess, or must not be there yet. What is there already
+//! is opened without following a link, and used only if it is ours.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -13,7 +14,8 @@ use nix::unistd::{Uid, mkdtemp};
 
 use super::{PostgresError, at};
 
-/// The server runs as another user where we are root. It may pass through, whatever the umask is, and see nothing.
+/// The server runs as another user where we are root. It may pass through, whatever the umask is,
+/// and see nothing.
 const HOME_MODE: u32 = 0o711;
 pub const TEMPORARY_PREFIX: &str = "valerix-";
 

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use crate::harness::own::Reachable;
 use crate::harness::{Service, free_port};
 
-/// An IPv6 address that answers nothing: its queue is full, and Linux then drops what asks for a connection.
+/// An IPv6 address that answers nothing: its queue is full, and Linux then drops what asks for a
+/// connection.
 struct Silent {
     _listener: TcpListener,
     _queue: Vec<TcpStream>,

@@ -1,4 +1,5 @@
-//! Where a private server keeps its files: under any name and umask, and beside whatever others have put there.
+//! Where a private server keeps its files: under any name and umask, and beside whatever others
+//! have put there.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -84,7 +85,8 @@ async fn a_campaign_runs_in_any_directory_for_temporary_files_and_under_any_umas
     }
 }
 
-/// The socket's directory stands in the directory for temporary files where the home's path is too long.
+/// The socket's directory stands in the directory for temporary files where the home's path is too
+/// long.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_path_and_a_strict_umask_are_no_hindrance() {
     let parent = Directory::new();

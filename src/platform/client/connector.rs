@@ -1,7 +1,8 @@
 //! Connects to whichever of a name's addresses answers first (RFC 8305, "happy eyeballs").
 //!
-//! awc by itself gives the whole time to the first address of a name. One that does not answer, such as the IPv6 address of a
-//! host without a route, or a pod that is gone, would then hide the others.
+//! awc by itself gives the whole time to the first address of a name. One that does not answer,
+//! such as the IPv6 address of a host without a route, or a pod that is gone, would then hide the
+//! others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,8 +17,8 @@ use tokio::net::{TcpStream, lookup_host};
 
 use crate::platform::response_stream::ResponseStream;
 
-/// An address that has not answered for so long is not waited for alone. The least that the RFC allows: the time for a call
-/// may be short.
+/// An address that has not answered for so long is not waited for alone. The least that the RFC
+/// allows: the time for a call may be short.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(100);
 
 /// For every client of ours: tries every address of a name, and reads responses as [`ResponseStream`] does.
@@ -41,8 +42,8 @@ async fn connect(info: ConnectInfo<Uri>) -> Result<Connection<Uri, ResponseStrea
     Ok(Connection::new(info.request().clone(), ResponseStream::new(stream)))
 }
 
-/// Begins with the first address. The next one joins in when the last attempt has failed, or has not answered within
-/// [`ATTEMPT_DELAY`].
+/// Begins with the first address. The next one joins in when the last attempt has failed, or has
+/// not answered within [`ATTEMPT_DELAY`].
 async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut remaining = addresses.iter();
     let mut attempts = FuturesUnordered::new();
@@ -76,7 +77,8 @@ mod tests {
 
     use super::*;
 
-    /// An address that answers nothing: its queue is full, and Linux then drops what asks for a connection.
+    /// An address that answers nothing: its queue is full, and Linux then drops what asks for a
+    /// connection.
     struct Silent {
         address: SocketAddr,
         _listener: TcpListener,

@@ -1,7 +1,8 @@
 //! The text of a `DATABASE_URL`, parsed once into its parts.
 //!
-//! What is shown of an address is put together from its parts and never cut out of the text. Where the parts
-//! cannot be told apart for certain, nothing but the scheme is shown: anything else may belong to a password.
+//! What is shown of an address is put together from its parts and never cut out of the text. Where
+//! the parts cannot be told apart for certain, nothing but the scheme is shown: anything else may
+//! belong to a password.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -105,7 +106,8 @@ pub enum Parameter {
 
 impl Address {
     /// # Errors
-    /// When the parts cannot be told apart for certain. A parameter may still be unknown, or have a wrong value.
+    /// When the parts cannot be told apart for certain. A parameter may still be unknown, or have a
+    /// wrong value.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let (scheme, rest) = scheme_of(text).ok_or(AddressError::Scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -218,7 +220,8 @@ fn parameters_of(query: &str) -> Result<Vec<Parameter>, AddressError> {
         parameters.push(match known {
             Some(name) => Parameter::Known { name, value: text_of(value)? },
             None if name == "password" => Parameter::Password(bytes_of(value)),
-            // An @ in the value of a parameter that is not known: what stands before it may be a password with a ?.
+            // An @ in the value of a parameter that is not known: what stands before it may be a
+            // password with a ?.
             None if value.contains('@') && !name.eq_ignore_ascii_case("password") => {
                 return Err(AddressError::Credentials);
             }

@@ -1,7 +1,8 @@
 //! The schema: brought up to date by its migrations, in a database that can hold it.
 //!
-//! A database that is away is waited for. One that cannot serve however long one waits (another encoding than UTF-8, somebody
-//! else's tables, missing rights) is an error of its own kind, which ends the program.
+//! A database that is away is waited for. One that cannot serve however long one waits (another
+//! encoding than UTF-8, somebody else's tables, missing rights) is an error of its own kind, which
+//! ends the program.
 
 use std::error::Error;
 
@@ -18,7 +19,8 @@ use super::DatabaseUrl;
 use super::pool::takes_writes;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
-/// Held by whoever migrates, so that replicas started together do it one after the other. Any number will do.
+/// Held by whoever migrates, so that replicas started together do it one after the other. Any
+/// number will do.
 const MIGRATION_LOCK: i64 = 0x5641_4c45;
 const MIN_MAJOR_VERSION: i32 = 15;
 
@@ -57,8 +59,8 @@ pub enum SchemaError {
 
 /// Applies what is missing; several processes may do so at once. Returns the versions applied.
 ///
-/// All in one transaction, which holds the lock: it ends with the connection, whatever happens, and a pooler that gives
-/// each transaction another session keeps it in one.
+/// All in one transaction, which holds the lock: it ends with the connection, whatever happens, and
+/// a pooler that gives each transaction another session keeps it in one.
 ///
 /// # Errors
 /// See [`SchemaError`]; a failed migration leaves the schema as it was.
@@ -89,8 +91,8 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, SchemaError> {
     }
 }
 
-/// Whether the database has tables of these names that its user may read and write. Until then somebody else may be about to
-/// apply the migrations.
+/// Whether the database has tables of these names that its user may read and write. Until then
+/// somebody else may be about to apply the migrations.
 ///
 /// # Errors
 /// See [`SchemaError`].
@@ -187,8 +189,9 @@ async fn commit(connection: &mut AsyncPgConnection) -> Result<(), Failure> {
     Ok(AnsiTransactionManager::commit_transaction(connection).await?)
 }
 
-/// Undoes what was begun. A server that still answers, and takes writes, has refused the work by itself. Otherwise the session
-/// has ended or its server is a standby, which is no answer to the work.
+/// Undoes what was begun. A server that still answers, and takes writes, has refused the work by
+/// itself. Otherwise the session has ended or its server is a standby, which is no answer to the
+/// work.
 async fn is_refusal(connection: &mut AsyncPgConnection) -> bool {
     connection.batch_execute("ROLLBACK").await.is_ok() && takes_writes(connection).await.is_ok()
 }

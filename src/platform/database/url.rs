@@ -18,11 +18,12 @@ use tokio_postgres::error::SqlState;
 use super::address::{Address, Host as NamedHost, HostName, Parameter, port_of};
 use crate::platform::tls;
 
-/// For one host, until it is known to take writes. A host that hangs accepts the connection and says nothing more.
+/// For one host, until it is known to take writes. A host that hangs accepts the connection and
+/// says nothing more.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_CONNECT_TIMEOUT_SECONDS: u64 = 60;
-/// A host that went away without a word is noticed after some ten seconds also on connections that nobody uses; on those
-/// in use, by [`super::WORK_TIMEOUT`].
+/// A host that went away without a word is noticed after some ten seconds also on connections that
+/// nobody uses; on those in use, by [`super::WORK_TIMEOUT`].
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEPALIVE_RETRIES: u32 = 3;
@@ -139,7 +140,8 @@ fn connect_timeout(address: &Address) -> Result<Duration, String> {
         .ok_or_else(|| format!("connect_timeout takes whole seconds from 1 to {MAX_CONNECT_TIMEOUT_SECONDS}"))
 }
 
-/// What a session must allow. A service writes, so `primary` is `read-write`: a primary that takes no writes is of no use.
+/// What a session must allow. A service writes, so `primary` is `read-write`: a primary that takes
+/// no writes is of no use.
 fn session_attributes(address: &Address) -> Result<TargetSessionAttrs, String> {
     match address.parameter("target_session_attrs") {
         None | Some("read-write" | "primary") => Ok(TargetSessionAttrs::ReadWrite),
@@ -215,8 +217,9 @@ impl Host {
         Ok(Self { name: host.to_string(), port: host.port(), kind, config })
     }
 
-    /// Opens a connection before the deadline. Of a name with several IP addresses each gets an equal share of the time that
-    /// is left, so that one that does not answer leaves enough for the others.
+    /// Opens a connection before the deadline. Of a name with several IP addresses each gets an
+    /// equal share of the time that is left, so that one that does not answer leaves enough for the
+    /// others.
     async fn connect(
         &self,
         tls: &tls::Trust,
@@ -339,7 +342,8 @@ impl DatabaseUrl {
         format!("{text}{separator}application_name={name}")
     }
 
-    /// Opens one connection: to a host that takes writes, unless the address says otherwise by `target_session_attrs`.
+    /// Opens one connection: to a host that takes writes, unless the address says otherwise by
+    /// `target_session_attrs`.
     ///
     /// # Errors
     /// When no host can be reached, or all refuse; each with its reason.
