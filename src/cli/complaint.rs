@@ -110,8 +110,8 @@ fn shown(name: &str, held: String) -> String {
         Some(name) if name.ends_with("DATABASE_URL") && !held.is_empty() => redact(&held),
         // One list of secrets, so that none can be forgotten here.
         Some(name) if secrets::SECRETS.contains(&name) && !held.is_empty() => "***".to_owned(),
-        // Perhaps a database's address in the wrong place.
-        _ if held.trim_start().starts_with("postgres") => redact(&held),
+        // An address with a password, perhaps a database's in the wrong place.
+        _ if held.contains("://") && held.contains(['@', '?']) => redact(&held),
         _ => held,
     }
 }
@@ -268,6 +268,8 @@ mod tests {
             &["postgres://u:hunter2@h/db"],
             &["order", "--databas-url=postgres://u:hunter2@h/db"],
             &["completions", "postgres://u:hunter2@h/db"],
+            &["order", "--inventory-service-url", "postgres://h/db?password=hunter2"],
+            &["order", "--inventory-service-url", "http://u:hunter2@h"],
         ] {
             let told = line(misplaced);
             assert!(!told.contains("hunter2"), "{told}");

@@ -44,6 +44,9 @@ impl std::str::FromStr for BaseUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("no service asks for a user's name or a password in its address".to_owned());
+        }
         let plain = uri.scheme_str() == Some("http") && uri.query().is_none();
         let after_scheme = text.split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
         match uri.host().zip(after_scheme) {
