@@ -12,12 +12,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use actix_service::{Service, ServiceExt};
-use actix_tls::connect::{ConnectError, ConnectInfo, Connection, ConnectorService};
-use actix_web::http::Uri;
-use actix_web::rt::net::{ActixStream, Ready, TcpStream};
+use actix_web::rt::net::{ActixStream, Ready};
 use actix_web::web::{Buf, BytesMut};
-use awc::Connector;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A response's head is never longer; awc refuses it then.

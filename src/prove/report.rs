@@ -322,7 +322,6 @@ mod tests {
             invariants: vec![Invariant { name, meaning, checked: 8, violations, examples: Vec::new() }],
             products: Vec::new(),
             orders: Orders { total: 0, confirmed: 0, failed: 0, unsettled: 0, reservations_without_order: 0 },
-            holds_without_order: Vec::new(),
         }
     }
 

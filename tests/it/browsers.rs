@@ -68,6 +68,22 @@ async fn fetch_unseen(browser: &Browser, url: &str) {
     assert_eq!(browser.run(&script).await, "opaque", "{url}");
 }
 
+/// The same from a sandboxed frame, whose origin is `null`.
+async fn fetch_unseen_from_a_sandbox(browser: &Browser, url: &str) {
+    let body = json!({"kind": "crash"}).to_string();
+    let script = "const [url, body] = arguments;
+        return new Promise((resolve) => {
+            addEventListener('message', (event) => resolve(event.data));
+            const frame = document.createElement('iframe');
+            frame.sandbox = 'allow-scripts';
+            const options = JSON.stringify({ method: 'POST', mode: 'no-cors', body });
+            frame.srcdoc = `<script>fetch(${JSON.stringify(url)}, ${options})
+                .then((it) => it.type, String).then((it) => parent.postMessage(it, '*'))</${'script'}>`;
+            document.body.append(frame);
+        })";
+    assert_eq!(browser.run_with(script, json!([url, body])).await, "opaque", "{url}");
+}
+
 async fn status_of_order(browser: &Browser, url: &str) -> i64 {
     let body = json!({"product_id": "PROD-001", "quantity": 1}).to_string();
     let script = format!("return fetch({url:?}, {{method: 'POST', body: {body:?}}}).then((it) => it.status)");
@@ -88,13 +104,15 @@ async fn pages_of_other_sites_change_nothing() {
         submits_in_vain(&browser, site).await;
         browser.goto(site).await;
         for service in [&stack.order, &stack.inventory, &stack.payment] {
-            fetch_unseen(&browser, &format!("{}/gremlin/rules", service.url)).await;
+            let rules = format!("{}/gremlin/rules", service.url);
+            fetch_unseen(&browser, &rules).await;
+            fetch_unseen_from_a_sandbox(&browser, &rules).await;
         }
     }
     for service in [&stack.order, &stack.inventory, &stack.payment] {
         assert_eq!(service.get("/gremlin/rules").await.json()["rules"], json!([]), "{}", service.url);
         let refused = r#"http_requests_total{method="POST",path="/gremlin/rules""#;
-        assert!(service.metric(refused).await >= 3.0, "the requests did not arrive");
+        assert!(service.metric(refused).await >= 6.0, "the requests did not arrive");
     }
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
 

@@ -478,11 +478,13 @@ async fn the_audit_command_tells_by_its_exit_code() {
 async fn a_crash_point_cannot_be_armed_from_the_network() {
     let stack = Stack::start().await;
     let headers = [("valerix-crash-point", "order.placed=abort"), ("x-crash-point", "order.placed=abort")];
-    let answer = stack
-        .order
-        .request(Method::POST, "/orders?crash_point=order.placed", &headers, Some(&body("PROD-001", 1)))
-        .await;
-    assert_eq!(answer.status, 201);
+    let order = body("PROD-001", 1);
+    let in_headers = stack.order.request(Method::POST, "/orders", &headers, Some(&order)).await;
+    assert_eq!(in_headers.status, 201);
+    let in_query =
+        stack.order.request(Method::POST, "/orders?crash_point=order.placed", &[], Some(&order)).await;
+    in_query.is_problem(400, "invalid-request");
+    assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let wrong = Service::start(
         "order",
         free_port(),
