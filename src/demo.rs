@@ -40,8 +40,8 @@ pub struct Config {
 /// Why the demo ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    #[error("cannot listen on {address}: {cause}{hint}")]
-    Listen { address: SocketAddr, cause: String, hint: &'static str },
+    #[error("cannot listen on {address}: {cause}")]
+    Listen { address: SocketAddr, cause: String },
     #[error("another demo uses {}: {holder}; open that one, stop it, or choose another --data-dir", .path.display())]
     Held { path: PathBuf, holder: String },
     #[error(transparent)]
@@ -86,16 +86,8 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
 }
 
 fn check_port(address: SocketAddr) -> Result<(), DemoError> {
-    let refused = |error: io::Error| DemoError::Listen {
-        address,
-        cause: why_not_bound(&error, address),
-        hint: match error.kind() {
-            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => {
-                " with --order-port, --inventory-port, --payment-port"
-            }
-            _ => "",
-        },
-    };
+    let cause = |error| why_not_bound(&error, address, "--order-port, --inventory-port, --payment-port");
+    let refused = |error| DemoError::Listen { address, cause: cause(error) };
     TcpListener::bind(address).map(drop).map_err(refused)
 }
 

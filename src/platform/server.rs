@@ -128,8 +128,10 @@ fn workers() -> usize {
 /// When it cannot start; once it serves, trouble is answered and logged instead.
 pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> Result<(), StartError> {
     let address = SocketAddr::new(config.host, config.port);
-    let listener = TcpListener::bind(address)
-        .map_err(|error| StartError::Listen { address, cause: why_not_bound(&error, address) })?;
+    let listener = TcpListener::bind(address).map_err(|error| StartError::Listen {
+        address,
+        cause: why_not_bound(&error, address, "PORT (--port)"),
+    })?;
     let telemetry = Telemetry::install(R::SERVICE, &config.telemetry).map_err(StartError::Telemetry)?;
     let shutdown = Shutdown::listen()?;
     if config.supervised {
@@ -221,16 +223,16 @@ impl<R: Role> Background<R> {
     }
 }
 
-/// Why nothing can listen on an address, and what helps.
+/// Why nothing can listen on an address, and what helps; `ports` names what sets the port.
 #[must_use]
-pub fn why_not_bound(error: &std::io::Error, address: SocketAddr) -> String {
+pub fn why_not_bound(error: &std::io::Error, address: SocketAddr, ports: &str) -> String {
     let (host, port) = (address.ip(), address.port());
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!("port {port} is taken by another program; choose a free one")
+            format!("port {port} is taken by another program; set {ports} to a free one")
         }
         std::io::ErrorKind::PermissionDenied => {
-            format!("port {port} needs rights that this user does not have; choose one above 1023")
+            format!("port {port} needs rights that this user does not have; set {ports} to one above 1023")
         }
         std::io::ErrorKind::AddrNotAvailable => {
             format!("{host} is not an address of this machine; set HOST (--host) to one that is")
