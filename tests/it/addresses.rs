@@ -53,6 +53,8 @@ async fn a_silent_address_of_a_name_does_not_hide_the_others() {
         ("INVENTORY_SERVICE_URL", at(inventory_port)),
         ("PAYMENT_SERVICE_URL", at(payment_port)),
         ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
+        // They listen on a loopback address, where other names are refused.
+        ("ALLOWED_HOSTS", "twin.test".to_owned()),
     ];
     let [mut inventory, mut payment, mut order] =
         [("inventory", inventory_port), ("payment", payment_port), ("order", free_port())]

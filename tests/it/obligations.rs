@@ -58,14 +58,15 @@ async fn refunds_that_cannot_be_met_are_shown_as_stuck_and_close_nothing_to_othe
 async fn a_release_that_the_product_cannot_take_back_fails_alone() {
     let stack = Stack::start().await;
     stack.database.execute("UPDATE inventory SET stock = 1000, stocked = 1000").await;
+    // More than the others reserve meanwhile.
     let order = Uuid::new_v4();
-    let reserve = json!({"product_id": "PROD-001", "quantity": 3, "order_id": order});
+    let reserve = json!({"product_id": "PROD-001", "quantity": 500, "order_id": order});
     assert_eq!(stack.inventory.post("/inventory/reserve", &reserve).await.status, 200);
     let owing = format!(
         "DELETE FROM inventory WHERE product_id = 'PROD-001';
          INSERT INTO inventory (product_id, stock) VALUES ('PROD-001', 1000);
          INSERT INTO orders (id, product_id, quantity, status, failure_reason, release_due, void_due, owed_since)
-         VALUES ('{order}', 'PROD-001', 3, 'FAILED', 'expired', 1, true, now())"
+         VALUES ('{order}', 'PROD-001', 500, 'FAILED', 'expired', 1, true, now())"
     );
     stack.database.execute(&owing).await;
     let refused = stack.inventory.post("/inventory/release", &json!({"order_id": order})).await;
@@ -76,8 +77,7 @@ async fn a_release_that_the_product_cannot_take_back_fails_alone() {
     let owing = stack.order.get("/orders?settled=false").await.json();
     assert_eq!(owing["orders"][0]["owes"], json!(["release", "refund"]));
     // As somebody would mend it by hand.
-    let mended =
-        "UPDATE inventory SET reserved = reserved + 3, stocked = stocked + 3 WHERE product_id = 'PROD-001'";
+    let mended = "UPDATE inventory SET reserved = reserved + 500, stocked = stocked + 500 WHERE product_id = 'PROD-001'";
     stack.database.execute(mended).await;
     stack.settled().await;
     stack.balances().await;
