@@ -19,7 +19,7 @@ def one(pattern, path):
 
 
 VERSION = re.search(r'^version = "(.+)"', text("Cargo.toml"), re.MULTILINE)[1]
-VARIABLES = set(re.findall(r'env = "([A-Z_]+)"', text("src/cli/mod.rs")))
+VARIABLES = {name for path in sorted((ROOT / "src/cli").glob("*.rs")) for name in re.findall(r'env = "([A-Z_]+)"', path.read_text())}
 # By their own names, read by OpenTelemetry's libraries.
 VARIABLES |= {"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_RESOURCE_ATTRIBUTES"}
 COMMANDS = {name.lower() for name in re.findall(r"\n    ([A-Z]\w+)[({]", text("src/cli/mod.rs").split("enum Command")[1].split("\n}")[0])}

@@ -6,6 +6,7 @@ POLICIES = (
     pods.confined,
     pods.watched,
     pods.ended_gently,
+    pods.bounded,
     links.selectors,
     links.ports,
     links.targets,
@@ -18,6 +19,8 @@ POLICIES = (
     program.calls,
     capacity.replicas,
     capacity.connections,
+    network.numbered,
+    network.blocks,
     network.denied_by_default,
     network.reach,
 )

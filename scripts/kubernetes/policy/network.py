@@ -1,5 +1,7 @@
 """Who reaches whom, worked out from the policies as Kubernetes defines them, and compared with who should."""
 
+import ipaddress
+
 import facts
 from manifests import labels_of, matches, pod_of, title
 
@@ -85,6 +87,27 @@ def wanted(source, target, port):
         or (source in (*services, "migrate", "database") and target == "dns")
         or (source in services and target == "collector" and port == OTLP)
     )
+
+
+def rules(policy):
+    return [*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])]
+
+
+def numbered(manifests):
+    """A named port is another number on other pods; Cilium refuses a policy where it is."""
+    for policy in manifests.of("NetworkPolicy"):
+        for port in (port.get("port") for rule in rules(policy) for port in rule.get("ports", [])):
+            if not isinstance(port, int):
+                yield f"{title(policy)}: port {port} is a name, not a number"
+
+
+def blocks(manifests):
+    """Addresses are no pods, so that `reach` does not see them."""
+    for policy in manifests.of("NetworkPolicy"):
+        for peer in (peer for rule in rules(policy) for peer in [*rule.get("from", []), *rule.get("to", [])]):
+            network = ipaddress.ip_network(peer.get("ipBlock", {}).get("cidr", "192.0.2.0/24"))
+            if network.prefixlen == 0:
+                yield f"{title(policy)}: {network} is everybody"
 
 
 def denied_by_default(manifests):

@@ -68,3 +68,10 @@ def ended_gently(manifests):
         rolling = workload["spec"].get("strategy", {}).get("rollingUpdate", {})
         if rolling.get("maxUnavailable") != 0:
             yield f"{name}: an update may take replicas away before others are there"
+
+
+def bounded(manifests):
+    """A Job that hangs ends as failed."""
+    for job in manifests.of("Job"):
+        if not job["spec"].get("activeDeadlineSeconds"):
+            yield f"{title(job)}: no activeDeadlineSeconds"
