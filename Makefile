@@ -91,8 +91,13 @@ VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 image: ## the container image
 	docker build --tag valerix --tag valerix:$(VERSION) .
 
+# The services first: what shows them must not keep them from starting. Containers run as other users, who cannot read a
+# checkout that was made under umask 077.
 up: ## the platform in containers
-	docker compose up --build --detach --wait
+	@chmod -R a+rX infra grafana
+	docker compose up --build --detach --wait order-service
+	@docker compose up --detach --wait || echo "The platform runs, but something that shows it does not:" \
+	  "'docker compose ps --all' says what. A port that is taken has a variable (README.md, In containers)."
 
 down: ## stop the containers; their data stay
 	docker compose down
