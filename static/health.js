@@ -77,5 +77,5 @@ export function showStuck(orders) {
   const notice = $("stuck");
   notice.hidden = !orders;
   const what = orders === 1 ? "1 order has" : `${orders} orders have`;
-  if (orders) setText(notice.lastChild, `${what} owed a release or a refund for too long. Each is tried again every minute; other orders are not affected.`);
+  if (orders) setText(notice.lastChild, `${what} owed a release or a refund for too long. Each is tried again at least once a minute; other orders are not affected.`);
 }

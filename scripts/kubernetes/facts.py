@@ -28,7 +28,7 @@ PORTS = {
     for role in ("order", "inventory", "payment")
 }
 POOL = int(one(r'env = "DATABASE_POOL_SIZE", default_value_t = (\d+)', "src/cli/mod.rs"))
-DRAIN_SECONDS = int(one(r"const DRAIN_SECONDS: u64 = (\d+)", "src/platform/server.rs"))
+DRAIN_SECONDS = int(one(r"const DRAIN_SECONDS: u64 = (\d+)", "src/platform/listener.rs"))
 READY_SECONDS = int(one(r"const DEADLINE: Duration = Duration::from_millis\((\d+)\)", "src/platform/health.rs")) / 1000
 PROMETHEUS = yaml.safe_load(text("infra/prometheus/prometheus.yml"))
 COMPOSE = yaml.safe_load(text("docker-compose.yml"))
