@@ -56,7 +56,7 @@ pub enum Command {
     Migrate(MigrateArgs),
     /// Break a running platform on purpose, see what is broken, or be shown around
     Gremlin(GremlinArgs),
-    /// Check the books of a live database; exit 1 when they do not balance
+    /// Check the invariants on a live database; exit 1 on a violation, 2 when they could not be checked
     Audit(AuditArgs),
     /// Run a seeded chaos campaign against freshly started services; exit 0 proved, 1 broken, 2 incomplete
     Prove(ProveArgs),

@@ -292,7 +292,7 @@ async fn a_table_without_a_row_that_failed_orders_left_is_not_called_clean() {
     stack.database.execute("TRUNCATE reservations").await;
     let problem = stack.order.get("/audit").await.is_problem(501, "audit-not-configured");
     assert!(problem["detail"].as_str().unwrap().contains("no reservations"), "{problem}");
-    assert_eq!(command(&stack, &[]).await.status.code(), Some(1));
+    assert_eq!(command(&stack, &[]).await.status.code(), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -343,4 +343,21 @@ async fn callers_behind_a_locked_table_are_all_answered_and_the_next_audit_is_fr
     let asked = Utc::now();
     let audit: Audit = serde_json::from_value(stack.order.get("/audit").await.json()).unwrap();
     assert!(audit.clean && audit.at >= asked, "{} is older than {asked}", audit.at);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_that_cannot_read_the_tables_exits_with_2() {
+    let stack = Stack::start().await;
+    stack.database.execute("ALTER TABLE payments RENAME TO payments_elsewhere").await;
+    let unreadable = command(&stack, &[]).await;
+    stack.database.execute("ALTER TABLE payments_elsewhere RENAME TO payments").await;
+    assert_eq!(unreadable.status.code(), Some(2), "{unreadable:?}");
+    assert!(unreadable.stdout.is_empty() && !unreadable.stderr.is_empty(), "{unreadable:?}");
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let unreachable = format!("postgres://u@{}/x", listener.local_addr().unwrap());
+    drop(listener);
+    let unreachable = Command::new(PROGRAM).args(["audit", "--database-url", &unreachable]).output().await;
+    assert_eq!(unreachable.unwrap().status.code(), Some(2));
+    assert_eq!(command(&stack, &[]).await.status.code(), Some(0));
 }
