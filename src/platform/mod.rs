@@ -5,6 +5,7 @@ pub mod breaker;
 pub mod bundle;
 pub mod caller;
 pub mod client;
+mod connection;
 pub mod crash;
 pub mod database;
 pub mod deadline;

@@ -18,6 +18,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_swagger_ui::{Config as SwaggerConfig, SwaggerUi};
 
 use super::caller::{self, ServiceToken};
+use super::connection;
 use super::crash;
 use super::database::{Database, DatabaseUrl, Pools, SchemaError, is_ready, migrate};
 use super::gremlin::{self, Gremlin};
@@ -242,7 +243,7 @@ pub fn why_not_bound(error: &std::io::Error, address: SocketAddr, ports: &str) -
 }
 
 /// The application, the same in every worker. A request passes the layers from the outermost, which is wrapped
-/// last: framing → trace → log and metrics → problem documents → browser guard → CORS → token of the services →
+/// last: bytes of the connection → framing → trace → log and metrics → problem documents → browser guard → CORS → token of the services →
 /// gremlin → query parameters → route.
 fn serve<R: Role>(
     listener: TcpListener,
@@ -294,6 +295,7 @@ fn serve<R: Role>(
             .wrap(from_fn(metrics::observe))
             .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(framing::frame))
+            .wrap(from_fn(connection::release_answered))
     })
 }
 

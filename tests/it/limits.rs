@@ -193,7 +193,8 @@ async fn requests_without_an_end_fit_into_the_container_and_keep_nobody_out() {
         "POST /inventory/reserve/bundle HTTP/1.1\r\nhost: localhost\r\ncontent-length: 262000\r\n\r\n{}",
         " ".repeat(200_000)
     );
-    for (request, connections) in [(head, 1000), (bundle, 600)] {
+    let begun = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n{head}");
+    for (request, connections) in [(head, 1000), (bundle, 600), (begun, 2000)] {
         let mut streams = Vec::new();
         for _ in 0..connections {
             let mut stream = connect(&inventory.url).await;
@@ -206,6 +207,21 @@ async fn requests_without_an_end_fit_into_the_container_and_keep_nobody_out() {
         assert_eq!(inventory.get("/inventory/PROD-001").await.status, 200);
     }
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_head_that_does_not_end_is_given_up() {
+    let stack = Stack::start().await;
+    let first = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let mut later = connect(&stack.order.url).await;
+    ask(&mut later).await;
+    is_answered(&mut later).await;
+    later.write_all(b"GET /livez HT").await.unwrap();
+    let mut together = connect(&stack.order.url).await;
+    together.write_all(format!("{first}{}", "G".repeat(50_000)).as_bytes()).await.unwrap();
+    let (later, together) = tokio::join!(rest(&mut later), rest(&mut together));
+    assert!(!later.contains("HTTP/1.1"), "{later}");
+    assert!(together.starts_with("HTTP/1.1 200"), "{together}");
 }
 
 /// With few descriptors, connections leave enough of them to the database.
