@@ -30,7 +30,7 @@ impl Pooler {
         let sockets = own.root.join("socket");
         let configuration = format!(
             "[databases]
-            postgres = host={} port=5432 user=postgres connect_query='SET statement_timeout = 2500; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan'
+            postgres = host={} port=5432 user=postgres connect_query='SET statement_timeout = 1500; SET lock_timeout = 100; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan'
             [pgbouncer]
             listen_addr = 127.0.0.1
             listen_port = {port}
