@@ -88,7 +88,7 @@ pub struct Orders {
     pub confirmed: i64,
     #[diesel(sql_type = BigInt)]
     pub failed: i64,
-    /// Pending, or still owing a release or a void.
+    /// Pending, or still owing a release or a refund.
     #[diesel(sql_type = BigInt)]
     pub unsettled: i64,
     /// Reservations made past the order service, by hand.

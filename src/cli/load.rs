@@ -34,7 +34,7 @@ pub struct LoadArgs {
     /// An order that has no answer by then counts as unanswered
     #[arg(long, default_value_t = 10_000, value_parser = milliseconds)]
     timeout_ms: u64,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -364,7 +364,7 @@ pub struct AuditArgs {
     pub others: OtherDatabases,
     #[command(flatten)]
     pub bound: RecoveryBound,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -23,7 +23,7 @@ pub struct SoakArgs {
     /// Keep the soak's database here; what is there is removed first [default: a temporary directory]
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -114,7 +114,7 @@ impl Metrics {
             )?,
             orders_unfinished: series.gauge(
                 "valerix_orders_unfinished",
-                "Orders that are pending or still owe a release or a void.",
+                "Orders that are pending or still owe a release or a refund.",
             )?,
             oldest_unfinished_seconds: series
                 .seconds("valerix_oldest_unfinished_order_seconds", "Age of the oldest unfinished order.")?,

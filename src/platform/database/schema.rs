@@ -31,7 +31,7 @@ pub enum SchemaError {
     #[error("cannot reach the database at {url}: {cause}")]
     Unreachable { url: DatabaseUrl, cause: String },
     #[error(
-        "the database's schema has version {version}, which this program does not know: it is older than the schema; use the newer program"
+        "the database's schema has version {version}, which this program does not know; use the newer program, or make the database anew if an earlier development state made it"
     )]
     Newer { version: String },
     #[error(
