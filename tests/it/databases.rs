@@ -292,7 +292,7 @@ async fn an_audit_that_was_not_told_where_the_tables_are_says_so() {
     assert!(detail.contains("no reservations") && detail.contains("INVENTORY_DATABASE_URL"), "{detail}");
     let output = apart.command(false).await;
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && told.contains("INVENTORY_DATABASE_URL"), "{output:?}");
+    assert!(output.status.code() == Some(2) && told.contains("INVENTORY_DATABASE_URL"), "{output:?}");
 
     apart.databases[2].unreachable().await;
     let answer = eventually("the audit to miss a database", async || {
