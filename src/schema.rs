@@ -13,7 +13,6 @@ diesel::table! {
         release_due -> Nullable<Int4>,
         void_due -> Bool,
         attempts -> Int4,
-        answered -> Nullable<Varchar>,
         traceparent -> Nullable<Varchar>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,

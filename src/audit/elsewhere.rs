@@ -101,7 +101,7 @@ impl Elsewhere {
                 Ok::<_, AuditError>((audit, WithoutOrder::read(connection).await?))
             })
             .await?;
-        without_order.ask_again(connection).await?.correct(&mut audit);
+        without_order.recheck(connection, limit).await?.correct(&mut audit);
         Ok(audit)
     }
 
@@ -234,15 +234,21 @@ impl WithoutOrder {
     }
 
     /// Keeps those that still have no order: in a new snapshot, since the transaction has ended.
-    async fn ask_again(self, connection: &mut AsyncPgConnection) -> Result<Self, AuditError> {
+    async fn recheck(self, connection: &mut AsyncPgConnection, limit: Limit) -> Result<Self, AuditError> {
         let Self { mut holds, mut payments } = self;
         let ids: Vec<_> = holds.iter().map(|hold| hold.order_id).chain(payments.iter().copied()).collect();
         if ids.is_empty() {
             return Ok(Self { holds, payments });
         }
         let statement = "SELECT id AS order_id FROM orders WHERE id = ANY ($1)";
-        let found = diesel::sql_query(statement).bind::<Array<SqlUuid>, _>(ids);
-        let found: Vec<OrderId> = found.load(connection).await?;
+        let mut transaction = connection.build_transaction().read_only();
+        let found: Vec<OrderId> = transaction
+            .run(async |connection| {
+                reader::lock(connection, &["orders"], limit).await?;
+                let query = diesel::sql_query(statement).bind::<Array<SqlUuid>, _>(ids);
+                Ok::<_, AuditError>(query.load(connection).await?)
+            })
+            .await?;
         let found: HashSet<_> = found.into_iter().map(|row| row.order_id).collect();
         holds.retain(|hold| !found.contains(&hold.order_id));
         payments.retain(|order_id| !found.contains(order_id));
@@ -252,20 +258,20 @@ impl WithoutOrder {
     /// Puts them in the place of what the snapshot alone told.
     fn correct(self, audit: &mut Audit) {
         let Self { mut holds, payments } = self;
-        audit.orders.reservations_without_order = figure(holds.len());
+        audit.orders.reservations_without_order = to_i64(holds.len());
         holds.truncate(MAX_HOLDS);
         audit.holds_without_order = holds;
         let mut examples: Vec<_> = payments.iter().map(Uuid::to_string).collect();
         examples.sort_unstable();
         examples.truncate(MAX_EXAMPLES);
         for invariant in audit.invariants.iter_mut().filter(|invariant| invariant.name == PAYMENT_HAS_ORDER) {
-            invariant.violations = figure(payments.len());
+            invariant.violations = to_i64(payments.len());
             invariant.examples.clone_from(&examples);
         }
         audit.clean = is_clean(&audit.invariants);
     }
 }
 
-fn figure(length: usize) -> i64 {
+fn to_i64(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
 }

@@ -92,8 +92,8 @@ pub async fn read(
 
 async fn products(connection: &mut AsyncPgConnection) -> Result<Vec<Product>, DatabaseError> {
     let statement = "
-        SELECT product_id::text, stocked::bigint, stock::bigint AS available, reserved::bigint,
-               COALESCE(held, 0)::bigint AS held
+        SELECT product_id::text, COALESCE(stocked, 0)::bigint AS stocked, COALESCE(stock, 0)::bigint AS available,
+               COALESCE(reserved, 0)::bigint AS reserved, COALESCE(held, 0)::bigint AS held
         FROM inventory LEFT JOIN (SELECT product_id, sum(quantity) AS held FROM reservations
                                   WHERE state = 'HELD' GROUP BY product_id) r USING (product_id)
         ORDER BY product_id LIMIT 100";

@@ -22,8 +22,8 @@ use crate::platform::database::DatabaseUrl;
 
 /// For one audit.
 const RUN_TIMEOUT: Duration = Duration::from_secs(30);
-/// For one caller: the end of the audit that is running when it comes, and an audit of its own.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// For one caller: the end of the audit that is running when it arrives, and the next audit.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// An audit that took less is repeated for each caller.
 const MIN_REUSABLE_DURATION: Duration = Duration::from_millis(250);
 /// No result is given again once its audit started longer ago than this.

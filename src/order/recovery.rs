@@ -110,14 +110,9 @@ impl Worker {
                 let full = worker.start_attempts(permits, any_expired).await;
                 finishing_is_full |= full && permits.queue == Queue::Unfinished;
             }
-            if finishing_is_full {
-                // More may be due: go on as soon as half of the permits are free, to claim as many together.
-                tokio::select! {
-                    _ = queues[0].semaphore.acquire_many(MIN_FREE_TO_CLAIM) => continue,
-                    () = shutdown.requested() => return,
-                }
-            }
             tokio::select! {
+                // More may be due. Half of the permits are waited for, so that as many orders are claimed in one statement.
+                _ = queues[0].semaphore.acquire_many(MIN_FREE_TO_CLAIM), if finishing_is_full => {}
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = worker.returned.notified() => worker.note(&worker.wake().await),
                 () = shutdown.requested() => return,
@@ -135,7 +130,7 @@ impl Worker {
             State::Closed => (Claim::Due, available),
         };
         if limit == 0 {
-            return false;
+            return claim == Claim::Due;
         }
         let claimed = self.claim(permits.queue, claim, i32::try_from(limit).unwrap_or(i32::MAX)).await;
         self.note(&claimed);

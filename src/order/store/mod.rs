@@ -44,7 +44,6 @@ pub struct OrderRow {
     pub release_due: Option<i32>,
     pub void_due: bool,
     pub attempts: i32,
-    pub answered: Option<String>,
     pub traceparent: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -68,8 +67,7 @@ impl OrderRow {
     pub fn changed(self, state: State, at: DateTime<Utc>) -> Self {
         let status = state.status.as_str().to_owned();
         Self {
-            // Epoch 1 is the request, which answers with the status it reached.
-            answered: if self.epoch == 1 { Some(status.clone()) } else { self.answered },
+            attempts: if self.status == status { self.attempts } else { 0 },
             status,
             failure_reason: self
                 .failure_reason
@@ -83,7 +81,7 @@ impl OrderRow {
 }
 
 const COLUMNS: &str = "id, product_id, quantity, amount, status, failure_reason, epoch, release_due, void_due, \
-                       attempts, answered, traceparent, created_at, updated_at";
+                       attempts, traceparent, created_at, updated_at";
 
 /// Must be the condition of the index `orders_unfinished`, word for word, or that index is not used.
 const UNFINISHED: &str = "status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')";
@@ -116,7 +114,6 @@ impl NewOrder {
             release_due: None,
             void_due: false,
             attempts: 0,
-            answered: None,
             traceparent: self.traceparent.clone(),
             created_at: at,
             updated_at: at,
@@ -297,4 +294,27 @@ pub async fn find_by_key(
 /// Those of the database.
 pub async fn find(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option<OrderRow>, DatabaseError> {
     Ok(orders::table.find(id).select(OrderRow::as_select()).first(connection).await.optional()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_status_starts_a_new_count_of_attempts() {
+        let new = NewOrder {
+            id: Uuid::nil(),
+            product_id: "PROD-001".to_owned(),
+            quantity: 1,
+            traceparent: None,
+            lease: Duration::ZERO,
+            idempotency_key: None,
+        };
+        let now = Utc::now();
+        let order = OrderRow { attempts: 7, ..new.placed(Decimal::ONE, now) };
+        let state = order.state().unwrap();
+        assert_eq!(order.clone().changed(state, now).attempts, 7);
+        let waiting = State { status: OrderStatus::PendingPayment, ..state };
+        assert_eq!(order.changed(waiting, now).attempts, 0);
+    }
 }
