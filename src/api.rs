@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::platform::fields::{
+use crate::platform::http::extract::{
     Fields, FromFields, amount, digits, flag, integer, name, text, timestamp, uuid,
 };
 use crate::platform::names::names;

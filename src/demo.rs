@@ -11,14 +11,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::platform::client::{BaseUrl, Client};
-use crate::platform::database::{DatabaseUrl, SchemaError, migrate};
+use crate::platform::db::{DatabaseUrl, SchemaError, migrate};
 use crate::platform::deadline::Deadline;
 use crate::platform::environment::variable;
+use crate::platform::http::server::why_not_bound;
 use crate::platform::output;
-use crate::platform::server::why_not_bound;
 use crate::platform::shutdown::Shutdown;
-use crate::postgres::{Home, PostgresError, Server};
-use crate::supervisor::{Sink, Spec, keep_running};
+use crate::testbed::postgres::{Home, PostgresError, Server};
+use crate::testbed::supervisor::{Sink, Spec, keep_running};
 
 const DATABASE: &str = "valerix";
 const DEFAULT_DATA_DIR: &str = ".valerix";

@@ -14,8 +14,9 @@ use valerix::cli::{self, AuditArgs, Cli, Command, GremlinArgs, GremlinTask, Load
 use valerix::inventory::Inventory;
 use valerix::order::OrderRole;
 use valerix::payment::PaymentRole;
+use valerix::platform::http::server;
 use valerix::platform::shutdown::{self, Cause, Shutdown};
-use valerix::platform::{database, output, server};
+use valerix::platform::{db, output};
 use valerix::{audit, demo, gremlin, healthcheck, load, prove, soak};
 
 /// The exit code of an audit that could not read everything. It says nothing about the invariants.
@@ -54,7 +55,7 @@ async fn run(command: Command) -> Outcome {
         Command::Demo(args) => demo::run(args.into(), &stop_in_order()?).await?,
         Command::Migrate(args) => {
             end_on_request()?;
-            match database::migrate(&args.database_url).await?.as_slice() {
+            match db::migrate(&args.database_url).await?.as_slice() {
                 [] => output::line("nothing to apply: the schema is up to date"),
                 applied => output::line(format_args!("applied {}", applied.join(", "))),
             }

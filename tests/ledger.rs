@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use uuid::Uuid;
-use valerix::inventory::books::{Books, Release, ReleaseOutcome, Reserve, ReserveOutcome, Shelf as Product};
-use valerix::inventory::ledger::{self, Entry, Goods, Hold, ReleasePlan, ReservePlan};
+use valerix::domain::ledger;
+use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
+use valerix::inventory::ledger_batch::{
+    Books, Release, ReleaseOutcome, Reserve, ReserveOutcome, Shelf as Product,
+};
 
 const ORDERS: usize = 3;
 

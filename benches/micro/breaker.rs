@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::Criterion;
-use valerix::platform::breaker::{Breaker, RetryBudget};
+use valerix::platform::client::circuit_breaker::{Breaker, RetryBudget};
 
 /// More than a breaker remembers.
 const CALLS: u32 = 1000;

@@ -9,7 +9,7 @@ use actix_web::web::Bytes;
 use criterion::Criterion;
 use futures_util::FutureExt;
 use valerix::api::PlaceOrder;
-use valerix::platform::fields::Body;
+use valerix::platform::http::extract::Body;
 
 pub fn place_order(criterion: &mut Criterion) {
     // The extractor sets a time limit, which needs a runtime's clock.

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use valerix::order::flow::{Attempt, Event, State, Step};
+use valerix::domain::saga::{Attempt, Event, State, Step};
 
 pub fn transitions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("flow");

@@ -9,10 +9,10 @@ use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, HttpResponse, web};
 use criterion::Criterion;
 use serde_json::json;
-use valerix::platform::gremlin::rule::RuleSpec;
-use valerix::platform::gremlin::rules::MOST_RULES;
-use valerix::platform::gremlin::{Config, Gremlin, interfere};
-use valerix::platform::metrics::Metrics;
+use valerix::platform::fault_injection::rule::RuleSpec;
+use valerix::platform::fault_injection::rules::MOST_RULES;
+use valerix::platform::fault_injection::{Config, Gremlin, interfere};
+use valerix::platform::observability::metrics::Metrics;
 
 fn gremlin(rules: usize) -> Gremlin {
     let metrics = Metrics::new("order-service").expect("constant names");

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use valerix::inventory::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan, release, reserve};
+use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan, release, reserve};
 
 pub fn rules(criterion: &mut Criterion) {
     let goods = Goods { product_id: "PROD-001".to_owned(), quantity: 1 };

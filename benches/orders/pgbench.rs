@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
-use valerix::postgres::Binaries;
+use valerix::testbed::postgres::Binaries;
 
 use crate::Fallible;
 use crate::load::Latency;

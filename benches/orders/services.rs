@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use valerix::platform::client::Client;
-use valerix::platform::database::DatabaseUrl;
+use valerix::platform::db::DatabaseUrl;
 use valerix::platform::deadline::Deadline;
-use valerix::supervisor::{Process, Spec};
+use valerix::testbed::supervisor::{Process, Spec};
 
 use crate::Fallible;
 use crate::stage::Stage;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use valerix::audit;
-use valerix::platform::database::{DatabaseUrl, migrate};
-use valerix::postgres::{Home, Server, temporary_home_in};
+use valerix::platform::db::{DatabaseUrl, migrate};
+use valerix::testbed::postgres::{Home, Server, temporary_home_in};
 
 use crate::Fallible;
 use crate::args::Args;

@@ -2,9 +2,9 @@
 //!
 //! `rules` are the invariants; `reader` applies them to one snapshot; `elsewhere` copies what is in other databases.
 
-mod elsewhere;
+mod invariants;
 mod reader;
-mod rules;
+mod remote_tables;
 
 use std::fmt;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::platform::database::{DatabaseError, DatabaseUrl};
+use crate::platform::db::{DatabaseError, DatabaseUrl};
 
-pub use elsewhere::Elsewhere;
-use elsewhere::Expected;
 use reader::Limit;
+pub use remote_tables::Elsewhere;
+use remote_tables::Expected;
 
 /// An order that is past the recovery bound still needs a moment to be failed, and then to be settled.
 const BOUND_MARGIN: Duration = Duration::from_secs(60);

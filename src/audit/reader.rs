@@ -7,11 +7,11 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
-use super::rules::RULES;
+use super::invariants::RULES;
 use super::{
     Audit, AuditError, BOUND_MARGIN, HoldWithoutOrder, Invariant, MAX_HOLDS, Orders, Product, is_clean,
 };
-use crate::platform::database::DatabaseError;
+use crate::platform::db::DatabaseError;
 
 /// For one table that something else has locked.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);

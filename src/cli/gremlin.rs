@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::values::{base_url, delay, token};
+use super::parsers::{base_url, delay, token};
 use crate::gremlin::tour;
 use crate::gremlin::{Target, Wish};
 use crate::platform::client::BaseUrl;
-use crate::platform::gremlin::Latency;
+use crate::platform::fault_injection::Latency;
 
 const ORDER: &str = "order-service";
 const INVENTORY: &str = "inventory-service";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{base_url, milliseconds};
+use super::parsers::{base_url, milliseconds};
 use crate::load;
 use crate::platform::client::BaseUrl;
 use crate::platform::output;

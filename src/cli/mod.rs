@@ -1,13 +1,13 @@
 //! Every flag and environment variable: read here, checked once, and passed on as plain structs.
 
-mod complaint;
 mod environment;
+mod error;
 mod gremlin;
 mod load;
 mod otlp;
-mod secrets;
+mod parsers;
+mod secret_files;
 mod soak;
-mod values;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,22 +16,25 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::filter::Targets;
 
-pub use complaint::parse;
+pub use error::parse;
 pub use gremlin::{GremlinArgs, GremlinTask};
 pub use load::LoadArgs;
 use otlp::OtlpArgs;
-pub use soak::SoakArgs;
-pub use values::{OtlpEndpoint, otlp_endpoint};
-use values::{
+pub use parsers::{OtlpEndpoint, otlp_endpoint};
+use parsers::{
     USUAL_LOG, base_url, boolean, crash_plan, database_url, delay, host_name, ip_address, log_filter,
     milliseconds, origin, page_url, pool_size, port, seconds, seed, share, token, trace_url,
 };
+pub use soak::SoakArgs;
 
 use crate::audit::Elsewhere;
 use crate::platform::client::BaseUrl;
-use crate::platform::database::DatabaseUrl;
-use crate::platform::telemetry::LogFormat;
-use crate::platform::{crash, output, server, telemetry};
+use crate::platform::db::DatabaseUrl;
+use crate::platform::fault_injection::failpoint;
+use crate::platform::http::server;
+use crate::platform::observability::telemetry;
+use crate::platform::observability::telemetry::LogFormat;
+use crate::platform::output;
 use crate::{demo, order, payment, prove};
 
 /// An order platform that keeps taking orders while what is behind it breaks, and finishes every one exactly once.
@@ -133,7 +136,7 @@ pub struct ServiceArgs {
     supervised: bool,
     /// Die or stall at a named place: for tests
     #[arg(long, hide = true, env = "VALERIX_CRASH_POINT", value_parser = crash_plan)]
-    crash_point: Option<crash::Plan>,
+    crash_point: Option<failpoint::Plan>,
 }
 
 impl ServiceArgs {
@@ -148,7 +151,7 @@ impl ServiceArgs {
             migrate: !self.no_migrate,
             cors_allowed_origins: self.cors_allowed_origins,
             allowed_hosts: self.allowed_hosts,
-            gremlin: crate::platform::gremlin::Config {
+            gremlin: crate::platform::fault_injection::Config {
                 enabled: self.gremlin_enabled,
                 token: self.gremlin_token,
             },
@@ -263,7 +266,7 @@ impl OrderArgs {
                 trace_url: self.dashboard.trace_url.clone(),
                 grafana_url: self.dashboard.grafana_url.clone(),
             },
-            recovery: order::recovery::Config {
+            recovery: order::saga::recovery::Config {
                 bound: self.bound.duration(),
                 key_ttl: Duration::from_secs(self.idempotency_key_ttl_seconds),
             },

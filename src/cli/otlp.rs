@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::values::{OtlpEndpoint, otlp_certificate, otlp_endpoint, otlp_protocol};
-use crate::platform::telemetry::{Certificates, Export, Protocol};
+use super::parsers::{OtlpEndpoint, otlp_certificate, otlp_endpoint, otlp_protocol};
+use crate::platform::observability::telemetry::{Certificates, Export, Protocol};
 
 #[derive(Debug, Args)]
 pub struct OtlpArgs {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::minutes;
+use super::parsers::minutes;
 use crate::platform::output;
 use crate::soak;
 

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::platform::client::{Answer, BaseUrl, CallError, Client};
 use crate::platform::deadline::Deadline;
-use crate::platform::gremlin::rule::RuleView;
-use crate::platform::gremlin::{Latency, Removed, RuleList};
+use crate::platform::fault_injection::rule::RuleView;
+use crate::platform::fault_injection::{Latency, Removed, RuleList};
+use crate::platform::http::problem::ProblemBody;
 use crate::platform::output;
-use crate::platform::problem::ProblemBody;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{ListedRule, Status};
-use crate::platform::gremlin::rule::{Direction, Kind, RuleSpec, RuleView};
+use crate::platform::fault_injection::rule::{Direction, Kind, RuleSpec, RuleView};
 
 const HEAD: [&str; 7] = ["SERVICE", "RULE", "DOES", "TO", "WHEN", "MATCHED/FIRED", "LEFT"];
 
@@ -105,7 +105,7 @@ mod tests {
         let status = r#"[{"id":1,"kind":"error","status":500,"active":true,"matched":0,"fired":0,"remaining_seconds":null,"remaining_fires":null},
             {"id":2,"kind":"something-newer","active":true}]"#;
         let rules: Vec<ListedRule> = serde_json::from_str(status).unwrap();
-        let latency = crate::platform::gremlin::Latency { enabled: false, delay_ms: 0 };
+        let latency = crate::platform::fault_injection::Latency { enabled: false, delay_ms: 0 };
         let table = of(&[Status { service: "payment".to_owned(), url: String::new(), latency, rules }]);
         assert!(table.contains("error 500") && table.contains("something-newer"), "{table}");
     }

@@ -1,7 +1,6 @@
 //! The inventory service: routes → ledger, books (pure rules) → store.
 
-pub mod books;
-pub mod ledger;
+pub mod ledger_batch;
 mod routes;
 mod store;
 

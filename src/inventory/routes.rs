@@ -6,23 +6,25 @@ use actix_web::{HttpResponse, get, post, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
-use super::books::{self, ReleaseOutcome, ReserveOutcome};
-use super::ledger::Goods;
+use super::ledger_batch;
+use super::ledger_batch::{ReleaseOutcome, ReserveOutcome};
 use super::store::{self, StockRow};
 use crate::api::{Release, Released, Reserve, Reserved, Stock};
-use crate::platform::batch::Batcher;
-use crate::platform::bundle::answers::Bundle;
-use crate::platform::bundle::{self, Described, DescribedAnswer};
-use crate::platform::crash;
-use crate::platform::database::{Database, DatabaseError};
+use crate::domain::ledger::Goods;
+use crate::platform::client::request_batch;
+use crate::platform::client::request_batch::server::Bundle;
+use crate::platform::client::request_batch::{Described, DescribedAnswer};
+use crate::platform::db::batcher::Batcher;
+use crate::platform::db::{Database, DatabaseError};
 use crate::platform::deadline::Deadline;
-use crate::platform::fields::Body;
-use crate::platform::health::Checks;
-use crate::platform::problem::{Problem, ProblemBody};
-use crate::platform::server::{Platform, Role};
+use crate::platform::fault_injection::failpoint;
+use crate::platform::http::extract::Body;
+use crate::platform::http::health::Checks;
+use crate::platform::http::problem::{Problem, ProblemBody};
+use crate::platform::http::server::{Platform, Role};
 
-type Reserves = Batcher<books::Reserve, ReserveOutcome>;
-type Releases = Batcher<books::Release, ReleaseOutcome>;
+type Reserves = Batcher<ledger_batch::Reserve, ReserveOutcome>;
+type Releases = Batcher<ledger_batch::Release, ReleaseOutcome>;
 
 /// The inventory role.
 #[derive(Clone)]
@@ -97,7 +99,7 @@ async fn show(
     (status = 409, description = "insufficient-stock, stale-epoch or unrecognized-state", content_type = "application/problem+json", body = ProblemBody),
     (status = 422, description = "The same order with another payload", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
-#[post("/inventory/reserve", wrap = "from_fn(bundle::offer)")]
+#[post("/inventory/reserve", wrap = "from_fn(request_batch::offer)")]
 async fn reserve(
     batcher: web::Data<Reserves>,
     deadline: Deadline,
@@ -128,11 +130,11 @@ async fn hold(batcher: &Reserves, wish: Reserve, deadline: Deadline) -> Result<w
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
     let goods = Goods { product_id, quantity };
     let epoch = epoch.unwrap_or(1);
-    crash::point("inventory.reserve.begin").await;
+    failpoint::point("inventory.reserve.begin").await;
     deadline.check()?;
-    let message = books::Reserve { order_id, epoch, goods: goods.clone() };
+    let message = ledger_batch::Reserve { order_id, epoch, goods: goods.clone() };
     let outcome = batcher.submit(message, deadline).await.map_err(|error| error.of_write(order_id))?;
-    crash::point("inventory.reserve.committed").await;
+    failpoint::point("inventory.reserve.committed").await;
     let conflict =
         |code, detail: String| Err(Problem::new(StatusCode::CONFLICT, code, detail).of_order(order_id));
     match outcome {
@@ -171,11 +173,11 @@ async fn release(
 ) -> Result<web::Json<Released>, Problem> {
     let Release { order_id, epoch } = body.0;
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
-    crash::point("inventory.release.begin").await;
+    failpoint::point("inventory.release.begin").await;
     deadline.check()?;
-    let outcome = batcher.submit(books::Release { order_id, epoch }, deadline).await;
+    let outcome = batcher.submit(ledger_batch::Release { order_id, epoch }, deadline).await;
     let outcome = outcome.map_err(|error| error.of_write(order_id))?;
-    crash::point("inventory.release.committed").await;
+    failpoint::point("inventory.release.committed").await;
     match outcome {
         ReleaseOutcome::Released(released) => Ok(web::Json(Released { order_id, released })),
         ReleaseOutcome::MoreThanReserved { held, reserved } => {

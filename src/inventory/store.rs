@@ -13,11 +13,11 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::books::{Books, Release, ReleaseOutcome, Reserve, ReserveOutcome, Shelf};
-use super::ledger::{Entry, Goods, Hold};
-use crate::platform::batch::BatchSpec;
-use crate::platform::database::{DatabaseError, rolled_back};
-use crate::platform::given::{Given, Statement, array};
+use super::ledger_batch::{Books, Release, ReleaseOutcome, Reserve, ReserveOutcome, Shelf};
+use crate::domain::ledger::{Entry, Goods, Hold};
+use crate::platform::db::batcher::BatchSpec;
+use crate::platform::db::unnest_query::{Given, Statement, array};
+use crate::platform::db::{DatabaseError, rolled_back};
 use crate::schema::{inventory, reservations};
 
 #[derive(Debug, Queryable, Selectable)]

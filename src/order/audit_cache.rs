@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::audit::{self, Audit, AuditError, Elsewhere};
-use crate::platform::database::DatabaseUrl;
+use crate::platform::db::DatabaseUrl;
 
 /// For one audit.
 const RUN_TIMEOUT: Duration = Duration::from_secs(30);

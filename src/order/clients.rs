@@ -4,12 +4,12 @@ use actix_web::http::StatusCode;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::flow::Event;
 use crate::api::{Charge, Payment, PaymentStatus, Release, Released, Reserve, Reserved, Void};
+use crate::domain::saga::Event;
+use crate::platform::client::dependency::{Dependency, Route};
 use crate::platform::client::{Answer, CallError};
 use crate::platform::deadline::Deadline;
-use crate::platform::dependency::{Dependency, Route};
-use crate::platform::problem::ProblemBody;
+use crate::platform::http::problem::ProblemBody;
 
 /// What an attempt needs to know of its order.
 #[derive(Debug, Clone, Copy)]

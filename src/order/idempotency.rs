@@ -6,7 +6,7 @@ use actix_web::http::header::HeaderMap;
 
 use super::store::{Keyed, OrderRow};
 use crate::api::PlaceOrder;
-use crate::platform::problem::{FieldError, Problem};
+use crate::platform::http::problem::{FieldError, Problem};
 
 pub const HEADER: &str = "idempotency-key";
 /// On the answer to a request whose key was used before.

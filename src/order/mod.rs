@@ -1,21 +1,17 @@
 //! The order service: routes → attempt (drives) → flow (pure rules), store | clients; view: rows → answers.
 
-mod attempt;
+mod admission;
 mod audit_cache;
 mod clients;
-mod feed;
-pub mod flow;
+mod dashboard;
+mod events;
 pub mod idempotency;
-mod intake;
-mod page;
-mod proxy;
-pub mod recovery;
+mod responses;
 mod routes;
+pub mod saga;
 pub mod sla;
 mod store;
-mod stream;
-mod view;
 
-pub use page::Dashboard;
+pub use dashboard::assets::Dashboard;
 pub use routes::{Config, OrderRole};
 pub use store::Cursor;

@@ -10,34 +10,36 @@ use tokio::sync::Notify;
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
-use super::attempt::{Batchers, Driver};
+use super::admission::Intake;
 use super::audit_cache::AuditCache;
 use super::clients::{self, Inventory, Payments};
-use super::feed::Feed;
+use super::dashboard::assets::Dashboard;
+use super::dashboard::proxy::Services;
+use super::events::feed::Feed;
+use super::events::sse;
+use super::events::sse::Places;
 use super::idempotency;
-use super::intake::Intake;
-use super::page::Dashboard;
-use super::proxy::Services;
-use super::recovery::{self, Worker};
+use super::responses::answer;
+use super::saga::executor::{Batchers, Driver};
+use super::saga::recovery;
+use super::saga::recovery::Worker;
 use super::sla::{History, Sharing, Sla, Window};
 use super::store::{self, Cursor, Filter, NewOrder};
-use super::stream::{self, Places};
-use super::view::answer;
 use crate::api::{ListOrders, Order, OrderDetail, OrderEvent, OrderPage, OrderStatus, PlaceOrder};
 use crate::audit::{Audit, AuditError, Elsewhere};
-use crate::platform::batch::Batcher;
+use crate::platform::client::dependency::{Dependency, Guard, Route};
 use crate::platform::client::{BaseUrl, Client};
-use crate::platform::crash;
-use crate::platform::database::{Database, DatabaseError, DatabaseUrl, WORK_TIMEOUT};
+use crate::platform::db::batcher::Batcher;
+use crate::platform::db::{Database, DatabaseError, DatabaseUrl, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
-use crate::platform::dependency::{Dependency, Guard, Route};
-use crate::platform::fields::{Body, Query};
-use crate::platform::health::Checks;
-use crate::platform::metrics::Observer;
-use crate::platform::problem::{FieldError, Problem, ProblemBody};
-use crate::platform::server::{Platform, Role};
+use crate::platform::fault_injection::failpoint;
+use crate::platform::http::extract::{Body, Query};
+use crate::platform::http::health::Checks;
+use crate::platform::http::problem::{FieldError, Problem, ProblemBody};
+use crate::platform::http::server::{Platform, Role};
+use crate::platform::observability::metrics::Observer;
+use crate::platform::observability::telemetry;
 use crate::platform::shutdown::Shutdown;
-use crate::platform::telemetry;
 
 const PAGE_LENGTH: i32 = 20;
 /// For a dependency to answer its own health check.
@@ -158,7 +160,7 @@ impl Role for OrderRole {
             .app_data(web::Data::new(self.feed.clone()))
             .app_data(web::Data::new(self.streams.clone()))
             .service(list)
-            .service(stream::follow)
+            .service(sse::follow)
             .service(show)
             .service(sla)
             .service(sla_history)
@@ -168,8 +170,8 @@ impl Role for OrderRole {
             inventory: client(&self.config.inventory_url),
             payment: client(&self.config.payment_url),
         };
-        super::proxy::routes(services, service);
-        super::page::routes(&self.config.dashboard, service);
+        super::dashboard::proxy::routes(services, service);
+        super::dashboard::assets::routes(&self.config.dashboard, service);
     }
 
     fn observer(&self) -> Option<Observer> {
@@ -246,7 +248,7 @@ async fn place(
     };
     tracing::Span::current().record("order_id", tracing::field::display(placed.id));
     driver.metrics.orders.with_label_values(&[OrderStatus::Pending.as_str(), "placed"]).inc();
-    crash::point("order.placed").await;
+    failpoint::point("order.placed").await;
     let order = match driver.drive(placed.clone(), budget, false).await {
         Ok(order) => order,
         // The order is stored and recovery will finish it. A client that were asked to retry could create a second order.

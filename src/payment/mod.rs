@@ -2,7 +2,6 @@
 
 pub mod gateway;
 mod routes;
-pub mod rules;
 mod store;
 
 pub use routes::PaymentRole;

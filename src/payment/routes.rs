@@ -10,20 +10,22 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::gateway::{Decision, Gateway, GatewayUnavailable};
-use super::rules::{self, ChargePlan};
 use super::store::{self, Decided, PaymentRow};
 use crate::api::{Charge, Payment, PaymentStatus, PaymentsOfOrder, Void};
-use crate::platform::batch::Batcher;
-use crate::platform::bundle::answers::Bundle;
-use crate::platform::bundle::{self, Described, DescribedAnswer};
-use crate::platform::crash;
-use crate::platform::database::{Database, DatabaseError, WORK_TIMEOUT};
+use crate::domain::payment;
+use crate::domain::payment::ChargePlan;
+use crate::platform::client::request_batch;
+use crate::platform::client::request_batch::server::Bundle;
+use crate::platform::client::request_batch::{Described, DescribedAnswer};
+use crate::platform::db::batcher::Batcher;
+use crate::platform::db::{Database, DatabaseError, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
-use crate::platform::fields::{Body, Query};
-use crate::platform::health::Checks;
+use crate::platform::fault_injection::failpoint;
+use crate::platform::http::extract::{Body, Query};
+use crate::platform::http::health::Checks;
+use crate::platform::http::problem::{Problem, ProblemBody};
+use crate::platform::http::server::{Platform, Role};
 use crate::platform::names::UnknownName;
-use crate::platform::problem::{Problem, ProblemBody};
-use crate::platform::server::{Platform, Role};
 
 /// The payment role.
 #[derive(Clone)]
@@ -116,7 +118,7 @@ fn not_stored(error: DatabaseError, order_id: Uuid) -> Problem {
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 422, description = "payment-mismatch: the order's payment has another amount", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
-#[post("/payments", wrap = "from_fn(bundle::offer)")]
+#[post("/payments", wrap = "from_fn(request_batch::offer)")]
 async fn charge(
     payments: web::Data<Payments>,
     gateway: web::Data<dyn Gateway>,
@@ -156,7 +158,7 @@ async fn once(
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
     let named = amount;
     let amount = named.unwrap_or_else(|| Decimal::new(9999, 2));
-    crash::point("payment.charge.begin").await;
+    failpoint::point("payment.charge.begin").await;
     deadline.check()?;
     // The first to ask need not look. Where it was not the first, as with a message that came twice, the gateway gives its
     // first answer again, and the row that is there is found when this one cannot be stored.
@@ -166,7 +168,7 @@ async fn once(
     };
     let status = stored.as_ref().map(PaymentRow::status).transpose();
     let status = status.map_err(|error| unrecognized(order_id, &error))?;
-    if let (ChargePlan::Keep(_), Some(stored)) = (rules::charge(status), stored) {
+    if let (ChargePlan::Keep(_), Some(stored)) = (payment::charge(status), stored) {
         return answer_again(stored, named);
     }
     // The gateway knows the order by its id: asked twice, it charges once. What counts is the row that is stored first.
@@ -175,12 +177,12 @@ async fn once(
         Decision::Approved => PaymentStatus::Success,
         Decision::Declined => PaymentStatus::Failed,
     };
-    crash::point("payment.charge.decided").await;
+    failpoint::point("payment.charge.decided").await;
     // Past the deadline still: the gateway has decided, and whoever asks later must learn it.
     let decided = Decided { order_id, amount, status };
     let inserted = payments.decided.submit(decided, Deadline::after(WORK_TIMEOUT)).await;
     let inserted = inserted.map_err(|error| not_stored(error, order_id))?;
-    crash::point("payment.charge.committed").await;
+    failpoint::point("payment.charge.committed").await;
     if let Some(row) = inserted {
         return answer(row, StatusCode::CREATED);
     }
@@ -200,7 +202,7 @@ fn answer_again(
     named: Option<Decimal>,
 ) -> Result<(web::Json<Payment>, StatusCode), Problem> {
     let status = stored.status().map_err(|error| unrecognized(stored.order_id, &error))?;
-    if rules::is_mismatch(named, stored.amount, status) {
+    if payment::is_mismatch(named, stored.amount, status) {
         let detail = format!("The order's payment is of {}, not of another amount.", stored.amount);
         let mismatch = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "payment-mismatch", detail);
         return Err(mismatch.of_order(stored.order_id));
@@ -228,14 +230,14 @@ async fn void(
 ) -> Result<web::Json<Payment>, Problem> {
     let order_id = body.0.order_id;
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
-    crash::point("payment.void.begin").await;
+    failpoint::point("payment.void.begin").await;
     deadline.check()?;
     // First the money, then the row: a crash between the two leaves a void that is asked for again.
     gateway.cancel(order_id).await.map_err(|error| gateway_unavailable(error, order_id))?;
     let row = database.run_when_unlocked(async |connection| store::void(connection, order_id).await).await;
     let row = row.map_err(|error| not_stored(error, order_id))?;
     let row = row.map_err(|error| unrecognized(order_id, &error))?;
-    crash::point("payment.void.committed").await;
+    failpoint::point("payment.void.committed").await;
     Ok(web::Json(row.try_into()?))
 }
 

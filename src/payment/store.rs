@@ -11,11 +11,11 @@ use futures_util::FutureExt;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::rules;
 use crate::api::PaymentStatus;
-use crate::platform::batch::BatchSpec;
-use crate::platform::database::DatabaseError;
-use crate::platform::given::{Given, Statement, array};
+use crate::domain::payment;
+use crate::platform::db::DatabaseError;
+use crate::platform::db::batcher::BatchSpec;
+use crate::platform::db::unnest_query::{Given, Statement, array};
 use crate::platform::names::UnknownName;
 use crate::schema::payments;
 
@@ -149,13 +149,13 @@ async fn try_void(
             let stored =
                 of_order.select(PaymentRow::as_select()).for_update().first(connection).await.optional()?;
             let Some(row) = stored else {
-                let status = payments::status.eq(rules::void(None).as_str());
+                let status = payments::status.eq(payment::void(None).as_str());
                 let tombstone = (payments::id.eq(Uuid::now_v7()), payments::order_id.eq(order_id), status);
                 let insert = diesel::insert_into(payments::table).values(tombstone);
                 return Ok(Ok(insert.returning(PaymentRow::as_returning()).get_result(connection).await?));
             };
             let after = match row.status() {
-                Ok(status) => rules::void(Some(status)),
+                Ok(status) => payment::void(Some(status)),
                 Err(unknown) => return Ok(Err(unknown)),
             };
             let update = diesel::update(of_order).set(payments::status.eq(after.as_str()));

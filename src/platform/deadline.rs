@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
-use super::problem::{FieldError, Problem};
+use super::http::problem::{FieldError, Problem};
 
 /// Milliseconds that the caller will still wait for the answer.
 pub const HEADER: &str = "x-deadline-ms";

@@ -1,34 +1,12 @@
-//! What every role stands on. Nothing in here knows a role.
+//! What every service stands on. Nothing in here knows a service.
 
-pub mod batch;
-pub mod breaker;
-pub mod bundle;
-pub mod caller;
 pub mod client;
-mod connection;
-pub mod crash;
-pub mod database;
+pub mod db;
 pub mod deadline;
-pub mod dependency;
 pub mod environment;
-pub mod fields;
-pub mod given;
-pub mod gremlin;
-pub mod health;
-mod json_lines;
-mod listener;
-pub mod metrics;
-pub mod middleware;
+pub mod fault_injection;
+pub mod http;
 pub mod names;
-pub mod openapi;
-mod otlp;
+pub mod observability;
 pub mod output;
-pub mod problem;
-pub mod response_stream;
-pub mod runtimes;
-pub mod server;
 pub mod shutdown;
-pub mod statements;
-pub mod telemetry;
-mod tls;
-pub mod trouble;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::check::{Customer, Try};
 use super::outcome::{Context, Outcome, Response};
 use super::plan::{Plan, Request};
-use crate::platform::telemetry;
+use crate::platform::observability::telemetry;
 
 /// Beyond what the contract allows a request to take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -52,9 +52,9 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ProveError {
     #[error(transparent)]
-    Postgres(#[from] crate::postgres::PostgresError),
+    Postgres(#[from] crate::testbed::postgres::PostgresError),
     #[error(transparent)]
-    Schema(#[from] crate::platform::database::SchemaError),
+    Schema(#[from] crate::platform::db::SchemaError),
     #[error(transparent)]
     Audit(#[from] audit::AuditError),
     #[error("the campaign's database: {0}")]

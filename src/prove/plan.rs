@@ -9,8 +9,8 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::platform::crash;
-use crate::platform::gremlin::rule::{self, Direction};
+use crate::platform::fault_injection::rule::Direction;
+use crate::platform::fault_injection::{failpoint, rule};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -280,9 +280,10 @@ fn kills_and_crashes(random: &mut StdRng, kills: u32) -> Vec<Fault> {
     for (n, role) in roles(crashes).enumerate() {
         // The first of each role at a place that any order passes, so that it is surely reached.
         let first = n < Role::ALL.len();
-        let points: Vec<_> = crash::POINTS.iter().filter(|point| point.starts_with(role.as_str())).collect();
+        let points: Vec<_> =
+            failpoint::POINTS.iter().filter(|point| point.starts_with(role.as_str())).collect();
         let common: Vec<_> = points.iter().filter(|point| !first || COMMON.contains(point)).collect();
-        let point = common.choose(random).map_or(crash::POINTS[0], |point| ***point);
+        let point = common.choose(random).map_or(failpoint::POINTS[0], |point| ***point);
         let turn = if first { 1 } else { random.random_range(1..=4) };
         let late = between(random, 1000, 4000);
         let stall = (!first && random.random_bool(0.5)).then_some(late);

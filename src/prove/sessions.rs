@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Error, NoTls};
 
 use super::ProveError;
 use super::plan::{OrdersLock, Role};
-use crate::platform::database::DatabaseUrl;
+use crate::platform::db::DatabaseUrl;
 
 /// No standby has this name.
 const ABSENT_STANDBY: &str = "nobody";
@@ -206,7 +206,7 @@ async fn commits_wait(url: &DatabaseUrl) -> Result<bool, ProveError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::{Home, Server, temporary_home};
+    use crate::testbed::postgres::{Home, Server, temporary_home};
 
     const LONG: Duration = Duration::from_secs(600);
 

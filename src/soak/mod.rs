@@ -4,8 +4,8 @@
 //! would be gone with it.
 
 mod report;
+pub mod sampler;
 pub mod trend;
-pub mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,13 +16,14 @@ use tokio::time::Instant;
 use crate::audit::{self, Elsewhere};
 use crate::load;
 use crate::platform::client::BaseUrl;
-use crate::platform::gremlin::rule::{self, Direction};
+use crate::platform::fault_injection::rule;
+use crate::platform::fault_injection::rule::Direction;
 use crate::platform::shutdown::Shutdown;
 use crate::prove::ProveError;
 use crate::prove::cluster::Cluster;
 use crate::prove::plan::{Fault, Role};
 pub use report::Report;
-use watch::Sample;
+use sampler::Sample;
 
 /// Everything ordered comes from here, whatever the soak's length.
 const STOCK: i32 = 1_000_000_000;
@@ -128,7 +129,7 @@ async fn observe(config: &Config, cluster: &mut Cluster) -> Result<(Vec<Sample>,
         due += config.sample_every;
         tokio::time::sleep_until(due).await;
         bar.set_position(began.elapsed().as_secs());
-        samples.extend(watch::look(cluster, &http, began.elapsed()).await?);
+        samples.extend(sampler::look(cluster, &http, began.elapsed()).await?);
         let present = processes(cluster);
         deaths += present.iter().zip(&known).map(|(is, was)| u32::from(is != was)).sum::<u32>();
         known = present;

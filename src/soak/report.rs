@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::sampler::{Figure, Sample};
 use super::trend::{self, Trend};
-use super::watch::{Figure, Sample};
 use super::{Config, QUIET_LIMIT, samples_of_a_round};
 use crate::audit::Audit;
 use crate::load;

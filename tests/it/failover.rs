@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use serde_json::{Value, json};
-use valerix::platform::database::{DatabaseUrl, migrate};
+use valerix::platform::db::{DatabaseUrl, migrate};
 
 use crate::harness::own::{Reachable, order_service_on};
 use crate::harness::{Service, eventually};

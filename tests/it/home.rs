@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use nix::unistd::Uid;
-use valerix::platform::database::DatabaseUrl;
-use valerix::postgres::{Home, PostgresError, Server, temporary_home};
+use valerix::platform::db::DatabaseUrl;
+use valerix::testbed::postgres::{Home, PostgresError, Server, temporary_home};
 
 use crate::harness::own::Own;
 use crate::harness::{PROGRAM, eventually, free_port};

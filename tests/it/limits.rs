@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use valerix::supervisor::{Process, Spec};
+use valerix::testbed::supervisor::{Process, Spec};
 
 use crate::harness::{PATIENCE, PROGRAM, Service, Stack, TestDatabase, eventually, free_port};
 

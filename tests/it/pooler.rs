@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
-use valerix::platform::database::{DatabaseUrl, migrate};
+use valerix::platform::db::{DatabaseUrl, migrate};
 
 use crate::harness::own::Own;
 use crate::harness::{PROGRAM, Service, eventually, free_port};

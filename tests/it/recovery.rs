@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::{Value, json};
-use valerix::platform::crash::POINTS;
+use valerix::platform::fault_injection::failpoint::POINTS;
 
 use crate::harness::{Answer, PATIENCE, Service, Stack, eventually, free_port};
 

@@ -1,7 +1,7 @@
 //! What is on its way.
 
 use valerix::api::PaymentStatus;
-use valerix::order::flow::EVERY_EPOCH;
+use valerix::domain::saga::EVERY_EPOCH;
 
 /// What changes something where it arrives. A question to payment changes nothing, and is only ever answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

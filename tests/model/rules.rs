@@ -1,9 +1,10 @@
 //! The service's rules, each of which can be taken away.
 
 use valerix::api::PaymentStatus;
-use valerix::inventory::ledger::{self, Entry, Goods, ReleasePlan, ReservePlan};
-use valerix::order::flow::{Attempt, Change, Event, State};
-use valerix::payment::rules::{self, ChargePlan};
+use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservePlan};
+use valerix::domain::payment::ChargePlan;
+use valerix::domain::saga::{Attempt, Change, Event, State};
+use valerix::domain::{ledger, payment};
 
 /// A rule that can be taken away, and what happens without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,14 +77,14 @@ impl Rules {
     }
 
     pub fn charge(self, stored: Option<PaymentStatus>) -> ChargePlan {
-        if self.lacks(Rule::ChargeIdempotence) { ChargePlan::Decide } else { rules::charge(stored) }
+        if self.lacks(Rule::ChargeIdempotence) { ChargePlan::Decide } else { payment::charge(stored) }
     }
 
     pub fn void(self, stored: Option<PaymentStatus>) -> Option<PaymentStatus> {
         if stored.is_none() && self.lacks(Rule::VoidTombstone) {
             return None;
         }
-        Some(rules::void(stored))
+        Some(payment::void(stored))
     }
 
     pub fn gateway_charges_once(self) -> bool {

@@ -2,7 +2,7 @@
 
 use stateright::Property;
 use valerix::api::{OrderStatus, PaymentStatus};
-use valerix::inventory::ledger::Hold;
+use valerix::domain::ledger::Hold;
 
 use crate::Protocol;
 use crate::network::Message;

@@ -1,9 +1,9 @@
 //! The state of everything, and what can happen to it.
 
 use valerix::api::{OrderStatus, PaymentStatus};
-use valerix::inventory::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
-use valerix::order::flow::{Attempt, EVERY_EPOCH, Event, State, Step};
-use valerix::payment::rules::ChargePlan;
+use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
+use valerix::domain::payment::ChargePlan;
+use valerix::domain::saga::{Attempt, EVERY_EPOCH, Event, State, Step};
 
 use crate::network::{Message, Sent};
 use crate::rules::Rules;

@@ -3,8 +3,8 @@
 use valerix::cli::otlp_endpoint;
 use valerix::order::{Cursor, idempotency};
 use valerix::platform::client::BaseUrl;
-use valerix::platform::fields::read_json;
-use valerix::platform::gremlin::rule::RuleSpec;
+use valerix::platform::fault_injection::rule::RuleSpec;
+use valerix::platform::http::extract::read_json;
 
 pub fn quoted(key: &str) -> String {
     format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))

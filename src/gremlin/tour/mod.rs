@@ -1,8 +1,8 @@
 //! `valerix gremlin tour`: the checklist, then each kind of fault, told while it happens and checked at each step.
 
+mod client;
 mod narrator;
-mod own;
-mod stage;
+mod private_platform;
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use serde_json::json;
 
 use super::GremlinError;
 use crate::platform::client::{BaseUrl, CallError};
-use crate::platform::gremlin::Latency;
+use crate::platform::fault_injection::Latency;
 use crate::platform::shutdown::Shutdown;
+use client::{Placed, Service, Stage};
 use narrator::Narrator;
 pub use narrator::Report;
-use own::OwnPlatform;
-use stage::{Placed, Service, Stage};
+use private_platform::OwnPlatform;
 
 const SLOW: Latency = Latency { enabled: true, delay_ms: 3000 };
 const CALM: Latency = Latency { enabled: false, delay_ms: 0 };

@@ -1,8 +1,8 @@
 //! The service level of the last 30 s and 10 minutes, of all replicas together: figures for each second and for each step
 //! of 5 s. A replica's own come from its memory; `share` brings those of the others.
 
-mod figures;
-mod share;
+mod latency_histogram;
+mod replication;
 mod store;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use figures::{Figures, Packed};
-pub use share::Sharing;
+use latency_histogram::{Figures, Packed};
+pub use replication::Sharing;
 
 pub const WINDOW_SECONDS: u64 = 30;
 pub const THRESHOLD_MS: u64 = 1000;

@@ -8,8 +8,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::figures::Packed;
-use crate::platform::database::DatabaseError;
+use super::latency_histogram::Packed;
+use crate::platform::db::DatabaseError;
 
 /// Own figures, to be told.
 #[derive(Serialize)]

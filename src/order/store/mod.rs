@@ -12,21 +12,21 @@ use futures_util::FutureExt;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-mod due;
-mod log;
-mod page;
+mod events;
+mod pagination;
 mod position;
+mod recovery_queue;
 
-pub use due::{Claim, Claimed, Queue, backlog, claim, forget_keys, give_up, wake};
-pub use log::{ChangeRow, EventRow, changes, events, position_at, snapshot};
-pub use page::{Cursor, Filter, list};
+pub use events::{ChangeRow, EventRow, changes, events, position_at, snapshot};
+pub use pagination::{Cursor, Filter, list};
 pub use position::{InvalidPosition, Position, Snapshot};
+pub use recovery_queue::{Claim, Claimed, Queue, backlog, claim, forget_keys, give_up, wake};
 
-use super::flow::State;
 use crate::api::OrderStatus;
-use crate::platform::batch::BatchSpec;
-use crate::platform::database::{CHANGE_TIMEOUT, DatabaseError, rolled_back};
-use crate::platform::given::{Given, Statement, array};
+use crate::domain::saga::State;
+use crate::platform::db::batcher::BatchSpec;
+use crate::platform::db::unnest_query::{Given, Statement, array};
+use crate::platform::db::{CHANGE_TIMEOUT, DatabaseError, rolled_back};
 use crate::platform::names::UnknownName;
 use crate::schema::orders;
 

@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpStream, lookup_host};
 
-use crate::platform::response_stream::ResponseStream;
+use crate::platform::client::response_stream::ResponseStream;
 
 /// An address that has not answered for so long is not waited for alone. The least that the RFC
 /// allows: the time for a call may be short.

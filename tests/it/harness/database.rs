@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::{Client, NoTls, Row};
-use valerix::platform::database::{DatabaseUrl, migrate};
-use valerix::postgres::{Home, Server};
+use valerix::platform::db::{DatabaseUrl, migrate};
+use valerix::testbed::postgres::{Home, Server};
 
 const TEMPLATE: &str = "template_valerix";
 

@@ -17,7 +17,7 @@ use chrono::Utc;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use valerix::audit::Audit;
-use valerix::supervisor::{Process, Spec};
+use valerix::testbed::supervisor::{Process, Spec};
 
 pub use database::TestDatabase;
 

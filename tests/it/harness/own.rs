@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use tokio_postgres::{Client, NoTls};
-use valerix::postgres::{Home, Server};
+use valerix::testbed::postgres::{Home, Server};
 
 use super::{Answer, Service, eventually, free_port};
 

@@ -1,0 +1,90 @@
+//! The dashboard: the files of `static/`, inside the binary.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::middleware::Compress;
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use rust_embed::Embed;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::platform::http::problem::{Problem, ProblemBody};
+
+/// No script, style, picture or connection from anywhere but this service.
+const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+
+#[derive(Embed)]
+#[folder = "static"]
+struct Files;
+
+/// `GET /dashboard.json`: what the page cannot know by itself.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Dashboard {
+    pub version: String,
+    /// Where a trace is shown; `{trace_id}` stands for its id.
+    #[schema(example = "http://localhost:16686/trace/{trace_id}")]
+    pub trace_url: Option<String>,
+    pub grafana_url: Option<String>,
+}
+
+fn file(name: &str, asked: &HeaderMap) -> Result<HttpResponse, Problem> {
+    let file = Files::get(name).ok_or_else(|| Problem::not_found("There is no such file."))?;
+    let etag = format!(
+        "{:032x}",
+        file.metadata.sha256_hash().iter().take(16).fold(0_u128, |tag, byte| tag << 8 | u128::from(*byte))
+    );
+    let known = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    // A proxy that compresses makes the tag a weak one.
+    let unchanged = known.is_some_and(|known| known.contains(&etag));
+    let mut answer = HttpResponse::build(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    answer
+        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        // Asked for each time, and answered with 304 as long as it is the same: a new version is seen at once.
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((header::ETAG, format!("W/\"{etag}\"")));
+    if unchanged {
+        return Ok(answer.finish());
+    }
+    Ok(answer.content_type(media_type(name)).body(file.data.into_owned()))
+}
+
+fn media_type(name: &str) -> &'static str {
+    match name.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "application/octet-stream",
+    }
+}
+
+/// The dashboard
+#[utoipa::path(tag = "page", responses((status = 200, content_type = "text/html", body = String)))]
+#[get("/", wrap = "Compress::default()")]
+async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    file("index.html", request.headers())
+}
+
+/// The dashboard's scripts, styles and pictures
+#[utoipa::path(tag = "page", params(("name" = String, Path, example = "app.js")), responses((status = 200, description = "The file", content((String = "text/javascript"), (String = "text/css"), (String = "image/svg+xml"), (String = "text/html"))),
+    (status = 304, description = "Not changed"),
+    (status = 404, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/static/{name}", wrap = "Compress::default()")]
+async fn asset(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, Problem> {
+    file(&name, request.headers())
+}
+
+/// What the dashboard links to
+#[utoipa::path(tag = "page", responses((status = 200, body = Dashboard)))]
+#[get("/dashboard.json")]
+async fn links(known: web::Data<Dashboard>) -> web::Json<Dashboard> {
+    web::Json(known.as_ref().clone())
+}
+
+pub fn routes(dashboard: &Dashboard, service: &mut ServiceConfig<'_>) {
+    service.app_data(web::Data::new(dashboard.clone())).service(index).service(asset).service(links);
+}

@@ -1,0 +1,181 @@
+//! What the dashboard asks of inventory and payment, passed on: a browser need only reach the order service, wherever
+//! the others are.
+
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::order::routes::{INVENTORY, PAYMENT};
+use crate::platform::client::{CallError, Client, Forwarded};
+use crate::platform::deadline::Deadline;
+use crate::platform::http::extract::RawBody;
+use crate::platform::http::problem::{Problem, ProblemBody};
+
+/// Longer than the delay that one usually sets by the gremlin, so that a slow service still shows; shorter than the page waits.
+const TIMEOUT: Duration = Duration::from_millis(3500);
+
+/// The services behind, for one worker thread.
+pub struct Services {
+    pub inventory: Client,
+    pub payment: Client,
+}
+
+impl Services {
+    /// Passes on a request to the gremlin, with the token that the caller shows.
+    async fn pass_to_gremlin(
+        &self,
+        service: &str,
+        path: &str,
+        request: &HttpRequest,
+        body: Bytes,
+    ) -> Result<HttpResponse, Problem> {
+        let authorization = request.headers().get(header::AUTHORIZATION).cloned();
+        let forwarded = Forwarded { method: request.method().clone(), path, authorization, body };
+        self.pass_on(service, forwarded).await
+    }
+
+    async fn pass_on(&self, service: &str, forwarded: Forwarded<'_>) -> Result<HttpResponse, Problem> {
+        let client = match service {
+            INVENTORY => &self.inventory,
+            PAYMENT => &self.payment,
+            _ => return Err(Problem::not_found("There is no such service.")),
+        };
+        let answer =
+            client.forward(forwarded, Deadline::after(TIMEOUT)).await.map_err(|error| match error {
+                CallError::TimedOut => {
+                    let detail = format!("{service} did not answer within {} ms.", TIMEOUT.as_millis());
+                    Problem::new(StatusCode::GATEWAY_TIMEOUT, "service-silent", detail)
+                }
+                error => Problem::new(
+                    StatusCode::BAD_GATEWAY,
+                    "service-unreachable",
+                    format!("{service} cannot be reached."),
+                )
+                .because(error),
+            })?;
+        let mut response = HttpResponse::build(answer.status);
+        if let Some(content_type) = answer.content_type {
+            response.insert_header((header::CONTENT_TYPE, content_type));
+        }
+        Ok(response.body(answer.body))
+    }
+}
+
+/// Health or metrics of a service behind
+#[utoipa::path(tag = "page",
+    params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "health")),
+    responses((status = 200, content((Value = "application/json"), (String = "text/plain"))),
+    (status = 404, content_type = "application/problem+json", body = ProblemBody),
+    (status = 502, content_type = "application/problem+json", body = ProblemBody),
+    (status = 504, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/services/{service}/{resource}")]
+async fn look(
+    services: web::Data<Services>,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let (service, resource) = path.into_inner();
+    let path = match resource.as_str() {
+        "health" => "/health",
+        "metrics" => "/metrics",
+        _ => return Err(Problem::not_found("There is nothing at this address.")),
+    };
+    // They need no token, so none is shown to them.
+    let forwarded = Forwarded { method: Method::GET, path, authorization: None, body: Bytes::new() };
+    services.pass_on(&service, forwarded).await
+}
+
+fn gremlin(resource: &str) -> Result<&'static str, Problem> {
+    match resource {
+        "latency" => Ok("/gremlin/latency"),
+        "rules" => Ok("/gremlin/rules"),
+        _ => Err(Problem::not_found("There is nothing at this address.")),
+    }
+}
+
+/// The gremlin of a service behind
+#[utoipa::path(tag = "page",
+    params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "rules")),
+    responses((status = 200, body = Value),
+    (status = 401, content_type = "application/problem+json", body = ProblemBody),
+    (status = 404, content_type = "application/problem+json", body = ProblemBody),
+    (status = 502, content_type = "application/problem+json", body = ProblemBody),
+    (status = 504, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/services/{service}/gremlin/{resource}")]
+async fn show_gremlin(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    services.pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, Bytes::new()).await
+}
+
+/// Sets the gremlin of a service behind
+#[utoipa::path(tag = "page", request_body(content = Value, description = "As the service behind takes it"),
+    params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "rules")),
+    responses((status = 200, body = Value), (status = 201, body = Value),
+    (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 401, content_type = "application/problem+json", body = ProblemBody),
+    (status = 404, content_type = "application/problem+json", body = ProblemBody),
+    (status = 409, content_type = "application/problem+json", body = ProblemBody),
+    (status = 413, content_type = "application/problem+json", body = ProblemBody),
+    (status = 502, content_type = "application/problem+json", body = ProblemBody),
+    (status = 504, content_type = "application/problem+json", body = ProblemBody)))]
+#[post("/services/{service}/gremlin/{resource}")]
+async fn set_gremlin(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    body: RawBody,
+) -> Result<HttpResponse, Problem> {
+    services.pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, body.0).await
+}
+
+/// Removes all rules of a service behind
+#[utoipa::path(tag = "page",
+    params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "rules")),
+    responses((status = 200, body = Value),
+    (status = 401, content_type = "application/problem+json", body = ProblemBody),
+    (status = 404, content_type = "application/problem+json", body = ProblemBody),
+    (status = 405, content_type = "application/problem+json", body = ProblemBody),
+    (status = 502, content_type = "application/problem+json", body = ProblemBody),
+    (status = 504, content_type = "application/problem+json", body = ProblemBody)))]
+#[delete("/services/{service}/gremlin/{resource}")]
+async fn clear_gremlin(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    services.pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, Bytes::new()).await
+}
+
+/// Removes a rule of a service behind
+#[utoipa::path(tag = "page",
+    params(("service" = String, Path, example = "inventory-service"), ("id" = u32, Path)),
+    responses((status = 204),
+    (status = 401, content_type = "application/problem+json", body = ProblemBody),
+    (status = 404, content_type = "application/problem+json", body = ProblemBody),
+    (status = 502, content_type = "application/problem+json", body = ProblemBody),
+    (status = 504, content_type = "application/problem+json", body = ProblemBody)))]
+#[delete("/services/{service}/gremlin/rules/{id}")]
+async fn remove_rule(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let no_rule = |_| Problem::not_found("There is no such rule.");
+    let id: u32 = path.1.parse().map_err(no_rule)?;
+    services.pass_to_gremlin(&path.0, &format!("/gremlin/rules/{id}"), &request, Bytes::new()).await
+}
+
+pub fn routes(services: Services, service: &mut ServiceConfig<'_>) {
+    service
+        .app_data(web::Data::new(services))
+        .service(look)
+        .service(show_gremlin)
+        .service(set_gremlin)
+        .service(clear_gremlin)
+        .service(remove_rule);
+}

@@ -1,0 +1,4 @@
+//! The live stream of order changes.
+
+pub mod feed;
+pub mod sse;

@@ -1,0 +1,154 @@
+//! What happened to orders: the timeline of one, the changes of all.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use super::position::{InvalidSnapshot, Key, Position, Range, Snapshot};
+use crate::platform::db::DatabaseError;
+use crate::schema::order_events;
+
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = order_events)]
+pub struct EventRow {
+    pub at: DateTime<Utc>,
+    pub status: String,
+    pub reason: String,
+    pub attempt: i32,
+    pub trace_id: Option<String>,
+}
+
+/// Oldest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn events(
+    connection: &mut AsyncPgConnection,
+    order_id: Uuid,
+) -> Result<Vec<EventRow>, DatabaseError> {
+    let of_order = order_events::table.filter(order_events::order_id.eq(order_id)).order(order_events::id);
+    Ok(of_order.select(EventRow::as_select()).load(connection).await?)
+}
+
+/// A change of an order, with what the order is about.
+#[derive(Debug, QueryableByName)]
+pub struct ChangeRow {
+    #[diesel(sql_type = BigInt)]
+    pub xid: i64,
+    #[diesel(sql_type = BigInt)]
+    pub id: i64,
+    #[diesel(sql_type = Timestamptz)]
+    pub at: DateTime<Utc>,
+    #[diesel(sql_type = Text)]
+    pub status: String,
+    #[diesel(sql_type = Text)]
+    pub reason: String,
+    #[diesel(sql_type = Integer)]
+    pub attempt: i32,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub trace_id: Option<String>,
+    #[diesel(sql_type = SqlUuid)]
+    pub order_id: Uuid,
+    #[diesel(sql_type = Text)]
+    pub product_id: String,
+    #[diesel(sql_type = Integer)]
+    pub quantity: i32,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub failure_reason: Option<String>,
+    #[diesel(sql_type = Timestamptz)]
+    pub created_at: DateTime<Utc>,
+}
+
+impl ChangeRow {
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key { xid: self.xid, id: self.id }
+    }
+}
+
+#[derive(QueryableByName)]
+struct SnapshotRow {
+    #[diesel(sql_type = Text)]
+    snapshot: String,
+}
+
+/// The database's present snapshot.
+///
+/// # Errors
+/// Those of the database.
+pub async fn snapshot(connection: &mut AsyncPgConnection) -> Result<Snapshot, DatabaseError> {
+    let row: SnapshotRow =
+        sql_query("SELECT pg_current_snapshot()::text AS snapshot").get_result(connection).await?;
+    row.snapshot.parse().map_err(|error: InvalidSnapshot| DatabaseError::Internal(error.to_string()))
+}
+
+#[derive(QueryableByName)]
+struct KeyRow {
+    #[diesel(sql_type = BigInt)]
+    xid: i64,
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
+/// The position that holds every event that the snapshot sees.
+///
+/// # Errors
+/// Those of the database.
+pub async fn position_at(
+    connection: &mut AsyncPgConnection,
+    snapshot: &Snapshot,
+) -> Result<Position, DatabaseError> {
+    let statement = "SELECT xid::text::bigint AS xid, id FROM order_events
+        WHERE xid < pg_snapshot_xmax($1::pg_snapshot) AND pg_visible_in_snapshot(xid, $1::pg_snapshot)
+        ORDER BY order_events.xid DESC, id DESC LIMIT 1";
+    let newest: Option<KeyRow> =
+        sql_query(statement).bind::<Text, _>(snapshot.as_str()).get_result(connection).await.optional()?;
+    let newest = newest.map(|KeyRow { xid, id }| Key { xid, id });
+    Ok(Position::of(snapshot, newest.unwrap_or_default()))
+}
+
+// Diesel has no xid8, so transactions are passed as text. A range is a scan of the primary key, and
+// an order a look-up in its own: LIMIT 1 keeps the planner from joining in any other way. Rows that
+// came with a dump of another server can be of transactions that no snapshot here sees; the upper bound
+// keeps them from being scanned each time.
+const CHANGES: &str = "
+    WITH missing AS (
+        SELECT * FROM unnest($1::xid8[], $2::bigint[], $3::xid8[]) AS range (after_xid, after_id, before_xid))
+    SELECT c.* FROM missing m
+    CROSS JOIN LATERAL (
+        SELECT e.xid::text::bigint AS xid, e.id, e.at, e.status, e.reason, e.attempt, e.trace_id, e.order_id,
+            o.product_id, o.quantity, o.failure_reason, o.created_at
+        FROM order_events e
+        CROSS JOIN LATERAL (
+            SELECT product_id, quantity, failure_reason, created_at FROM orders WHERE id = e.order_id LIMIT 1) o
+        WHERE (e.xid, e.id) > (m.after_xid, m.after_id) AND e.xid < m.before_xid
+            AND pg_visible_in_snapshot(e.xid, $4::pg_snapshot)
+        ORDER BY e.xid, e.id LIMIT $5 + $6) c
+    ORDER BY c.xid, c.id OFFSET $5 LIMIT $6";
+
+/// Changes that the snapshot sees and the position does not hold, in key order; the first `skip` of
+/// them are left out.
+///
+/// # Errors
+/// Those of the database.
+pub async fn changes(
+    connection: &mut AsyncPgConnection,
+    position: &Position,
+    snapshot: &Snapshot,
+    skip: u32,
+    limit: u32,
+) -> Result<Vec<ChangeRow>, DatabaseError> {
+    let ranges = position.missing(snapshot);
+    let texts = |of: fn(&Range) -> i64| ranges.iter().map(|range| of(range).to_string()).collect::<Vec<_>>();
+    let query = sql_query(CHANGES)
+        .bind::<Array<Text>, _>(texts(|range| range.after.xid))
+        .bind::<Array<BigInt>, _>(ranges.iter().map(|range| range.after.id).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(texts(|range| range.before))
+        .bind::<Text, _>(snapshot.as_str())
+        .bind::<BigInt, _>(i64::from(skip))
+        .bind::<BigInt, _>(i64::from(limit));
+    Ok(query.load(connection).await?)
+}

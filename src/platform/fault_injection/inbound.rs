@@ -1,0 +1,172 @@
+//! What is done to requests that come in.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::body::{BodySize, EitherBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::http::StatusCode;
+use actix_web::middleware::Next;
+use actix_web::web::{Bytes, BytesMut};
+use actix_web::{Error, HttpMessage, HttpResponse, web};
+use futures_util::{StreamExt, stream};
+
+use super::Gremlin;
+use super::rule::{Direction, Ending, Subject};
+use crate::platform::client::request_batch;
+use crate::platform::http::extract::{BODY_LIMIT_BYTES, BODY_TIMEOUT, check_head, without_bom};
+use crate::platform::http::problem::Problem;
+use crate::platform::observability::metrics::route_of;
+
+/// A request that hangs is let go after this long, so that the gremlin does not collect connections for ever.
+const LONGEST_HANG: Duration = Duration::from_secs(600);
+/// What logs and metrics show for a connection that was closed without an answer (nginx's convention).
+const NO_ANSWER: u16 = 444;
+
+/// Routes that stay as they are: nobody may be locked out of the gremlin, of the page that steers it, of the figures
+/// or of the probes.
+#[must_use]
+pub fn is_exempt(path: &str) -> bool {
+    ["/gremlin/", "/services/", "/static/"].iter().any(|prefix| path.starts_with(prefix))
+        || ["/", "/dashboard.json", "/metrics", "/livez", "/readyz"].contains(&path)
+}
+
+/// Middleware: does to the request what the gremlin wants done.
+///
+/// # Errors
+/// Those of the service behind it.
+pub async fn interfere<B: MessageBody>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let gremlin = request.app_data::<web::Data<Gremlin>>().filter(|gremlin| !gremlin.is_calm()).cloned();
+    let Some(gremlin) = gremlin.filter(|_| !is_exempt(request.path())) else {
+        return Ok(next.call(request).await?.map_into_left_body());
+    };
+    if request_batch::carries(&request) {
+        // It will be refused, so that each of its calls comes by itself.
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let (method, path, route) = (request.method().clone(), request.path().to_owned(), route_of(&request));
+    let subject = Subject {
+        direction: Direction::Inbound,
+        dependency: None,
+        method: method.as_str(),
+        route: route.as_str(),
+        path: &path,
+    };
+    let product_id =
+        if gremlin.asks_for_product(subject) { product_of(&mut request, route.as_str()).await } else { None };
+    let faults = gremlin.meet(subject, product_id.as_deref());
+    faults.wait(Duration::MAX).await;
+    match faults.ending {
+        None => Ok(next.call(request).await?.map_into_left_body()),
+        Some(Ending::Error(status)) => {
+            let problem =
+                Problem::new(status, "injected-fault", "The gremlin answered in the handler's stead.");
+            Ok(request.error_response(problem).map_into_right_body())
+        }
+        Some(Ending::Drop) => Ok(severed(request)),
+        Some(Ending::Hang) => {
+            tokio::time::sleep(LONGEST_HANG).await;
+            Ok(severed(request))
+        }
+        Some(Ending::Vanish) => {
+            let (request, response) = next.call(request).await?.into_parts();
+            tracing::warn!(status = response.status().as_u16(), "handled, and its answer vanishes");
+            Ok(ServiceResponse::new(request, silence()).map_into_right_body())
+        }
+        Some(Ending::Crash) => {
+            let response = next.call(request).await?;
+            tracing::error!(status = response.status().as_u16(), "handled; the gremlin aborts the process");
+            std::process::abort()
+        }
+    }
+}
+
+fn severed<B: MessageBody>(request: ServiceRequest) -> ServiceResponse<EitherBody<B>> {
+    request.into_response(silence()).map_into_right_body()
+}
+
+/// An answer of which no byte is sent: its body fails before its head is flushed, and the connection closes.
+fn silence() -> HttpResponse {
+    let status = StatusCode::from_u16(NO_ANSWER).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status).body(Severed);
+    response.extensions_mut().insert(Severed);
+    response
+}
+
+/// Whether the gremlin closes this answer's connection: there is nothing to be rendered.
+#[must_use]
+pub fn is_severed<B>(response: &ServiceResponse<B>) -> bool {
+    response.response().extensions().contains::<Severed>()
+}
+
+/// A body that is an error at once.
+struct Severed;
+
+impl MessageBody for Severed {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Poll::Ready(Some(Err("the gremlin closes the connection".into())))
+    }
+}
+
+/// The product that a request names in its path, query or body.
+async fn product_of(request: &mut ServiceRequest, pattern: &str) -> Option<String> {
+    in_path(pattern, request.path())
+        .or_else(|| in_query(request.query_string()))
+        .or(in_body(&peek(request).await))
+}
+
+fn in_path(pattern: &str, path: &str) -> Option<String> {
+    let segment = pattern.split('/').position(|segment| segment == "{product_id}")?;
+    let encoded = path.split('/').nth(segment)?;
+    percent_encoding::percent_decode_str(encoded).decode_utf8().ok().map(Into::into)
+}
+
+fn in_query(query: &str) -> Option<String> {
+    let pairs = web::Query::<Vec<(String, String)>>::from_query(query).ok()?.into_inner();
+    pairs.into_iter().find(|(name, _)| name == "product_id").map(|(_, value)| value)
+}
+
+fn in_body(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(without_bom(body)).ok()?;
+    body.get("product_id")?.as_str().map(str::to_owned)
+}
+
+/// Reads the body ahead of the handler and puts it back. One that is too long, too slow or broken off is put back as far
+/// as it came, followed by its rest: to refuse it is the handler's business.
+async fn peek(request: &mut ServiceRequest) -> Bytes {
+    if check_head(request.headers(), BODY_LIMIT_BYTES).is_err() {
+        return Bytes::new();
+    }
+    let mut payload = request.take_payload();
+    let mut read = BytesMut::new();
+    let mut error: Option<PayloadError> = None;
+    let reading = async {
+        while let Some(chunk) = payload.next().await {
+            match chunk {
+                Ok(chunk) => read.extend_from_slice(&chunk),
+                Err(broken) => error = Some(broken),
+            }
+            if error.is_some() || read.len() > BODY_LIMIT_BYTES {
+                break;
+            }
+        }
+    };
+    // Too slow is the same as so far.
+    let _: Result<(), _> = tokio::time::timeout(BODY_TIMEOUT, reading).await;
+    let read = read.freeze();
+    let ahead = [Some(Ok(read.clone())), error.map(Err)].into_iter().flatten();
+    let whole = stream::iter(ahead).chain(payload);
+    request.set_payload(Payload::Stream { payload: Box::pin(whole) });
+    read
+}

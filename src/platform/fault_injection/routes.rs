@@ -1,0 +1,144 @@
+//! The gremlin's HTTP. It is out of its own reach: see [`super::is_exempt`].
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::rule::{RuleSpec, RuleView};
+use super::rules::MOST_RULES;
+use super::{Gremlin, Latency};
+use crate::platform::http::extract::Body;
+use crate::platform::http::middleware::service_auth;
+use crate::platform::http::problem::{Problem, ProblemBody};
+
+/// `GET /gremlin/rules`
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RuleList {
+    /// In the order in which they are tried. One that ended by itself is shown for a minute more.
+    pub rules: Vec<RuleView>,
+    /// So many at once, at most.
+    pub limit: usize,
+}
+
+/// `DELETE /gremlin/rules`
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Removed {
+    pub removed: usize,
+}
+
+impl Gremlin {
+    fn allow(&self, request: &HttpRequest) -> Result<(), Problem> {
+        let Some(token) = &self.shared.config.token else {
+            return Ok(());
+        };
+        if service_auth::shows(request.headers(), token) {
+            return Ok(());
+        }
+        let detail = "The gremlin wants the header Authorization: Bearer with its token.";
+        Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
+    }
+}
+
+/// The latency switch
+#[utoipa::path(tag = "gremlin", responses((status = 200, body = Latency),
+    (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/gremlin/latency")]
+async fn show_latency(
+    gremlin: web::Data<Gremlin>,
+    request: HttpRequest,
+) -> Result<web::Json<Latency>, Problem> {
+    gremlin.allow(&request)?;
+    Ok(web::Json(gremlin.latency()))
+}
+
+/// Makes every endpoint wait before it answers
+///
+/// Except the gremlin's own, `/metrics`, `/livez`, `/readyz` and the dashboard's files. Ends with the process.
+#[utoipa::path(tag = "gremlin", request_body = Latency, responses((status = 200, body = Latency),
+    (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
+#[post("/gremlin/latency")]
+async fn set_latency(
+    gremlin: web::Data<Gremlin>,
+    request: HttpRequest,
+    body: Body<Latency>,
+) -> Result<web::Json<Latency>, Problem> {
+    gremlin.allow(&request)?;
+    gremlin.set_latency(body.0);
+    Ok(web::Json(gremlin.latency()))
+}
+
+/// The rules, and how often each matched and fired
+#[utoipa::path(tag = "gremlin", responses((status = 200, body = RuleList),
+    (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
+#[get("/gremlin/rules")]
+async fn list(gremlin: web::Data<Gremlin>, request: HttpRequest) -> Result<web::Json<RuleList>, Problem> {
+    gremlin.allow(&request)?;
+    Ok(web::Json(RuleList { rules: gremlin.rules(), limit: MOST_RULES }))
+}
+
+/// Adds a rule
+///
+/// Rules are tried in the order in which they were added. Delays add up; the first other fault that fires decides how the
+/// request ends. The same routes are spared as by the latency switch. Rules end with the process.
+#[utoipa::path(tag = "gremlin", request_body = RuleSpec, responses(
+    (status = 201, body = RuleView, headers(("location" = String))),
+    (status = 400, content_type = "application/problem+json", body = ProblemBody),
+    (status = 401, content_type = "application/problem+json", body = ProblemBody),
+    (status = 409, description = "too-many-rules", content_type = "application/problem+json", body = ProblemBody)))]
+#[post("/gremlin/rules")]
+async fn add(
+    gremlin: web::Data<Gremlin>,
+    request: HttpRequest,
+    body: Body<RuleSpec>,
+) -> Result<HttpResponse, Problem> {
+    gremlin.allow(&request)?;
+    let rule = gremlin.add(body.0).ok_or_else(|| {
+        let detail = format!("There are {MOST_RULES} rules already; remove one first.");
+        Problem::new(StatusCode::CONFLICT, "too-many-rules", detail)
+    })?;
+    let location = (header::LOCATION, format!("/gremlin/rules/{}", rule.id));
+    Ok(HttpResponse::Created().insert_header(location).json(rule))
+}
+
+/// Removes a rule
+#[utoipa::path(tag = "gremlin", params(("id" = u32, Path)), responses((status = 204),
+    (status = 401, content_type = "application/problem+json", body = ProblemBody),
+    (status = 404, content_type = "application/problem+json", body = ProblemBody)))]
+#[delete("/gremlin/rules/{id}")]
+async fn remove(
+    gremlin: web::Data<Gremlin>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    gremlin.allow(&request)?;
+    if id.parse().is_ok_and(|id| gremlin.remove(id)) {
+        Ok(HttpResponse::NoContent().finish())
+    } else {
+        Err(Problem::not_found("There is no such rule."))
+    }
+}
+
+/// Removes all rules
+#[utoipa::path(tag = "gremlin", responses((status = 200, body = Removed),
+    (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
+#[delete("/gremlin/rules")]
+async fn clear(gremlin: web::Data<Gremlin>, request: HttpRequest) -> Result<web::Json<Removed>, Problem> {
+    gremlin.allow(&request)?;
+    Ok(web::Json(Removed { removed: gremlin.clear() }))
+}
+
+/// The gremlin's routes; none where it is switched off.
+pub fn routes(gremlin: &Gremlin, service: &mut ServiceConfig<'_>) {
+    if gremlin.shared.config.enabled {
+        service
+            .service(show_latency)
+            .service(set_latency)
+            .service(list)
+            .service(add)
+            .service(remove)
+            .service(clear);
+    }
+}

@@ -1,0 +1,204 @@
+//! The rules by their properties: whatever the requests are, what a rule promises holds.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::rule::{Direction, Ending, Kind, RuleSpec, Subject};
+use super::rules::{MOST_RULES, Rules};
+use crate::platform::http::extract::read;
+
+const RESERVE: Subject<'static> = Subject {
+    direction: Direction::Inbound,
+    dependency: None,
+    method: "POST",
+    route: "/inventory/reserve",
+    path: "/inventory/reserve",
+};
+
+fn spec(body: &Value) -> RuleSpec {
+    read(body).unwrap_or_else(|fields| panic!("{fields:?} of {body}"))
+}
+
+/// Which of so many requests a single rule hits.
+fn hits(rule: &Value, requests: usize) -> Vec<bool> {
+    let (mut rules, now) = (Rules::default(), Instant::now());
+    rules.add(spec(rule), now).unwrap();
+    (0..requests).map(|_| !rules.meet(RESERVE, None, now).fired.is_empty()).collect()
+}
+
+proptest! {
+    #[test]
+    fn the_same_seed_makes_the_same_choices(seed in 0..i32::MAX, probability in 0.0..=1.0_f64) {
+        let rule = json!({"kind": "drop", "probability": probability, "seed": seed});
+        prop_assert_eq!(hits(&rule, 200), hits(&rule, 200));
+    }
+
+    #[test]
+    fn a_probability_is_met_on_average(seed in 0..i32::MAX, probability in 0.0..=1.0_f64) {
+        let rule = json!({"kind": "drop", "probability": probability, "seed": seed});
+        let hit = hits(&rule, 4000).into_iter().filter(|hit| *hit).count();
+        let share = f64::from(u32::try_from(hit).unwrap()) / 4000.0;
+        // Seven standard deviations of 4,000 coins are below 0.06.
+        prop_assert!((share - probability).abs() < 0.06, "{} for {}", share, probability);
+    }
+
+    #[test]
+    fn a_pattern_hits_one_in_each_group_and_always_at_the_same_place(every in 1..20_usize, offset in 0..20_usize) {
+        prop_assume!(offset < every);
+        let hits = hits(&json!({"kind": "drop", "every": every, "offset": offset}), every * 4);
+        for (number, hit) in hits.into_iter().enumerate() {
+            prop_assert_eq!(hit, (number + 1) % every == offset, "request {}", number + 1);
+        }
+    }
+
+    #[test]
+    fn never_more_fires_than_allowed_and_every_match_is_counted(most in 1..50_u64, requests in 0..100_u64) {
+        let (mut rules, now) = (Rules::default(), Instant::now());
+        rules.add(spec(&json!({"kind": "hang", "max_fires": most})), now).unwrap();
+        for _ in 0..requests {
+            rules.meet(RESERVE, None, now);
+        }
+        let view = rules.views(now).remove(0);
+        prop_assert_eq!(view.fired, requests.min(most));
+        prop_assert_eq!(view.matched, requests.min(most), "a rule that has ended meets nothing");
+        prop_assert_eq!((view.active, view.remaining_fires), (requests < most, Some(most - view.fired)));
+    }
+
+    #[test]
+    fn a_rule_works_until_its_time_is_up_and_not_longer(ttl in 1..1000_u64, after_ms in 0..2_000_000_u64) {
+        let (mut rules, start) = (Rules::default(), Instant::now());
+        rules.add(spec(&json!({"kind": "drop", "ttl_seconds": ttl})), start).unwrap();
+        let now = start + Duration::from_millis(after_ms);
+        let fired = !rules.meet(RESERVE, None, now).fired.is_empty();
+        prop_assert_eq!(fired, after_ms < ttl * 1000);
+        prop_assert_eq!(rules.active(now), usize::from(fired));
+        let shown = rules.views(now).len();
+        prop_assert_eq!(shown, usize::from(after_ms < (ttl + 60) * 1000));
+    }
+
+    #[test]
+    fn a_delay_stays_within_its_jitter(delay in 0..50_000_u64, jitter in 0..10_000_u64, seed in 0..i32::MAX) {
+        let (mut rules, now) = (Rules::default(), Instant::now());
+        let rule = json!({"kind": "latency", "delay_ms": delay, "jitter_ms": jitter, "seed": seed});
+        rules.add(spec(&rule), now).unwrap();
+        for _ in 0..50 {
+            let waited = rules.meet(RESERVE, None, now).delay;
+            prop_assert!(waited >= Duration::from_millis(delay.saturating_sub(jitter)));
+            prop_assert!(waited <= Duration::from_millis(delay + jitter));
+        }
+    }
+
+    #[test]
+    fn whatever_is_asked_for_is_refused_by_name_or_shown_as_it_works(
+        kind in prop::sample::select(vec!["latency", "error", "drop", "vanish", "crash", "hang", "flood"]),
+        fields in prop::collection::btree_map(
+            prop::sample::select(vec![
+                "delay_ms", "jitter_ms", "status", "probability", "seed", "every", "offset", "ttl_seconds", "max_fires",
+            ]),
+            prop::sample::select(vec![
+                json!(-1), json!(0), json!(1), json!(2), json!(0.5), json!(500), json!(60_001), json!("x"), json!(1e12),
+            ]),
+            0..4,
+        ),
+    ) {
+        let mut body = json!({"kind": kind});
+        for (name, value) in &fields {
+            body[*name] = value.clone();
+        }
+        match read::<RuleSpec>(&body) {
+            // Shown and asked for again it is the same rule.
+            Ok(spec) => {
+                let shown = serde_json::to_value(&spec).unwrap();
+                prop_assert_eq!(read::<RuleSpec>(&shown), Ok(spec));
+            }
+            Err(wrong) => prop_assert!(
+                wrong.iter().all(|field| field == "kind" || field == "jitter_ms" || fields.contains_key(field.as_str())),
+                "{:?} for {}", wrong, body
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_rule_hits_what_it_names_and_nothing_else() {
+    let (mut rules, now) = (Rules::default(), Instant::now());
+    let rule = json!({"kind": "drop", "route": "/orders/{id}", "method": "GET", "product_id": "A"});
+    rules.add(spec(&rule), now).unwrap();
+    let hit = Subject { method: "GET", route: "/orders/{id}", path: "/orders/7", ..RESERVE };
+    let mut fires = |subject, product| !rules.meet(subject, product, now).fired.is_empty();
+    assert!(fires(hit, Some("A")));
+    assert!(!fires(hit, Some("B")) && !fires(hit, None));
+    assert!(!fires(Subject { method: "POST", ..hit }, Some("A")));
+    assert!(!fires(Subject { route: "/orders", path: "/orders", ..hit }, Some("A")));
+    assert!(!fires(Subject { direction: Direction::Outbound, dependency: Some("x"), ..hit }, Some("A")));
+}
+
+#[test]
+fn delays_add_up_and_the_first_other_fault_decides() {
+    let (mut rules, now) = (Rules::default(), Instant::now());
+    for rule in [
+        json!({"kind": "latency", "delay_ms": 40_000}),
+        json!({"kind": "error", "status": 503, "every": 2}),
+        json!({"kind": "vanish"}),
+        json!({"kind": "latency", "delay_ms": 30_000}),
+    ] {
+        rules.add(spec(&rule), now).unwrap();
+    }
+    let first = rules.meet(RESERVE, None, now);
+    assert_eq!(
+        (first.ending, first.delay),
+        (Some(Ending::Vanish), Duration::from_secs(60)),
+        "60 s at the most"
+    );
+    let second = rules.meet(RESERVE, None, now);
+    assert_eq!(second.fired, [(1, Kind::Latency), (2, Kind::Error), (4, Kind::Latency)]);
+    let matched: Vec<_> = rules.views(now).iter().map(|rule| rule.matched).collect();
+    assert_eq!(matched, [2, 2, 1, 2]);
+}
+
+#[test]
+fn there_is_room_for_a_stated_number_and_ended_rules_give_way() {
+    let (mut rules, start) = (Rules::default(), Instant::now());
+    rules.add(spec(&json!({"kind": "drop", "ttl_seconds": 1})), start).unwrap();
+    for _ in 1..MOST_RULES {
+        rules.add(spec(&json!({"kind": "drop"})), start).unwrap();
+    }
+    assert!(rules.add(spec(&json!({"kind": "hang"})), start).is_none());
+    assert_eq!(rules.views(start).len(), MOST_RULES);
+    let later = start + Duration::from_secs(2);
+    let added = rules.add(spec(&json!({"kind": "hang"})), later).unwrap();
+    let ids: Vec<_> = rules.views(later).iter().map(|rule| rule.id).collect();
+    assert!(ids.len() == MOST_RULES && !ids.contains(&1) && ids.contains(&added.id), "{ids:?}");
+}
+
+#[test]
+fn contradictions_and_unknown_fields_are_named() {
+    for (body, field) in [
+        (json!({}), "kind"),
+        (json!({"kind": "flood"}), "kind"),
+        (json!({"kind": "latency", "delay_ms": -1}), "delay_ms"),
+        (json!({"kind": "latency", "delay_ms": 60_001}), "delay_ms"),
+        (json!({"kind": "latency", "delay_ms": 59_000, "jitter_ms": 1_001}), "jitter_ms"),
+        (json!({"kind": "drop", "delay_ms": 5}), "delay_ms"),
+        (json!({"kind": "latency", "status": 500}), "status"),
+        (json!({"kind": "error", "status": 200}), "status"),
+        (json!({"kind": "drop", "probability": 1.1}), "probability"),
+        (json!({"kind": "drop", "probability": 0.5, "every": 2}), "probability"),
+        (json!({"kind": "drop", "every": 0}), "every"),
+        (json!({"kind": "drop", "offset": 1}), "offset"),
+        (json!({"kind": "drop", "every": 2, "offset": 2}), "offset"),
+        (json!({"kind": "drop", "seed": 1}), "seed"),
+        (json!({"kind": "drop", "dependency": "payment-service"}), "dependency"),
+        (json!({"kind": "drop", "direction": "sideways"}), "direction"),
+        (json!({"kind": "drop", "route": "orders"}), "route"),
+        (json!({"kind": "drop", "route": "/gremlin/rules"}), "route"),
+        (json!({"kind": "drop", "method": "BREW"}), "method"),
+        (json!({"kind": "drop", "ttl_seconds": 0}), "ttl_seconds"),
+        (json!({"kind": "drop", "max_fires": 0}), "max_fires"),
+        (json!({"kind": "drop", "probabilty": 0.5}), "probabilty"),
+    ] {
+        assert_eq!(read::<RuleSpec>(&body).unwrap_err(), [field], "{body}");
+    }
+}

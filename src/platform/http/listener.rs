@@ -1,0 +1,113 @@
+//! Accepts connections, at most as many as the open files allow beside the database.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::body::MessageBody;
+use actix_http::{HttpService, Request, Response};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::Error;
+use actix_web::dev::{AppConfig, Server};
+use actix_web::rt::net::TcpStream;
+
+use super::connection::{Budget, HEAD_TIMEOUT, MeteredStream};
+use crate::platform::shutdown::Shutdown;
+
+/// Connections of one thread: more wait in the system's queue until others have gone.
+const MAX_CONNECTIONS_PER_WORKER: usize = 4096;
+/// Descriptors that a process needs beside connections and the database: its files, and the calls to other services.
+const RESERVED_DESCRIPTORS: usize = 288;
+/// Longer than a client of ours keeps an idle connection (15 s), so that none is closed under its next request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long requests in progress may take to finish after SIGTERM.
+const DRAIN_SECONDS: u64 = 5;
+
+/// Shares a process's descriptors out. `database` is the greatest number of connections to the database; returns how many
+/// connections each worker thread may serve.
+#[must_use]
+pub fn connections_per_worker(descriptors: u64, database: u32, workers: usize) -> usize {
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let database = usize::try_from(database).unwrap_or(usize::MAX);
+    let left = descriptors.saturating_sub(RESERVED_DESCRIPTORS).saturating_sub(database);
+    (left / workers.max(1)).clamp(16, MAX_CONNECTIONS_PER_WORKER)
+}
+
+/// How a server is set up.
+pub struct Settings {
+    pub workers: usize,
+    pub connections_per_worker: usize,
+    pub shutdown: Shutdown,
+}
+
+/// Serves an application until told to stop.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn serve<F, I, S, B>(listener: std::net::TcpListener, settings: Settings, app: F) -> io::Result<Server>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<Error> + 'static,
+    S::InitError: std::fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let Settings { workers, connections_per_worker, shutdown } = settings;
+    let builder = Server::build();
+    let stopping = builder.graceful_shutdown_signal();
+    let budget = Arc::new(Budget::default());
+    let server = builder
+        .workers(workers)
+        .max_concurrent_connections(connections_per_worker)
+        .shutdown_timeout(DRAIN_SECONDS)
+        .shutdown_signal(async move { shutdown.requested().await })
+        .listen("http", listener, move || {
+            let (budget, stopping) = (Arc::clone(&budget), stopping.clone());
+            let app = app().into_factory().map_err(|error| error.into().error_response());
+            let http = HttpService::build()
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .keep_alive(KEEP_ALIVE)
+                .client_request_timeout(HEAD_TIMEOUT)
+                .on_connect_ext(|stream: &MeteredStream, data| {
+                    data.insert(Rc::clone(stream.connection()));
+                })
+                .h1(map_config(app, |()| AppConfig::default()));
+            fn_service(move |stream: TcpStream| {
+                let accepted = accept(stream, Arc::clone(&budget));
+                async move { accepted }
+            })
+            .and_then(http)
+        })?;
+    Ok(server.run())
+}
+
+fn accept(
+    stream: TcpStream,
+    budget: Arc<Budget>,
+) -> Result<(MeteredStream, Option<std::net::SocketAddr>), actix_http::error::DispatchError> {
+    // An answer in several parts would wait for the acknowledgement of the first, which the other side holds back.
+    stream.set_nodelay(true).map_err(actix_http::error::DispatchError::Io)?;
+    let peer = stream.peer_addr().ok();
+    Ok((MeteredStream::new(stream, budget), peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_shared_out_among_database_calls_and_connections() {
+        assert_eq!(connections_per_worker(1024, 16, 1), 720);
+        assert_eq!(connections_per_worker(1024, 16, 2), 360);
+        assert_eq!(connections_per_worker(1_048_576, 16, 8), MAX_CONNECTIONS_PER_WORKER);
+        assert_eq!(connections_per_worker(100, 16, 4), 16, "a few are always served");
+    }
+}

@@ -1,0 +1,236 @@
+//! Refuses requests that a web page of another site made a browser send.
+//!
+//! A browser sends a form or a `no-cors` request of any page to any address, `127.0.0.1` included.
+//! The page cannot read the response, but the service would carry the request out. Two checks
+//! prevent that:
+//!
+//! - A request that changes something must come from an allowed origin. Browsers say where it comes
+//!   from in `Origin` and `Sec-Fetch-Site`; other programs send neither header and are served.
+//! - A service that listens on a loopback address must be addressed by a name of this machine. With
+//!   DNS rebinding, a page's own name resolves to `127.0.0.1`: its origin then looks like the
+//!   service's own, and only the name in `Host` tells the two apart.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{RequestHead, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName};
+use actix_web::http::uri::Authority;
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+
+use crate::platform::http::problem::Problem;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// What the checks compare with. Shared by all worker threads.
+#[derive(Debug, Clone)]
+pub struct BrowserGuard {
+    allowed_origins: Arc<[String]>,
+    /// Names beside those of this machine; `None` where the service does not listen on a loopback address.
+    allowed_hosts: Option<Arc<[String]>>,
+}
+
+impl BrowserGuard {
+    /// `address` is where the service listens; the lists hold what `CORS_ALLOWED_ORIGINS` and
+    /// `ALLOWED_HOSTS` name.
+    #[must_use]
+    pub fn new(address: IpAddr, allowed_origins: &[String], allowed_hosts: &[String]) -> Self {
+        let is_loopback = address.to_canonical().is_loopback();
+        Self {
+            allowed_origins: allowed_origins.into(),
+            allowed_hosts: is_loopback.then(|| allowed_hosts.into()),
+        }
+    }
+
+    fn check(&self, request: &RequestHead) -> Result<(), Problem> {
+        // RFC 9112, section 3.2.2: the authority of an absolute request target replaces Host.
+        let target = request.uri.authority().map(Authority::as_str);
+        let header = request.headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+        let host = target.or(header);
+        if !host.is_none_or(|host| self.serves(host)) {
+            return Err(misdirected());
+        }
+        if is_safe(&request.method) || self.comes_from_allowed_page(request, host) {
+            return Ok(());
+        }
+        Err(cross_site())
+    }
+
+    /// Whether the service is served under this name. The port is not looked at.
+    fn serves(&self, host: &str) -> bool {
+        let Some(allowed) = &self.allowed_hosts else { return true };
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let name = authority.host().trim_end_matches('.');
+        !host.contains('@')
+            && (is_loopback(name) || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name)))
+    }
+
+    fn comes_from_allowed_page(&self, request: &RequestHead, host: Option<&str>) -> bool {
+        let mut origins = request.headers.get_all(header::ORIGIN).peekable();
+        if origins.peek().is_some() {
+            return origins.all(|origin| origin.to_str().is_ok_and(|origin| self.allows(origin, host)));
+        }
+        let site = request.headers.get(SEC_FETCH_SITE).map(header::HeaderValue::as_bytes);
+        !matches!(site, Some(b"cross-site" | b"same-site"))
+    }
+
+    fn allows(&self, origin: &str, host: Option<&str>) -> bool {
+        host.is_some_and(|host| is_own_origin(origin, host))
+            || self.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    }
+}
+
+/// Whether a page of `origin` came from this service, which the request calls `host`. The scheme is
+/// not compared: a proxy in front may end TLS.
+fn is_own_origin(origin: &str, host: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let default_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return false,
+    };
+    let without_port = |authority: &str| authority.strip_suffix(default_port).unwrap_or(authority).to_owned();
+    without_port(authority).eq_ignore_ascii_case(&without_port(host))
+}
+
+fn is_loopback(name: &str) -> bool {
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Such a request changes nothing.
+fn is_safe(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+}
+
+fn misdirected() -> Problem {
+    let detail = "This service listens on a loopback address and is served under this machine's names only. \
+                  ALLOWED_HOSTS lists others.";
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected-request", detail)
+}
+
+fn cross_site() -> Problem {
+    let detail = "A page of another site made the browser send this request. Only pages of this service and of \
+                  the origins in CORS_ALLOWED_ORIGINS may change something.";
+    Problem::new(StatusCode::FORBIDDEN, "cross-site-request", detail)
+}
+
+/// Middleware: answers 421 and 403 as described above.
+///
+/// # Errors
+/// Those of the service behind it.
+pub async fn refuse_other_sites<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
+    let guard = request.app_data::<web::Data<BrowserGuard>>();
+    match guard.map_or(Ok(()), |guard| guard.check(request.head())) {
+        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn guard(address: &str) -> BrowserGuard {
+        let origins = ["https://shop.example".to_owned()];
+        BrowserGuard::new(address.parse().unwrap(), &origins, &["valerix.test".to_owned()])
+    }
+
+    fn status(guard: &BrowserGuard, method: Method, headers: &[(&'static str, &str)]) -> u16 {
+        let mut request = TestRequest::with_uri("/orders").method(method);
+        for header in headers {
+            request = request.append_header(*header);
+        }
+        let request = request.to_srv_request();
+        guard.check(request.head()).map_or_else(|problem| problem.status().as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn loopback_services_are_served_under_names_of_this_machine_only() {
+        let named = |address: &str, host: &str| status(&guard(address), Method::GET, &[("host", host)]);
+        for host in [
+            "localhost",
+            "LocalHost:5001",
+            "localhost.:5001",
+            "127.0.0.1:5001",
+            "127.9.9.9",
+            "[::1]:5001",
+            "[::ffff:127.0.0.1]",
+            "valerix.test:1",
+        ] {
+            assert_eq!(named("127.0.0.1", host), 200, "{host}");
+            assert_eq!(named("::1", host), 200, "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:5001",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "localhost@evil.example",
+            "evil@localhost",
+            "10.0.0.1",
+            "[::2]",
+            "0.0.0.0",
+            "",
+            " ",
+        ] {
+            assert_eq!(named("127.0.0.1", host), 421, "{host}");
+            assert_eq!(named("0.0.0.0", host), 200, "{host}");
+        }
+        assert_eq!(status(&guard("127.0.0.1"), Method::GET, &[]), 200, "HTTP/1.0 has no Host");
+    }
+
+    #[test]
+    fn changes_come_from_allowed_origins_only() {
+        let posted = |headers: &[(&'static str, &str)]| {
+            status(&guard("0.0.0.0"), Method::POST, &[&[("host", "valerix.test:5001")], headers].concat())
+        };
+        for allowed in [
+            &[][..],
+            &[("origin", "http://valerix.test:5001")],
+            &[("origin", "https://VALERIX.test:5001"), ("sec-fetch-site", "same-origin")],
+            &[("origin", "https://shop.example"), ("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-origin")],
+            &[("sec-fetch-site", "none")],
+        ] {
+            assert_eq!(posted(allowed), 200, "{allowed:?}");
+        }
+        for refused in [
+            &[("origin", "null")][..],
+            &[("origin", "")],
+            &[("origin", "http://valerix.test")],
+            &[("origin", "http://valerix.test:5002")],
+            &[("origin", "http://evil.example"), ("sec-fetch-site", "same-origin")],
+            &[("origin", "https://shop.example.evil.example")],
+            &[("origin", "ftp://valerix.test:5001")],
+            &[("origin", "https://shop.example"), ("origin", "http://evil.example")],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+        ] {
+            assert_eq!(posted(refused), 403, "{refused:?}");
+        }
+        let evil = [("host", "x"), ("origin", "http://evil.example")];
+        for (method, wanted) in [("GET", 200), ("HEAD", 200), ("OPTIONS", 200), ("PUT", 403), ("DELETE", 403)]
+        {
+            assert_eq!(status(&guard("0.0.0.0"), method.parse().unwrap(), &evil), wanted, "{method}");
+        }
+        assert_eq!(status(&guard("0.0.0.0"), Method::from_bytes(b"BREW").unwrap(), &evil), 403);
+    }
+
+    #[test]
+    fn default_ports_may_be_left_out() {
+        assert!(is_own_origin("http://valerix.test", "valerix.test:80"));
+        assert!(is_own_origin("https://valerix.test", "valerix.test:443"));
+        assert!(is_own_origin("https://valerix.test", "valerix.test"));
+        assert!(!is_own_origin("http://valerix.test", "valerix.test:443"));
+    }
+}

@@ -1,0 +1,173 @@
+//! The log as JSON: one object per line, written field by field as it comes, since every order writes several.
+
+use std::fmt::{self, Write};
+
+use tracing::field::{Field, Visit};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::telemetry::{current_span, digits};
+use crate::platform::http::health::timestamp;
+
+const ORDER_ID: &str = "order_id";
+
+/// Timestamp, level, service, message, the event's own fields, `order_id` of the nearest span that has one, and the
+/// trace.
+pub struct JsonLine {
+    pub service: &'static str,
+}
+
+impl<S> FormatEvent<S, OrderIdOnly> for JsonLine
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, OrderIdOnly>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> fmt::Result {
+        let (level, target) = (event.metadata().level(), event.metadata().target());
+        let (timestamp, service) = (timestamp(), self.service);
+        write!(
+            writer,
+            r#"{{"timestamp":"{timestamp}","level":"{level}","service":"{service}","target":"{target}""#
+        )?;
+        let mut fields = Fields { writer: writer.by_ref(), has_order_id: false, outcome: Ok(()) };
+        event.record(&mut fields);
+        let has_order_id = fields.has_order_id;
+        fields.outcome?;
+        if !has_order_id {
+            for span in context.event_scope().into_iter().flatten() {
+                let extensions = span.extensions();
+                let noted = extensions.get::<FormattedFields<OrderIdOnly>>();
+                // What was recorded last counts; before it stands a space.
+                if let Some(id) =
+                    noted.and_then(|noted| noted.fields.split(' ').next_back()).filter(|id| !id.is_empty())
+                {
+                    write!(writer, r#","{ORDER_ID}":"{id}""#)?;
+                    break;
+                }
+            }
+        }
+        if let Some(span) = current_span() {
+            write!(writer, r#","trace_id":"{}","span_id":"{}""#, digits(&span), span.span_id())?;
+        }
+        writer.write_str("}\n")
+    }
+}
+
+/// Of a span's fields a line shows the order's id; the others are the trace's.
+pub struct OrderIdOnly;
+
+impl<'w> FormatFields<'w> for OrderIdOnly {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut noted = Noted { writer, outcome: Ok(()) };
+        fields.record(&mut noted);
+        noted.outcome
+    }
+}
+
+struct Noted<'w> {
+    writer: Writer<'w>,
+    outcome: fmt::Result,
+}
+
+impl Visit for Noted<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == ORDER_ID {
+            self.outcome = write!(Escaped(&mut self.writer), "{value:?}");
+        }
+    }
+}
+
+struct Fields<'w> {
+    writer: Writer<'w>,
+    has_order_id: bool,
+    outcome: fmt::Result,
+}
+
+impl Fields<'_> {
+    fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        self.has_order_id |= field.name() == ORDER_ID;
+        let written = write!(self.writer, r#","{}":{value}"#, field.name());
+        self.outcome = self.outcome.and(written);
+    }
+
+    fn put_text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        self.put(field, format_args!("\""));
+        let written = Escaped(&mut self.writer).write_fmt(value).and_then(|()| self.writer.write_char('"'));
+        self.outcome = self.outcome.and(written);
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put_text(field, format_args!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put_text(field, format_args!("{value}"));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, format_args!("{value}"));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, format_args!("{value}"));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON knows no infinity.
+        if value.is_finite() {
+            self.put(field, format_args!("{value}"));
+        } else {
+            self.put(field, format_args!("null"));
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, format_args!("{value}"));
+    }
+}
+
+/// The inside of a JSON string.
+struct Escaped<'a, W>(&'a mut W);
+
+impl<W: Write> Write for Escaped<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(position) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+            let (plain, special) = rest.split_at(position);
+            self.0.write_str(plain)?;
+            let mut characters = special.chars();
+            match characters.next() {
+                Some('\n') => self.0.write_str("\\n")?,
+                Some(quoted @ ('"' | '\\')) => write!(self.0, "\\{quoted}")?,
+                Some(control) => write!(self.0, "\\u{:04x}", u32::from(control))?,
+                None => {}
+            }
+            rest = characters.as_str();
+        }
+        self.0.write_str(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_escaped_reads_back_the_same() {
+        for text in ["", "plain", "a \"quoted\" \\ thing", "line\nline\ttab\r\u{1}\u{7f}", "ü€😀", "\"", "\\"]
+        {
+            let mut escaped = String::new();
+            Escaped(&mut escaped).write_str(text).unwrap();
+            let read: String = serde_json::from_str(&format!("\"{escaped}\"")).unwrap();
+            assert_eq!(read, text);
+        }
+    }
+}
