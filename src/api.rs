@@ -68,7 +68,12 @@ names! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PlaceOrder {
     /// 1 to 255 characters.
-    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000]+$", example = "PROD-001")]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\u0000]+$",
+        example = "PROD-001"
+    )]
     pub product_id: String,
     #[schema(minimum = 1, maximum = 1000, example = 1)]
     pub quantity: i32,
@@ -149,7 +154,12 @@ pub struct OrderPage {
 /// `POST /inventory/reserve`
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Reserve {
-    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000]+$", example = "PROD-001")]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\u0000]+$",
+        example = "PROD-001"
+    )]
     pub product_id: String,
     #[schema(minimum = 1, maximum = 1000, example = 1)]
     pub quantity: i32,
@@ -210,8 +220,8 @@ pub struct Charge {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>, minimum = 0.01, maximum = 99_999_999.99, multiple_of = 0.01, example = 99.99)]
     pub amount: Option<Decimal>,
-    /// The attempt that asks. At the first there is no need to look for an earlier payment before the charge; one that
-    /// is there all the same is what counts.
+    /// The attempt that asks. At the first there is no need to look for an earlier payment before
+    /// the charge; one that is there all the same is what counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub epoch: Option<i32>,
@@ -267,7 +277,10 @@ pub struct ListOrders {
 #[into_params(parameter_in = Query)]
 pub struct FollowOrders {
     /// Goes on after this event, where the `Last-Event-ID` header cannot be sent.
-    #[param(max_length = 1319, pattern = "^[0-9]{1,19}-[0-9]{1,19}(-[0-9]{1,19}-[0-9]{1,19}){0,32}$")]
+    #[param(
+        max_length = 1319,
+        pattern = "^[0-9]{1,19}-[0-9]{1,19}(-[0-9]{1,19}-[0-9]{1,19}){0,32}$"
+    )]
     pub last_event_id: Option<String>,
 }
 
@@ -298,12 +311,15 @@ impl FromFields for ListOrders {
 
 impl FromFields for FollowOrders {
     fn from_fields(fields: &mut Fields) -> Self {
-        Self { last_event_id: fields.optional("last_event_id", event_id) }
+        Self {
+            last_event_id: fields.optional("last_event_id", event_id),
+        }
     }
 }
 
 fn event_id(value: &serde_json::Value) -> Result<String, String> {
-    let is_number = |part: &str| (1..=19).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    let is_number =
+        |part: &str| (1..=19).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
     let is_id = |text: &&str| {
         let count = text.split('-').count();
         (2..=66).contains(&count) && count.is_multiple_of(2) && text.split('-').all(is_number)
@@ -325,7 +341,10 @@ impl FromFields for Reserve {
 
 impl FromFields for Release {
     fn from_fields(fields: &mut Fields) -> Self {
-        Self { order_id: fields.required("order_id", uuid), epoch: fields.optional("epoch", epoch()) }
+        Self {
+            order_id: fields.required("order_id", uuid),
+            epoch: fields.optional("epoch", epoch()),
+        }
     }
 }
 
@@ -341,13 +360,17 @@ impl FromFields for Charge {
 
 impl FromFields for Void {
     fn from_fields(fields: &mut Fields) -> Self {
-        Self { order_id: fields.required("order_id", uuid) }
+        Self {
+            order_id: fields.required("order_id", uuid),
+        }
     }
 }
 
 impl FromFields for PaymentsOfOrder {
     fn from_fields(fields: &mut Fields) -> Self {
-        Self { order_id: fields.required("order_id", uuid) }
+        Self {
+            order_id: fields.required("order_id", uuid),
+        }
     }
 }
 

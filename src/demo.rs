@@ -1,4 +1,5 @@
-//! `valerix demo`: the three services as supervised processes, on a private database unless one is given.
+//! `valerix demo`: the three services as supervised processes, on a private database unless one is
+//! given.
 
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
@@ -86,13 +87,26 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
 }
 
 fn check_port(address: SocketAddr) -> Result<(), DemoError> {
-    let cause = |error| why_not_bound(&error, address, "--order-port, --inventory-port, --payment-port");
-    let refused = |error| DemoError::Listen { address, cause: cause(error) };
+    let cause = |error| {
+        why_not_bound(
+            &error,
+            address,
+            "--order-port, --inventory-port, --payment-port",
+        )
+    };
+    let refused = |error| DemoError::Listen {
+        address,
+        cause: cause(error),
+    };
     TcpListener::bind(address).map(drop).map_err(refused)
 }
 
 /// Keeps all three running until told to stop; one that cannot run at all stops the others.
-async fn supervise(config: Config, url: String, stop: watch::Sender<bool>) -> Result<(), DemoError> {
+async fn supervise(
+    config: Config,
+    url: String,
+    stop: watch::Sender<bool>,
+) -> Result<(), DemoError> {
     let keep = |role: usize| {
         let (spec, stop) = (spec(&config, role, &url), stop.clone());
         async move {
@@ -148,7 +162,8 @@ fn prefixed(role: &'static str, colour: &'static str) -> Sink {
     })
 }
 
-/// Says what runs where once all three can serve; then there is nothing more to say, and it never ends.
+/// Says what runs where once all three can serve; then there is nothing more to say, and it never
+/// ends.
 async fn announce(config: &Config, database: String) -> Infallible {
     let address = |port| format!("http://{}", std::net::SocketAddr::new(config.host, port));
     let [order, inventory, payment] = config.ports.map(address);
@@ -158,7 +173,11 @@ async fn announce(config: &Config, database: String) -> Infallible {
         }
     };
     let local = tokio::task::LocalSet::new();
-    if local.run_until(tokio::time::timeout(READY_LIMIT, all_ready)).await.is_err() {
+    if local
+        .run_until(tokio::time::timeout(READY_LIMIT, all_ready))
+        .await
+        .is_err()
+    {
         output::line("\nThe services are not ready yet; their lines above say why.");
     }
     output::line(format_args!(
@@ -177,10 +196,14 @@ async fn announce(config: &Config, database: String) -> Infallible {
 }
 
 async fn ready(url: &str) {
-    let Ok(base) = url.parse::<BaseUrl>() else { return };
+    let Ok(base) = url.parse::<BaseUrl>() else {
+        return;
+    };
     let client = Client::new(base);
     loop {
-        let answer = client.get("/readyz", Deadline::after(Duration::from_secs(1))).await;
+        let answer = client
+            .get("/readyz", Deadline::after(Duration::from_secs(1)))
+            .await;
         if answer.is_ok_and(|answer| answer.status.is_success()) {
             return;
         }
@@ -188,7 +211,8 @@ async fn ready(url: &str) {
     }
 }
 
-/// The database of the demo: one that was named, or a private server with the lock on its directory.
+/// The database of the demo: one that was named, or a private server with the lock on its
+/// directory.
 enum Database {
     External(DatabaseUrl),
     Private { server: Box<Server>, _lock: File },
@@ -220,7 +244,10 @@ impl Database {
             server.stop().await;
             return Err(error.into());
         }
-        Ok(Self::Private { server: Box::new(server), _lock: lock })
+        Ok(Self::Private {
+            server: Box::new(server),
+            _lock: lock,
+        })
     }
 
     fn url(&self) -> String {
@@ -234,7 +261,11 @@ impl Database {
         match self {
             Self::External(url) => url.to_string(),
             Self::Private { server, .. } => {
-                format!("{}   (PostgreSQL {})", server.psql(DATABASE), server.major())
+                format!(
+                    "{}   (PostgreSQL {})",
+                    server.psql(DATABASE),
+                    server.major()
+                )
             }
         }
     }
@@ -283,11 +314,18 @@ fn lock(home: &Home, config: &Config) -> Result<File, DemoError> {
     if file.try_lock().is_err() {
         let mut holder = String::new();
         file.read_to_string(&mut holder)?;
-        return Err(DemoError::Held { path: home.root().to_owned(), holder: holder.trim().to_owned() });
+        return Err(DemoError::Held {
+            path: home.root().to_owned(),
+            holder: holder.trim().to_owned(),
+        });
     }
     file.set_len(0)?;
     file.rewind()?;
     let order = std::net::SocketAddr::new(config.host, config.ports[0]);
-    writeln!(file, "process {}, dashboard http://{order}/", std::process::id())?;
+    writeln!(
+        file,
+        "process {}, dashboard http://{order}/",
+        std::process::id()
+    )?;
     Ok(file)
 }

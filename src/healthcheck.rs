@@ -14,8 +14,11 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn run(url: BaseUrl) -> Result<(), String> {
     // awc runs its connections on the thread that made them.
     let local = tokio::task::LocalSet::new();
-    let answer =
-        local.run_until(async { Client::new(url.clone()).get("/livez", Deadline::after(TIMEOUT)).await });
+    let answer = local.run_until(async {
+        Client::new(url.clone())
+            .get("/livez", Deadline::after(TIMEOUT))
+            .await
+    });
     match answer.await {
         Ok(answer) if answer.status.is_success() => Ok(()),
         Ok(answer) => Err(format!("{url}/livez answers {}", answer.status)),

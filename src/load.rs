@@ -1,7 +1,7 @@
 //! `valerix load`: orders at a given rate, whatever the answers take.
 //!
-//! Open loop: each order has its time, and its latency counts from that time on, not from when it could be sent. So a
-//! service that stalls is seen to stall; a closed loop would only send less.
+//! Open loop: each order has its time, and its latency counts from that time on, not from when it
+//! could be sent. So a service that stalls is seen to stall; a closed loop would only send less.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -44,7 +44,8 @@ pub struct Config {
     pub quantity: i32,
     /// With an idempotency key of its own for each order.
     pub keys: bool,
-    /// Open at once, at most. An order that is due while all are taken waits for one, and that counts as its latency too.
+    /// Open at once, at most. An order that is due while all are taken waits for one, and that
+    /// counts as its latency too.
     pub connections: usize,
     /// An order without an answer by then has none.
     pub timeout: Duration,
@@ -93,12 +94,19 @@ pub struct Latency {
     pub max_ms: f64,
 }
 
-/// Runs on the calling thread's `LocalSet`. When asked to stop, it sends no more, and reports what it has.
+/// Runs on the calling thread's `LocalSet`. When asked to stop, it sends no more, and reports what
+/// it has.
 pub async fn run(config: &Config, shutdown: &Shutdown) -> Report {
     let connector = connector().timeout(CONNECT_TIMEOUT).limit(0);
-    let client = awc::Client::builder().connector(connector).timeout(config.timeout).finish();
-    let sender =
-        Rc::new(Sender { config: config.clone(), client, connections: Semaphore::new(config.connections) });
+    let client = awc::Client::builder()
+        .connector(connector)
+        .timeout(config.timeout)
+        .finish();
+    let sender = Rc::new(Sender {
+        config: config.clone(),
+        client,
+        connections: Semaphore::new(config.connections),
+    });
     let mut steps = Vec::new();
     for rate in &config.rates {
         steps.push(step(&sender, *rate, shutdown).await);
@@ -141,9 +149,14 @@ async fn step(sender: &Rc<Sender>, rate: u32, shutdown: &Shutdown) -> Step {
             () = &mut stop => break,
             () = tokio::time::sleep_until(due) => sent += 1,
         }
-        orders.spawn_local(order(Rc::clone(sender), due, Rc::clone(&tally), bar.clone()));
-        // A step may last for days; what is answered is not kept. One that panicked has left no answer, which the sum of
-        // the answers shows.
+        orders.spawn_local(order(
+            Rc::clone(sender),
+            due,
+            Rc::clone(&tally),
+            bar.clone(),
+        ));
+        // A step may last for days; what is answered is not kept. One that panicked has left no
+        // answer, which the sum of the answers shows.
         while orders.try_join_next().is_some() {}
     }
     finish(&mut orders, shutdown).await;
@@ -178,7 +191,11 @@ async fn finish(orders: &mut JoinSet<()>, shutdown: &Shutdown) {
 }
 
 async fn order(sender: Rc<Sender>, due: Instant, tally: Rc<RefCell<Tally>>, bar: ProgressBar) {
-    let Sender { config, client, connections } = &*sender;
+    let Sender {
+        config,
+        client,
+        connections,
+    } = &*sender;
     let product_id = config.product_ids.choose(&mut rand::rng());
     let mut request = client.post(format!("{}/orders", config.url));
     if config.keys {
@@ -192,7 +209,10 @@ async fn order(sender: Rc<Sender>, due: Instant, tally: Rc<RefCell<Tally>>, bar:
         response.body().await.ok()?;
         Some(response.status().as_u16())
     };
-    let status = tokio::time::timeout_at(due + config.timeout, answer).await.ok().flatten();
+    let status = tokio::time::timeout_at(due + config.timeout, answer)
+        .await
+        .ok()
+        .flatten();
     let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
     let mut tally = tally.borrow_mut();
     match status {
@@ -207,7 +227,9 @@ async fn order(sender: Rc<Sender>, due: Instant, tally: Rc<RefCell<Tally>>, bar:
 
 /// Right within 0.1 %.
 fn histogram(longest: Duration) -> Histogram<u64> {
-    let most = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(2);
+    let most = u64::try_from(longest.as_micros())
+        .unwrap_or(u64::MAX)
+        .max(2);
     Histogram::new_with_bounds(1, most, 3).expect("constant precision, and bounds in order")
 }
 
@@ -217,7 +239,11 @@ fn precise(count: u64) -> f64 {
 }
 
 fn progress_bar(config: &Config, rate: u32, sent: u64) -> ProgressBar {
-    let target = if config.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if config.progress {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let bar = ProgressBar::with_draw_target(Some(sent), target);
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} answered  {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -249,9 +275,17 @@ impl fmt::Display for Report {
             "rate/s", "goodput/s", "p50 ms", "p90 ms", "p99 ms", "max ms", "503 p99 ms"
         )?;
         for step in &self.steps {
-            let Latency { p50_ms, p90_ms, p99_ms, max_ms } = &step.latency;
+            let Latency {
+                p50_ms,
+                p90_ms,
+                p99_ms,
+                max_ms,
+            } = &step.latency;
             let refused = step.refused.p99_ms;
-            let answers = step.answers.iter().map(|(status, count)| format!("{status}: {count}"));
+            let answers = step
+                .answers
+                .iter()
+                .map(|(status, count)| format!("{status}: {count}"));
             writeln!(
                 f,
                 "{:>8} {:>9.1} {p50_ms:>10.2} {p90_ms:>10.2} {p99_ms:>10.2} {max_ms:>10.2} {refused:>12.2}  {}",

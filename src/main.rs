@@ -24,7 +24,8 @@ const AUDIT_INCOMPLETE: u8 = 2;
 
 type Outcome = Result<ExitCode, Box<dyn Error>>;
 
-/// One thread for what does not belong to a request; those that answer requests are the server's own.
+/// One thread for what does not belong to a request; those that answer requests are the server's
+/// own.
 #[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
     // On the heap: a future has room for the greatest of all commands.
@@ -43,13 +44,18 @@ async fn run(command: Command) -> Outcome {
     match command {
         Command::Order(args) => {
             let config = args.config();
-            server::run(args.service.config(5001), |platform| OrderRole::new(config, platform)).await?;
+            server::run(args.service.config(5001), |platform| {
+                OrderRole::new(config, platform)
+            })
+            .await?;
         }
         Command::Inventory(args) => {
             server::run(args.config(5002), |_| Inventory).await?;
         }
         Command::Payment(args) => {
-            let role = PaymentRole { gateway: Arc::new(args.gateway()) };
+            let role = PaymentRole {
+                gateway: Arc::new(args.gateway()),
+            };
             server::run(args.service.config(5003), |_| role).await?;
         }
         Command::Demo(args) => demo::run(args.into(), &stop_in_order()?).await?,
@@ -64,14 +70,22 @@ async fn run(command: Command) -> Outcome {
         Command::Audit(args) => return audit(&args).await,
         Command::Prove(args) => {
             // HTTP clients belong to a thread.
-            let report = LocalSet::new().run_until(prove::run(&args.config(), &stop_in_order()?)).await?;
-            let Some(report) = report else { return Ok(stopped()) };
+            let report = LocalSet::new()
+                .run_until(prove::run(&args.config(), &stop_in_order()?))
+                .await?;
+            let Some(report) = report else {
+                return Ok(stopped());
+            };
             tell(&report, args.json)?;
             return Ok(report.verdict.exit_code().into());
         }
         Command::Soak(args) => {
-            let report = LocalSet::new().run_until(soak::run(&args.config(), &stop_in_order()?)).await?;
-            let Some(report) = report else { return Ok(stopped()) };
+            let report = LocalSet::new()
+                .run_until(soak::run(&args.config(), &stop_in_order()?))
+                .await?;
+            let Some(report) = report else {
+                return Ok(stopped());
+            };
             tell(&report, args.json)?;
             if !report.held {
                 return Err("something grew, or the books do not balance".into());
@@ -94,16 +108,31 @@ async fn run(command: Command) -> Outcome {
 async fn gremlin(args: GremlinArgs) -> Outcome {
     let local = LocalSet::new();
     match args.task()? {
-        GremlinTask::Grant { targets, token, wish, json } => {
+        GremlinTask::Grant {
+            targets,
+            token,
+            wish,
+            json,
+        } => {
             end_on_request()?;
-            let outcome = local.run_until(gremlin::run(&targets, token.as_deref(), &wish, json)).await;
+            let outcome = local
+                .run_until(gremlin::run(&targets, token.as_deref(), &wish, json))
+                .await;
             let failed = outcome.err().unwrap_or_default();
             failed.iter().for_each(output::complain);
-            Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if failed.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
         GremlinTask::Tour { config, json } => {
-            let report = local.run_until(gremlin::tour::run(config, json, &stop_in_order()?)).await?;
-            let Some(report) = report else { return Ok(stopped()) };
+            let report = local
+                .run_until(gremlin::tour::run(config, json, &stop_in_order()?))
+                .await?;
+            let Some(report) = report else {
+                return Ok(stopped());
+            };
             if !report.passed {
                 let (checks, failures) = (report.checks, report.failures);
                 return Err(format!("tour: {failures} of {checks} checks failed").into());
@@ -115,7 +144,12 @@ async fn gremlin(args: GremlinArgs) -> Outcome {
 
 async fn audit(args: &AuditArgs) -> Outcome {
     end_on_request()?;
-    let audit = audit::of(&args.database_url, args.bound.duration(), &args.others.elsewhere()).await;
+    let audit = audit::of(
+        &args.database_url,
+        args.bound.duration(),
+        &args.others.elsewhere(),
+    )
+    .await;
     let audit = match audit {
         Ok(audit) => audit,
         Err(error) => {
@@ -132,7 +166,9 @@ async fn audit(args: &AuditArgs) -> Outcome {
 
 async fn load(args: &LoadArgs) -> Outcome {
     let shutdown = stop_in_order()?;
-    let report = LocalSet::new().run_until(load::run(&args.config(), &shutdown)).await;
+    let report = LocalSet::new()
+        .run_until(load::run(&args.config(), &shutdown))
+        .await;
     tell(&report, args.json)?;
     if shutdown.is_requested() {
         return Ok(stopped());
@@ -150,13 +186,15 @@ fn stop_in_order() -> io::Result<Shutdown> {
     Ok(shutdown)
 }
 
-/// For commands that have nothing to clean up. As the first process of a container they would not hear SIGTERM otherwise.
+/// For commands that have nothing to clean up. As the first process of a container they would not
+/// hear SIGTERM otherwise.
 fn end_on_request() -> io::Result<()> {
     Shutdown::listen()?.end_process();
     Ok(())
 }
 
-/// The exit code of a command that was asked to stop before it was done. A closed pipe needs no words.
+/// The exit code of a command that was asked to stop before it was done. A closed pipe needs no
+/// words.
 fn stopped() -> ExitCode {
     let cause = shutdown::cause().unwrap_or(Cause::Interrupted);
     if !matches!(cause, Cause::OutputClosed | Cause::OutputFailed) {
@@ -166,6 +204,10 @@ fn stopped() -> ExitCode {
 }
 
 fn tell(report: &(impl Display + Serialize), json: bool) -> serde_json::Result<()> {
-    output::line(if json { serde_json::to_string_pretty(report)? } else { report.to_string() });
+    output::line(if json {
+        serde_json::to_string_pretty(report)?
+    } else {
+        report.to_string()
+    });
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Diesel's view of the schema in `migrations/`, one for all roles: the columns that its query builder is used for. Columns
-//! that only hand-written statements name are left out.
+//! Diesel's view of the schema in `migrations/`, one for all roles: the columns that its query
+//! builder is used for. Columns that only hand-written statements name are left out.
 
 diesel::table! {
     orders (id) {

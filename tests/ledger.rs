@@ -1,5 +1,6 @@
-//! The reservation ledger against a reference that is simple enough to be believed: of all that was heard of an order,
-//! the highest epoch counts, and within one epoch a release counts for more than a reserve.
+//! The reservation ledger against a reference that is simple enough to be believed: of all that was
+//! heard of an order, the highest epoch counts, and within one epoch a release counts for more than
+//! a reserve.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,11 @@ enum Message {
 
 fn message() -> impl Strategy<Value = Message> {
     (0..ORDERS, 1..=4, any::<bool>()).prop_map(|(order, epoch, reserve)| {
-        if reserve { Message::Reserve { order, epoch } } else { Message::Release { order, epoch } }
+        if reserve {
+            Message::Reserve { order, epoch }
+        } else {
+            Message::Release { order, epoch }
+        }
     })
 }
 
@@ -34,7 +39,11 @@ struct Shelf {
 
 impl Shelf {
     fn new(stock: i32) -> Self {
-        Self { stock, reserved: 0, rows: BTreeMap::new() }
+        Self {
+            stock,
+            reserved: 0,
+            rows: BTreeMap::new(),
+        }
     }
 
     fn hear(&mut self, message: Message) {
@@ -57,14 +66,26 @@ impl Shelf {
             ReservePlan::Take if self.stock >= goods.quantity => {
                 self.stock -= goods.quantity;
                 self.reserved += goods.quantity;
-                self.rows.insert(order, Entry { epoch, hold: Hold::Held, goods: Some(goods) });
+                self.rows.insert(
+                    order,
+                    Entry {
+                        epoch,
+                        hold: Hold::Held,
+                        goods: Some(goods),
+                    },
+                );
             }
             ReservePlan::Take => {
                 if let Some(entry) = self.rows.get_mut(&order) {
                     entry.epoch = epoch;
                 }
             }
-            ReservePlan::Restamp => self.rows.get_mut(&order).expect("a restamp has a row").epoch = epoch,
+            ReservePlan::Restamp => {
+                self.rows
+                    .get_mut(&order)
+                    .expect("a restamp has a row")
+                    .epoch = epoch
+            }
             ReservePlan::AlreadyHeld | ReservePlan::Stale => {}
             ReservePlan::OtherGoods | ReservePlan::Unrecognized => {
                 panic!("every message of an order has the same goods, and every row a known state")
@@ -75,14 +96,25 @@ impl Shelf {
     fn release(&mut self, order: usize, epoch: i32) {
         match ledger::release(self.rows.get(&order), epoch) {
             ReleasePlan::Tombstone => {
-                self.rows.insert(order, Entry { epoch, hold: Hold::Released, goods: None });
+                self.rows.insert(
+                    order,
+                    Entry {
+                        epoch,
+                        hold: Hold::Released,
+                        goods: None,
+                    },
+                );
             }
             plan @ (ReleasePlan::GiveBack | ReleasePlan::Stamp) => {
                 let entry = self.rows.get_mut(&order).expect("the plan has a row");
                 entry.epoch = epoch;
                 entry.hold = Hold::Released;
                 if plan == ReleasePlan::GiveBack {
-                    let quantity = entry.goods.as_ref().expect("what is held is something").quantity;
+                    let quantity = entry
+                        .goods
+                        .as_ref()
+                        .expect("what is held is something")
+                        .quantity;
                     self.stock += quantity;
                     self.reserved -= quantity;
                 }
@@ -93,16 +125,24 @@ impl Shelf {
     }
 
     fn holds(&self, order: usize) -> bool {
-        self.rows.get(&order).is_some_and(|entry| entry.hold == Hold::Held)
+        self.rows
+            .get(&order)
+            .is_some_and(|entry| entry.hold == Hold::Held)
     }
 
     fn held(&self) -> i32 {
-        (0..ORDERS).filter(|order| self.holds(*order)).map(|order| goods(order).quantity).sum()
+        (0..ORDERS)
+            .filter(|order| self.holds(*order))
+            .map(|order| goods(order).quantity)
+            .sum()
     }
 }
 
 fn goods(order: usize) -> Goods {
-    Goods { product_id: "P".to_owned(), quantity: i32::try_from(order).expect("small") + 1 }
+    Goods {
+        product_id: "P".to_owned(),
+        quantity: i32::try_from(order).expect("small") + 1,
+    }
 }
 
 /// With stock for everyone: what a reader of the protocol would say by hand.
@@ -113,9 +153,16 @@ fn reference(messages: &[Message], order: usize) -> bool {
     let epoch = |message: &Message| match message {
         Message::Reserve { epoch, .. } | Message::Release { epoch, .. } => *epoch,
     };
-    let Some(highest) = messages.iter().filter(of_order).map(epoch).max() else { return false };
-    let decisive = messages.iter().filter(of_order).filter(|message| epoch(message) == highest);
-    decisive.clone().all(|message| matches!(message, Message::Reserve { .. }))
+    let Some(highest) = messages.iter().filter(of_order).map(epoch).max() else {
+        return false;
+    };
+    let decisive = messages
+        .iter()
+        .filter(of_order)
+        .filter(|message| epoch(message) == highest);
+    decisive
+        .clone()
+        .all(|message| matches!(message, Message::Reserve { .. }))
 }
 
 /// The tables, as the store reads and writes them for a batch.
@@ -139,7 +186,10 @@ impl Tables {
         let entries = entries.map(|(order, entry)| (*order, entry.clone()));
         let product = Product::new(self.stock, self.reserved);
         let mut books = Books::new(entries, [("P".to_owned(), product)]);
-        let answers = batch.iter().map(|message| hear(&mut books, *message)).collect();
+        let answers = batch
+            .iter()
+            .map(|message| hear(&mut books, *message))
+            .collect();
         for written in books.written() {
             let before = self.rows.insert(written.order_id, written.entry.clone());
             assert_eq!(before.is_none(), written.new, "{}", written.order_id);
@@ -157,12 +207,15 @@ impl Tables {
 fn hear(books: &mut Books, message: Message) -> Answer {
     let order_id = order_id(&message);
     match message {
-        Message::Reserve { order, epoch } => {
-            Answer::Reserve(books.reserve(&Reserve { order_id, epoch, goods: goods(order) }))
-        }
-        Message::Release { epoch, .. } => {
-            Answer::Released(books.release(Release { order_id, epoch: Some(epoch) }))
-        }
+        Message::Reserve { order, epoch } => Answer::Reserve(books.reserve(&Reserve {
+            order_id,
+            epoch,
+            goods: goods(order),
+        })),
+        Message::Release { epoch, .. } => Answer::Released(books.release(Release {
+            order_id,
+            epoch: Some(epoch),
+        })),
     }
 }
 

@@ -22,5 +22,7 @@ pub fn json(criterion: &mut Criterion) {
         trace_id: Some(Uuid::new_v4().simple().to_string()),
     };
     let mut group = criterion.benchmark_group("answer");
-    group.bench_function("confirmed order", |bench| bench.iter(|| serde_json::to_vec(black_box(&order))));
+    group.bench_function("confirmed order", |bench| {
+        bench.iter(|| serde_json::to_vec(black_box(&order)))
+    });
 }

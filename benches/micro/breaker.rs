@@ -1,4 +1,5 @@
-//! What each guarded call pays: asking a breaker that has a full window, and telling it how the call ended.
+//! What each guarded call pays: asking a breaker that has a full window, and telling it how the
+//! call ended.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -18,9 +19,13 @@ pub fn guard(criterion: &mut Criterion) {
     }
     let mut budget = RetryBudget::default();
     let mut group = criterion.benchmark_group("breaker");
-    group.bench_function("admit", |bench| bench.iter(|| breaker.admit(black_box(now))));
+    group.bench_function("admit", |bench| {
+        bench.iter(|| breaker.admit(black_box(now)))
+    });
     group.bench_function("record", |bench| {
         bench.iter(|| breaker.record(pass, black_box(now), black_box(true)));
     });
-    group.bench_function("retry budget, deposit", |bench| bench.iter(|| black_box(&mut budget).deposit()));
+    group.bench_function("retry budget, deposit", |bench| {
+        bench.iter(|| black_box(&mut budget).deposit())
+    });
 }

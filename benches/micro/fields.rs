@@ -13,7 +13,10 @@ use valerix::platform::http::extract::Body;
 
 pub fn place_order(criterion: &mut Criterion) {
     // The extractor sets a time limit, which needs a runtime's clock.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
     let _inside = runtime.enter();
     let request = TestRequest::default().to_http_request();
     let read = |body: &'static str| {
@@ -25,8 +28,12 @@ pub fn place_order(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fields");
     let good = r#"{"product_id":"PROD-001","quantity":1}"#;
     assert!(read(good).is_ok());
-    group.bench_function("place order", |bench| bench.iter(|| read(black_box(good)).is_ok()));
+    group.bench_function("place order", |bench| {
+        bench.iter(|| read(black_box(good)).is_ok())
+    });
     let wrong = r#"{"product_id":"","quantity":0}"#;
     assert!(read(wrong).is_err());
-    group.bench_function("two wrong fields", |bench| bench.iter(|| read(black_box(wrong)).is_err()));
+    group.bench_function("two wrong fields", |bench| {
+        bench.iter(|| read(black_box(wrong)).is_err())
+    });
 }

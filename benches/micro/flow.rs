@@ -9,7 +9,10 @@ pub fn transitions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("flow");
     for (name, events) in [
         ("confirmed", [Event::Reserved, Event::Charged].as_slice()),
-        ("payment silent", &[Event::Reserved, Event::Unavailable, Event::Released]),
+        (
+            "payment silent",
+            &[Event::Reserved, Event::Unavailable, Event::Released],
+        ),
     ] {
         assert_eq!(driven(events).next(), Step::Stop);
         group.bench_function(name, |bench| bench.iter(|| driven(black_box(events))));
@@ -17,8 +20,10 @@ pub fn transitions(criterion: &mut Criterion) {
 }
 
 fn driven(events: &[Event]) -> Attempt {
-    events.iter().fold(Attempt::new(black_box(State::PLACED)), |attempt, event| {
-        black_box(attempt.next());
-        attempt.on(*event).0
-    })
+    events
+        .iter()
+        .fold(Attempt::new(black_box(State::PLACED)), |attempt, event| {
+            black_box(attempt.next());
+            attempt.on(*event).0
+        })
 }

@@ -1,4 +1,5 @@
-//! What the gremlin costs a request: while nothing is set, and with as many rules as there may be, of which none fits.
+//! What the gremlin costs a request: while nothing is set, and with as many rules as there may be,
+//! of which none fits.
 
 use std::hint::black_box;
 
@@ -16,7 +17,13 @@ use valerix::platform::observability::metrics::Metrics;
 
 fn gremlin(rules: usize) -> Gremlin {
     let metrics = Metrics::new("order-service").expect("constant names");
-    let gremlin = Gremlin::new(Config { enabled: true, token: None }, web::Data::new(metrics));
+    let gremlin = Gremlin::new(
+        Config {
+            enabled: true,
+            token: None,
+        },
+        web::Data::new(metrics),
+    );
     for _ in 0..rules {
         let spec: RuleSpec =
             serde_json::from_value(json!({"kind": "drop", "route": "/elsewhere"})).expect("a rule");
@@ -33,11 +40,21 @@ pub fn middleware(criterion: &mut Criterion) {
         let gremlin = gremlin(0);
         bencher.iter(|| black_box(&gremlin).is_calm());
     });
-    let plain = runtime.block_on(init_service(App::new().route("/orders", web::post().to(HttpResponse::Ok))));
+    let plain = runtime.block_on(init_service(
+        App::new().route("/orders", web::post().to(HttpResponse::Ok)),
+    ));
     group.bench_function("request without it", |bencher| {
-        bencher.iter(|| runtime.block_on(request(&plain, TestRequest::post().uri("/orders").to_request())));
+        bencher.iter(|| {
+            runtime.block_on(request(
+                &plain,
+                TestRequest::post().uri("/orders").to_request(),
+            ))
+        });
     });
-    for (name, rules) in [("request, calm", 0), ("request, 32 rules that do not fit", MOST_RULES)] {
+    for (name, rules) in [
+        ("request, calm", 0),
+        ("request, 32 rules that do not fit", MOST_RULES),
+    ] {
         let app = App::new()
             .app_data(web::Data::new(gremlin(rules)))
             .route("/orders", web::post().to(HttpResponse::Ok))
@@ -45,7 +62,10 @@ pub fn middleware(criterion: &mut Criterion) {
         let service = runtime.block_on(init_service(app));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                runtime.block_on(request(&service, TestRequest::post().uri("/orders").to_request()));
+                runtime.block_on(request(
+                    &service,
+                    TestRequest::post().uri("/orders").to_request(),
+                ));
             });
         });
     }

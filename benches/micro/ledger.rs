@@ -6,8 +6,15 @@ use criterion::Criterion;
 use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan, release, reserve};
 
 pub fn rules(criterion: &mut Criterion) {
-    let goods = Goods { product_id: "PROD-001".to_owned(), quantity: 1 };
-    let held = Entry { epoch: 1, hold: Hold::Held, goods: Some(goods.clone()) };
+    let goods = Goods {
+        product_id: "PROD-001".to_owned(),
+        quantity: 1,
+    };
+    let held = Entry {
+        epoch: 1,
+        hold: Hold::Held,
+        goods: Some(goods.clone()),
+    };
     assert_eq!(reserve(None, 1, &goods), ReservePlan::Take);
     assert_eq!(reserve(Some(&held), 1, &goods), ReservePlan::AlreadyHeld);
     assert_eq!(release(Some(&held), 1), ReleasePlan::GiveBack);
@@ -18,5 +25,7 @@ pub fn rules(criterion: &mut Criterion) {
     group.bench_function("reserve, repeated", |bench| {
         bench.iter(|| reserve(black_box(Some(&held)), black_box(1), black_box(&goods)));
     });
-    group.bench_function("release", |bench| bench.iter(|| release(black_box(Some(&held)), black_box(1))));
+    group.bench_function("release", |bench| {
+        bench.iter(|| release(black_box(Some(&held)), black_box(1)))
+    });
 }

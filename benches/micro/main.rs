@@ -1,4 +1,5 @@
-//! What an order costs where nothing waits: the pure parts of its path, each by itself. `make microbench`.
+//! What an order costs where nothing waits: the pure parts of its path, each by itself. `make
+//! microbench`.
 //!
 //! One file for each subject: a function that takes Criterion, named below.
 

@@ -10,6 +10,8 @@ pub fn window(criterion: &mut Criterion) {
     let window = Window::default();
     let took = Duration::from_millis(12);
     let mut group = criterion.benchmark_group("sla");
-    group.bench_function("record", |bench| bench.iter(|| window.record(black_box(took))));
+    group.bench_function("record", |bench| {
+        bench.iter(|| window.record(black_box(took)))
+    });
     group.bench_function("report", |bench| bench.iter(|| window.report()));
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, value_parser as parser};
 
-/// Measures the platform beside pgbench on a private PostgreSQL. Exit 1 when a run confirmed no order or the books do not
-/// balance; a missed goal is only shown, since machines differ and are shared.
+/// Measures the platform beside pgbench on a private PostgreSQL. Exit 1 when a run confirmed no
+/// order or the books do not balance; a missed goal is only shown, since machines differ and are
+/// shared.
 #[derive(Debug, Parser)]
 #[command(bin_name = "bench", max_term_width = 110)]
 pub struct Args {
@@ -42,7 +43,8 @@ pub struct Args {
     /// All figures of all runs, for machines
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Where the database lives meanwhile; it should be a real disk [default: a directory of its own in /var/tmp]
+    /// Where the database lives meanwhile; it should be a real disk [default: a directory of its
+    /// own in /var/tmp]
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
     /// To see that runs without confirmed orders are noticed

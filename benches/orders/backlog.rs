@@ -1,4 +1,5 @@
-//! Recovery at scale: how fast unfinished orders drain, what new orders feel of it, and how the claim finds its rows.
+//! Recovery at scale: how fast unfinished orders drain, what new orders feel of it, and how the
+//! claim finds its rows.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use crate::stage::Stage;
 use crate::stats::float;
 use crate::wrk::{Seen, Wrk};
 
-/// Each client orders about once a second: few at once, and one that waits does not hold up the others.
+/// Each client orders about once a second: few at once, and one that waits does not hold up the
+/// others.
 const PAUSE_MS: u32 = 1000;
 /// wrk's own end, long after the drain's.
 const LONGEST: u32 = 3600;
@@ -39,7 +41,12 @@ pub async fn run(stage: &Stage<'_>) -> Fallible<Backlog> {
     let subject = Subject::build(stage, "backlog").await?;
     subject.warm_up().await?;
     let clients = stage.args.backlog_rate;
-    let load = Load { clients, products: Some(1000), seconds: stage.args.seconds, pause_ms: PAUSE_MS };
+    let load = Load {
+        clients,
+        products: Some(1000),
+        seconds: stage.args.seconds,
+        pause_ms: PAUSE_MS,
+    };
     eprintln!("calm: {clients} new orders a second");
     let Run { latency: calm, .. } = subject.run(&load).await?;
     let orders = stage.args.backlog_orders;
@@ -48,7 +55,13 @@ pub async fn run(stage: &Stage<'_>) -> Fallible<Backlog> {
     database::execute(&subject.books, &fill).await?;
     let started = Instant::now();
     let left = database::unsettled(&subject.books).await?;
-    let wrk = Wrk::start(subject.services.address(), &Load { seconds: LONGEST, ..load })?;
+    let wrk = Wrk::start(
+        subject.services.address(),
+        &Load {
+            seconds: LONGEST,
+            ..load
+        },
+    )?;
     let plan = claim_plan(&subject.books).await?;
     let seconds = drained(&subject.books, started).await?;
     wrk.stop()?;
@@ -59,9 +72,15 @@ pub async fn run(stage: &Stage<'_>) -> Fallible<Backlog> {
     Ok(report(left, seconds, calm, &seen, plan))
 }
 
-fn report(orders: u32, seconds: f64, calm: Option<Latency>, seen: &Seen, plan: Vec<String>) -> Backlog {
-    let by_index =
-        plan.iter().any(|line| line.contains("Index")) && !plan.iter().any(|line| line.contains("Seq Scan"));
+fn report(
+    orders: u32,
+    seconds: f64,
+    calm: Option<Latency>,
+    seen: &Seen,
+    plan: Vec<String>,
+) -> Backlog {
+    let by_index = plan.iter().any(|line| line.contains("Index"))
+        && !plan.iter().any(|line| line.contains("Seq Scan"));
     Backlog {
         orders,
         seconds,
@@ -75,10 +94,13 @@ fn report(orders: u32, seconds: f64, calm: Option<Latency>, seen: &Seen, plan: V
     }
 }
 
-/// Waits until nothing of the backlog is left; new orders come and go all the while, and do not count.
+/// Waits until nothing of the backlog is left; new orders come and go all the while, and do not
+/// count.
 async fn drained(books: &Client, since: Instant) -> Fallible<f64> {
-    let statement =
-        format!("SELECT count(*) FROM orders WHERE {} AND status <> 'PENDING'", database::UNSETTLED);
+    let statement = format!(
+        "SELECT count(*) FROM orders WHERE {} AND status <> 'PENDING'",
+        database::UNSETTLED
+    );
     let limit = Duration::from_secs(LONGEST.into());
     loop {
         let left: i64 = books.query_one(&statement, &[]).await?.get(0);
@@ -94,7 +116,8 @@ async fn drained(books: &Client, since: Instant) -> Fallible<f64> {
     }
 }
 
-/// The plan of the claim as the services send it: caught from the server, so that it is the real statement.
+/// The plan of the claim as the services send it: caught from the server, so that it is the real
+/// statement.
 async fn claim_plan(books: &Client) -> Fallible<Vec<String>> {
     let running =
         "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -109,10 +132,16 @@ async fn claim_plan(books: &Client) -> Fallible<Vec<String>> {
         }
         tokio::time::sleep(POLL).await;
     };
-    books.batch_execute(&format!("PREPARE claim AS {claim}")).await?;
-    let parameters = (1..=9).take_while(|number| claim.contains(&format!("${number}"))).count();
+    books
+        .batch_execute(&format!("PREPARE claim AS {claim}"))
+        .await?;
+    let parameters = (1..=9)
+        .take_while(|number| claim.contains(&format!("${number}")))
+        .count();
     // All of them are numbers: how many to claim, and times. The plan depends on the first alone.
     let values = vec!["'16'"; parameters].join(", ");
-    let plan = books.query(&format!("EXPLAIN EXECUTE claim({values})"), &[]).await?;
+    let plan = books
+        .query(&format!("EXPLAIN EXECUTE claim({values})"), &[])
+        .await?;
     Ok(plan.iter().map(|row| row.get(0)).collect())
 }

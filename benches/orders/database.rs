@@ -43,7 +43,11 @@ impl Work {
                 (SELECT sum(pg_total_relation_size(relid)) FROM pg_stat_user_tables)::float8
             FROM pg_stat_database WHERE datname = current_database()";
         let row = client.query_one(statement, &[]).await?;
-        Ok(Self { commits: row.get(0), wal_bytes: row.get(1), stored_bytes: row.get(2) })
+        Ok(Self {
+            commits: row.get(0),
+            wal_bytes: row.get(1),
+            stored_bytes: row.get(2),
+        })
     }
 
     pub fn since(self, before: Self) -> Self {
@@ -56,15 +60,25 @@ impl Work {
 }
 
 async fn count(client: &Client, statement: &str) -> Fallible<u32> {
-    Ok(u32::try_from(client.query_one(statement, &[]).await?.get::<_, i64>(0))?)
+    Ok(u32::try_from(
+        client.query_one(statement, &[]).await?.get::<_, i64>(0),
+    )?)
 }
 
 pub async fn confirmed(client: &Client) -> Fallible<u32> {
-    count(client, "SELECT count(*) FROM orders WHERE status = 'CONFIRMED'").await
+    count(
+        client,
+        "SELECT count(*) FROM orders WHERE status = 'CONFIRMED'",
+    )
+    .await
 }
 
 pub async fn unsettled(client: &Client) -> Fallible<u32> {
-    count(client, &format!("SELECT count(*) FROM orders WHERE {UNSETTLED}")).await
+    count(
+        client,
+        &format!("SELECT count(*) FROM orders WHERE {UNSETTLED}"),
+    )
+    .await
 }
 
 /// Waits until every order is settled.

@@ -7,7 +7,8 @@ use crate::rounds::{Round, Rounds};
 use crate::services::ROLES;
 use crate::stats::Spread;
 
-/// A service of the same design in Go, measured once beside pgbench: its share of pgbench's orders per second.
+/// A service of the same design in Go, measured once beside pgbench: its share of pgbench's orders
+/// per second.
 const GO_SPREAD: f64 = 0.34;
 const GO_HOT: f64 = 0.65;
 const GO_TIMES: f64 = 3.0;
@@ -35,7 +36,12 @@ impl Goal {
             Bound::AtLeast(least) => figure.median >= least,
             Bound::AtMost(most) => figure.median <= most,
         };
-        Self { name: name.into(), figure, bound, met }
+        Self {
+            name: name.into(),
+            figure,
+            bound,
+            met,
+        }
     }
 }
 
@@ -46,13 +52,27 @@ pub fn of(rounds: &Rounds) -> Vec<Goal> {
     let hot = each(|round| round.hot.per_second / round.pgbench_hot.per_second);
     let mut goals = vec![
         Goal::new("spread ÷ pgbench spread", spread.clone(), AtLeast(1.0)),
-        Goal::new("spread ÷ pgbench spread, 3 × Go's", spread, AtLeast(GO_TIMES * GO_SPREAD)),
+        Goal::new(
+            "spread ÷ pgbench spread, 3 × Go's",
+            spread,
+            AtLeast(GO_TIMES * GO_SPREAD),
+        ),
         Goal::new("hot ÷ pgbench hot", hot.clone(), AtLeast(3.0)),
-        Goal::new("hot ÷ pgbench hot, 3 × Go's", hot, AtLeast(GO_TIMES * GO_HOT)),
-        Goal::new("hot ÷ spread", each(|round| round.hot.per_second / round.spread.per_second), AtLeast(0.8)),
+        Goal::new(
+            "hot ÷ pgbench hot, 3 × Go's",
+            hot,
+            AtLeast(GO_TIMES * GO_HOT),
+        ),
+        Goal::new(
+            "hot ÷ spread",
+            each(|round| round.hot.per_second / round.spread.per_second),
+            AtLeast(0.8),
+        ),
         Goal::new(
             "one client's p50 ÷ pgbench's p50",
-            each(|round| of_latency(&round.one, |l| l.p50) / of_latency(&round.pgbench_one, |l| l.p50)),
+            each(|round| {
+                of_latency(&round.one, |l| l.p50) / of_latency(&round.pgbench_one, |l| l.p50)
+            }),
             AtMost(1.5),
         ),
         Goal::new(
@@ -60,21 +80,39 @@ pub fn of(rounds: &Rounds) -> Vec<Goal> {
             each(|round| of_latency(&round.spread, |l| l.p99 / l.p50)),
             AtMost(3.0),
         ),
-        Goal::new("hot: p99 ÷ p50", each(|round| of_latency(&round.hot, |l| l.p99 / l.p50)), AtMost(3.0)),
+        Goal::new(
+            "hot: p99 ÷ p50",
+            each(|round| of_latency(&round.hot, |l| l.p99 / l.p50)),
+            AtMost(3.0),
+        ),
     ];
     for (role, name) in ROLES.iter().enumerate() {
         let rest = [rounds.memory_at_rest[role] / MEGABYTE];
-        let load = rounds.each.iter().map(|round| memory_under_load(round, role) / MEGABYTE);
+        let load = rounds
+            .each
+            .iter()
+            .map(|round| memory_under_load(round, role) / MEGABYTE);
         goals.push(Goal::new(format!("{name}: MB at rest"), rest, AtMost(15.0)));
-        goals.push(Goal::new(format!("{name}: MB under load"), load, AtMost(40.0)));
+        goals.push(Goal::new(
+            format!("{name}: MB under load"),
+            load,
+            AtMost(40.0),
+        ));
         let starts = rounds.starts[role].iter().copied();
-        goals.push(Goal::new(format!("{name}: ms from start to ready"), starts, AtMost(100.0)));
+        goals.push(Goal::new(
+            format!("{name}: ms from start to ready"),
+            starts,
+            AtMost(100.0),
+        ));
     }
     goals
 }
 
 pub fn memory_under_load(round: &Round, role: usize) -> f64 {
-    [&round.spread, &round.hot, &round.one].into_iter().map(|run| run.cost.memory[role]).fold(0.0, f64::max)
+    [&round.spread, &round.hot, &round.one]
+        .into_iter()
+        .map(|run| run.cost.memory[role])
+        .fold(0.0, f64::max)
 }
 
 fn of_latency(run: &Run, figure: fn(&crate::load::Latency) -> f64) -> f64 {

@@ -34,10 +34,16 @@ pub async fn run(stage: &Stage<'_>) -> Fallible<Growth> {
     // Rounds over whole series: what is stored meanwhile burdens all points alike.
     for _ in 0..stage.args.rounds {
         for point in &mut clients {
-            point.add("clients", subject.orders(point.at, Some(USUAL_PRODUCTS)).await?);
+            point.add(
+                "clients",
+                subject.orders(point.at, Some(USUAL_PRODUCTS)).await?,
+            );
         }
         for point in &mut products {
-            point.add("products", subject.orders(USUAL_CLIENTS, Some(point.at)).await?);
+            point.add(
+                "products",
+                subject.orders(USUAL_CLIENTS, Some(point.at)).await?,
+            );
         }
     }
     subject.close().await?;
@@ -45,7 +51,11 @@ pub async fn run(stage: &Stage<'_>) -> Fallible<Growth> {
     for point in &mut stored {
         on_stored(stage, point).await?;
     }
-    Ok(Growth { clients, products, stored })
+    Ok(Growth {
+        clients,
+        products,
+        stored,
+    })
 }
 
 /// On a database of its own, which holds that many orders when the load begins.
@@ -56,13 +66,21 @@ async fn on_stored(stage: &Stage<'_>, point: &mut Point) -> Fallible<()> {
     database::execute(&subject.books, &fill).await?;
     subject.warm_up().await?;
     for _ in 0..stage.args.rounds {
-        point.add("stored orders", subject.orders(USUAL_CLIENTS, Some(USUAL_PRODUCTS)).await?);
+        point.add(
+            "stored orders",
+            subject.orders(USUAL_CLIENTS, Some(USUAL_PRODUCTS)).await?,
+        );
     }
     subject.close().await
 }
 
 fn points(at: &[u32]) -> Vec<Point> {
-    at.iter().map(|at| Point { at: *at, runs: Vec::new() }).collect()
+    at.iter()
+        .map(|at| Point {
+            at: *at,
+            runs: Vec::new(),
+        })
+        .collect()
 }
 
 impl Point {

@@ -56,16 +56,29 @@ impl<'a> Subject<'a> {
     pub async fn build(stage: &'a Stage<'a>, name: &str) -> Fallible<Self> {
         let services = stage.services(name).await?;
         let books = database::connect(services.url.with_password()).await?;
-        Ok(Self { stage, services, books })
+        Ok(Self {
+            stage,
+            services,
+            books,
+        })
     }
 
     pub fn watched(&self) -> Watched {
-        Watched { roles: self.services.pids(), postmaster: self.stage.server.pid() }
+        Watched {
+            roles: self.services.pids(),
+            postmaster: self.stage.server.pid(),
+        }
     }
 
     /// Orders through all services, for the usual time.
     pub async fn orders(&self, clients: u32, products: Option<u32>) -> Fallible<Run> {
-        self.run(&Load { clients, products, seconds: self.stage.args.seconds, pause_ms: 0 }).await
+        self.run(&Load {
+            clients,
+            products,
+            seconds: self.stage.args.seconds,
+            pause_ms: 0,
+        })
+        .await
     }
 
     pub async fn run(&self, load: &Load) -> Fallible<Run> {
@@ -97,20 +110,45 @@ impl<'a> Subject<'a> {
 
     /// The same orders in SQL alone.
     pub async fn pgbench(&self, clients: u32, products: u32) -> Fallible<Run> {
-        self.pgbench_for(self.stage.args.seconds, clients, products).await
+        self.pgbench_for(self.stage.args.seconds, clients, products)
+            .await
     }
 
     async fn pgbench_for(&self, seconds: u32, clients: u32, products: u32) -> Fallible<Run> {
-        let load = pgbench::Load { clients, products, latencies: clients == 1 };
-        let (seen, cost) = self.watched().during(pgbench::run(self.stage, &load, seconds)).await?;
-        let pgbench::Seen { orders, per_second, latency } = seen;
-        Ok(Run { orders, per_second, latency, failed: 0, cost, work: None })
+        let load = pgbench::Load {
+            clients,
+            products,
+            latencies: clients == 1,
+        };
+        let (seen, cost) = self
+            .watched()
+            .during(pgbench::run(self.stage, &load, seconds))
+            .await?;
+        let pgbench::Seen {
+            orders,
+            per_second,
+            latency,
+        } = seen;
+        Ok(Run {
+            orders,
+            per_second,
+            latency,
+            failed: 0,
+            cost,
+            work: None,
+        })
     }
 
     /// Connections open, statements prepared, caches filled, on both sides.
     pub async fn warm_up(&self) -> Fallible<()> {
         let seconds = self.stage.args.warm_up_seconds;
-        self.run(&Load { clients: 32, products: Some(1000), seconds, pause_ms: 0 }).await?;
+        self.run(&Load {
+            clients: 32,
+            products: Some(1000),
+            seconds,
+            pause_ms: 0,
+        })
+        .await?;
         self.pgbench_for(seconds, 16, 1000).await?;
         Ok(())
     }

@@ -39,7 +39,10 @@ pub async fn describe(args: &Args, stage: &Stage<'_>) -> Fallible<Machine> {
     let scratch = database::connect(&stage.scratch_url()).await?;
     let version: String = scratch.query_one("SHOW server_version", &[]).await?.get(0);
     let set = |name: &&str| Some(format!("{name}={}", std::env::var(name).ok()?));
-    let processor = CpuInfo::current()?.model_name(0).unwrap_or("unknown processor").to_owned();
+    let processor = CpuInfo::current()?
+        .model_name(0)
+        .unwrap_or("unknown processor")
+        .to_owned();
     let home = stage.home().display().to_string();
     Ok(Machine {
         commit: commit(),
@@ -49,7 +52,11 @@ pub async fn describe(args: &Args, stage: &Stage<'_>) -> Fallible<Machine> {
         memory_gb: float(Meminfo::current()?.mem_total) / 1e9,
         kernel: said("", "uname", &["-sr"]),
         postgresql: version,
-        file_system: said("an unknown file system", "findmnt", &["-n", "-o", "FSTYPE", "-T", &home]),
+        file_system: said(
+            "an unknown file system",
+            "findmnt",
+            &["-n", "-o", "FSTYPE", "-T", &home],
+        ),
         environment: VARIABLES.iter().filter_map(set).collect(),
     })
 }
@@ -57,13 +64,34 @@ pub async fn describe(args: &Args, stage: &Stage<'_>) -> Fallible<Machine> {
 /// Of what is measured: changes of the benchmark itself do not matter.
 fn commit() -> String {
     let commit = said("unknown", "git", &["rev-parse", "--short", "HEAD"]);
-    let changed =
-        said("", "git", &["status", "--porcelain", "--", "Cargo.toml", "Cargo.lock", "src", "migrations"]);
-    if changed.is_empty() { commit } else { format!("{commit}, with changes") }
+    let changed = said(
+        "",
+        "git",
+        &[
+            "status",
+            "--porcelain",
+            "--",
+            "Cargo.toml",
+            "Cargo.lock",
+            "src",
+            "migrations",
+        ],
+    );
+    if changed.is_empty() {
+        commit
+    } else {
+        format!("{commit}, with changes")
+    }
 }
 
 /// What a program prints, on one line.
 fn said(otherwise: &str, program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success());
-    output.map_or(otherwise.to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .ok()
+        .filter(|output| output.status.success());
+    output.map_or(otherwise.to_owned(), |output| {
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    })
 }

@@ -1,7 +1,9 @@
-//! The platform measured beside PostgreSQL alone: orders by wrk through all services, and the same four statements by
-//! pgbench in a scratch database of the same server. `make bench`; docs/performance.md says how and why.
+//! The platform measured beside PostgreSQL alone: orders by wrk through all services, and the same
+//! four statements by pgbench in a scratch database of the same server. `make bench`;
+//! docs/performance.md says how and why.
 //!
-//! args → rounds | growth | backlog, each of runs (wrk or pgbench, watched by `watch`) on `services` → report.
+//! args → rounds | growth | backlog, each of runs (wrk or pgbench, watched by `watch`) on
+//! `services` → report.
 
 mod args;
 mod backlog;
@@ -59,8 +61,20 @@ async fn run(args: &Args) -> Fallible<()> {
 
 async fn measure(args: &Args, stage: &Stage<'_>) -> Fallible<Report> {
     let machine = machine::describe(args, stage).await?;
-    let rounds = if args.with_rounds() { Some(rounds::run(stage).await?) } else { None };
-    let growth = if args.growth { Some(growth::run(stage).await?) } else { None };
-    let backlog = if args.backlog { Some(backlog::run(stage).await?) } else { None };
+    let rounds = if args.with_rounds() {
+        Some(rounds::run(stage).await?)
+    } else {
+        None
+    };
+    let growth = if args.growth {
+        Some(growth::run(stage).await?)
+    } else {
+        None
+    };
+    let backlog = if args.backlog {
+        Some(backlog::run(stage).await?)
+    } else {
+        None
+    };
     Ok(Report::new(machine, rounds, growth, backlog))
 }

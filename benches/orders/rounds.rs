@@ -1,4 +1,5 @@
-//! The rounds: ours and pgbench in turn, spread over products, on one hot product, and with a single client.
+//! The rounds: ours and pgbench in turn, spread over products, on one hot product, and with a
+//! single client.
 
 use std::time::Duration;
 
@@ -52,7 +53,12 @@ pub async fn run(stage: &Stage<'_>) -> Fallible<Rounds> {
         each.push(round(&subject).await?);
     }
     subject.close().await?;
-    Ok(Rounds { seconds: stage.args.seconds, starts, memory_at_rest: cost.memory, each })
+    Ok(Rounds {
+        seconds: stage.args.seconds,
+        starts,
+        memory_at_rest: cost.memory,
+        each,
+    })
 }
 
 async fn time_starts(subject: &mut Subject<'_>) -> Fallible<[Vec<f64>; 3]> {
@@ -68,7 +74,10 @@ async fn time_starts(subject: &mut Subject<'_>) -> Fallible<[Vec<f64>; 3]> {
 async fn round(subject: &Subject<'_>) -> Fallible<Round> {
     Ok(Round {
         spread: told("spread", subject.orders(CLIENTS, Some(PRODUCTS)).await?),
-        pgbench_spread: told("pgbench spread", subject.pgbench(PGBENCH_CLIENTS, PRODUCTS).await?),
+        pgbench_spread: told(
+            "pgbench spread",
+            subject.pgbench(PGBENCH_CLIENTS, PRODUCTS).await?,
+        ),
         hot: told("hot", subject.orders(CLIENTS, None).await?),
         pgbench_hot: told("pgbench hot", subject.pgbench(PGBENCH_CLIENTS, 1).await?),
         one: told("one client", subject.orders(1, Some(PRODUCTS)).await?),

@@ -1,4 +1,5 @@
-//! The three services as processes of their own, as a container runs them: the release program, JSON logs to a file.
+//! The three services as processes of their own, as a container runs them: the release program,
+//! JSON logs to a file.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -35,9 +36,13 @@ struct Role {
 impl Services {
     pub async fn start(stage: &Stage<'_>, url: DatabaseUrl) -> Fallible<Self> {
         // Held together, so that they differ; free again when the services start.
-        let listeners =
-            ROLES.iter().map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
-        let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port()));
+        let listeners = ROLES
+            .iter()
+            .map(|_| TcpListener::bind("127.0.0.1:0"))
+            .collect::<Result<Vec<_>, _>>()?;
+        let ports = listeners
+            .iter()
+            .map(|listener| Ok(listener.local_addr()?.port()));
         let ports = ports.collect::<std::io::Result<Vec<_>>>()?;
         drop(listeners);
         let mut roles = Vec::new();
@@ -48,9 +53,20 @@ impl Services {
             environment.push(("BENCH_LOG".to_owned(), log.display().to_string()));
             let program = stage.args.program.display().to_string();
             let arguments = ["-c", INTO_LOG, &program, name].map(str::to_owned).to_vec();
-            let spec = Spec { program: "/bin/sh".into(), arguments, environment, output: Arc::new(|_| {}) };
+            let spec = Spec {
+                program: "/bin/sh".into(),
+                arguments,
+                environment,
+                output: Arc::new(|_| {}),
+            };
             let process = Process::start(&spec)?;
-            roles.push(Role { name, address: format!("http://127.0.0.1:{port}"), log, spec, process });
+            roles.push(Role {
+                name,
+                address: format!("http://127.0.0.1:{port}"),
+                log,
+                spec,
+                process,
+            });
         }
         for role in &mut roles {
             role.ready().await?;
@@ -80,9 +96,12 @@ impl Services {
 
     /// Makes room on the disk; the services append.
     pub fn empty_logs(&self) -> std::io::Result<()> {
-        self.roles
-            .iter()
-            .try_for_each(|role| std::fs::File::options().write(true).open(&role.log)?.set_len(0))
+        self.roles.iter().try_for_each(|role| {
+            std::fs::File::options()
+                .write(true)
+                .open(&role.log)?
+                .set_len(0)
+        })
     }
 
     pub async fn stop(mut self) -> Fallible<()> {
@@ -105,7 +124,9 @@ impl Role {
             if self.process.has_ended()? || started.elapsed() > READY_LIMIT {
                 let log = std::fs::read_to_string(&self.log).unwrap_or_default();
                 let last = log.lines().next_back().unwrap_or_default();
-                return Err(format!("{} did not become ready; its last line: {last}", self.name).into());
+                return Err(
+                    format!("{} did not become ready; its last line: {last}", self.name).into(),
+                );
             }
             tokio::time::sleep(POLL).await;
         }
@@ -119,7 +140,10 @@ fn environment(stage: &Stage<'_>, url: &DatabaseUrl, ports: &[u16]) -> Vec<(Stri
         ("DATABASE_URL", url.with_password().to_owned()),
         ("INVENTORY_SERVICE_URL", at(ports[1])),
         ("PAYMENT_SERVICE_URL", at(ports[2])),
-        ("PAYMENT_SUCCESS_RATE", stage.args.payment_success_rate.to_string()),
+        (
+            "PAYMENT_SUCCESS_RATE",
+            stage.args.payment_success_rate.to_string(),
+        ),
         ("LOG_FORMAT", "json".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))

@@ -1,4 +1,5 @@
-//! Where everything happens: the private PostgreSQL server, and the directory that holds its files and the services' logs.
+//! Where everything happens: the private PostgreSQL server, and the directory that holds its files
+//! and the services' logs.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,8 @@ use crate::args::Args;
 use crate::database;
 use crate::services::Services;
 
-/// `pg_stat_activity` cuts statements off at its default of 1 KB, and the backlog shows one as it ran.
+/// `pg_stat_activity` cuts statements off at its default of 1 KB, and the backlog shows one as it
+/// ran.
 const SERVER_SETTINGS: &[&str] = &["track_activity_query_size=16384"];
 /// pgbench's database.
 const SCRATCH: &str = "scratch";
@@ -29,9 +31,17 @@ impl<'a> Stage<'a> {
         let home = Home::open(&args.data_dir.clone().map_or_else(own_directory, Ok)?)?;
         home.reset().await?;
         let root = home.root().to_owned();
-        let server = Server::start(home, SERVER_SETTINGS.iter().map(ToString::to_string).collect()).await?;
+        let server = Server::start(
+            home,
+            SERVER_SETTINGS.iter().map(ToString::to_string).collect(),
+        )
+        .await?;
         server.ensure_database(SCRATCH).await?;
-        let stage = Self { args, server, home: root };
+        let stage = Self {
+            args,
+            server,
+            home: root,
+        };
         let scratch = database::connect(&stage.scratch_url()).await?;
         database::execute(&scratch, include_str!("base_schema.sql")).await?;
         Ok(stage)
@@ -50,7 +60,11 @@ impl<'a> Stage<'a> {
         self.server.ensure_database(name).await?;
         let url: DatabaseUrl = self.server.url(name).parse()?;
         migrate(&url).await?;
-        database::execute(&database::connect(url.with_password()).await?, include_str!("stock.sql")).await?;
+        database::execute(
+            &database::connect(url.with_password()).await?,
+            include_str!("stock.sql"),
+        )
+        .await?;
         Services::start(self, url).await
     }
 
@@ -69,9 +83,16 @@ impl<'a> Stage<'a> {
             );
             return Ok(());
         }
-        let broken = audit.invariants.iter().filter(|invariant| invariant.violations > 0);
-        let broken =
-            broken.map(|rule| format!("\n  ✗ {}: {} ({})", rule.name, rule.violations, rule.meaning));
+        let broken = audit
+            .invariants
+            .iter()
+            .filter(|invariant| invariant.violations > 0);
+        let broken = broken.map(|rule| {
+            format!(
+                "\n  ✗ {}: {} ({})",
+                rule.name, rule.violations, rule.meaning
+            )
+        });
         Err(format!("the books do not balance:{}", broken.collect::<String>()).into())
     }
 
@@ -85,6 +106,10 @@ impl<'a> Stage<'a> {
 /// The temporary directory is often kept in memory, where commits cost nothing.
 fn own_directory() -> std::io::Result<PathBuf> {
     let on_disk = Path::new("/var/tmp");
-    let parent = if on_disk.is_dir() { on_disk.to_owned() } else { std::env::temp_dir() };
+    let parent = if on_disk.is_dir() {
+        on_disk.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
     temporary_home_in(&parent, "bench")
 }

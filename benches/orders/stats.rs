@@ -19,7 +19,11 @@ impl Spread {
         let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
         let last = sorted.len().saturating_sub(1);
         let median = f64::midpoint(at(last / 2), at(sorted.len() / 2));
-        Self { median, min: at(0), max: at(last) }
+        Self {
+            median,
+            min: at(0),
+            max: at(last),
+        }
     }
 }
 
@@ -27,7 +31,11 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(0);
-        write!(f, "{:.digits$} ({:.digits$}..{:.digits$})", self.median, self.min, self.max)
+        write!(
+            f,
+            "{:.digits$} ({:.digits$}..{:.digits$})",
+            self.median, self.min, self.max
+        )
     }
 }
 

@@ -9,7 +9,10 @@ pub struct Table {
 
 impl Table {
     pub fn new<const N: usize>(title: impl Into<String>, head: [&str; N]) -> Self {
-        Self { title: title.into(), rows: vec![head.map(str::to_owned).to_vec()] }
+        Self {
+            title: title.into(),
+            rows: vec![head.map(str::to_owned).to_vec()],
+        }
     }
 
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
@@ -19,22 +22,46 @@ impl Table {
     /// The first column to the left, figures to the right.
     pub fn text(&self, markdown: bool) -> String {
         let columns = self.rows.first().map_or(0, Vec::len);
-        let length =
-            |row: &Vec<String>, column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
-        let width = |column| self.rows.iter().map(|row| length(row, column)).max().unwrap_or(0);
+        let length = |row: &Vec<String>, column: usize| {
+            row.get(column).map_or(0, |cell| cell.chars().count())
+        };
+        let width = |column| {
+            self.rows
+                .iter()
+                .map(|row| length(row, column))
+                .max()
+                .unwrap_or(0)
+        };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let (edge, between) = if markdown { ("|", " | ") } else { ("", "   ") };
-        let mut text = if markdown { format!("### {}\n\n", self.title) } else { format!("{}\n", self.title) };
+        let mut text = if markdown {
+            format!("### {}\n\n", self.title)
+        } else {
+            format!("{}\n", self.title)
+        };
         for (number, row) in self.rows.iter().enumerate() {
-            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-                if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-            });
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .enumerate()
+                .map(|(column, (cell, width))| {
+                    if column == 0 {
+                        format!("{cell:<width$}")
+                    } else {
+                        format!("{cell:>width$}")
+                    }
+                });
             let line = cells.collect::<Vec<_>>().join(between);
-            let _ =
-                if markdown { writeln!(text, "{edge} {line} {edge}") } else { writeln!(text, "  {line}") };
+            let _ = if markdown {
+                writeln!(text, "{edge} {line} {edge}")
+            } else {
+                writeln!(text, "  {line}")
+            };
             if markdown && number == 0 {
-                let rule =
-                    widths.iter().enumerate().map(|(column, _)| if column == 0 { "---" } else { "---:" });
+                let rule = widths
+                    .iter()
+                    .enumerate()
+                    .map(|(column, _)| if column == 0 { "---" } else { "---:" });
                 let _ = writeln!(text, "| {} |", rule.collect::<Vec<_>>().join(" | "));
             }
         }

@@ -1,4 +1,5 @@
-//! What a load costs: processor time of every process that it touches, and memory of the services. From `/proc`.
+//! What a load costs: processor time of every process that it touches, and memory of the services.
+//! From `/proc`.
 
 use std::time::{Duration, Instant};
 
@@ -83,9 +84,14 @@ impl Watched {
     /// The first process, its children, and those of them that have ended, whose time it inherits.
     fn postgres(&self) -> Fallible<u64> {
         let postmaster = Process::new(self.postmaster)?.stat()?;
-        // Processes that end while they are looked at belong to nobody we know, or are counted by their parent.
-        let children = all_processes()?.flatten().filter_map(|process| process.stat().ok());
-        let children = children.filter(|stat| stat.ppid == self.postmaster).map(|stat| spent(&stat));
+        // Processes that end while they are looked at belong to nobody we know, or are counted by
+        // their parent.
+        let children = all_processes()?
+            .flatten()
+            .filter_map(|process| process.stat().ok());
+        let children = children
+            .filter(|stat| stat.ppid == self.postmaster)
+            .map(|stat| spent(&stat));
         Ok(spent(&postmaster) + of_ended_children(&postmaster) + children.sum::<u64>())
     }
 
@@ -93,7 +99,12 @@ impl Watched {
     pub fn memory(&self) -> Fallible<[f64; 3]> {
         let mut bytes = [0.0; 3];
         for (bytes, pid) in bytes.iter_mut().zip(self.roles) {
-            *bytes = float(Process::new(pid)?.status()?.vmrss.ok_or("a service has ended")?) * 1024.0;
+            *bytes = float(
+                Process::new(pid)?
+                    .status()?
+                    .vmrss
+                    .ok_or("a service has ended")?,
+            ) * 1024.0;
         }
         Ok(bytes)
     }
@@ -101,15 +112,26 @@ impl Watched {
 
 impl Clock {
     fn since(&self, before: &Self, memory: [f64; 3]) -> Cost {
-        let seconds =
-            |now: u64, then: u64| float(now.saturating_sub(then)) / float(procfs::ticks_per_second());
+        let seconds = |now: u64, then: u64| {
+            float(now.saturating_sub(then)) / float(procfs::ticks_per_second())
+        };
         let roles = [0, 1, 2].map(|role: usize| seconds(self.roles[role], before.roles[role]));
-        let (postgres, load) = (seconds(self.postgres, before.postgres), seconds(self.load, before.load));
+        let (postgres, load) = (
+            seconds(self.postgres, before.postgres),
+            seconds(self.load, before.load),
+        );
         let ours = roles.iter().sum::<f64>() + postgres + load + seconds(self.own, before.own);
         let whole = self.at.duration_since(before.at).as_secs_f64() * float(cores());
-        // The clocks are read one after the other, and tick a hundred times a second: a little below zero is zero.
+        // The clocks are read one after the other, and tick a hundred times a second: a little
+        // below zero is zero.
         let others = ((seconds(self.machine, before.machine) - ours) / whole).max(0.0);
-        Cost { roles, postgres, load, others, memory }
+        Cost {
+            roles,
+            postgres,
+            load,
+            others,
+            memory,
+        }
     }
 }
 
@@ -123,7 +145,12 @@ fn of_ended_children(stat: &Stat) -> u64 {
 
 fn busy() -> Fallible<u64> {
     let cpu = KernelStats::current()?.total;
-    let parts = [Some(cpu.user + cpu.nice + cpu.system), cpu.irq, cpu.softirq, cpu.steal];
+    let parts = [
+        Some(cpu.user + cpu.nice + cpu.system),
+        cpu.irq,
+        cpu.softirq,
+        cpu.steal,
+    ];
     Ok(parts.into_iter().flatten().sum())
 }
 

@@ -35,13 +35,29 @@ pub struct Wrk(Child);
 impl Wrk {
     pub fn start(address: &str, load: &Load) -> Fallible<Self> {
         let mut command = Command::new("wrk");
-        command.args(["--threads", "1", "--timeout", TIME_LIMIT, "--script", SCRIPT]);
+        command.args([
+            "--threads",
+            "1",
+            "--timeout",
+            TIME_LIMIT,
+            "--script",
+            SCRIPT,
+        ]);
         command.arg("--connections").arg(load.clients.to_string());
-        command.arg("--duration").arg(format!("{}s", load.seconds)).arg(address);
+        command
+            .arg("--duration")
+            .arg(format!("{}s", load.seconds))
+            .arg(address);
         command.env("PRODUCTS", load.products.unwrap_or_default().to_string());
         command.env("PAUSE_MS", load.pause_ms.to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        Ok(Self(command.spawn().map_err(|error| format!("wrk: {error}"))?))
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Ok(Self(
+            command.spawn().map_err(|error| format!("wrk: {error}"))?,
+        ))
     }
 
     /// Ends the load before its time; what it saw is told all the same.

@@ -1,11 +1,13 @@
-//! The invariants in SQL. They look at the tables of all services, wherever these are (see `elsewhere`).
+//! The invariants in SQL. They look at the tables of all services, wherever these are (see
+//! `elsewhere`).
 //!
-//! An order is *settled* once it is `CONFIRMED`, or `FAILED` and owes nothing. Before that its reservation and its payment
-//! may be ahead of it, so a rule about what an order must have speaks of settled orders alone. A row that this release cannot
-//! judge is a violation of `states-are-known`: a rule about known states would pass over it in silence.
+//! An order is *settled* once it is `CONFIRMED`, or `FAILED` and owes nothing. Before that its
+//! reservation and its payment may be ahead of it, so a rule about what an order must have speaks
+//! of settled orders alone. A row that this release cannot judge is a violation of
+//! `states-are-known`: a rule about known states would pass over it in silence.
 //!
-//! No statement here may fail on the values of a row, also where the schema's constraints were dropped: a sum is made of
-//! bigints, and a comparison with NULL counts as a violation.
+//! No statement here may fail on the values of a row, also where the schema's constraints were
+//! dropped: a sum is made of bigints, and a comparison with NULL counts as a violation.
 
 pub struct Rule {
     pub name: &'static str,
@@ -19,7 +21,11 @@ pub struct Rule {
 impl Rule {
     /// Counts the population and the violations, and selects examples of these.
     pub fn statement(&self, bound_seconds: u64, examples: usize) -> String {
-        let Self { population, violations, .. } = self;
+        let Self {
+            population,
+            violations,
+            ..
+        } = self;
         format!(
             "WITH violations AS ({})
              SELECT (SELECT count(*) FROM ({population}) AS population) AS checked,
@@ -30,7 +36,8 @@ impl Rule {
     }
 }
 
-/// The one rule whose violations a payment that is younger than the look at the orders can seem to be (see `elsewhere`).
+/// The one rule whose violations a payment that is younger than the look at the orders can seem to
+/// be (see `elsewhere`).
 pub const PAYMENT_HAS_ORDER: &str = "payment-has-order";
 
 pub const RULES: &[Rule] = &[

@@ -1,6 +1,8 @@
-//! The invariants of the platform on a live database, or on the databases of the services where each has its own.
+//! The invariants of the platform on a live database, or on the databases of the services where
+//! each has its own.
 //!
-//! `rules` are the invariants; `reader` applies them to one snapshot; `elsewhere` copies what is in other databases.
+//! `rules` are the invariants; `reader` applies them to one snapshot; `elsewhere` copies what is in
+//! other databases.
 
 mod invariants;
 mod reader;
@@ -25,13 +27,20 @@ use reader::Limit;
 pub use remote_tables::Elsewhere;
 use remote_tables::Expected;
 
-/// An order that is past the recovery bound still needs a moment to be failed, and then to be settled.
+/// An order that is past the recovery bound still needs a moment to be failed, and then to be
+/// settled.
 const BOUND_MARGIN: Duration = Duration::from_secs(60);
 /// Holds without an order that an audit lists.
 const MAX_HOLDS: usize = 20;
 /// The tables of each service, as they are locked.
 const ORDER_TABLES: [&str; 2] = ["orders", "order_events"];
-const ALL_TABLES: [&str; 5] = ["orders", "order_events", "inventory", "reservations", "payments"];
+const ALL_TABLES: [&str; 5] = [
+    "orders",
+    "order_events",
+    "inventory",
+    "reservations",
+    "payments",
+];
 
 /// `GET /audit`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -44,8 +53,8 @@ pub struct Audit {
     /// At most 100; the invariants cover all.
     pub products: Vec<Product>,
     pub orders: Orders,
-    /// Held reservations that no order of the platform knows, made past the order service: at most 20 of
-    /// `orders.reservations_without_order`. `POST /inventory/release` gives one back.
+    /// Held reservations that no order of the platform knows, made past the order service: at most
+    /// 20 of `orders.reservations_without_order`. `POST /inventory/release` gives one back.
     #[serde(default)]
     pub holds_without_order: Vec<HoldWithoutOrder>,
 }
@@ -59,7 +68,8 @@ pub struct Invariant {
     /// How many were looked at.
     pub checked: i64,
     pub violations: i64,
-    /// At most five that violate it, by id; where rows of several tables can, by table, id and state.
+    /// At most five that violate it, by id; where rows of several tables can, by table, id and
+    /// state.
     pub examples: Vec<String>,
 }
 
@@ -124,7 +134,12 @@ pub enum AuditError {
         "{orders} orders must have a row in {table}, and this database has no {table} at all: if {service} has a \
          database of its own, name it by {variable}; if not, its {table} are lost"
     )]
-    Empty { orders: i64, table: &'static str, service: &'static str, variable: &'static str },
+    Empty {
+        orders: i64,
+        table: &'static str,
+        service: &'static str,
+        variable: &'static str,
+    },
 }
 
 impl From<DieselError> for AuditError {
@@ -141,7 +156,11 @@ fn is_clean(invariants: &[Invariant]) -> bool {
 ///
 /// # Errors
 /// See [`AuditError`].
-pub async fn of(url: &DatabaseUrl, bound: Duration, elsewhere: &Elsewhere) -> Result<Audit, AuditError> {
+pub async fn of(
+    url: &DatabaseUrl,
+    bound: Duration,
+    elsewhere: &Elsewhere,
+) -> Result<Audit, AuditError> {
     run(url, bound, elsewhere, Limit::EachStatement).await
 }
 
@@ -157,11 +176,13 @@ pub async fn within(
 ) -> Result<Audit, AuditError> {
     let deadline = Instant::now() + limit;
     let audit = run(url, bound, elsewhere, Limit::Until(deadline));
-    tokio::time::timeout_at(deadline, audit).await.unwrap_or(Err(AuditError::TimedOut))
+    tokio::time::timeout_at(deadline, audit)
+        .await
+        .unwrap_or(Err(AuditError::TimedOut))
 }
 
-/// Checks everything in one transaction on order's database, so that all rules see one snapshot; what is elsewhere is copied
-/// into it first.
+/// Checks everything in one transaction on order's database, so that all rules see one snapshot;
+/// what is elsewhere is copied into it first.
 async fn run(
     url: &DatabaseUrl,
     bound: Duration,
@@ -185,40 +206,86 @@ async fn run(
 }
 
 async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection, AuditError> {
-    let unreachable =
-        |error: ConnectionError| AuditError::Unreachable { url: url.clone(), cause: error.to_string() };
+    let unreachable = |error: ConnectionError| AuditError::Unreachable {
+        url: url.clone(),
+        cause: error.to_string(),
+    };
     url.connect().await.map_err(unreachable)
 }
 
 impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Orders { total, confirmed, failed, unsettled, reservations_without_order } = &self.orders;
-        writeln!(f, "{total} orders: {confirmed} confirmed, {failed} failed, {unsettled} not settled yet")?;
+        let Orders {
+            total,
+            confirmed,
+            failed,
+            unsettled,
+            reservations_without_order,
+        } = &self.orders;
+        writeln!(
+            f,
+            "{total} orders: {confirmed} confirmed, {failed} failed, {unsettled} not settled yet"
+        )?;
         for product in &self.products {
-            let Product { product_id, stocked, available, reserved, held } = product;
+            let Product {
+                product_id,
+                stocked,
+                available,
+                reserved,
+                held,
+            } = product;
             writeln!(
                 f,
                 "  {product_id}: stocked {stocked} = available {available} + reserved {reserved}, held {held}"
             )?;
         }
         if *reservations_without_order > 0 {
-            writeln!(f, "  {reservations_without_order} reservations were made past the order service")?;
+            writeln!(
+                f,
+                "  {reservations_without_order} reservations were made past the order service"
+            )?;
         }
-        for HoldWithoutOrder { order_id, product_id, quantity } in &self.holds_without_order {
+        for HoldWithoutOrder {
+            order_id,
+            product_id,
+            quantity,
+        } in &self.holds_without_order
+        {
             writeln!(f, "    order {order_id}: {quantity} of {product_id}")?;
         }
         let listed = self.holds_without_order.len();
-        if i64::try_from(listed).is_ok_and(|listed| listed > 0 && listed < *reservations_without_order) {
+        if i64::try_from(listed)
+            .is_ok_and(|listed| listed > 0 && listed < *reservations_without_order)
+        {
             writeln!(f, "    … and more: these are the first {listed}")?;
         }
         for invariant in &self.invariants {
-            let mark = if invariant.violations == 0 { "✓" } else { "✗" };
-            let Invariant { name, meaning, checked, violations, examples, .. } = invariant;
+            let mark = if invariant.violations == 0 {
+                "✓"
+            } else {
+                "✗"
+            };
+            let Invariant {
+                name,
+                meaning,
+                checked,
+                violations,
+                examples,
+                ..
+            } = invariant;
             writeln!(f, "{mark} {name}: {violations} of {checked} ({meaning})")?;
             if !examples.is_empty() {
                 writeln!(f, "    {}", examples.join(", "))?;
             }
         }
-        write!(f, "{}", if self.clean { "The books balance." } else { "The books do not balance." })
+        write!(
+            f,
+            "{}",
+            if self.clean {
+                "The books balance."
+            } else {
+                "The books do not balance."
+            }
+        )
     }
 }

@@ -9,7 +9,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use super::invariants::RULES;
 use super::{
-    Audit, AuditError, BOUND_MARGIN, HoldWithoutOrder, Invariant, MAX_HOLDS, Orders, Product, is_clean,
+    Audit, AuditError, BOUND_MARGIN, HoldWithoutOrder, Invariant, MAX_HOLDS, Orders, Product,
+    is_clean,
 };
 use crate::platform::db::DatabaseError;
 
@@ -28,20 +29,25 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// Lets the server end the transaction's next statement by itself: an audit that was given up must not go on there.
+    /// Lets the server end the transaction's next statement by itself: an audit that was given up
+    /// must not go on there.
     pub async fn set(self, connection: &mut AsyncPgConnection) -> Result<(), AuditError> {
         let timeout = match self {
             Self::EachStatement => STATEMENT_TIMEOUT,
-            Self::Until(deadline) => deadline.saturating_duration_since(tokio::time::Instant::now()),
+            Self::Until(deadline) => {
+                deadline.saturating_duration_since(tokio::time::Instant::now())
+            }
         };
         // 0 would be no limit.
         let milliseconds = timeout.as_millis().max(1);
-        Ok(connection.batch_execute(&format!("SET LOCAL statement_timeout = {milliseconds}")).await?)
+        Ok(connection
+            .batch_execute(&format!("SET LOCAL statement_timeout = {milliseconds}"))
+            .await?)
     }
 }
 
-/// Locks tables against being rewritten or emptied, which a snapshot does not protect from. It is taken before the snapshot,
-/// so that this is no older than the wait for the locks.
+/// Locks tables against being rewritten or emptied, which a snapshot does not protect from. It is
+/// taken before the snapshot, so that this is no older than the wait for the locks.
 pub async fn lock(
     connection: &mut AsyncPgConnection,
     tables: &[&str],
@@ -52,8 +58,17 @@ pub async fn lock(
     let settings = format!("SET LOCAL jit = off; SET LOCAL lock_timeout = {timeout}");
     connection.batch_execute(&settings).await?;
     let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
-    let locked = connection.batch_execute(&lock).await.map_err(DatabaseError::from);
-    locked.map_err(|error| if error.is_refusal() { AuditError::NotLocked(error) } else { error.into() })
+    let locked = connection
+        .batch_execute(&lock)
+        .await
+        .map_err(DatabaseError::from);
+    locked.map_err(|error| {
+        if error.is_refusal() {
+            AuditError::NotLocked(error)
+        } else {
+            error.into()
+        }
+    })
 }
 
 #[derive(QueryableByName)]
@@ -78,16 +93,33 @@ pub async fn read(
     for rule in RULES {
         limit.set(connection).await?;
         let statement = diesel::sql_query(rule.statement(bound, MAX_EXAMPLES));
-        let Finding { checked, violations, examples } = statement.get_result(connection).await?;
+        let Finding {
+            checked,
+            violations,
+            examples,
+        } = statement.get_result(connection).await?;
         let (name, meaning) = (rule.name.to_owned(), rule.meaning.to_owned());
-        invariants.push(Invariant { name, meaning, checked, violations, examples });
+        invariants.push(Invariant {
+            name,
+            meaning,
+            checked,
+            violations,
+            examples,
+        });
     }
     let clean = is_clean(&invariants);
     limit.set(connection).await?;
     let products = products(connection).await?;
     let orders = orders(connection).await?;
     let holds_without_order = holds_without_order(connection, Some(MAX_HOLDS)).await?;
-    Ok(Audit { at, clean, invariants, products, orders, holds_without_order })
+    Ok(Audit {
+        at,
+        clean,
+        invariants,
+        products,
+        orders,
+        holds_without_order,
+    })
 }
 
 async fn products(connection: &mut AsyncPgConnection) -> Result<Vec<Product>, DatabaseError> {

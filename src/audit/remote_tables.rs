@@ -1,11 +1,12 @@
-//! Inventory and payment with databases of their own. Their tables are copied into temporary ones on order's database,
-//! which hide its own of the same name, so that the same rules look at them.
+//! Inventory and payment with databases of their own. Their tables are copied into temporary ones
+//! on order's database, which hide its own of the same name, so that the same rules look at them.
 //!
-//! Three databases have no common snapshot. Orders are read first, then inventory, then payment. What a rule says of an order
-//! it says of a settled one, and the rows that such an order rests on were committed before it was settled and stay as they
-//! are. So a later snapshot of inventory or payment contains them, and an order in progress violates no rule. Two kinds of
-//! row can be younger than the snapshot of the orders, and seem to have none: a held reservation and a successful payment.
-//! Whether these have an order is asked again at the end.
+//! Three databases have no common snapshot. Orders are read first, then inventory, then payment.
+//! What a rule says of an order it says of a settled one, and the rows that such an order rests on
+//! were committed before it was settled and stay as they are. So a later snapshot of inventory or
+//! payment contains them, and an order in progress violates no rule. Two kinds of row can be
+//! younger than the snapshot of the orders, and seem to have none: a held reservation and a
+//! successful payment. Whether these have an order is asked again at the end.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -42,17 +43,31 @@ struct Table {
 const INVENTORY: &[Table] = &[
     Table {
         name: "inventory",
-        columns: &[("product_id", "text"), ("stock", "int"), ("reserved", "int"), ("stocked", "int")],
+        columns: &[
+            ("product_id", "text"),
+            ("stock", "int"),
+            ("reserved", "int"),
+            ("stocked", "int"),
+        ],
     },
     Table {
         name: "reservations",
-        columns: &[("order_id", "uuid"), ("state", "text"), ("product_id", "text"), ("quantity", "int")],
+        columns: &[
+            ("order_id", "uuid"),
+            ("state", "text"),
+            ("product_id", "text"),
+            ("quantity", "int"),
+        ],
     },
 ];
 
 const PAYMENT: &[Table] = &[Table {
     name: "payments",
-    columns: &[("order_id", "uuid"), ("amount", "numeric"), ("status", "text")],
+    columns: &[
+        ("order_id", "uuid"),
+        ("amount", "numeric"),
+        ("status", "text"),
+    ],
 }];
 
 /// Orders that must have a row in each table.
@@ -65,7 +80,8 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Reads the orders, which takes the transaction's snapshot. The conditions are those of the rules.
+    /// Reads the orders, which takes the transaction's snapshot. The conditions are those of the
+    /// rules.
     pub async fn read(connection: &mut AsyncPgConnection) -> Result<Self, AuditError> {
         let statement = "
             SELECT count(*) AS reservations,
@@ -101,7 +117,10 @@ impl Elsewhere {
                 Ok::<_, AuditError>((audit, WithoutOrder::read(connection).await?))
             })
             .await?;
-        without_order.recheck(connection, limit).await?.correct(&mut audit);
+        without_order
+            .recheck(connection, limit)
+            .await?
+            .correct(&mut audit);
         Ok(audit)
     }
 
@@ -110,21 +129,30 @@ impl Elsewhere {
         let names = |tables: &'static [Table]| tables.iter().map(|table| table.name);
         let inventory = names(INVENTORY).filter(|_| self.inventory.is_none());
         let payment = names(PAYMENT).filter(|_| self.payment.is_none());
-        ORDER_TABLES.into_iter().chain(inventory).chain(payment).collect()
+        ORDER_TABLES
+            .into_iter()
+            .chain(inventory)
+            .chain(payment)
+            .collect()
     }
 
-    async fn copy_here(&self, connection: &mut AsyncPgConnection, limit: Limit) -> Result<(), AuditError> {
+    async fn copy_here(
+        &self,
+        connection: &mut AsyncPgConnection,
+        limit: Limit,
+    ) -> Result<(), AuditError> {
         for (url, tables) in [(&self.inventory, INVENTORY), (&self.payment, PAYMENT)] {
             if let Some(url) = url {
-                let copied = tokio::time::timeout(COPY_TIMEOUT, copy(url, tables, connection, limit)).await;
+                let copied =
+                    tokio::time::timeout(COPY_TIMEOUT, copy(url, tables, connection, limit)).await;
                 copied.map_err(|_| AuditError::TimedOut)??;
             }
         }
         Ok(())
     }
 
-    /// With orders that must have rows in a table and not one row in it, the table is in another database, or its rows are
-    /// lost: either way this is not the place to check them.
+    /// With orders that must have rows in a table and not one row in it, the table is in another
+    /// database, or its rows are lost: either way this is not the place to check them.
     pub async fn refuse_empty(
         &self,
         connection: &mut AsyncPgConnection,
@@ -136,16 +164,37 @@ impl Elsewhere {
             empty: bool,
         }
         let suspects = [
-            (&self.inventory, expected.reservations, "reservations", "inventory", "INVENTORY_DATABASE_URL"),
-            (&self.payment, expected.payments, "payments", "payment", "PAYMENT_DATABASE_URL"),
+            (
+                &self.inventory,
+                expected.reservations,
+                "reservations",
+                "inventory",
+                "INVENTORY_DATABASE_URL",
+            ),
+            (
+                &self.payment,
+                expected.payments,
+                "payments",
+                "payment",
+                "PAYMENT_DATABASE_URL",
+            ),
         ];
         for (url, orders, table, service, variable) in suspects {
             if url.is_some() || orders == 0 {
                 continue;
             }
             let statement = format!("SELECT NOT EXISTS (SELECT FROM {table}) AS empty");
-            if diesel::sql_query(statement).get_result::<Empty>(connection).await?.empty {
-                return Err(AuditError::Empty { orders, table, service, variable });
+            if diesel::sql_query(statement)
+                .get_result::<Empty>(connection)
+                .await?
+                .empty
+            {
+                return Err(AuditError::Empty {
+                    orders,
+                    table,
+                    service,
+                    variable,
+                });
             }
         }
         Ok(())
@@ -186,22 +235,33 @@ async fn copy_table(
         line: String,
     }
     let Table { name, columns } = table;
-    let typed: Vec<_> = columns.iter().map(|(column, r#type)| format!("{column} {type}")).collect();
+    let typed: Vec<_> = columns
+        .iter()
+        .map(|(column, r#type)| format!("{column} {type}"))
+        .collect();
     let names: Vec<_> = columns.iter().map(|(column, _)| *column).collect();
     let cursor = format!(
         "DECLARE lines NO SCROLL CURSOR FOR SELECT ROW({})::text AS line FROM {name}",
         names.join(", ")
     );
     from.batch_execute(&cursor).await?;
-    let here = format!("CREATE TEMPORARY TABLE {name} ({}) ON COMMIT DROP", typed.join(", "));
+    let here = format!(
+        "CREATE TEMPORARY TABLE {name} ({}) ON COMMIT DROP",
+        typed.join(", ")
+    );
     into.batch_execute(&here).await?;
     loop {
         let fetch = diesel::sql_query(format!("FETCH {BATCH} FROM lines"));
         let lines: Vec<Line> = fetch.load(from).await?;
         let lines: Vec<_> = lines.into_iter().map(|Line { line }| line).collect();
         let last = lines.len() < BATCH;
-        let insert = format!("INSERT INTO pg_temp.{name} SELECT * FROM unnest($1::text[]::pg_temp.{name}[])");
-        diesel::sql_query(insert).bind::<Array<Text>, _>(lines).execute(into).await?;
+        let insert = format!(
+            "INSERT INTO pg_temp.{name} SELECT * FROM unnest($1::text[]::pg_temp.{name}[])"
+        );
+        diesel::sql_query(insert)
+            .bind::<Array<Text>, _>(lines)
+            .execute(into)
+            .await?;
         if last {
             break;
         }
@@ -230,13 +290,30 @@ impl WithoutOrder {
         let statement = "SELECT order_id FROM payments p WHERE status = 'SUCCESS'
                          AND NOT EXISTS (SELECT FROM orders o WHERE o.id = p.order_id)";
         let payments: Vec<OrderId> = diesel::sql_query(statement).load(connection).await?;
-        Ok(Self { holds, payments: payments.into_iter().map(|payment| payment.order_id).collect() })
+        Ok(Self {
+            holds,
+            payments: payments
+                .into_iter()
+                .map(|payment| payment.order_id)
+                .collect(),
+        })
     }
 
     /// Keeps those that still have no order: in a new snapshot, since the transaction has ended.
-    async fn recheck(self, connection: &mut AsyncPgConnection, limit: Limit) -> Result<Self, AuditError> {
-        let Self { mut holds, mut payments } = self;
-        let ids: Vec<_> = holds.iter().map(|hold| hold.order_id).chain(payments.iter().copied()).collect();
+    async fn recheck(
+        self,
+        connection: &mut AsyncPgConnection,
+        limit: Limit,
+    ) -> Result<Self, AuditError> {
+        let Self {
+            mut holds,
+            mut payments,
+        } = self;
+        let ids: Vec<_> = holds
+            .iter()
+            .map(|hold| hold.order_id)
+            .chain(payments.iter().copied())
+            .collect();
         if ids.is_empty() {
             return Ok(Self { holds, payments });
         }
@@ -257,14 +334,21 @@ impl WithoutOrder {
 
     /// Puts them in the place of what the snapshot alone told.
     fn correct(self, audit: &mut Audit) {
-        let Self { mut holds, payments } = self;
+        let Self {
+            mut holds,
+            payments,
+        } = self;
         audit.orders.reservations_without_order = to_i64(holds.len());
         holds.truncate(MAX_HOLDS);
         audit.holds_without_order = holds;
         let mut examples: Vec<_> = payments.iter().map(Uuid::to_string).collect();
         examples.sort_unstable();
         examples.truncate(MAX_EXAMPLES);
-        for invariant in audit.invariants.iter_mut().filter(|invariant| invariant.name == PAYMENT_HAS_ORDER) {
+        for invariant in audit
+            .invariants
+            .iter_mut()
+            .filter(|invariant| invariant.name == PAYMENT_HAS_ORDER)
+        {
             invariant.violations = to_i64(payments.len());
             invariant.examples.clone_from(&examples);
         }

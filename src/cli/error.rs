@@ -11,10 +11,12 @@ use crate::platform::db::redact;
 use crate::platform::environment::variable;
 use crate::platform::output;
 
-/// Reads the command line and the environment; on bad configuration says so in one line and exits with code 2.
+/// Reads the command line and the environment; on bad configuration says so in one line and exits
+/// with code 2.
 #[must_use]
 pub fn parse() -> Cli {
-    let arguments = secret_files::from_files(std::env::args_os().collect(), variable).unwrap_or_else(refuse);
+    let arguments =
+        secret_files::from_files(std::env::args_os().collect(), variable).unwrap_or_else(refuse);
     let cli = read(&arguments, environment::cleaned(Cli::command()));
     let cli = cli.unwrap_or_else(|error| match in_one_line(&error, &arguments) {
         Some(line) => refuse(line),
@@ -36,7 +38,8 @@ fn read(arguments: &[OsString], mut command: clap::Command) -> Result<Cli, clap:
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
-/// Names the variable, what it held and what it takes; nothing for `--help` and wrong usage of the command line.
+/// Names the variable, what it held and what it takes; nothing for `--help` and wrong usage of the
+/// command line.
 fn in_one_line(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let command = Cli::command();
     let subcommand = subcommand_of(&command, arguments);
@@ -46,7 +49,9 @@ fn in_one_line(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     named(error, subcommand).or_else(|| {
         // clap repeats what it cannot place, a password in it too.
         let is_address = error.use_stderr() && error.to_string().contains("://");
-        is_address.then(|| "an address is given by its flag, such as --database-url; see --help".to_owned())
+        is_address.then(|| {
+            "an address is given by its flag, such as --database-url; see --help".to_owned()
+        })
     })
 }
 
@@ -57,14 +62,21 @@ fn named(error: &clap::Error, subcommand: Option<&clap::Command>) -> Option<Stri
         _ => None,
     };
     let argument = text(ContextKind::InvalidArg)?;
-    let flag = argument.split_whitespace().find_map(|word| word.strip_prefix("--"));
+    let flag = argument
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("--"));
     let known = flag.and_then(|flag| args_of(subcommand).find(|arg| arg.get_long() == Some(flag)));
     let name = known.map_or_else(|| argument.clone(), name_of);
     match error.kind() {
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let takes = error.source().map(ToString::to_string).or_else(|| text(ContextKind::ValidValue))?;
+            let takes = error
+                .source()
+                .map(ToString::to_string)
+                .or_else(|| text(ContextKind::ValidValue))?;
             let held = shown(&name, text(ContextKind::InvalidValue).unwrap_or_default());
-            Some(without_controls(&format!("{name} is '{held}'; it takes {takes}")))
+            Some(without_controls(&format!(
+                "{name} is '{held}'; it takes {takes}"
+            )))
         }
         ErrorKind::MissingRequiredArgument => {
             let takes = if name.starts_with("DATABASE_URL") {
@@ -85,13 +97,20 @@ fn not_text(subcommand: Option<&clap::Command>, arguments: &[OsString]) -> Optio
     let line = if let Some(position) = arguments.iter().position(|argument| is_odd(argument)) {
         let value = arguments[position].to_string_lossy();
         let flag = value.split_once('=').map(|(flag, _)| flag.to_owned());
-        let before = position.checked_sub(1).map(|before| arguments[before].to_string_lossy().into_owned());
+        let before = position
+            .checked_sub(1)
+            .map(|before| arguments[before].to_string_lossy().into_owned());
         let name = flag.or(before).filter(|flag| flag.starts_with("--"));
         let name = name.unwrap_or_else(|| format!("argument {position}"));
-        let known = args_of(subcommand)
-            .find(|arg| arg.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long)));
+        let known = args_of(subcommand).find(|arg| {
+            arg.get_long()
+                .is_some_and(|long| name.strip_prefix("--") == Some(long))
+        });
         let name = known.map_or(name, name_of);
-        let value = value.split_once('=').map_or(&*value, |(_, value)| value).to_owned();
+        let value = value
+            .split_once('=')
+            .map_or(&*value, |(_, value)| value)
+            .to_owned();
         format!("{name} is '{}'; it takes UTF-8 text", shown(&name, value))
     } else {
         let (arg, value) = args_of(subcommand).find_map(|arg| {
@@ -118,7 +137,13 @@ fn shown(name: &str, held: String) -> String {
 
 /// A line break in a value would make several lines of the message.
 fn without_controls(line: &str) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    let escaped = |c: char| {
+        if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            String::from(c)
+        }
+    };
     line.chars().map(escaped).collect()
 }
 
@@ -127,20 +152,28 @@ pub(super) fn subcommand_of<'a>(
     command: &'a clap::Command,
     arguments: &[OsString],
 ) -> Option<&'a clap::Command> {
-    arguments.iter().find_map(|argument| command.find_subcommand(argument))
+    arguments
+        .iter()
+        .find_map(|argument| command.find_subcommand(argument))
 }
 
 /// Its own arguments, and those of its subcommands.
 fn args_of(subcommand: Option<&clap::Command>) -> impl Iterator<Item = &Arg> {
     subcommand.into_iter().flat_map(|command| {
-        command.get_arguments().chain(command.get_subcommands().flat_map(clap::Command::get_arguments))
+        command.get_arguments().chain(
+            command
+                .get_subcommands()
+                .flat_map(clap::Command::get_arguments),
+        )
     })
 }
 
 /// `PORT (--port)`, or the flag alone where there is no variable.
 fn name_of(arg: &Arg) -> String {
     let flag = arg.get_long().map(|long| format!("--{long}"));
-    let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+    let variable = arg
+        .get_env()
+        .map(|name| name.to_string_lossy().into_owned());
     match (variable, flag) {
         (Some(variable), Some(flag)) => format!("{variable} ({flag})"),
         (Some(name), None) | (None, Some(name)) => name,
@@ -155,7 +188,11 @@ mod tests {
     use super::*;
 
     fn line(arguments: &[&str]) -> String {
-        let all: Vec<OsString> = ["valerix"].iter().chain(arguments).map(OsString::from).collect();
+        let all: Vec<OsString> = ["valerix"]
+            .iter()
+            .chain(arguments)
+            .map(OsString::from)
+            .collect();
         let error = read(&all, Cli::command()).unwrap_err();
         in_one_line(&error, &all).unwrap_or_else(|| error.to_string())
     }
@@ -169,8 +206,16 @@ mod tests {
     fn a_wrong_value_is_told_in_one_line_with_name_value_and_what_is_taken() {
         let url = ["--database-url", "postgres://h/db"];
         for (flag, value, wanted) in [
-            ("--port", "0", "PORT (--port) is '0'; it takes a port from 1 to 65535"),
-            ("--host", "here", "HOST (--host) is 'here'; it takes an IP address"),
+            (
+                "--port",
+                "0",
+                "PORT (--port) is '0'; it takes a port from 1 to 65535",
+            ),
+            (
+                "--host",
+                "here",
+                "HOST (--host) is 'here'; it takes an IP address",
+            ),
             (
                 "--gremlin-enabled",
                 "maybe",
@@ -196,10 +241,26 @@ mod tests {
                 "ftp://x",
                 "OTEL_EXPORTER_OTLP_ENDPOINT (--otel-exporter-otlp-endpoint) is 'ftp://x'; it takes host:port",
             ),
-            ("--log-format", "xml", "LOG_FORMAT (--log-format) is 'xml'; it takes pretty, json"),
-            ("--log", "a=b=c", "RUST_LOG (--log) is 'a=b=c'; it takes tracing directives"),
-            ("--log", "a[span]=debug", "RUST_LOG (--log) is 'a[span]=debug'; it takes tracing directives"),
-            ("--log", "a=", "RUST_LOG (--log) is 'a='; it takes tracing directives"),
+            (
+                "--log-format",
+                "xml",
+                "LOG_FORMAT (--log-format) is 'xml'; it takes pretty, json",
+            ),
+            (
+                "--log",
+                "a=b=c",
+                "RUST_LOG (--log) is 'a=b=c'; it takes tracing directives",
+            ),
+            (
+                "--log",
+                "a[span]=debug",
+                "RUST_LOG (--log) is 'a[span]=debug'; it takes tracing directives",
+            ),
+            (
+                "--log",
+                "a=",
+                "RUST_LOG (--log) is 'a='; it takes tracing directives",
+            ),
             (
                 "--payment-service-url",
                 "ftp://x",
@@ -217,17 +278,26 @@ mod tests {
         let told = line(&["healthcheck", "--url", "ftp://x"]);
         assert!(told.starts_with("--url"), "{told}");
         let told = line(&["load", "--url", "ftp://x"]);
-        assert!(told.starts_with("ORDER_SERVICE_URL (--url) is 'ftp://x'"), "{told}");
+        assert!(
+            told.starts_with("ORDER_SERVICE_URL (--url) is 'ftp://x'"),
+            "{told}"
+        );
     }
 
     #[test]
     fn control_characters_and_odd_bytes_stay_in_one_line() {
         use std::os::unix::ffi::OsStringExt;
         let told = line(&["demo", "--host", "127.0.0.1\nHOST"]);
-        assert!(told.starts_with(r"HOST (--host) is '127.0.0.1\nHOST'; it takes"), "{told}");
+        assert!(
+            told.starts_with(r"HOST (--host) is '127.0.0.1\nHOST'; it takes"),
+            "{told}"
+        );
         for odd in [&[&b"--host"[..], b"1\xff"][..], &[b"--host=1\xff"]] {
             let mut all: Vec<OsString> = vec!["valerix".into(), "demo".into()];
-            all.extend(odd.iter().map(|argument| OsString::from_vec(argument.to_vec())));
+            all.extend(
+                odd.iter()
+                    .map(|argument| OsString::from_vec(argument.to_vec())),
+            );
             let error = read(&all, Cli::command()).unwrap_err();
             let told = in_one_line(&error, &all).unwrap();
             assert_eq!(told, "HOST (--host) is '1\u{fffd}'; it takes UTF-8 text");
@@ -237,19 +307,33 @@ mod tests {
     #[test]
     fn the_ports_of_a_demo_differ() {
         let check = |flag: &str, port: &str| {
-            Cli::try_parse_from(["valerix", "demo", flag, port]).unwrap().command.check()
+            Cli::try_parse_from(["valerix", "demo", flag, port])
+                .unwrap()
+                .command
+                .check()
         };
         assert_eq!(check("--payment-port", "5004"), Ok(()));
         let refused = check("--payment-port", "5001").unwrap_err();
-        assert_eq!(refused, "--payment-port is '5001', as --order-port is; it takes a port of its own");
+        assert_eq!(
+            refused,
+            "--payment-port is '5001', as --order-port is; it takes a port of its own"
+        );
     }
 
     #[test]
     fn a_key_is_remembered_for_as_long_as_its_order_may_be_unfinished() {
         let check = |ttl: &str, bound: &str| {
             let base = ["valerix", "order", "--database-url", "postgres://h/db"];
-            let flags = ["--idempotency-key-ttl-seconds", ttl, "--recovery-bound-seconds", bound];
-            Cli::try_parse_from(base.into_iter().chain(flags)).unwrap().command.check()
+            let flags = [
+                "--idempotency-key-ttl-seconds",
+                ttl,
+                "--recovery-bound-seconds",
+                bound,
+            ];
+            Cli::try_parse_from(base.into_iter().chain(flags))
+                .unwrap()
+                .command
+                .check()
         };
         assert_eq!(check("3600", "3600"), Ok(()));
         let refused = check("3599", "3600").unwrap_err();
@@ -261,23 +345,46 @@ mod tests {
 
     #[test]
     fn secrets_are_never_told() {
-        let told = line(&["order", "--database-url", "postgres://u:hunter2@h/db?sslmode=maybe"]);
-        assert!(told.contains("postgres://u:***@h/db?sslmode=maybe"), "{told}");
+        let told = line(&[
+            "order",
+            "--database-url",
+            "postgres://u:hunter2@h/db?sslmode=maybe",
+        ]);
+        assert!(
+            told.contains("postgres://u:***@h/db?sslmode=maybe"),
+            "{told}"
+        );
         for misplaced in [
             &["order", "postgres://u:hunter2@h/db"][..],
             &["postgres://u:hunter2@h/db"],
             &["order", "--databas-url=postgres://u:hunter2@h/db"],
             &["completions", "postgres://u:hunter2@h/db"],
-            &["order", "--inventory-service-url", "postgres://h/db?password=hunter2"],
+            &[
+                "order",
+                "--inventory-service-url",
+                "postgres://h/db?password=hunter2",
+            ],
             &["order", "--inventory-service-url", "http://u:hunter2@h"],
         ] {
             let told = line(misplaced);
             assert!(!told.contains("hunter2"), "{told}");
         }
-        for secret in secret_files::SECRETS.iter().filter(|secret| secret.ends_with("_TOKEN")) {
+        for secret in secret_files::SECRETS
+            .iter()
+            .filter(|secret| secret.ends_with("_TOKEN"))
+        {
             let flag = format!("--{}", secret.to_lowercase().replace('_', "-"));
-            let told = line(&["order", "--database-url", "postgres://h/db", &flag, "hunter2 "]);
-            assert!(told.starts_with(secret) && !told.contains("hunter2"), "{told}");
+            let told = line(&[
+                "order",
+                "--database-url",
+                "postgres://h/db",
+                &flag,
+                "hunter2 ",
+            ]);
+            assert!(
+                told.starts_with(secret) && !told.contains("hunter2"),
+                "{told}"
+            );
         }
     }
 }

@@ -70,15 +70,20 @@ enum GremlinCommand {
         #[arg(long, conflicts_with = "id")]
         all: bool,
     },
-    /// Walk through the checklist and each kind of fault on a running platform, or on one started for it; exit 1
-    /// when something is not as it should be
+    /// Walk through the checklist and each kind of fault on a running platform, or on one started
+    /// for it; exit 1 when something is not as it should be
     Tour,
 }
 
 #[derive(Debug, Args)]
 struct Which {
     /// order, inventory, payment, all, or an address [default: inventory; for status: all]
-    #[arg(long = "on", short = 's', visible_alias = "service", value_name = "SERVICE")]
+    #[arg(
+        long = "on",
+        short = 's',
+        visible_alias = "service",
+        value_name = "SERVICE"
+    )]
     service: Option<String>,
 }
 
@@ -86,7 +91,8 @@ struct Which {
 struct AddArgs {
     #[command(flatten)]
     on: Which,
-    /// latency, error, drop, vanish (commits, then no answer), crash (commits, then aborts) or hang
+    /// latency, error, drop, vanish (commits, then no answer), crash (commits, then aborts) or
+    /// hang
     kind: String,
     /// latency: how long [default: 3000]
     #[arg(long, allow_negative_numbers = true)]
@@ -97,7 +103,8 @@ struct AddArgs {
     /// error: its status [default: 500]
     #[arg(long)]
     status: Option<i64>,
-    /// inbound or outbound: requests that come to the service, or calls that it makes [default: inbound]
+    /// inbound or outbound: requests that come to the service, or calls that it makes [default:
+    /// inbound]
     #[arg(long)]
     direction: Option<String>,
     /// outbound: calls to this service alone, such as payment-service
@@ -134,32 +141,65 @@ struct AddArgs {
 
 /// What `valerix gremlin` is to do.
 pub enum GremlinTask {
-    Grant { targets: Vec<Target>, token: Option<String>, wish: Wish, json: bool },
-    Tour { config: tour::Config, json: bool },
+    Grant {
+        targets: Vec<Target>,
+        token: Option<String>,
+        wish: Wish,
+        json: bool,
+    },
+    Tour {
+        config: tour::Config,
+        json: bool,
+    },
 }
 
 impl GremlinArgs {
     /// # Errors
     /// In words, when a service is neither a name nor an address.
     pub fn task(self) -> Result<GremlinTask, String> {
-        let Self { command, urls, token, json } = self;
+        let Self {
+            command,
+            urls,
+            token,
+            json,
+        } = self;
         let (wish, which) = match command {
             GremlinCommand::On { on, delay_ms } => {
                 let delay_ms = i32::try_from(delay_ms).unwrap_or(i32::MAX);
-                (Wish::Latency(Latency { enabled: true, delay_ms }), on.or("inventory"))
+                (
+                    Wish::Latency(Latency {
+                        enabled: true,
+                        delay_ms,
+                    }),
+                    on.or("inventory"),
+                )
             }
-            GremlinCommand::Off { on } => {
-                (Wish::Latency(Latency { enabled: false, delay_ms: 0 }), on.or("inventory"))
-            }
+            GremlinCommand::Off { on } => (
+                Wish::Latency(Latency {
+                    enabled: false,
+                    delay_ms: 0,
+                }),
+                on.or("inventory"),
+            ),
             GremlinCommand::Status { on } => (Wish::Status, on.or("all")),
-            GremlinCommand::Rm { on, id, .. } => (id.map_or(Wish::Clear, Wish::Remove), on.or("inventory")),
+            GremlinCommand::Rm { on, id, .. } => {
+                (id.map_or(Wish::Clear, Wish::Remove), on.or("inventory"))
+            }
             GremlinCommand::Add(args) => (Wish::Add(args.spec()), args.on.or("inventory")),
             GremlinCommand::Tour => {
                 let urls = [urls.order, urls.inventory, urls.payment];
-                return Ok(GremlinTask::Tour { config: tour::Config { urls, token }, json });
+                return Ok(GremlinTask::Tour {
+                    config: tour::Config { urls, token },
+                    json,
+                });
             }
         };
-        Ok(GremlinTask::Grant { targets: urls.targets(&which)?, token, wish, json })
+        Ok(GremlinTask::Grant {
+            targets: urls.targets(&which)?,
+            token,
+            wish,
+            json,
+        })
     }
 }
 
@@ -171,7 +211,10 @@ impl Which {
 
 impl Urls {
     fn targets(&self, which: &str) -> Result<Vec<Target>, String> {
-        let target = |name: &str, url: &BaseUrl| Target { name: name.to_owned(), url: url.clone() };
+        let target = |name: &str, url: &BaseUrl| Target {
+            name: name.to_owned(),
+            url: url.clone(),
+        };
         let order = target(ORDER, &self.order);
         let inventory = target(INVENTORY, &self.inventory);
         let payment = target(PAYMENT, &self.payment);
@@ -193,7 +236,8 @@ impl Urls {
 }
 
 impl AddArgs {
-    /// The fields as they were given: the service checks them, so that there is one place that does.
+    /// The fields as they were given: the service checks them, so that there is one place that
+    /// does.
     fn spec(&self) -> Map<String, Value> {
         let fields = [
             ("kind", json!(self.kind)),
@@ -213,6 +257,8 @@ impl AddArgs {
             ("max_fires", json!(self.max_fires)),
         ];
         let given = fields.into_iter().filter(|(_, value)| !value.is_null());
-        given.map(|(name, value)| (name.to_owned(), value)).collect()
+        given
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 }

@@ -22,8 +22,9 @@ pub use load::LoadArgs;
 use otlp::OtlpArgs;
 pub use parsers::{OtlpEndpoint, otlp_endpoint};
 use parsers::{
-    USUAL_LOG, base_url, boolean, crash_plan, database_url, delay, host_name, ip_address, log_filter,
-    milliseconds, origin, page_url, pool_size, port, seconds, seed, share, token, trace_url,
+    USUAL_LOG, base_url, boolean, crash_plan, database_url, delay, host_name, ip_address,
+    log_filter, milliseconds, origin, page_url, pool_size, port, seconds, seed, share, token,
+    trace_url,
 };
 pub use soak::SoakArgs;
 
@@ -37,7 +38,8 @@ use crate::platform::observability::telemetry::LogFormat;
 use crate::platform::output;
 use crate::{demo, order, payment, prove};
 
-/// An order platform that keeps taking orders while what is behind it breaks, and finishes every one exactly once.
+/// An order platform that keeps taking orders while what is behind it breaks, and finishes every
+/// one exactly once.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110)]
 pub struct Cli {
@@ -59,11 +61,14 @@ pub enum Command {
     Migrate(MigrateArgs),
     /// Break a running platform on purpose, see what is broken, or be shown around
     Gremlin(GremlinArgs),
-    /// Check the invariants on a live database; exit 1 on a violation, 2 when they could not be checked
+    /// Check the invariants on a live database; exit 1 on a violation, 2 when they could not be
+    /// checked
     Audit(AuditArgs),
-    /// Run a seeded chaos campaign against freshly started services; exit 0 proved, 1 broken, 2 incomplete
+    /// Run a seeded chaos campaign against freshly started services; exit 0 proved, 1 broken, 2
+    /// incomplete
     Prove(ProveArgs),
-    /// Run freshly started services under load and faults for a long time; exit 1 when something grows
+    /// Run freshly started services under load and faults for a long time; exit 1 when something
+    /// grows
     Soak(SoakArgs),
     /// Place orders at a given rate, whatever the answers take, and tell how long they took
     Load(LoadArgs),
@@ -96,8 +101,9 @@ pub struct ServiceArgs {
     /// Port to listen on [default: 5001 order, 5002 inventory, 5003 payment]
     #[arg(long, env = "PORT", value_parser = port)]
     port: Option<u16>,
-    /// PostgreSQL, as postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-full; of several hosts
-    /// (host1:port,host2:port) the one that takes writes is used
+    /// PostgreSQL, as
+    /// postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-full; of
+    /// several hosts (host1:port,host2:port) the one that takes writes is used
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
     database_url: DatabaseUrl,
     /// Connections to the database, at most
@@ -110,8 +116,8 @@ pub struct ServiceArgs {
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = origin,
           default_value = "http://localhost:5001,http://127.0.0.1:5001")]
     cors_allowed_origins: Vec<String>,
-    /// Host names, separated by commas, under which a service on a loopback address is served beside localhost and its
-    /// addresses
+    /// Host names, separated by commas, under which a service on a loopback address is served
+    /// beside localhost and its addresses
     #[arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', value_parser = host_name)]
     allowed_hosts: Vec<String>,
     /// Token that the gremlin's routes then ask for [default: none asked]
@@ -120,7 +126,8 @@ pub struct ServiceArgs {
     /// false: there is no gremlin
     #[arg(long, env = "GREMLIN_ENABLED", default_value_t = true, action = clap::ArgAction::Set, value_parser = boolean)]
     gremlin_enabled: bool,
-    /// Token that services show each other; inventory and payment then ask for it [default: none asked]
+    /// Token that services show each other; inventory and payment then ask for it [default: none
+    /// asked]
     #[arg(long, env = "SERVICE_TOKEN", hide_env_values = true, value_parser = token)]
     service_token: Option<String>,
     /// pretty or json [default: pretty on a terminal, else json]
@@ -240,9 +247,13 @@ impl RecoveryBound {
 }
 
 impl OrderArgs {
-    /// A key must outlive its order's recovery: forgotten sooner, a client's repetition would make a second order.
+    /// A key must outlive its order's recovery: forgotten sooner, a client's repetition would make
+    /// a second order.
     fn check(&self) -> Result<(), String> {
-        let (ttl, bound) = (self.idempotency_key_ttl_seconds, self.bound.recovery_bound_seconds);
+        let (ttl, bound) = (
+            self.idempotency_key_ttl_seconds,
+            self.bound.recovery_bound_seconds,
+        );
         if ttl >= bound {
             return Ok(());
         }
@@ -332,7 +343,9 @@ impl DemoArgs {
         ];
         for (number, (flag, port)) in ports.iter().enumerate() {
             if let Some((other, _)) = ports[..number].iter().find(|(_, taken)| taken == port) {
-                return Err(format!("{flag} is '{port}', as {other} is; it takes a port of its own"));
+                return Err(format!(
+                    "{flag} is '{port}', as {other} is; it takes a port of its own"
+                ));
             }
         }
         Ok(())
@@ -399,13 +412,15 @@ pub struct ProveArgs {
     /// Orders to place
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     orders: u32,
-    /// Times that a service is killed; other faults come in proportion. Below 6 some kinds of fault are missing
+    /// Times that a service is killed; other faults come in proportion. Below 6 some kinds of
+    /// fault are missing
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     kills: u32,
     /// Times that the database is restarted or killed, in turn. Below 2 one of both is missing
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=1000))]
     database_restarts: u32,
-    /// Keep the campaign's database here; what is there is removed first [default: a temporary directory]
+    /// Keep the campaign's database here; what is there is removed first [default: a temporary
+    /// directory]
     #[arg(long)]
     data_dir: Option<PathBuf>,
     /// Print JSON
@@ -454,6 +469,9 @@ impl HealthcheckArgs {
             IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             host => host,
         };
-        self.url.map_or_else(|| format!("http://{}", SocketAddr::new(host, self.port)).parse(), Ok)
+        self.url.map_or_else(
+            || format!("http://{}", SocketAddr::new(host, self.port)).parse(),
+            Ok,
+        )
     }
 }

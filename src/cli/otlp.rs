@@ -1,4 +1,5 @@
-//! What OpenTelemetry's standard variables say about traces. The SDK reads those of the sampler and the batches itself.
+//! What OpenTelemetry's standard variables say about traces. The SDK reads those of the sampler and
+//! the batches itself.
 
 use clap::Args;
 
@@ -26,7 +27,11 @@ pub struct OtlpArgs {
     #[arg(long = "otel-exporter-otlp-traces-certificate", hide = true, env = "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", value_parser = otlp_certificate)]
     traces_certificate: Option<Certificates>,
     /// otlp or none
-    #[arg(long = "otel-traces-exporter", hide = true, env = "OTEL_TRACES_EXPORTER")]
+    #[arg(
+        long = "otel-traces-exporter",
+        hide = true,
+        env = "OTEL_TRACES_EXPORTER"
+    )]
     exporter: Option<String>,
     /// true: no spans are sent
     #[arg(long = "otel-sdk-disabled", hide = true, env = "OTEL_SDK_DISABLED")]
@@ -37,20 +42,41 @@ pub struct OtlpArgs {
 }
 
 impl OtlpArgs {
-    /// Where spans go, if anywhere, and what was ignored on the way: a value that OpenTelemetry does not know is to be
-    /// reported and not to stop the service.
+    /// Where spans go, if anywhere, and what was ignored on the way: a value that OpenTelemetry
+    /// does not know is to be reported and not to stop the service.
     pub fn export(&self) -> (Option<Export>, Vec<String>) {
         let mut warnings = Vec::new();
-        let is_disabled = self.disabled.as_deref().is_some_and(|text| is_true(text, &mut warnings));
-        let is_none = self.exporter.as_deref().is_some_and(|text| is_no_exporter(text, &mut warnings));
-        let endpoint = |given: &Option<OtlpEndpoint>| given.as_ref().and_then(|endpoint| endpoint.0.clone());
-        let protocol = self.traces_protocol.or(self.protocol).unwrap_or(Protocol::Grpc);
+        let is_disabled = self
+            .disabled
+            .as_deref()
+            .is_some_and(|text| is_true(text, &mut warnings));
+        let is_none = self
+            .exporter
+            .as_deref()
+            .is_some_and(|text| is_no_exporter(text, &mut warnings));
+        let endpoint =
+            |given: &Option<OtlpEndpoint>| given.as_ref().and_then(|endpoint| endpoint.0.clone());
+        let protocol = self
+            .traces_protocol
+            .or(self.protocol)
+            .unwrap_or(Protocol::Grpc);
         let endpoint = endpoint(&self.traces_endpoint).or_else(|| {
             let base = endpoint(&self.endpoint)?;
-            Some(if protocol == Protocol::Http { format!("{base}/v1/traces") } else { base })
+            Some(if protocol == Protocol::Http {
+                format!("{base}/v1/traces")
+            } else {
+                base
+            })
         });
-        let certificates = self.traces_certificate.clone().or_else(|| self.certificate.clone());
-        let export = endpoint.map(|endpoint| Export { endpoint, protocol, certificates });
+        let certificates = self
+            .traces_certificate
+            .clone()
+            .or_else(|| self.certificate.clone());
+        let export = endpoint.map(|endpoint| Export {
+            endpoint,
+            protocol,
+            certificates,
+        });
         (export.filter(|_| !is_disabled && !is_none), warnings)
     }
 }
@@ -59,8 +85,9 @@ impl OtlpArgs {
 fn is_true(text: &str, warnings: &mut Vec<String>) -> bool {
     let is_true = text.eq_ignore_ascii_case("true");
     if !is_true && !text.eq_ignore_ascii_case("false") {
-        warnings
-            .push(format!("OTEL_SDK_DISABLED is '{text}', which counts as false; it takes true or false"));
+        warnings.push(format!(
+            "OTEL_SDK_DISABLED is '{text}', which counts as false; it takes true or false"
+        ));
     }
     is_true
 }
@@ -70,8 +97,9 @@ fn is_no_exporter(text: &str, warnings: &mut Vec<String>) -> bool {
         "none" => true,
         "otlp" => false,
         _ => {
-            warnings
-                .push(format!("OTEL_TRACES_EXPORTER is '{text}', which is ignored; it takes otlp or none"));
+            warnings.push(format!(
+                "OTEL_TRACES_EXPORTER is '{text}', which is ignored; it takes otlp or none"
+            ));
             false
         }
     }

@@ -20,7 +20,8 @@ pub struct SoakArgs {
     /// Seconds from one look at the processes to the next
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=3600))]
     sample_seconds: u64,
-    /// Keep the soak's database here; what is there is removed first [default: a temporary directory]
+    /// Keep the soak's database here; what is there is removed first [default: a temporary
+    /// directory]
     #[arg(long)]
     data_dir: Option<PathBuf>,
     /// Print JSON

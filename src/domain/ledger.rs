@@ -1,14 +1,16 @@
-//! The rules of the reservation ledger: what a request means, given what inventory has heard of its order.
-//! Pure: the service and the model in the tests run the same functions.
+//! The rules of the reservation ledger: what a request means, given what inventory has heard of its
+//! order. Pure: the service and the model in the tests run the same functions.
 //!
-//! The epoch is a fencing token. Each takeover of an order has a higher one, so that a late message of an
-//! earlier attempt can neither free what a later one holds nor take stock for an order that gave up.
+//! The epoch is a fencing token. Each takeover of an order has a higher one, so that a late message
+//! of an earlier attempt can neither free what a later one holds nor take stock for an order that
+//! gave up.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hold {
     Held,
     Released,
-    /// A state that a newer release wrote. This one cannot tell what it means, and leaves the row alone.
+    /// A state that a newer release wrote. This one cannot tell what it means, and leaves the row
+    /// alone.
     Unrecognized,
 }
 
@@ -31,7 +33,8 @@ pub struct Entry {
 /// What a reserve has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReservePlan {
-    /// Take the stock and hold it at the request's epoch; where there is none left, stamp an existing row with the epoch.
+    /// Take the stock and hold it at the request's epoch; where there is none left, stamp an
+    /// existing row with the epoch.
     Take,
     /// The stock is already taken; raise the row's epoch.
     Restamp,
@@ -87,9 +90,14 @@ pub enum ReleasePlan {
 pub fn release(entry: Option<&Entry>, epoch: i32) -> ReleasePlan {
     match entry {
         None => ReleasePlan::Tombstone,
-        Some(Entry { hold: Hold::Unrecognized, .. }) => ReleasePlan::Unrecognized,
+        Some(Entry {
+            hold: Hold::Unrecognized,
+            ..
+        }) => ReleasePlan::Unrecognized,
         Some(entry) if entry.epoch > epoch => ReleasePlan::Nothing,
-        Some(Entry { hold: Hold::Held, .. }) => ReleasePlan::GiveBack,
+        Some(Entry {
+            hold: Hold::Held, ..
+        }) => ReleasePlan::GiveBack,
         Some(_) => ReleasePlan::Stamp,
     }
 }
@@ -99,11 +107,18 @@ mod tests {
     use super::*;
 
     fn goods(quantity: i32) -> Goods {
-        Goods { product_id: "P".into(), quantity }
+        Goods {
+            product_id: "P".into(),
+            quantity,
+        }
     }
 
     fn entry(epoch: i32, hold: Hold) -> Entry {
-        Entry { epoch, hold, goods: Some(goods(1)) }
+        Entry {
+            epoch,
+            hold,
+            goods: Some(goods(1)),
+        }
     }
 
     #[test]
@@ -133,10 +148,23 @@ mod tests {
 
     #[test]
     fn another_payload_is_refused_unless_the_caller_is_late_anyway() {
-        assert_eq!(reserve(Some(&entry(1, Hold::Held)), 1, &goods(2)), ReservePlan::OtherGoods);
-        assert_eq!(reserve(Some(&entry(1, Hold::Held)), 2, &goods(2)), ReservePlan::OtherGoods);
-        assert_eq!(reserve(Some(&entry(2, Hold::Held)), 1, &goods(2)), ReservePlan::Stale);
-        let tombstone = Entry { epoch: 1, hold: Hold::Released, goods: None };
+        assert_eq!(
+            reserve(Some(&entry(1, Hold::Held)), 1, &goods(2)),
+            ReservePlan::OtherGoods
+        );
+        assert_eq!(
+            reserve(Some(&entry(1, Hold::Held)), 2, &goods(2)),
+            ReservePlan::OtherGoods
+        );
+        assert_eq!(
+            reserve(Some(&entry(2, Hold::Held)), 1, &goods(2)),
+            ReservePlan::Stale
+        );
+        let tombstone = Entry {
+            epoch: 1,
+            hold: Hold::Released,
+            goods: None,
+        };
         assert_eq!(reserve(Some(&tombstone), 2, &goods(2)), ReservePlan::Take);
     }
 

@@ -1,4 +1,5 @@
-//! The rules of orders, reservations and payments, without I/O. The model in `tests/model` explores the same code.
+//! The rules of orders, reservations and payments, without I/O. The model in `tests/model` explores
+//! the same code.
 
 pub mod ledger;
 pub mod payment;

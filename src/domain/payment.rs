@@ -1,4 +1,5 @@
-//! What a charge and a void mean, given what is stored for the order. Pure: the service and the model share them.
+//! What a charge and a void mean, given what is stored for the order. Pure: the service and the
+//! model share them.
 
 use rust_decimal::Decimal;
 
@@ -21,8 +22,8 @@ pub const fn charge(stored: Option<PaymentStatus>) -> ChargePlan {
     }
 }
 
-/// Whether a charge that names this amount contradicts the stored payment. The tombstone of a void was stored without an
-/// amount: it answers every charge.
+/// Whether a charge that names this amount contradicts the stored payment. The tombstone of a void
+/// was stored without an amount: it answers every charge.
 #[must_use]
 pub fn is_mismatch(named: Option<Decimal>, stored: Decimal, status: PaymentStatus) -> bool {
     status != PaymentStatus::Voided && named.is_some_and(|named| named != stored)
@@ -56,15 +57,26 @@ mod tests {
         let [stored, other] = [Decimal::new(9999, 2), Decimal::new(5, 0)];
         for status in PaymentStatus::ALL {
             assert!(!is_mismatch(None, stored, *status), "no amount was named");
-            assert!(!is_mismatch(Some(Decimal::new(99_990, 3)), stored, *status), "the same amount");
-            assert_eq!(is_mismatch(Some(other), stored, *status), *status != Voided, "{status}");
+            assert!(
+                !is_mismatch(Some(Decimal::new(99_990, 3)), stored, *status),
+                "the same amount"
+            );
+            assert_eq!(
+                is_mismatch(Some(other), stored, *status),
+                *status != Voided,
+                "{status}"
+            );
         }
     }
 
     #[test]
     fn a_void_refunds_a_success_forbids_a_later_charge_and_is_idempotent() {
-        let table =
-            [(None, Voided), (Some(Pending), Voided), (Some(Success), Refunded), (Some(Failed), Failed)];
+        let table = [
+            (None, Voided),
+            (Some(Pending), Voided),
+            (Some(Success), Refunded),
+            (Some(Failed), Failed),
+        ];
         for (stored, after) in table {
             assert_eq!(void(stored), after);
             assert_eq!(void(Some(after)), after);

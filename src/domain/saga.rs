@@ -1,12 +1,15 @@
-//! How an order moves: (state, event) → next state. Pure; the service and the model in the tests run the same functions.
+//! How an order moves: (state, event) → next state. Pure; the service and the model in the tests
+//! run the same functions.
 //!
-//! An *attempt* is one driver's try at an order: the request that placed it (epoch 1), or a worker that took it
-//! over (a higher epoch). It asks [`Attempt::next`] what to do, does it, and tells [`Attempt::on`] what came of it.
+//! An *attempt* is one driver's try at an order: the request that placed it (epoch 1), or a worker
+//! that took it over (a higher epoch). It asks [`Attempt::next`] what to do, does it, and tells
+//! [`Attempt::on`] what came of it.
 
 use crate::api::{FailureReason, OrderStatus};
 
-/// A release at this epoch gives back whatever the order holds, and no reserve can follow it. An order that has failed never
-/// goes on, so that it releases at this epoch: what is settled holds nothing, whoever reserved it at whatever epoch.
+/// A release at this epoch gives back whatever the order holds, and no reserve can follow it. An
+/// order that has failed never goes on, so that it releases at this epoch: what is settled holds
+/// nothing, whoever reserved it at whatever epoch.
 pub const EVERY_EPOCH: i32 = i32::MAX;
 
 /// What the database knows of an order that decides how it goes on.
@@ -48,7 +51,11 @@ impl State {
     /// The epoch of a release.
     #[must_use]
     pub const fn release_epoch(&self) -> i32 {
-        if matches!(self.status, OrderStatus::Failed) { EVERY_EPOCH } else { self.epoch }
+        if matches!(self.status, OrderStatus::Failed) {
+            EVERY_EPOCH
+        } else {
+            self.epoch
+        }
     }
 
     #[must_use]
@@ -127,7 +134,10 @@ pub struct Change {
 impl Attempt {
     #[must_use]
     pub const fn new(state: State) -> Self {
-        Self { state, stage: Stage::Begin }
+        Self {
+            state,
+            stage: Stage::Begin,
+        }
     }
 
     #[must_use]
@@ -136,7 +146,8 @@ impl Attempt {
             (Stage::Stopped, _) | (_, OrderStatus::Confirmed) => Step::Stop,
             (Stage::Settling, _) | (_, OrderStatus::Failed) => self.debt(),
             (Stage::Held, _) => Step::Charge,
-            // The charge of an earlier attempt may have gone through: no stock moves before payment was asked.
+            // The charge of an earlier attempt may have gone through: no stock moves before payment
+            // was asked.
             (Stage::Begin, OrderStatus::PendingPayment) => Step::AskPayment,
             (Stage::Begin | Stage::Asked, _) => Step::Reserve,
         }
@@ -154,13 +165,31 @@ impl Attempt {
     #[must_use]
     pub const fn on(self, event: Event) -> (Self, Option<Change>) {
         match (self.next(), event) {
-            (_, Event::Expired) if !self.state.is_final() => self.fail(FailureReason::Expired, true),
-            (Step::AskPayment, Event::Charged | Event::NotCharged) => {
-                (Self { stage: Stage::Asked, ..self }, None)
+            (_, Event::Expired) if !self.state.is_final() => {
+                self.fail(FailureReason::Expired, true)
             }
+            (Step::AskPayment, Event::Charged | Event::NotCharged) => (
+                Self {
+                    stage: Stage::Asked,
+                    ..self
+                },
+                None,
+            ),
             // Whatever is held for it goes back, without waiting for payment's return.
-            (Step::AskPayment, Event::Unavailable) => (Self { stage: Stage::Settling, ..self }, None),
-            (Step::Reserve, Event::Reserved) => (Self { stage: Stage::Held, ..self }, None),
+            (Step::AskPayment, Event::Unavailable) => (
+                Self {
+                    stage: Stage::Settling,
+                    ..self
+                },
+                None,
+            ),
+            (Step::Reserve, Event::Reserved) => (
+                Self {
+                    stage: Stage::Held,
+                    ..self
+                },
+                None,
+            ),
             // An earlier attempt's charge may still be on its way.
             (Step::Reserve, Event::InsufficientStock) => {
                 self.fail(FailureReason::InsufficientStock, self.is_takeover())
@@ -175,15 +204,44 @@ impl Attempt {
             }
             (Step::Charge, Event::Unavailable) => self.payment_unavailable(),
             (Step::Release, Event::Released) => {
-                let state = State { release_due: None, ..self.state };
-                (Self { state, stage: Stage::Settling }, Some(Change { reason: "stock-returned" }))
+                let state = State {
+                    release_due: None,
+                    ..self.state
+                };
+                (
+                    Self {
+                        state,
+                        stage: Stage::Settling,
+                    },
+                    Some(Change {
+                        reason: "stock-returned",
+                    }),
+                )
             }
             (Step::Void, Event::Voided) => {
-                let state = State { void_due: false, ..self.state };
-                (Self { state, stage: Stage::Settling }, Some(Change { reason: "payment-voided" }))
+                let state = State {
+                    void_due: false,
+                    ..self.state
+                };
+                (
+                    Self {
+                        state,
+                        stage: Stage::Settling,
+                    },
+                    Some(Change {
+                        reason: "payment-voided",
+                    }),
+                )
             }
-            // Overtaken; or what is owed waits for a later attempt, as does a step whose answer makes no sense for it.
-            _ => (Self { stage: Stage::Stopped, ..self }, None),
+            // Overtaken; or what is owed waits for a later attempt, as does a step whose answer
+            // makes no sense for it.
+            _ => (
+                Self {
+                    stage: Stage::Stopped,
+                    ..self
+                },
+                None,
+            ),
         }
     }
 
@@ -192,29 +250,72 @@ impl Attempt {
     }
 
     const fn confirm(self) -> (Self, Option<Change>) {
-        let state = State { status: OrderStatus::Confirmed, release_due: None, ..self.state };
-        (Self { state, stage: Stage::Stopped }, Some(Change { reason: "confirmed" }))
+        let state = State {
+            status: OrderStatus::Confirmed,
+            release_due: None,
+            ..self.state
+        };
+        (
+            Self {
+                state,
+                stage: Stage::Stopped,
+            },
+            Some(Change {
+                reason: "confirmed",
+            }),
+        )
     }
 
     const fn fail(self, reason: FailureReason, void_due: bool) -> (Self, Option<Change>) {
         let state = self.state.failed(reason, void_due);
-        (Self { state, stage: Stage::Settling }, Some(Change { reason: reason.as_str() }))
+        (
+            Self {
+                state,
+                stage: Stage::Settling,
+            },
+            Some(Change {
+                reason: reason.as_str(),
+            }),
+        )
     }
 
     const fn inventory_unavailable(self) -> (Self, Option<Change>) {
-        let change = Some(Change { reason: "inventory-unavailable" });
+        let change = Some(Change {
+            reason: "inventory-unavailable",
+        });
         let status = match self.state.status {
-            // Stays what it is: payment must be asked first again, since a charge may have gone through.
+            // Stays what it is: payment must be asked first again, since a charge may have gone
+            // through.
             OrderStatus::PendingPayment => OrderStatus::PendingPayment,
             _ => OrderStatus::PendingInventory,
         };
-        (Self { state: State { status, ..self.state }, stage: Stage::Stopped }, change)
+        (
+            Self {
+                state: State {
+                    status,
+                    ..self.state
+                },
+                stage: Stage::Stopped,
+            },
+            change,
+        )
     }
 
     const fn payment_unavailable(self) -> (Self, Option<Change>) {
-        let state =
-            State { status: OrderStatus::PendingPayment, release_due: Some(self.state.epoch), ..self.state };
-        (Self { state, stage: Stage::Settling }, Some(Change { reason: "payment-unavailable" }))
+        let state = State {
+            status: OrderStatus::PendingPayment,
+            release_due: Some(self.state.epoch),
+            ..self.state
+        };
+        (
+            Self {
+                state,
+                stage: Stage::Settling,
+            },
+            Some(Change {
+                reason: "payment-unavailable",
+            }),
+        )
     }
 }
 
@@ -238,7 +339,11 @@ mod tests {
     }
 
     fn taken_over(status: S) -> State {
-        State { status, epoch: 2, ..State::PLACED }
+        State {
+            status,
+            epoch: 2,
+            ..State::PLACED
+        }
     }
 
     #[test]
@@ -253,23 +358,40 @@ mod tests {
     fn a_silent_inventory_leaves_the_order_to_recovery() {
         let (steps, state, _) = run(State::PLACED, &[Event::Unavailable]);
         assert_eq!(steps, [Step::Reserve, Step::Stop]);
-        assert_eq!((state.status, state.release_due), (S::PendingInventory, None));
+        assert_eq!(
+            (state.status, state.release_due),
+            (S::PendingInventory, None)
+        );
     }
 
     #[test]
     fn a_silent_payment_gives_the_stock_back_at_once() {
-        let (steps, state, reasons) =
-            run(State::PLACED, &[Event::Reserved, Event::Unavailable, Event::Released]);
-        assert_eq!(steps, [Step::Reserve, Step::Charge, Step::Release, Step::Stop]);
-        assert_eq!((state.status, state.release_due, state.is_settled()), (S::PendingPayment, None, false));
+        let (steps, state, reasons) = run(
+            State::PLACED,
+            &[Event::Reserved, Event::Unavailable, Event::Released],
+        );
+        assert_eq!(
+            steps,
+            [Step::Reserve, Step::Charge, Step::Release, Step::Stop]
+        );
+        assert_eq!(
+            (state.status, state.release_due, state.is_settled()),
+            (S::PendingPayment, None, false)
+        );
         assert_eq!(reasons, ["payment-unavailable", "stock-returned"]);
     }
 
     #[test]
     fn a_release_that_fails_stays_owed() {
-        let (steps, state, _) = run(State::PLACED, &[Event::Reserved, Event::Declined, Event::Unavailable]);
+        let (steps, state, _) = run(
+            State::PLACED,
+            &[Event::Reserved, Event::Declined, Event::Unavailable],
+        );
         assert_eq!(steps.last(), Some(&Step::Stop));
-        assert_eq!((state.status, state.release_due, state.is_settled()), (S::Failed, Some(1), false));
+        assert_eq!(
+            (state.status, state.release_due, state.is_settled()),
+            (S::Failed, Some(1), false)
+        );
     }
 
     #[test]
@@ -289,48 +411,89 @@ mod tests {
     #[test]
     fn a_takeover_of_a_pending_payment_asks_before_stock_moves() {
         for known in [Event::Charged, Event::NotCharged] {
-            let (steps, state, _) =
-                run(taken_over(S::PendingPayment), &[known, Event::Reserved, Event::Charged]);
-            assert_eq!(steps, [Step::AskPayment, Step::Reserve, Step::Charge, Step::Stop]);
+            let (steps, state, _) = run(
+                taken_over(S::PendingPayment),
+                &[known, Event::Reserved, Event::Charged],
+            );
+            assert_eq!(
+                steps,
+                [Step::AskPayment, Step::Reserve, Step::Charge, Step::Stop]
+            );
             assert_eq!(state.status, S::Confirmed);
         }
         let (steps, state, _) = run(taken_over(S::PendingPayment), &[Event::Unavailable]);
-        assert_eq!((steps.last(), state.status), (Some(&Step::Stop), S::PendingPayment));
+        assert_eq!(
+            (steps.last(), state.status),
+            (Some(&Step::Stop), S::PendingPayment)
+        );
         let (_, state, _) = run(taken_over(S::PendingPayment), &[Event::Declined]);
         assert_eq!((state.status, state.release_due), (S::Failed, Some(2)));
-        let (_, state, _) = run(taken_over(S::PendingPayment), &[Event::Charged, Event::Unavailable]);
-        assert_eq!(state.status, S::PendingPayment, "the charge may stand: ask payment first again");
+        let (_, state, _) = run(
+            taken_over(S::PendingPayment),
+            &[Event::Charged, Event::Unavailable],
+        );
+        assert_eq!(
+            state.status,
+            S::PendingPayment,
+            "the charge may stand: ask payment first again"
+        );
     }
 
     #[test]
     fn a_failed_order_releases_at_every_epoch_and_a_pending_one_at_its_own() {
-        let pending = State { release_due: Some(2), ..taken_over(S::PendingPayment) };
+        let pending = State {
+            release_due: Some(2),
+            ..taken_over(S::PendingPayment)
+        };
         assert_eq!(pending.release_epoch(), 2);
-        assert_eq!(pending.failed(FailureReason::Expired, true).release_epoch(), EVERY_EPOCH);
+        assert_eq!(
+            pending.failed(FailureReason::Expired, true).release_epoch(),
+            EVERY_EPOCH
+        );
     }
 
     #[test]
     fn a_final_status_is_never_left() {
         for status in OrderStatus::ALL {
             assert!(taken_over(S::PendingPayment).may_become(*status));
-            assert_eq!(taken_over(S::Confirmed).may_become(*status), *status == S::Confirmed);
-            assert_eq!(taken_over(S::Failed).may_become(*status), *status == S::Failed);
+            assert_eq!(
+                taken_over(S::Confirmed).may_become(*status),
+                *status == S::Confirmed
+            );
+            assert_eq!(
+                taken_over(S::Failed).may_become(*status),
+                *status == S::Failed
+            );
         }
     }
 
     #[test]
     fn who_is_overtaken_stops_and_changes_nothing() {
-        for status in [S::Pending, S::PendingInventory, S::PendingPayment, S::Failed] {
-            let state = State { release_due: Some(2), ..taken_over(status) };
+        for status in [
+            S::Pending,
+            S::PendingInventory,
+            S::PendingPayment,
+            S::Failed,
+        ] {
+            let state = State {
+                release_due: Some(2),
+                ..taken_over(status)
+            };
             let (attempt, change) = Attempt::new(state).on(Event::Overtaken);
-            assert_eq!((attempt.next(), attempt.state, change), (Step::Stop, state, None));
+            assert_eq!(
+                (attempt.next(), attempt.state, change),
+                (Step::Stop, state, None)
+            );
         }
     }
 
     #[test]
     fn an_expired_order_fails_and_owes_both() {
         let (_, state, reasons) = run(taken_over(S::PendingInventory), &[Event::Expired]);
-        assert_eq!((state.status, state.release_due, state.void_due), (S::Failed, Some(2), true));
+        assert_eq!(
+            (state.status, state.release_due, state.void_due),
+            (S::Failed, Some(2), true)
+        );
         assert_eq!(reasons, ["expired"]);
     }
 
@@ -352,7 +515,11 @@ mod tests {
         let failed = taken_over(S::Pending).failed(FailureReason::PaymentDeclined, true);
         for state in [taken_over(S::Confirmed), failed] {
             for event in events {
-                assert_eq!(Attempt::new(state).on(event).0.state.status, state.status, "{event:?}");
+                assert_eq!(
+                    Attempt::new(state).on(event).0.state.status,
+                    state.status,
+                    "{event:?}"
+                );
             }
         }
     }

@@ -63,7 +63,8 @@ pub enum ListedRule {
     Unrecognized(serde_json::Map<String, serde_json::Value>),
 }
 
-/// Does it on each target, and prints how the gremlin stands then. A target that fails keeps no other from being tried.
+/// Does it on each target, and prints how the gremlin stands then. A target that fails keeps no
+/// other from being tried.
 ///
 /// # Errors
 /// One for each target that failed.
@@ -90,7 +91,11 @@ pub async fn run(
     } else if !statuses.is_empty() {
         output::print(table::of(&statuses));
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 /// One service's gremlin.
@@ -102,7 +107,10 @@ pub struct Handle {
 impl Handle {
     #[must_use]
     pub fn new(url: &BaseUrl, token: Option<&str>) -> Self {
-        Self { client: Client::with_token(url.clone(), token), url: url.clone() }
+        Self {
+            client: Client::with_token(url.clone(), token),
+            url: url.clone(),
+        }
     }
 
     /// Does what is wanted.
@@ -119,7 +127,12 @@ impl Handle {
     /// # Errors
     /// See [`GremlinError`]; as with the others.
     pub async fn set_latency(&self, latency: Latency) -> Result<(), GremlinError> {
-        self.read::<Latency>(self.client.post("/gremlin/latency", &latency, deadline()).await).map(|_| ())
+        self.read::<Latency>(
+            self.client
+                .post("/gremlin/latency", &latency, deadline())
+                .await,
+        )
+        .map(|_| ())
     }
 
     pub async fn add(&self, spec: &impl Serialize) -> Result<RuleView, GremlinError> {
@@ -127,11 +140,17 @@ impl Handle {
     }
 
     pub async fn remove(&self, id: u32) -> Result<(), GremlinError> {
-        self.answered(self.client.delete(&format!("/gremlin/rules/{id}"), deadline()).await).map(|_| ())
+        self.answered(
+            self.client
+                .delete(&format!("/gremlin/rules/{id}"), deadline())
+                .await,
+        )
+        .map(|_| ())
     }
 
     pub async fn clear(&self) -> Result<(), GremlinError> {
-        self.read::<Removed>(self.client.delete("/gremlin/rules", deadline()).await).map(|_| ())
+        self.read::<Removed>(self.client.delete("/gremlin/rules", deadline()).await)
+            .map(|_| ())
     }
 
     pub async fn rules(&self) -> Result<Vec<RuleView>, GremlinError> {
@@ -143,24 +162,42 @@ impl Handle {
         let latency = self.read(self.client.get("/gremlin/latency", deadline()).await)?;
         let (service, url) = (service.to_owned(), self.url.to_string());
         let listed: Listed = self.read(self.client.get("/gremlin/rules", deadline()).await)?;
-        Ok(Status { service, url, latency, rules: listed.rules })
+        Ok(Status {
+            service,
+            url,
+            latency,
+            rules: listed.rules,
+        })
     }
 
-    fn read<T: DeserializeOwned>(&self, answer: Result<Answer, CallError>) -> Result<T, GremlinError> {
-        self.answered(answer)?.json().map_err(|error| self.refused(error.to_string()))
+    fn read<T: DeserializeOwned>(
+        &self,
+        answer: Result<Answer, CallError>,
+    ) -> Result<T, GremlinError> {
+        self.answered(answer)?
+            .json()
+            .map_err(|error| self.refused(error.to_string()))
     }
 
     fn answered(&self, answer: Result<Answer, CallError>) -> Result<Answer, GremlinError> {
-        let answer = answer.map_err(|cause| GremlinError::Unreachable { url: self.url.clone(), cause })?;
+        let answer = answer.map_err(|cause| GremlinError::Unreachable {
+            url: self.url.clone(),
+            cause,
+        })?;
         if answer.status.is_success() {
             return Ok(answer);
         }
-        let problem: ProblemBody = answer.json().map_err(|error| self.refused(error.to_string()))?;
+        let problem: ProblemBody = answer
+            .json()
+            .map_err(|error| self.refused(error.to_string()))?;
         Err(self.refused(in_words(&problem)))
     }
 
     fn refused(&self, detail: String) -> GremlinError {
-        GremlinError::Refused { url: self.url.clone(), detail }
+        GremlinError::Refused {
+            url: self.url.clone(),
+            detail,
+        }
     }
 }
 
@@ -176,12 +213,19 @@ fn deadline() -> Deadline {
 fn in_words(problem: &ProblemBody) -> String {
     match (problem.status, problem.errors.as_slice()) {
         (401, _) => "it asks for its token: set GREMLIN_TOKEN or --token".to_owned(),
-        (404, _) if problem.instance.as_deref().is_some_and(|path| !path.contains("/rules/")) => {
+        (404, _)
+            if problem
+                .instance
+                .as_deref()
+                .is_some_and(|path| !path.contains("/rules/")) =>
+        {
             "there is no gremlin here (GREMLIN_ENABLED=false?)".to_owned()
         }
         (_, []) => problem.detail.clone(),
         (_, errors) => {
-            let each = errors.iter().map(|error| format!("{} {}", error.field, error.detail));
+            let each = errors
+                .iter()
+                .map(|error| format!("{} {}", error.field, error.detail));
             each.collect::<Vec<_>>().join("; ")
         }
     }

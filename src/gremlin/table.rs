@@ -5,7 +5,15 @@ use std::fmt::Write;
 use super::{ListedRule, Status};
 use crate::platform::fault_injection::rule::{Direction, Kind, RuleSpec, RuleView};
 
-const HEAD: [&str; 7] = ["SERVICE", "RULE", "DOES", "TO", "WHEN", "MATCHED/FIRED", "LEFT"];
+const HEAD: [&str; 7] = [
+    "SERVICE",
+    "RULE",
+    "DOES",
+    "TO",
+    "WHEN",
+    "MATCHED/FIRED",
+    "LEFT",
+];
 
 #[must_use]
 pub fn of(statuses: &[Status]) -> String {
@@ -13,11 +21,18 @@ pub fn of(statuses: &[Status]) -> String {
     for status in statuses {
         rows.extend(rows_of(status));
     }
-    let widths: [usize; 7] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let widths: [usize; 7] = std::array::from_fn(|column| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    });
     let mut text = String::new();
     for row in rows {
-        let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let padded = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
     }
@@ -48,17 +63,34 @@ fn row_of(rule: &RuleView) -> [String; 7] {
         (true, seconds, fires) => {
             let seconds = seconds.map(|seconds| format!("{seconds:.0} s"));
             let fires = fires.map(|fires| format!("{fires} times"));
-            [seconds, fires].into_iter().flatten().collect::<Vec<_>>().join(", ")
+            [seconds, fires]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(", ")
         }
     };
     let counts = format!("{}/{}", rule.matched, rule.fired);
-    [String::new(), rule.id.to_string(), does(&rule.spec), target(&rule.spec), when(&rule.spec), counts, left]
+    [
+        String::new(),
+        rule.id.to_string(),
+        does(&rule.spec),
+        target(&rule.spec),
+        when(&rule.spec),
+        counts,
+        left,
+    ]
 }
 
 /// What is known of a rule of a kind that this release does not know.
 fn row_of_unrecognized(rule: &serde_json::Map<String, serde_json::Value>) -> [String; 7] {
-    let field =
-        |name| rule.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let field = |name| {
+        rule.get(name).map(|value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        })
+    };
     let [id, kind] = ["id", "kind"].map(|name| field(name).unwrap_or_else(|| "?".to_owned()));
     ["", &id, &kind, "(not known to this release)", "", "", ""].map(str::to_owned)
 }
@@ -77,16 +109,27 @@ fn target(spec: &RuleSpec) -> String {
         Some(dependency) => format!("calls to {dependency}"),
         None => "calls".to_owned(),
     });
-    let product = spec.product_id.as_ref().map(|product| format!("product {product}"));
+    let product = spec
+        .product_id
+        .as_ref()
+        .map(|product| format!("product {product}"));
     let parts = [calls, spec.method.clone(), spec.route.clone(), product];
     let named: Vec<_> = parts.into_iter().flatten().collect();
-    if named.is_empty() { "everything".to_owned() } else { named.join(" ") }
+    if named.is_empty() {
+        "everything".to_owned()
+    } else {
+        named.join(" ")
+    }
 }
 
 fn when(spec: &RuleSpec) -> String {
     match (spec.probability, spec.every) {
         (Some(probability), _) => {
-            format!("{} % (seed {})", (probability * 1000.0).round() / 10.0, spec.seed.unwrap_or_default())
+            format!(
+                "{} % (seed {})",
+                (probability * 1000.0).round() / 10.0,
+                spec.seed.unwrap_or_default()
+            )
         }
         (_, Some(1)) | (None, None) => "always".to_owned(),
         (_, Some(every)) => match spec.offset {
@@ -105,8 +148,19 @@ mod tests {
         let status = r#"[{"id":1,"kind":"error","status":500,"active":true,"matched":0,"fired":0,"remaining_seconds":null,"remaining_fires":null},
             {"id":2,"kind":"something-newer","active":true}]"#;
         let rules: Vec<ListedRule> = serde_json::from_str(status).unwrap();
-        let latency = crate::platform::fault_injection::Latency { enabled: false, delay_ms: 0 };
-        let table = of(&[Status { service: "payment".to_owned(), url: String::new(), latency, rules }]);
-        assert!(table.contains("error 500") && table.contains("something-newer"), "{table}");
+        let latency = crate::platform::fault_injection::Latency {
+            enabled: false,
+            delay_ms: 0,
+        };
+        let table = of(&[Status {
+            service: "payment".to_owned(),
+            url: String::new(),
+            latency,
+            rules,
+        }]);
+        assert!(
+            table.contains("error 500") && table.contains("something-newer"),
+            "{table}"
+        );
     }
 }

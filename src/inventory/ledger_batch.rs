@@ -1,5 +1,6 @@
-//! What a batch of messages does to the books: the rules of the ledger, applied to one message after the other in memory.
-//! Pure: the store reads the rows, locked, and writes what has changed; the tests compare it with a reference.
+//! What a batch of messages does to the books: the rules of the ledger, applied to one message
+//! after the other in memory. Pure: the store reads the rows, locked, and writes what has changed;
+//! the tests compare it with a reference.
 
 use std::collections::BTreeMap;
 
@@ -43,8 +44,8 @@ pub enum ReserveOutcome {
 pub enum ReleaseOutcome {
     /// So many units came back; none where nothing was held.
     Released(i32),
-    /// The product's `reserved` is less than the order holds: somebody changed one without the other. Giving the stock back
-    /// would make it negative.
+    /// The product's `reserved` is less than the order holds: somebody changed one without the
+    /// other. Giving the stock back would make it negative.
     MoreThanReserved { held: i32, reserved: i32 },
     /// The ledger's row is in a state that this release does not know.
     Unrecognized,
@@ -62,7 +63,11 @@ pub struct Shelf {
 impl Shelf {
     #[must_use]
     pub const fn new(stock: i32, reserved: i32) -> Self {
-        Self { stock, reserved, taken: 0 }
+        Self {
+            stock,
+            reserved,
+            taken: 0,
+        }
     }
 
     pub const fn take(&mut self, quantity: i32) {
@@ -73,7 +78,10 @@ impl Shelf {
 
     #[must_use]
     pub const fn held(&self) -> ReserveOutcome {
-        ReserveOutcome::Held { stock: self.stock, reserved: self.reserved }
+        ReserveOutcome::Held {
+            stock: self.stock,
+            reserved: self.reserved,
+        }
     }
 }
 
@@ -101,18 +109,35 @@ pub struct Books {
 }
 
 impl Books {
-    /// All the ledger has of the orders, and all that is known of the products, that the messages are about.
+    /// All the ledger has of the orders, and all that is known of the products, that the messages
+    /// are about.
     #[must_use]
     pub fn new(
         entries: impl IntoIterator<Item = (Uuid, Entry)>,
         products: impl IntoIterator<Item = (String, Shelf)>,
     ) -> Self {
-        let row = |(order_id, entry)| (order_id, Row { entry, new: false, changed: false });
-        Self { rows: entries.into_iter().map(row).collect(), products: products.into_iter().collect() }
+        let row = |(order_id, entry)| {
+            (
+                order_id,
+                Row {
+                    entry,
+                    new: false,
+                    changed: false,
+                },
+            )
+        };
+        Self {
+            rows: entries.into_iter().map(row).collect(),
+            products: products.into_iter().collect(),
+        }
     }
 
     pub fn reserve(&mut self, message: &Reserve) -> ReserveOutcome {
-        let Reserve { order_id, epoch, goods } = message;
+        let Reserve {
+            order_id,
+            epoch,
+            goods,
+        } = message;
         let entry = self.rows.get(order_id).map(|row| &row.entry);
         let plan = ledger::reserve(entry, *epoch, goods);
         let Some(product) = self.products.get_mut(&goods.product_id) else {
@@ -158,7 +183,9 @@ impl Books {
     pub fn release(&mut self, message: Release) -> ReleaseOutcome {
         let Release { order_id, epoch } = message;
         let entry = self.rows.get(&order_id).map(|row| &row.entry);
-        let epoch = epoch.or_else(|| entry.map(|entry| entry.epoch)).unwrap_or(1);
+        let epoch = epoch
+            .or_else(|| entry.map(|entry| entry.epoch))
+            .unwrap_or(1);
         match ledger::release(entry, epoch) {
             ReleasePlan::Nothing => ReleaseOutcome::Released(0),
             ReleasePlan::Unrecognized => ReleaseOutcome::Unrecognized,
@@ -174,13 +201,20 @@ impl Books {
     }
 
     fn give_back(&mut self, order_id: Uuid, epoch: i32, goods: Option<Goods>) -> ReleaseOutcome {
-        let Some(Goods { product_id, quantity }) = goods else {
+        let Some(Goods {
+            product_id,
+            quantity,
+        }) = goods
+        else {
             self.write(order_id, epoch, Hold::Released, None);
             return ReleaseOutcome::Released(0);
         };
         if let Some(product) = self.products.get_mut(&product_id) {
             if product.reserved < quantity {
-                return ReleaseOutcome::MoreThanReserved { held: quantity, reserved: product.reserved };
+                return ReleaseOutcome::MoreThanReserved {
+                    held: quantity,
+                    reserved: product.reserved,
+                };
             }
             product.take(-quantity);
         }
@@ -188,7 +222,8 @@ impl Books {
         ReleaseOutcome::Released(quantity)
     }
 
-    /// A reserve that found nothing: what the ledger has of the order belongs to its epoch from now on.
+    /// A reserve that found nothing: what the ledger has of the order belongs to its epoch from now
+    /// on.
     fn stamp(&mut self, order_id: Uuid, epoch: i32) {
         if self.rows.contains_key(&order_id) {
             self.write(order_id, epoch, Hold::Released, None);
@@ -198,7 +233,11 @@ impl Books {
     /// Goods that are not given stay as they are.
     fn write(&mut self, order_id: Uuid, epoch: i32, hold: Hold, goods: Option<&Goods>) {
         let row = self.rows.entry(order_id).or_insert_with(|| Row {
-            entry: Entry { epoch, hold, goods: None },
+            entry: Entry {
+                epoch,
+                hold,
+                goods: None,
+            },
             new: true,
             changed: true,
         });
@@ -213,12 +252,19 @@ impl Books {
     /// The rows to write, by order.
     pub fn written(&self) -> impl Iterator<Item = Written<'_>> {
         let changed = self.rows.iter().filter(|(_, row)| row.changed);
-        changed.map(|(order_id, row)| Written { order_id: *order_id, entry: &row.entry, new: row.new })
+        changed.map(|(order_id, row)| Written {
+            order_id: *order_id,
+            entry: &row.entry,
+            new: row.new,
+        })
     }
 
     /// What was taken of each product that moved, by product.
     pub fn taken(&self) -> impl Iterator<Item = (&str, i32)> {
-        let moved = self.products.iter().filter(|(_, product)| product.taken != 0);
+        let moved = self
+            .products
+            .iter()
+            .filter(|(_, product)| product.taken != 0);
         moved.map(|(product_id, product)| (product_id.as_str(), product.taken))
     }
 }

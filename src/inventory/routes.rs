@@ -39,7 +39,11 @@ impl Role for Inventory {
         let database = platform.database.clone();
         Checks::new(Self::SERVICE, move || {
             let database = database.clone();
-            async move { database.is_usable(async |connection| store::find(connection, "").await).await }
+            async move {
+                database
+                    .is_usable(async |connection| store::find(connection, "").await)
+                    .await
+            }
         })
     }
 
@@ -58,7 +62,12 @@ impl Role for Inventory {
 
 impl From<StockRow> for Stock {
     fn from(row: StockRow) -> Self {
-        Self { product_id: row.product_id, stock: row.stock, reserved: row.reserved, stocked: row.stocked }
+        Self {
+            product_id: row.product_id,
+            stock: row.stock,
+            reserved: row.reserved,
+            stocked: row.stocked,
+        }
     }
 }
 
@@ -67,7 +76,9 @@ impl From<StockRow> for Stock {
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/inventory")]
 async fn list(database: web::Data<Database>) -> Result<web::Json<Vec<Stock>>, Problem> {
-    let rows = database.run_when_unlocked(async |connection| store::list(connection).await).await;
+    let rows = database
+        .run_when_unlocked(async |connection| store::list(connection).await)
+        .await;
     let rows = rows.map_err(DatabaseError::of_read)?;
     Ok(web::Json(rows.into_iter().map(Stock::from).collect()))
 }
@@ -85,14 +96,17 @@ async fn show(
     if product_id.contains('\0') {
         return Err(unknown());
     }
-    let row = database.run_when_unlocked(async |connection| store::find(connection, &product_id).await).await;
+    let row = database
+        .run_when_unlocked(async |connection| store::find(connection, &product_id).await)
+        .await;
     let row = row.map_err(DatabaseError::of_read)?;
     row.map(|row| web::Json(row.into())).ok_or_else(unknown)
 }
 
 /// Takes stock for an order
 ///
-/// Once per order, however often it is asked. A higher `epoch` takes the order over from a lower one.
+/// Once per order, however often it is asked. A higher `epoch` takes the order over from a lower
+/// one.
 #[utoipa::path(tag = "inventory", request_body = Reserve, responses((status = 200, body = Reserved),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 404, description = "unknown-product", content_type = "application/problem+json", body = ProblemBody),
@@ -110,8 +124,8 @@ async fn reserve(
 
 /// Takes stock for several orders
 ///
-/// Each call as `POST /inventory/reserve` by itself, whatever becomes of the others. The answer has a line for each, in
-/// the order in which they are done. Refused while the gremlin is at work.
+/// Each call as `POST /inventory/reserve` by itself, whatever becomes of the others. The answer has
+/// a line for each, in the order in which they are done. Refused while the gremlin is at work.
 #[utoipa::path(tag = "inventory", request_body = Described<Reserve>, responses(
     (status = 200, description = "A line of JSON for each call", content_type = "application/x-ndjson", body = DescribedAnswer),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
@@ -120,47 +134,84 @@ async fn reserve(
 async fn reserve_all(batcher: web::Data<Reserves>, bundle: Bundle<Reserve>) -> HttpResponse {
     bundle.answer(move |wish, deadline| {
         let batcher = batcher.clone();
-        async move { hold(&batcher, wish, deadline).await.map(|held| (held, StatusCode::OK)) }
+        async move {
+            hold(&batcher, wish, deadline)
+                .await
+                .map(|held| (held, StatusCode::OK))
+        }
     })
 }
 
-async fn hold(batcher: &Reserves, wish: Reserve, deadline: Deadline) -> Result<web::Json<Reserved>, Problem> {
-    let Reserve { product_id, quantity, order_id, epoch } = wish;
+async fn hold(
+    batcher: &Reserves,
+    wish: Reserve,
+    deadline: Deadline,
+) -> Result<web::Json<Reserved>, Problem> {
+    let Reserve {
+        product_id,
+        quantity,
+        order_id,
+        epoch,
+    } = wish;
     let order_id = order_id.unwrap_or_else(Uuid::now_v7);
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
-    let goods = Goods { product_id, quantity };
+    let goods = Goods {
+        product_id,
+        quantity,
+    };
     let epoch = epoch.unwrap_or(1);
     failpoint::point("inventory.reserve.begin").await;
     deadline.check()?;
-    let message = ledger_batch::Reserve { order_id, epoch, goods: goods.clone() };
-    let outcome = batcher.submit(message, deadline).await.map_err(|error| error.of_write(order_id))?;
+    let message = ledger_batch::Reserve {
+        order_id,
+        epoch,
+        goods: goods.clone(),
+    };
+    let outcome = batcher
+        .submit(message, deadline)
+        .await
+        .map_err(|error| error.of_write(order_id))?;
     failpoint::point("inventory.reserve.committed").await;
-    let conflict =
-        |code, detail: String| Err(Problem::new(StatusCode::CONFLICT, code, detail).of_order(order_id));
+    let conflict = |code, detail: String| {
+        Err(Problem::new(StatusCode::CONFLICT, code, detail).of_order(order_id))
+    };
     match outcome {
-        ReserveOutcome::Held { stock, reserved } => {
-            Ok(web::Json(Reserved { order_id, product_id: goods.product_id, quantity, stock, reserved }))
-        }
+        ReserveOutcome::Held { stock, reserved } => Ok(web::Json(Reserved {
+            order_id,
+            product_id: goods.product_id,
+            quantity,
+            stock,
+            reserved,
+        })),
         ReserveOutcome::InsufficientStock => conflict(
             "insufficient-stock",
-            format!("There are no {quantity} units of {} left.", goods.product_id),
+            format!(
+                "There are no {quantity} units of {} left.",
+                goods.product_id
+            ),
         ),
-        ReserveOutcome::Stale => {
-            conflict("stale-epoch", format!("Epoch {epoch} of this order was overtaken or has given up."))
-        }
+        ReserveOutcome::Stale => conflict(
+            "stale-epoch",
+            format!("Epoch {epoch} of this order was overtaken or has given up."),
+        ),
         ReserveOutcome::Unrecognized => Err(unrecognized(order_id)),
         ReserveOutcome::UnknownProduct => Err(unknown_product(&goods.product_id)),
         ReserveOutcome::OtherGoods => {
             let detail = "This order reserved another product or quantity before.";
-            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reservation-mismatch", detail)
-                .of_order(order_id))
+            Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "reservation-mismatch",
+                detail,
+            )
+            .of_order(order_id))
         }
     }
 }
 
 /// Gives an order's stock back
 ///
-/// Once, however often it is asked. An order that was never heard of stays released: a reserve that comes late is refused.
+/// Once, however often it is asked. An order that was never heard of stays released: a reserve that
+/// comes late is refused.
 #[utoipa::path(tag = "inventory", request_body = Release, responses((status = 200, body = Released),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 409, description = "stock-mismatch: the product was changed by hand; or unrecognized-state", content_type = "application/problem+json", body = ProblemBody),
@@ -175,7 +226,9 @@ async fn release(
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
     failpoint::point("inventory.release.begin").await;
     deadline.check()?;
-    let outcome = batcher.submit(ledger_batch::Release { order_id, epoch }, deadline).await;
+    let outcome = batcher
+        .submit(ledger_batch::Release { order_id, epoch }, deadline)
+        .await;
     let outcome = outcome.map_err(|error| error.of_write(order_id))?;
     failpoint::point("inventory.release.committed").await;
     match outcome {
@@ -192,11 +245,14 @@ async fn release(
 }
 
 fn unrecognized(order_id: Uuid) -> Problem {
-    let detail =
-        "The order's reservation is in a state that this release does not know. Nothing was changed.";
+    let detail = "The order's reservation is in a state that this release does not know. Nothing was changed.";
     Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).of_order(order_id)
 }
 
 fn unknown_product(product_id: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown-product", format!("There is no product {product_id}."))
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown-product",
+        format!("There is no product {product_id}."),
+    )
 }

@@ -1,8 +1,9 @@
-//! Inventory's tables. The ledger's row and the stock move in one transaction, by guarded statements, for all messages
-//! that wait together.
+//! Inventory's tables. The ledger's row and the stock move in one transaction, by guarded
+//! statements, for all messages that wait together.
 //!
-//! Locks are always taken in one order: ledger rows by order, then products, then new ledger rows by order. So no two
-//! batches, of this process or of another, ever wait for each other in a circle.
+//! Locks are always taken in one order: ledger rows by order, then products, then new ledger rows
+//! by order. So no two batches, of this process or of another, ever wait for each other in a
+//! circle.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -49,7 +50,10 @@ impl LedgerRow {
                 RELEASED => Hold::Released,
                 _ => Hold::Unrecognized,
             },
-            goods: goods.map(|(product_id, quantity)| Goods { product_id, quantity }),
+            goods: goods.map(|(product_id, quantity)| Goods {
+                product_id,
+                quantity,
+            }),
         };
         (self.order_id, entry)
     }
@@ -61,7 +65,11 @@ const RELEASED: &str = "RELEASED";
 /// # Errors
 /// Those of the database.
 pub async fn list(connection: &mut AsyncPgConnection) -> Result<Vec<StockRow>, DatabaseError> {
-    Ok(inventory::table.order(inventory::product_id).select(StockRow::as_select()).load(connection).await?)
+    Ok(inventory::table
+        .order(inventory::product_id)
+        .select(StockRow::as_select())
+        .load(connection)
+        .await?)
 }
 
 /// # Errors
@@ -70,17 +78,24 @@ pub async fn find(
     connection: &mut AsyncPgConnection,
     product_id: &str,
 ) -> Result<Option<StockRow>, DatabaseError> {
-    Ok(inventory::table.find(product_id).select(StockRow::as_select()).first(connection).await.optional()?)
+    Ok(inventory::table
+        .find(product_id)
+        .select(StockRow::as_select())
+        .first(connection)
+        .await
+        .optional()?)
 }
 
-/// Takes stock for orders that the ledger has never heard of, where each product has enough for all that ask for it: the
-/// usual case, in one statement and one commit. Returns those, with their product's figures from before.
+/// Takes stock for orders that the ledger has never heard of, where each product has enough for all
+/// that ask for it: the usual case, in one statement and one commit. Returns those, with their
+/// product's figures from before.
 struct TakeNew;
 
 impl Statement for TakeNew {
     const COLUMNS: &'static str = "order_id, epoch, product_id, quantity";
-    // Whichever join is planned, the products come in order: from `demand`, or from the index (no bitmaps are used, see
-    // platform/database.rs). `held` reads `taken` whole before it writes: every product is locked by then.
+    // Whichever join is planned, the products come in order: from `demand`, or from the index (no
+    // bitmaps are used, see platform/database.rs). `held` reads `taken` whole before it writes:
+    // every product is locked by then.
     const TEXT: &'static str = ",
         fresh AS (
             SELECT * FROM given
@@ -119,7 +134,10 @@ pub const RESERVE: BatchSpec<Reserve, ReserveOutcome> = BatchSpec {
     find_locked: Some(|connection, messages| {
         async {
             let orders: Vec<_> = messages.iter().map(|message| message.order_id).collect();
-            let products = messages.iter().map(|message| Some(message.goods.product_id.clone())).collect();
+            let products = messages
+                .iter()
+                .map(|message| Some(message.goods.product_id.clone()))
+                .collect();
             locked(connection, &orders, products).await
         }
         .boxed()
@@ -141,7 +159,8 @@ pub const RELEASE: BatchSpec<Release, ReleaseOutcome> = BatchSpec {
     min_time: Duration::ZERO,
 };
 
-/// Tells for each order whether another session has locked its row of the ledger, or the product that it names or holds.
+/// Tells for each order whether another session has locked its row of the ledger, or the product
+/// that it names or holds.
 async fn locked(
     connection: &mut AsyncPgConnection,
     order_ids: &[Uuid],
@@ -165,27 +184,40 @@ async fn locked(
     };
     let all: HashSet<String> = products().load(connection).await?.into_iter().collect();
     let free = rolled_back(connection, async |connection| {
-        let entries = entries().order(reservations::order_id).select(reservations::order_id);
+        let entries = entries()
+            .order(reservations::order_id)
+            .select(reservations::order_id);
         let products = products().order(inventory::product_id);
         Ok((
-            entries.for_update().skip_locked().load::<Uuid>(connection).await?,
-            products.for_update().skip_locked().load::<String>(connection).await?,
+            entries
+                .for_update()
+                .skip_locked()
+                .load::<Uuid>(connection)
+                .await?,
+            products
+                .for_update()
+                .skip_locked()
+                .load::<String>(connection)
+                .await?,
         ))
     });
     let (free_entries, free_products) = free.await?;
     let is_locked = |(order_id, needs): (&Uuid, &[Option<String>; 2])| {
-        let needs_locked_product =
-            needs.iter().flatten().any(|product| all.contains(product) && !free_products.contains(product));
+        let needs_locked_product = needs
+            .iter()
+            .flatten()
+            .any(|product| all.contains(product) && !free_products.contains(product));
         needs_locked_product || (held.contains_key(order_id) && !free_entries.contains(order_id))
     };
     Ok(order_ids.iter().zip(&needs).map(is_locked).collect())
 }
 
-/// Reserves goods for orders, by the rules of the ledger: all at once where there is enough; without those who must be turned
-/// away, where there is not; and what is left, message by message.
+/// Reserves goods for orders, by the rules of the ledger: all at once where there is enough;
+/// without those who must be turned away, where there is not; and what is left, message by message.
 ///
 /// # Errors
-/// Those of the database; a reserve that was carried out all the same is found when it is asked for again.
+/// Those of the database; a reserve that was carried out all the same is found when it is asked for
+/// again.
 pub async fn reserve(
     connection: &mut AsyncPgConnection,
     messages: &[Reserve],
@@ -194,7 +226,8 @@ pub async fn reserve(
     loop {
         let left = without_outcome(messages, &outcomes);
         match take_new(connection, &left).await {
-            // A first message arrived twice at once, and the other one was faster: its row is there now.
+            // A first message arrived twice at once, and the other one was faster: its row is there
+            // now.
             Err(error) if error.violates("reservations_pkey") => {}
             taken => fill(&mut outcomes, taken?),
         }
@@ -204,7 +237,10 @@ pub async fn reserve(
         }
         let turned_away = turn_away(connection, &left).await?;
         if turned_away.iter().all(Option::is_none) {
-            fill(&mut outcomes, by_the_books(connection, &left).await?.into_iter().map(Some));
+            fill(
+                &mut outcomes,
+                by_the_books(connection, &left).await?.into_iter().map(Some),
+            );
             break;
         }
         // Without those who want more than there is, there may be enough for all.
@@ -216,7 +252,10 @@ pub async fn reserve(
     Ok(outcomes.into_iter().flatten().collect())
 }
 
-fn without_outcome<'a>(messages: &'a [Reserve], outcomes: &[Option<ReserveOutcome>]) -> Vec<&'a Reserve> {
+fn without_outcome<'a>(
+    messages: &'a [Reserve],
+    outcomes: &[Option<ReserveOutcome>],
+) -> Vec<&'a Reserve> {
     messages
         .iter()
         .zip(outcomes)
@@ -225,9 +264,14 @@ fn without_outcome<'a>(messages: &'a [Reserve], outcomes: &[Option<ReserveOutcom
 }
 
 /// Puts what came of those that had no outcome in their places.
-fn fill(outcomes: &mut [Option<ReserveOutcome>], left: impl IntoIterator<Item = Option<ReserveOutcome>>) {
+fn fill(
+    outcomes: &mut [Option<ReserveOutcome>],
+    left: impl IntoIterator<Item = Option<ReserveOutcome>>,
+) {
     let places = outcomes.iter_mut().filter(|outcome| outcome.is_none());
-    places.zip(left).for_each(|(place, outcome)| *place = outcome);
+    places
+        .zip(left)
+        .for_each(|(place, outcome)| *place = outcome);
 }
 
 /// Nothing for those that the statement left alone.
@@ -244,8 +288,18 @@ async fn take_new(
     let rows: Vec<(Uuid, i32, i32)> = Given::<TakeNew, _>::new((
         array::<SqlUuid, _>(firsts.iter().map(|message| message.order_id).collect()),
         array::<Integer, _>(firsts.iter().map(|message| message.epoch).collect()),
-        array::<Varchar, _>(firsts.iter().map(|message| message.goods.product_id.as_str()).collect()),
-        array::<Integer, _>(firsts.iter().map(|message| message.goods.quantity).collect()),
+        array::<Varchar, _>(
+            firsts
+                .iter()
+                .map(|message| message.goods.product_id.as_str())
+                .collect(),
+        ),
+        array::<Integer, _>(
+            firsts
+                .iter()
+                .map(|message| message.goods.quantity)
+                .collect(),
+        ),
     ))
     .load(connection)
     .await?;
@@ -257,22 +311,30 @@ async fn take_new(
     let mut shelves: HashMap<String, Shelf> = HashMap::new();
     let outcome = |(index, message): (usize, &&Reserve)| {
         let before = taken.get(&index)?;
-        let shelf = shelves.entry(message.goods.product_id.clone()).or_insert(*before);
+        let shelf = shelves
+            .entry(message.goods.product_id.clone())
+            .or_insert(*before);
         shelf.take(message.goods.quantity);
         Some(shelf.held())
     };
     Ok(messages.iter().enumerate().map(outcome).collect())
 }
 
-/// Answers those whose product is unknown, or has less than they want, without a lock or a write: for an order without
-/// a row nothing is to be written, and the answer was true when this was read. Nothing for the others.
+/// Answers those whose product is unknown, or has less than they want, without a lock or a write:
+/// for an order without a row nothing is to be written, and the answer was true when this was read.
+/// Nothing for the others.
 async fn turn_away(
     connection: &mut AsyncPgConnection,
     messages: &[&Reserve],
 ) -> Result<Vec<Option<ReserveOutcome>>, DatabaseError> {
     let rows: Vec<(Uuid, String, bool, Option<i32>)> = Given::<Look, _>::new((
         array::<SqlUuid, _>(messages.iter().map(|message| message.order_id).collect()),
-        array::<Varchar, _>(messages.iter().map(|message| message.goods.product_id.as_str()).collect()),
+        array::<Varchar, _>(
+            messages
+                .iter()
+                .map(|message| message.goods.product_id.as_str())
+                .collect(),
+        ),
     ))
     .load(connection)
     .await?;
@@ -285,7 +347,9 @@ async fn turn_away(
         match stock {
             _ if known => None,
             None => Some(ReserveOutcome::UnknownProduct),
-            Some(stock) => (stock < message.goods.quantity).then_some(ReserveOutcome::InsufficientStock),
+            Some(stock) => {
+                (stock < message.goods.quantity).then_some(ReserveOutcome::InsufficientStock)
+            }
         }
     };
     Ok(messages.iter().map(outcome).collect())
@@ -297,7 +361,9 @@ async fn by_the_books(
 ) -> Result<Vec<ReserveOutcome>, DatabaseError> {
     match try_by_the_books(connection, messages).await {
         // As above, and now the row is there.
-        Err(error) if error.violates("reservations_pkey") => try_by_the_books(connection, messages).await,
+        Err(error) if error.violates("reservations_pkey") => {
+            try_by_the_books(connection, messages).await
+        }
         other => other,
     }
 }
@@ -309,9 +375,15 @@ async fn try_by_the_books(
     connection
         .transaction(async |connection| {
             let orders = messages.iter().map(|message| message.order_id).collect();
-            let products = messages.iter().map(|message| message.goods.product_id.clone()).collect();
+            let products = messages
+                .iter()
+                .map(|message| message.goods.product_id.clone())
+                .collect();
             let mut books = open(connection, orders, products).await?;
-            let outcomes = messages.iter().map(|message| books.reserve(message)).collect();
+            let outcomes = messages
+                .iter()
+                .map(|message| books.reserve(message))
+                .collect();
             close(connection, &books).await?;
             Ok(outcomes)
         })
@@ -327,7 +399,9 @@ pub async fn release(
     messages: &[Release],
 ) -> Result<Vec<ReleaseOutcome>, DatabaseError> {
     match release_by_the_books(connection, messages).await {
-        Err(error) if error.violates("reservations_pkey") => release_by_the_books(connection, messages).await,
+        Err(error) if error.violates("reservations_pkey") => {
+            release_by_the_books(connection, messages).await
+        }
         other => other,
     }
 }
@@ -340,15 +414,18 @@ async fn release_by_the_books(
         .transaction(async |connection| {
             let orders = messages.iter().map(|message| message.order_id).collect();
             let mut books = open(connection, orders, BTreeSet::new()).await?;
-            let released = messages.iter().map(|message| books.release(*message)).collect();
+            let released = messages
+                .iter()
+                .map(|message| books.release(*message))
+                .collect();
             close(connection, &books).await?;
             Ok(released)
         })
         .await
 }
 
-/// Reads the rows of these orders, and of all products they are about, and locks them: messages about one order or
-/// product take their turns.
+/// Reads the rows of these orders, and of all products they are about, and locks them: messages
+/// about one order or product take their turns.
 async fn open(
     connection: &mut AsyncPgConnection,
     order_ids: Vec<Uuid>,
@@ -362,7 +439,9 @@ async fn open(
         .load(connection)
         .await?;
     let entries: Vec<_> = rows.into_iter().map(LedgerRow::into_entry).collect();
-    let known = entries.iter().filter_map(|(_, entry)| Some(entry.goods.as_ref()?.product_id.clone()));
+    let known = entries
+        .iter()
+        .filter_map(|(_, entry)| Some(entry.goods.as_ref()?.product_id.clone()));
     product_ids.extend(known);
     if product_ids.is_empty() {
         return Ok(Books::new(entries, []));
@@ -378,7 +457,8 @@ async fn open(
     Ok(Books::new(entries, shelves.into_iter().map(shelf)))
 }
 
-/// Writes what has changed in the ledger; a new row that is there already violates the key, and nothing is changed.
+/// Writes what has changed in the ledger; a new row that is there already violates the key, and
+/// nothing is changed.
 struct WriteLedger;
 
 impl Statement for WriteLedger {
@@ -394,7 +474,8 @@ impl Statement for WriteLedger {
     type Returns = ();
 }
 
-/// Moves the stock. Locked rows were read, so that each product has what is taken; the guard says it once more.
+/// Moves the stock. Locked rows were read, so that each product has what is taken; the guard says
+/// it once more.
 struct MoveStock;
 
 impl Statement for MoveStock {
@@ -431,7 +512,12 @@ async fn close(connection: &mut AsyncPgConnection, books: &Books) -> Result<(), 
         array::<SqlUuid, _>(rows.iter().map(|row| row.order_id).collect()),
         array::<Integer, _>(rows.iter().map(|row| row.entry.epoch).collect()),
         array::<Varchar, _>(rows.iter().map(|row| state(row.entry.hold)).collect()),
-        array::<Nullable<Varchar>, _>(goods.clone().map(|goods| Some(goods?.product_id.as_str())).collect()),
+        array::<Nullable<Varchar>, _>(
+            goods
+                .clone()
+                .map(|goods| Some(goods?.product_id.as_str()))
+                .collect(),
+        ),
         array::<Nullable<Integer>, _>(goods.map(|goods| Some(goods?.quantity)).collect()),
         array::<Bool, _>(rows.iter().map(|row| row.new).collect()),
     ))

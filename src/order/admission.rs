@@ -1,5 +1,5 @@
-//! How many orders are under way at once. More are turned away at once, and as cheaply as can be: what is spent on them is
-//! not there for those that were let in.
+//! How many orders are under way at once. More are turned away at once, and as cheaply as can be:
+//! what is spent on them is not there for those that were let in.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -40,7 +40,8 @@ impl Intake {
             return Ok(place);
         }
         metrics.shed.inc();
-        self.overload.met(&format_args!("{MOST} orders are under way"));
+        self.overload
+            .met(&format_args!("{MOST} orders are under way"));
         Err(Problem::unavailable("overloaded", "Too many orders are under way.").quietly())
     }
 }

@@ -1,11 +1,13 @@
 //! `GET /audit`: one audit at a time, whose result all callers share.
 //!
-//! An audit reads every table whole, and waits where a table is locked. A caller gets the result of an audit that started
-//! after the caller came; one that is running already may have read what has changed since. So at most one audit runs and one
-//! waits to run, whatever the number of callers: all who come meanwhile share the one that waits.
+//! An audit reads every table whole, and waits where a table is locked. A caller gets the result of
+//! an audit that started after the caller came; one that is running already may have read what has
+//! changed since. So at most one audit runs and one waits to run, whatever the number of callers:
+//! all who come meanwhile share the one that waits.
 //!
-//! An audit belongs to no caller. It runs as a task of its own, so a caller whose connection closes takes nothing from the
-//! others. It has a database connection of its own too: one from the pool would be missing where orders are served.
+//! An audit belongs to no caller. It runs as a task of its own, so a caller whose connection closes
+//! takes nothing from the others. It has a database connection of its own too: one from the pool
+//! would be missing where orders are served.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,10 +63,12 @@ struct Finished {
 }
 
 impl Finished {
-    /// Dashboards poll. Where an audit takes long, a result is given again until its audit started twice as long ago as it
-    /// took: then audits take at most half of the time, and no result is older than [`MAX_REUSABLE_AGE`].
+    /// Dashboards poll. Where an audit takes long, a result is given again until its audit started
+    /// twice as long ago as it took: then audits take at most half of the time, and no result
+    /// is older than [`MAX_REUSABLE_AGE`].
     fn is_reusable(&self) -> bool {
-        self.took > MIN_REUSABLE_DURATION && self.started.elapsed() < (self.took * 2).min(MAX_REUSABLE_AGE)
+        self.took > MIN_REUSABLE_DURATION
+            && self.started.elapsed() < (self.took * 2).min(MAX_REUSABLE_AGE)
     }
 }
 
@@ -79,10 +83,17 @@ impl AuditCache {
     }
 
     fn with(run: Run) -> Self {
-        Self { runtime: Handle::current(), shared: Arc::new(Shared { run, state: Mutex::default() }) }
+        Self {
+            runtime: Handle::current(),
+            shared: Arc::new(Shared {
+                run,
+                state: Mutex::default(),
+            }),
+        }
     }
 
-    /// Returns the result of an audit that started after the call, or of a long one that ended shortly before it.
+    /// Returns the result of an audit that started after the call, or of a long one that ended
+    /// shortly before it.
     ///
     /// # Errors
     /// See [`AuditError`]; `TimedOut` after [`WAIT_TIMEOUT`].
@@ -92,7 +103,10 @@ impl AuditCache {
             if let Some(last) = state.last.as_ref().filter(|last| last.is_reusable()) {
                 return Ok(last.audit.clone());
             }
-            let outcome = state.next.get_or_insert_with(|| watch::channel(None).0).subscribe();
+            let outcome = state
+                .next
+                .get_or_insert_with(|| watch::channel(None).0)
+                .subscribe();
             if !state.is_running {
                 state.is_running = true;
                 self.runtime.spawn(run_all(Arc::clone(&self.shared)));
@@ -116,7 +130,10 @@ impl Shared {
     /// The audit that runs next; an audit whose callers have all gone is not begun.
     fn begin(&self) -> Option<Announcement> {
         let mut state = self.state();
-        let next = state.next.take().filter(|announcement| !announcement.is_closed());
+        let next = state
+            .next
+            .take()
+            .filter(|announcement| !announcement.is_closed());
         state.is_running = next.is_some();
         next
     }
@@ -130,7 +147,11 @@ async fn run_all(shared: Arc<Shared>) {
         // A panic must not leave an audit marked as running for ever.
         let outcome = outcome.unwrap_or(Err(AuditError::Aborted));
         let took = started.elapsed();
-        let finished = outcome.as_ref().ok().map(|audit| Finished { audit: audit.clone(), started, took });
+        let finished = outcome.as_ref().ok().map(|audit| Finished {
+            audit: audit.clone(),
+            started,
+            took,
+        });
         shared.state().last = finished;
         announcement.send_replace(Some(outcome));
     }
@@ -161,7 +182,10 @@ mod tests {
         }
 
         fn with(permits: usize, outcome: fn(usize) -> Outcome) -> Self {
-            let (started, permits) = (Arc::<AtomicUsize>::default(), Arc::new(Semaphore::new(permits)));
+            let (started, permits) = (
+                Arc::<AtomicUsize>::default(),
+                Arc::new(Semaphore::new(permits)),
+            );
             let (counter, gate) = (Arc::clone(&started), Arc::clone(&permits));
             let run = move || {
                 let number = counter.fetch_add(1, Ordering::Relaxed) + 1;
@@ -172,7 +196,11 @@ mod tests {
                 }
                 .boxed()
             };
-            Self { cache: Arc::new(AuditCache::with(Box::new(run))), started, permits }
+            Self {
+                cache: Arc::new(AuditCache::with(Box::new(run))),
+                started,
+                permits,
+            }
         }
 
         /// A caller in a task of its own.
@@ -192,9 +220,22 @@ mod tests {
 
     fn number_as_audit(number: usize) -> Audit {
         let total = i64::try_from(number).unwrap();
-        let orders = Orders { total, confirmed: 0, failed: 0, unsettled: 0, reservations_without_order: 0 };
+        let orders = Orders {
+            total,
+            confirmed: 0,
+            failed: 0,
+            unsettled: 0,
+            reservations_without_order: 0,
+        };
         let (at, clean) = (DateTime::<Utc>::default(), true);
-        Audit { at, clean, invariants: vec![], products: vec![], orders, holds_without_order: vec![] }
+        Audit {
+            at,
+            clean,
+            invariants: vec![],
+            products: vec![],
+            orders,
+            holds_without_order: vec![],
+        }
     }
 
     /// Lets every task go on until it waits for something.
@@ -215,7 +256,11 @@ mod tests {
         audits.permits.add_permits(2);
         assert_eq!(first.await.unwrap().unwrap().orders.total, 1);
         for other in join_all(others).await {
-            assert_eq!(other.unwrap().unwrap().orders.total, 2, "the first began before they came");
+            assert_eq!(
+                other.unwrap().unwrap().orders.total,
+                2,
+                "the first began before they came"
+            );
         }
         assert_eq!(audits.started(), 2);
     }
@@ -255,14 +300,23 @@ mod tests {
         let audits = Numbered::start(0);
         let begun = Instant::now();
         let (first, second) = join(audits.cache.audit(), audits.cache.audit()).await;
-        assert!(matches!(first, Err(AuditError::TimedOut)) && matches!(second, Err(AuditError::TimedOut)));
+        assert!(
+            matches!(first, Err(AuditError::TimedOut))
+                && matches!(second, Err(AuditError::TimedOut))
+        );
         assert_eq!(begun.elapsed().as_secs(), WAIT_TIMEOUT.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_a_long_audit_is_given_again_and_only_for_a_while() {
         // How long an audit takes, and for how long after it its result is given again.
-        for (took, again) in [(250, 0), (300, 300), (4000, 4000), (7000, 3000), (10_000, 0)] {
+        for (took, again) in [
+            (250, 0),
+            (300, 300),
+            (4000, 4000),
+            (7000, 3000),
+            (10_000, 0),
+        ] {
             let audits = Numbered::start(0);
             let call = audits.call();
             settle().await;
@@ -294,7 +348,10 @@ mod tests {
             assert!(matches!(caller.await.unwrap(), Err(AuditError::TimedOut)));
         }
         audits.permits.add_permits(2);
-        assert!(matches!(audits.cache.audit().await, Err(AuditError::Aborted)), "a panic");
+        assert!(
+            matches!(audits.cache.audit().await, Err(AuditError::Aborted)),
+            "a panic"
+        );
         assert_eq!(audits.number().await, 3);
     }
 }

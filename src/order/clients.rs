@@ -21,11 +21,26 @@ pub struct Subject<'a> {
     pub epoch: i32,
 }
 
-pub const RESERVE: Route = Route { name: "reserve", path: "/inventory/reserve" };
-pub const RELEASE: Route = Route { name: "release", path: "/inventory/release" };
-pub const CHARGE: Route = Route { name: "charge", path: "/payments" };
-pub const QUERY_PAYMENT: Route = Route { name: "query-payment", path: "/payments" };
-pub const REFUND: Route = Route { name: "refund", path: "/payments/void" };
+pub const RESERVE: Route = Route {
+    name: "reserve",
+    path: "/inventory/reserve",
+};
+pub const RELEASE: Route = Route {
+    name: "release",
+    path: "/inventory/release",
+};
+pub const CHARGE: Route = Route {
+    name: "charge",
+    path: "/payments",
+};
+pub const QUERY_PAYMENT: Route = Route {
+    name: "query-payment",
+    path: "/payments",
+};
+pub const REFUND: Route = Route {
+    name: "refund",
+    path: "/payments/void",
+};
 
 #[derive(Clone)]
 pub struct Inventory(Dependency);
@@ -47,7 +62,9 @@ impl Inventory {
         conclude("reserve", answer, |answer| {
             Ok(match answer.status {
                 StatusCode::OK => {
-                    answer.json::<Reserved>().and_then(|held| same_order(held.order_id, subject))?;
+                    answer
+                        .json::<Reserved>()
+                        .and_then(|held| same_order(held.order_id, subject))?;
                     Some(Event::Reserved)
                 }
                 StatusCode::CONFLICT | StatusCode::NOT_FOUND => {
@@ -64,13 +81,18 @@ impl Inventory {
     }
 
     pub async fn release(&self, subject: Subject<'_>, epoch: i32, deadline: Deadline) -> Event {
-        let body = Release { order_id: subject.order_id, epoch: Some(epoch) };
+        let body = Release {
+            order_id: subject.order_id,
+            epoch: Some(epoch),
+        };
         let answer = self.0.post(RELEASE, &body, deadline).await;
         conclude("release", answer, |answer| {
             if answer.status != StatusCode::OK {
                 return Ok(None);
             }
-            answer.json::<Released>().and_then(|released| same_order(released.order_id, subject))?;
+            answer
+                .json::<Released>()
+                .and_then(|released| same_order(released.order_id, subject))?;
             Ok(Some(Event::Released))
         })
     }
@@ -86,18 +108,36 @@ impl Payments {
     }
 
     pub async fn charge(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
-        let Subject { order_id, amount, epoch, .. } = subject;
-        let body = Charge { order_id, amount: Some(amount), epoch: Some(epoch) };
+        let Subject {
+            order_id,
+            amount,
+            epoch,
+            ..
+        } = subject;
+        let body = Charge {
+            order_id,
+            amount: Some(amount),
+            epoch: Some(epoch),
+        };
         let answer = self.0.post(CHARGE, &body, deadline).await;
         conclude("charge", answer, |answer| match answer.status {
-            StatusCode::CREATED | StatusCode::OK | StatusCode::PAYMENT_REQUIRED => outcome(&answer, subject),
+            StatusCode::CREATED | StatusCode::OK | StatusCode::PAYMENT_REQUIRED => {
+                outcome(&answer, subject)
+            }
             _ => Ok(None),
         })
     }
 
     /// What payment knows of the order's charge.
     pub async fn ask(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
-        let answer = self.0.get(QUERY_PAYMENT, &format!("?order_id={}", subject.order_id), deadline).await;
+        let answer = self
+            .0
+            .get(
+                QUERY_PAYMENT,
+                &format!("?order_id={}", subject.order_id),
+                deadline,
+            )
+            .await;
         conclude("ask payment", answer, |answer| match answer.status {
             StatusCode::OK => outcome(&answer, subject),
             StatusCode::NOT_FOUND if answer.json::<ProblemBody>()?.code == "unknown-payment" => {
@@ -108,13 +148,17 @@ impl Payments {
     }
 
     pub async fn void(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
-        let body = Void { order_id: subject.order_id };
+        let body = Void {
+            order_id: subject.order_id,
+        };
         let answer = self.0.post(REFUND, &body, deadline).await;
         conclude("void", answer, |answer| {
             if answer.status != StatusCode::OK {
                 return Ok(None);
             }
-            answer.json::<Payment>().and_then(|payment| same_order(payment.order_id, subject))?;
+            answer
+                .json::<Payment>()
+                .and_then(|payment| same_order(payment.order_id, subject))?;
             Ok(Some(Event::Voided))
         })
     }
@@ -138,7 +182,8 @@ fn same_order(answered: Uuid, subject: Subject<'_>) -> Result<(), CallError> {
     }
 }
 
-/// A timeout, an error status and an answer that makes no sense are one to the flow: the outcome is unknown.
+/// A timeout, an error status and an answer that makes no sense are one to the flow: the outcome is
+/// unknown.
 fn conclude(
     step: &'static str,
     answer: Result<Answer, CallError>,

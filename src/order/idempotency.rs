@@ -1,5 +1,5 @@
-//! `Idempotency-Key`: the same request sent again gets the same order and the same answer. The database decides:
-//! the key is unique there, across replicas and restarts.
+//! `Idempotency-Key`: the same request sent again gets the same order and the same answer. The
+//! database decides: the key is unique there, across replicas and restarts.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
@@ -19,7 +19,9 @@ const LONGEST: usize = 255;
 /// When it is there and cannot be a key.
 pub fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(HEADER);
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(refused("must come once"));
     }
@@ -27,7 +29,10 @@ pub fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 fn refused(detail: impl Into<String>) -> Problem {
-    Problem::invalid(vec![FieldError { field: HEADER.to_owned(), detail: detail.into() }])
+    Problem::invalid(vec![FieldError {
+        field: HEADER.to_owned(),
+        detail: detail.into(),
+    }])
 }
 
 /// A bare word, or a string in double quotes with `\"` and `\\` inside (RFC 9651).
@@ -35,7 +40,9 @@ fn refused(detail: impl Into<String>) -> Problem {
 /// # Errors
 /// In words, what it must be.
 pub fn parse(value: &[u8]) -> Result<String, String> {
-    let text = std::str::from_utf8(value).map_err(|_| "must be visible ASCII".to_owned())?.trim();
+    let text = std::str::from_utf8(value)
+        .map_err(|_| "must be visible ASCII".to_owned())?
+        .trim();
     let key = match text.strip_prefix('"') {
         Some(rest) => unquote(rest)?,
         None => text.to_owned(),
@@ -66,8 +73,8 @@ fn unquote(text: &str) -> Result<String, String> {
     }
 }
 
-/// The order of a key that is there already. Its present state is the answer: a final one never changes, and a client that
-/// was told 202 learns how the order ended.
+/// The order of a key that is there already. Its present state is the answer: a final one never
+/// changes, and a client that was told 202 learns how the order ended.
 ///
 /// # Errors
 /// When the key belongs to another request, or to one that is still under way.
@@ -75,14 +82,20 @@ pub fn repeated(keyed: Keyed, body: &PlaceOrder) -> Result<OrderRow, Problem> {
     let Keyed { order, in_flight } = keyed;
     if order.product_id != body.product_id || order.quantity != body.quantity {
         let detail = "This idempotency key was used with another body.";
-        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail);
+        let problem = Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency-key-reused",
+            detail,
+        );
         return Err(problem.of_order(order.id));
     }
     if in_flight {
         let detail = "The request with this idempotency key is still in progress.";
-        return Err(Problem::new(StatusCode::CONFLICT, "idempotency-key-in-flight", detail)
-            .of_order(order.id)
-            .retry_after(1));
+        return Err(
+            Problem::new(StatusCode::CONFLICT, "idempotency-key-in-flight", detail)
+                .of_order(order.id)
+                .retry_after(1),
+        );
     }
     Ok(order)
 }
@@ -98,7 +111,10 @@ mod tests {
             ("  abc ", "abc"),
             ("\"abc\"", "abc"),
             (r#""a\"b\\c""#, r#"a"b\c"#),
-            ("8e03978e-40d5-43e8-bc93-6894a57f9324", "8e03978e-40d5-43e8-bc93-6894a57f9324"),
+            (
+                "8e03978e-40d5-43e8-bc93-6894a57f9324",
+                "8e03978e-40d5-43e8-bc93-6894a57f9324",
+            ),
         ] {
             assert_eq!(parse(value.as_bytes()).as_deref(), Ok(key));
         }
@@ -108,9 +124,10 @@ mod tests {
     #[test]
     fn what_cannot_be_a_key_is_refused() {
         let long = "x".repeat(256);
-        for value in
-            ["", "  ", "\"\"", "\"abc", "\"a\"b\"", r#""a\n""#, "\"abc\\", "a\tb", "a\u{7f}", "ü", &long]
-        {
+        for value in [
+            "", "  ", "\"\"", "\"abc", "\"a\"b\"", r#""a\n""#, "\"abc\\", "a\tb", "a\u{7f}", "ü",
+            &long,
+        ] {
             assert!(parse(value.as_bytes()).is_err(), "{value:?}");
         }
         assert!(parse(&[0xff, 0xfe]).is_err());

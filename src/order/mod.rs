@@ -1,4 +1,5 @@
-//! The order service: routes → attempt (drives) → flow (pure rules), store | clients; view: rows → answers.
+//! The order service: routes → attempt (drives) → flow (pure rules), store | clients; view: rows →
+//! answers.
 
 mod admission;
 mod audit_cache;

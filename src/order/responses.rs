@@ -15,13 +15,18 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 impl From<OrderRow> for Order {
     fn from(row: OrderRow) -> Self {
         let state = row.state().ok();
-        let owes = [(row.release_due.is_some(), Obligation::Release), (row.void_due, Obligation::Refund)];
+        let owes = [
+            (row.release_due.is_some(), Obligation::Release),
+            (row.void_due, Obligation::Refund),
+        ];
         Self {
             id: row.id,
             product_id: row.product_id,
             quantity: row.quantity,
-            message: state
-                .map_or_else(|| row.status.clone(), |state| message(state.status, state.failure_reason)),
+            message: state.map_or_else(
+                || row.status.clone(),
+                |state| message(state.status, state.failure_reason),
+            ),
             settled: state.is_some_and(|state| state.is_settled()),
             owes: owes
                 .into_iter()
@@ -40,7 +45,9 @@ impl From<OrderRow> for Order {
 fn message(status: OrderStatus, reason: Option<FailureReason>) -> String {
     let text = match (status, reason) {
         (OrderStatus::Confirmed, _) => "Order confirmed",
-        (OrderStatus::Failed, Some(FailureReason::InsufficientStock)) => "Order failed: not enough stock",
+        (OrderStatus::Failed, Some(FailureReason::InsufficientStock)) => {
+            "Order failed: not enough stock"
+        }
         (OrderStatus::Failed, Some(FailureReason::UnknownProduct)) => {
             "Order failed: there is no such product"
         }
@@ -60,10 +67,22 @@ fn message(status: OrderStatus, reason: Option<FailureReason>) -> String {
 
 impl From<ChangeRow> for OrderChange {
     fn from(change: ChangeRow) -> Self {
-        let ChangeRow { product_id, quantity, status, created_at, at, trace_id, reason, attempt, .. } =
-            change;
-        // The order may have gone on since; a failure is final, so its reason belongs to this change.
-        let failure_reason = change.failure_reason.filter(|_| status == OrderStatus::Failed.as_str());
+        let ChangeRow {
+            product_id,
+            quantity,
+            status,
+            created_at,
+            at,
+            trace_id,
+            reason,
+            attempt,
+            ..
+        } = change;
+        // The order may have gone on since; a failure is final, so its reason belongs to this
+        // change.
+        let failure_reason = change
+            .failure_reason
+            .filter(|_| status == OrderStatus::Failed.as_str());
         let id = change.order_id;
         Self {
             id,
@@ -82,8 +101,20 @@ impl From<ChangeRow> for OrderChange {
 
 impl From<EventRow> for OrderEvent {
     fn from(row: EventRow) -> Self {
-        let EventRow { at, status, reason, attempt, trace_id } = row;
-        Self { at, status, reason, attempt, trace_id }
+        let EventRow {
+            at,
+            status,
+            reason,
+            attempt,
+            trace_id,
+        } = row;
+        Self {
+            at,
+            status,
+            reason,
+            attempt,
+            trace_id,
+        }
     }
 }
 
@@ -92,7 +123,11 @@ impl From<EventRow> for OrderEvent {
 /// # Errors
 /// A failed order is answered with a problem; so is one whose status this release does not know.
 pub fn answer(row: OrderRow) -> Result<HttpResponse, Problem> {
-    let State { status, failure_reason, .. } = row.state().map_err(Problem::internal)?;
+    let State {
+        status,
+        failure_reason,
+        ..
+    } = row.state().map_err(Problem::internal)?;
     let order = Order::from(row);
     let location = (header::LOCATION, format!("/orders/{}", order.id));
     match status {
@@ -113,8 +148,12 @@ fn failed(order: &Order, reason: Option<FailureReason>) -> Problem {
         Some(reason @ (FailureReason::InsufficientStock | FailureReason::Expired)) => {
             (StatusCode::CONFLICT, reason.as_str())
         }
-        Some(reason @ FailureReason::UnknownProduct) => (StatusCode::UNPROCESSABLE_ENTITY, reason.as_str()),
-        Some(reason @ FailureReason::PaymentDeclined) => (StatusCode::PAYMENT_REQUIRED, reason.as_str()),
+        Some(reason @ FailureReason::UnknownProduct) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, reason.as_str())
+        }
+        Some(reason @ FailureReason::PaymentDeclined) => {
+            (StatusCode::PAYMENT_REQUIRED, reason.as_str())
+        }
         None => (StatusCode::CONFLICT, "order-failed"),
     };
     Problem::new(status, code, format!("{}.", order.message)).of_order(order.id)

@@ -46,7 +46,8 @@ const PAGE_LENGTH: i32 = 20;
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(1200);
 /// Beyond both step deadlines, for the order's own statements.
 const BUDGET_MARGIN: Duration = Duration::from_millis(100);
-/// Beyond both step deadlines, until another may take the order over: longer than the request can live.
+/// Beyond both step deadlines, until another may take the order over: longer than the request can
+/// live.
 const LEASE_MARGIN: Duration = Duration::from_secs(2);
 /// A call that takes this share of its deadline counts as failed for the breaker.
 const SLOW_SHARE: f64 = 0.5;
@@ -90,11 +91,20 @@ impl OrderRole {
         let returned: Arc<Notify> = Arc::default();
         let slow = config.step_timeout.mul_f64(SLOW_SHARE);
         let guard = |name, routes: &[Route]| {
-            Arc::new(Guard::new(name, routes, slow, platform, Arc::clone(&returned)))
+            Arc::new(Guard::new(
+                name,
+                routes,
+                slow,
+                platform,
+                Arc::clone(&returned),
+            ))
         };
         Self {
             inventory: guard(INVENTORY, &[clients::RESERVE, clients::RELEASE]),
-            payment: guard(PAYMENT, &[clients::CHARGE, clients::QUERY_PAYMENT, clients::REFUND]),
+            payment: guard(
+                PAYMENT,
+                &[clients::CHARGE, clients::QUERY_PAYMENT, clients::REFUND],
+            ),
             returned,
             sla: Arc::default(),
             audits: Arc::new(AuditCache::new(
@@ -115,8 +125,12 @@ impl OrderRole {
     }
 
     fn driver_with(&self, platform: &Platform, calls: impl Fn(Dependency) -> Dependency) -> Driver {
-        let client = |url: &BaseUrl| Client::with_token(url.clone(), self.config.service_token.as_deref());
-        let inventory = Dependency::new(client(&self.config.inventory_url), Arc::clone(&self.inventory));
+        let client =
+            |url: &BaseUrl| Client::with_token(url.clone(), self.config.service_token.as_deref());
+        let inventory = Dependency::new(
+            client(&self.config.inventory_url),
+            Arc::clone(&self.inventory),
+        );
         let payment = Dependency::new(client(&self.config.payment_url), Arc::clone(&self.payment));
         Driver {
             database: platform.database.clone(),
@@ -139,11 +153,15 @@ impl Role for OrderRole {
 
     fn checks(&self, platform: &Platform) -> Checks {
         let database = platform.database.clone();
-        let [inventory, payment] =
-            [&self.config.inventory_url, &self.config.payment_url].map(|url| Client::new(url.clone()));
+        let [inventory, payment] = [&self.config.inventory_url, &self.config.payment_url]
+            .map(|url| Client::new(url.clone()));
         Checks::new(Self::SERVICE, move || {
             let database = database.clone();
-            async move { database.is_usable(async |connection| store::find(connection, Uuid::nil()).await).await }
+            async move {
+                database
+                    .is_usable(async |connection| store::find(connection, Uuid::nil()).await)
+                    .await
+            }
         })
         .and_service(INVENTORY, move || reachable(inventory.clone()))
         .and_service(PAYMENT, move || reachable(payment.clone()))
@@ -207,7 +225,8 @@ async fn reachable(client: Client) -> bool {
 
 /// Places an order
 ///
-/// Answers within two step deadlines and a margin, whatever inventory and payment do. A 202 order is finished later by itself.
+/// Answers within two step deadlines and a margin, whatever inventory and payment do. A 202 order
+/// is finished later by itself.
 #[utoipa::path(tag = "order", request_body = PlaceOrder,
     params(("idempotency-key" = Option<String>, Header, description = "The same key and body: the same order and answer",
         min_length = 1, max_length = 255, pattern = r#"^([!#-~]([ -~]*[!-~])?|"([ !#-\[\]-~]|\\["\\])+")$"#)),
@@ -241,17 +260,26 @@ async fn place(
     let id = new.id;
     // Until it is answered.
     let _in_flight = driver.batchers.inserts.enter();
-    let placed = driver.batchers.inserts.submit(new, Deadline::after(WORK_TIMEOUT)).await;
+    let placed = driver
+        .batchers
+        .inserts
+        .submit(new, Deadline::after(WORK_TIMEOUT))
+        .await;
     let placed = placed.map_err(|error| not_known_to_be_stored(error, id, key.as_deref()))?;
     let Some(placed) = placed else {
         return answer_again(&driver, &body.0, key.as_deref().unwrap_or_default()).await;
     };
     tracing::Span::current().record("order_id", tracing::field::display(placed.id));
-    driver.metrics.orders.with_label_values(&[OrderStatus::Pending.as_str(), "placed"]).inc();
+    driver
+        .metrics
+        .orders
+        .with_label_values(&[OrderStatus::Pending.as_str(), "placed"])
+        .inc();
     failpoint::point("order.placed").await;
     let order = match driver.drive(placed.clone(), budget, false).await {
         Ok(order) => order,
-        // The order is stored and recovery will finish it. A client that were asked to retry could create a second order.
+        // The order is stored and recovery will finish it. A client that were asked to retry could
+        // create a second order.
         Err(error) => {
             tracing::error!(order_id = %placed.id, %error, "the order's end could not be stored; recovery finishes it");
             placed
@@ -260,7 +288,8 @@ async fn place(
     answer(order)
 }
 
-/// The answer to an order whose insert failed. That nothing was stored is promised only where it is certain.
+/// The answer to an order whose insert failed. That nothing was stored is promised only where it is
+/// certain.
 fn not_known_to_be_stored(error: DatabaseError, id: Uuid, key: Option<&str>) -> Problem {
     if !error.is_outcome_unknown() {
         return error.of_write(id);
@@ -278,20 +307,29 @@ fn not_known_to_be_stored(error: DatabaseError, id: Uuid, key: Option<&str>) -> 
 }
 
 /// The key is taken: how its order stands now, or why that cannot be told.
-async fn answer_again(driver: &Driver, body: &PlaceOrder, key: &str) -> Result<HttpResponse, Problem> {
-    let keyed =
-        driver.database.run_when_unlocked(async |connection| store::find_by_key(connection, key).await).await;
+async fn answer_again(
+    driver: &Driver,
+    body: &PlaceOrder,
+    key: &str,
+) -> Result<HttpResponse, Problem> {
+    let keyed = driver
+        .database
+        .run_when_unlocked(async |connection| store::find_by_key(connection, key).await)
+        .await;
     let keyed = keyed.map_err(DatabaseError::of_read)?;
     // It can have been forgotten in this very moment.
-    let keyed = keyed
-        .ok_or_else(|| Problem::unavailable("idempotency-key-expired", "The key expired; try again."))?;
+    let keyed = keyed.ok_or_else(|| {
+        Problem::unavailable("idempotency-key-expired", "The key expired; try again.")
+    })?;
     tracing::Span::current().record("order_id", tracing::field::display(keyed.order.id));
     let order = idempotency::repeated(keyed, body)?;
     driver.metrics.replayed.inc();
     match answer(order) {
         Ok(mut response) => {
             let replayed = HeaderName::from_static(idempotency::REPLAYED);
-            response.headers_mut().insert(replayed, HeaderValue::from_static("true"));
+            response
+                .headers_mut()
+                .insert(replayed, HeaderValue::from_static("true"));
             Ok(response)
         }
         Err(problem) => Err(problem.with_header(idempotency::REPLAYED, "true")),
@@ -303,7 +341,10 @@ async fn answer_again(driver: &Driver, body: &PlaceOrder, key: &str) -> Result<H
     (status = 404, content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/orders/{id}")]
-async fn show(database: web::Data<Database>, id: web::Path<Uuid>) -> Result<web::Json<OrderDetail>, Problem> {
+async fn show(
+    database: web::Data<Database>,
+    id: web::Path<Uuid>,
+) -> Result<web::Json<OrderDetail>, Problem> {
     tracing::Span::current().record("order_id", tracing::field::display(*id));
     let (order, events) = database
         .run_when_unlocked(async |connection| {
@@ -314,7 +355,10 @@ async fn show(database: web::Data<Database>, id: web::Path<Uuid>) -> Result<web:
         .map_err(DatabaseError::of_read)?;
     let order = order.ok_or_else(|| Problem::not_found("There is no such order."))?;
     let events = events.into_iter().map(OrderEvent::from).collect();
-    Ok(web::Json(OrderDetail { order: order.into(), events }))
+    Ok(web::Json(OrderDetail {
+        order: order.into(),
+        events,
+    }))
 }
 
 /// Orders, the newest first
@@ -326,11 +370,25 @@ async fn list(
     database: web::Data<Database>,
     query: Query<ListOrders>,
 ) -> Result<web::Json<OrderPage>, Problem> {
-    let ListOrders { status, product_id, settled, created_after, created_before, limit, cursor } = query.0;
-    let before = cursor.map(|cursor| cursor.parse::<Cursor>()).transpose().map_err(|()| {
-        let detail = "must be the next_cursor of a page".to_owned();
-        Problem::invalid(vec![FieldError { field: "cursor".to_owned(), detail }])
-    })?;
+    let ListOrders {
+        status,
+        product_id,
+        settled,
+        created_after,
+        created_before,
+        limit,
+        cursor,
+    } = query.0;
+    let before = cursor
+        .map(|cursor| cursor.parse::<Cursor>())
+        .transpose()
+        .map_err(|()| {
+            let detail = "must be the next_cursor of a page".to_owned();
+            Problem::invalid(vec![FieldError {
+                field: "cursor".to_owned(),
+                detail,
+            }])
+        })?;
     let limit = limit.unwrap_or(PAGE_LENGTH);
     // One more than asked for tells whether there is a next page.
     let filter = Filter {
@@ -342,14 +400,25 @@ async fn list(
         before,
         limit: i64::from(limit) + 1,
     };
-    let rows = database.run_when_unlocked(async |connection| store::list(connection, &filter).await).await;
+    let rows = database
+        .run_when_unlocked(async |connection| store::list(connection, &filter).await)
+        .await;
     let mut rows = rows.map_err(DatabaseError::of_read)?;
     let length = usize::try_from(limit).unwrap_or_default();
     let more = rows.len() > length;
     rows.truncate(length);
-    let last = rows.last().map(|row| Cursor { created_at: row.created_at, id: row.id }.to_string());
+    let last = rows.last().map(|row| {
+        Cursor {
+            created_at: row.created_at,
+            id: row.id,
+        }
+        .to_string()
+    });
     let orders = rows.into_iter().map(Order::from).collect();
-    Ok(web::Json(OrderPage { orders, next_cursor: last.filter(|_| more) }))
+    Ok(web::Json(OrderPage {
+        orders,
+        next_cursor: last.filter(|_| more),
+    }))
 }
 
 /// The service level of `POST /orders` over the last 30 s
@@ -372,9 +441,10 @@ async fn sla_history(window: web::Data<Window>) -> web::Json<History> {
 
 /// The invariants, checked on the live database
 ///
-/// Reads the tables of all services: in one snapshot where they are in one database; where inventory and payment have their
-/// own, the orders first. The result is of an audit that started after the request, except where audits take longer than
-/// 250 ms: then it may be of one that started up to twice as long ago as it took, and at most 10 s ago. `at` says when.
+/// Reads the tables of all services: in one snapshot where they are in one database; where
+/// inventory and payment have their own, the orders first. The result is of an audit that started
+/// after the request, except where audits take longer than 250 ms: then it may be of one that
+/// started up to twice as long ago as it took, and at most 10 s ago. `at` says when.
 #[utoipa::path(tag = "order", responses((status = 200, body = Audit),
     (status = 501, description = "audit-not-configured: inventory or payment has its tables elsewhere", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, description = "audit-unavailable: a table is locked, or the audit takes too long; or database-unavailable", content_type = "application/problem+json", body = ProblemBody)))]
@@ -391,16 +461,20 @@ fn no_audit(error: AuditError) -> Problem {
             Problem::unavailable("database-unavailable", detail).because(error)
         }
         AuditError::NotLocked(_) => {
-            let detail = "The audit cannot read a table: something else has locked it, or it is not there.";
+            let detail =
+                "The audit cannot read a table: something else has locked it, or it is not there.";
             Problem::unavailable("audit-unavailable", detail).because(error)
         }
         AuditError::TimedOut => {
-            let detail = "The audit did not end in time. Run `valerix audit`, which has no such limit.";
+            let detail =
+                "The audit did not end in time. Run `valerix audit`, which has no such limit.";
             Problem::unavailable("audit-unavailable", detail).because(error)
         }
         AuditError::Aborted => Problem::internal(error),
-        AuditError::Empty { .. } => {
-            Problem::new(StatusCode::NOT_IMPLEMENTED, "audit-not-configured", format!("{error}."))
-        }
+        AuditError::Empty { .. } => Problem::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "audit-not-configured",
+            format!("{error}."),
+        ),
     }
 }

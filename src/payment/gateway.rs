@@ -1,4 +1,5 @@
-//! Where the money is moved. A real gateway takes the order's id as its idempotency key; so does this trait.
+//! Where the money is moved. A real gateway takes the order's id as its idempotency key; so does
+//! this trait.
 
 use std::time::Duration;
 
@@ -20,13 +21,18 @@ pub enum Decision {
 #[error("the payment gateway does not answer: {0}")]
 pub struct GatewayUnavailable(pub String);
 
-/// Both calls are idempotent by order: repeating one changes nothing and gives the first answer again.
+/// Both calls are idempotent by order: repeating one changes nothing and gives the first answer
+/// again.
 pub trait Gateway: Send + Sync {
     /// Charges the order's customer once.
-    fn charge(&self, order_id: Uuid, amount: Decimal) -> BoxFuture<'_, Result<Decision, GatewayUnavailable>>;
+    fn charge(
+        &self,
+        order_id: Uuid,
+        amount: Decimal,
+    ) -> BoxFuture<'_, Result<Decision, GatewayUnavailable>>;
 
-    /// Gives a charge back, or forbids one that has not come yet: a charge that was begun before and is still on its way
-    /// must find this, or an order that was given up would be paid for.
+    /// Gives a charge back, or forbids one that has not come yet: a charge that was begun before
+    /// and is still on its way must find this, or an order that was given up would be paid for.
     fn cancel(&self, order_id: Uuid) -> BoxFuture<'_, Result<(), GatewayUnavailable>>;
 }
 
@@ -42,12 +48,20 @@ impl MockGateway {
     fn decide(&self, order_id: Uuid) -> Decision {
         let (high, low) = order_id.as_u64_pair();
         let mut random = StdRng::seed_from_u64(self.seed ^ high.rotate_left(32) ^ low);
-        if random.random_bool(self.success_rate) { Decision::Approved } else { Decision::Declined }
+        if random.random_bool(self.success_rate) {
+            Decision::Approved
+        } else {
+            Decision::Declined
+        }
     }
 }
 
 impl Gateway for MockGateway {
-    fn charge(&self, order_id: Uuid, _: Decimal) -> BoxFuture<'_, Result<Decision, GatewayUnavailable>> {
+    fn charge(
+        &self,
+        order_id: Uuid,
+        _: Decimal,
+    ) -> BoxFuture<'_, Result<Decision, GatewayUnavailable>> {
         async move {
             // A timer's finest step is a millisecond, which even a wait for nothing would take.
             if !self.latency.is_zero() {
@@ -68,23 +82,37 @@ mod tests {
     use super::*;
 
     fn approved(gateway: &MockGateway, orders: u128) -> usize {
-        (1..=orders).filter(|n| gateway.decide(Uuid::from_u128(*n)) == Decision::Approved).count()
+        (1..=orders)
+            .filter(|n| gateway.decide(Uuid::from_u128(*n)) == Decision::Approved)
+            .count()
     }
 
     #[test]
     fn approves_the_share_it_is_told_to() {
-        let gateway = |success_rate| MockGateway { success_rate, seed: 7, latency: Duration::ZERO };
+        let gateway = |success_rate| MockGateway {
+            success_rate,
+            seed: 7,
+            latency: Duration::ZERO,
+        };
         assert_eq!(approved(&gateway(1.0), 1000), 1000);
         assert_eq!(approved(&gateway(0.0), 1000), 0);
-        // Binomial(1000, 0.9) has a standard deviation of 9.5; the seed makes the figure the same in every run.
+        // Binomial(1000, 0.9) has a standard deviation of 9.5; the seed makes the figure the same
+        // in every run.
         assert!((870..=930).contains(&approved(&gateway(0.9), 1000)));
     }
 
     #[test]
     fn an_order_gets_the_same_answer_every_time() {
-        let gateway = MockGateway { success_rate: 0.5, seed: 1, latency: Duration::ZERO };
+        let gateway = MockGateway {
+            success_rate: 0.5,
+            seed: 1,
+            latency: Duration::ZERO,
+        };
         for n in 0..100 {
-            assert_eq!(gateway.decide(Uuid::from_u128(n)), gateway.decide(Uuid::from_u128(n)));
+            assert_eq!(
+                gateway.decide(Uuid::from_u128(n)),
+                gateway.decide(Uuid::from_u128(n))
+            );
         }
     }
 }

@@ -57,7 +57,11 @@ impl Role for PaymentRole {
         let database = platform.database.clone();
         Checks::new(Self::SERVICE, move || {
             let database = database.clone();
-            async move { database.is_usable(async |connection| store::find(connection, Uuid::nil()).await).await }
+            async move {
+                database
+                    .is_usable(async |connection| store::find(connection, Uuid::nil()).await)
+                    .await
+            }
         })
     }
 
@@ -78,15 +82,30 @@ impl TryFrom<PaymentRow> for Payment {
     type Error = Problem;
 
     fn try_from(row: PaymentRow) -> Result<Self, Problem> {
-        let status = row.status().map_err(|error| unrecognized(row.order_id, &error))?;
-        let PaymentRow { id, order_id, amount, created_at, .. } = row;
-        Ok(Self { id, order_id, amount, status, created_at })
+        let status = row
+            .status()
+            .map_err(|error| unrecognized(row.order_id, &error))?;
+        let PaymentRow {
+            id,
+            order_id,
+            amount,
+            created_at,
+            ..
+        } = row;
+        Ok(Self {
+            id,
+            order_id,
+            amount,
+            status,
+            created_at,
+        })
     }
 }
 
 /// A newer release wrote a status that this one does not know.
 fn unrecognized(order_id: Uuid, error: &UnknownName) -> Problem {
-    let detail = format!("The order's payment has a status that this release does not know: {error}.");
+    let detail =
+        format!("The order's payment has a status that this release does not know: {error}.");
     Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).of_order(order_id)
 }
 
@@ -95,7 +114,8 @@ fn gateway_unavailable(error: GatewayUnavailable, order_id: Uuid) -> Problem {
     Problem::outcome_unknown("The payment gateway did not answer.", order_id).because(error)
 }
 
-/// The gateway has acted, and that could not be stored or read back: whatever the database did, something was done.
+/// The gateway has acted, and that could not be stored or read back: whatever the database did,
+/// something was done.
 fn not_stored(error: DatabaseError, order_id: Uuid) -> Problem {
     let problem = error.clone().of_write(order_id);
     if problem.status().is_server_error() && problem.status() != StatusCode::SERVICE_UNAVAILABLE {
@@ -110,7 +130,8 @@ fn not_stored(error: DatabaseError, order_id: Uuid) -> Problem {
 
 /// Charges an order, once
 ///
-/// The same order again gives the stored payment, whatever became of it. Another amount for the same order is refused.
+/// The same order again gives the stored payment, whatever became of it. Another amount for the
+/// same order is refused.
 #[utoipa::path(tag = "payment", request_body = Charge, responses(
     (status = 201, description = "Charged", body = Payment),
     (status = 200, description = "Was charged before", body = Payment),
@@ -130,8 +151,8 @@ async fn charge(
 
 /// Charges several orders, each once
 ///
-/// Each call as `POST /payments` by itself, whatever becomes of the others. The answer has a line for each, in the order
-/// in which they are done. Refused while the gremlin is at work.
+/// Each call as `POST /payments` by itself, whatever becomes of the others. The answer has a line
+/// for each, in the order in which they are done. Refused while the gremlin is at work.
 #[utoipa::path(tag = "payment", request_body = Described<Charge>, responses(
     (status = 200, description = "A line of JSON for each call", content_type = "application/x-ndjson", body = DescribedAnswer),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
@@ -154,24 +175,34 @@ async fn once(
     wish: Charge,
     deadline: Deadline,
 ) -> Result<(web::Json<Payment>, StatusCode), Problem> {
-    let Charge { order_id, amount, epoch } = wish;
+    let Charge {
+        order_id,
+        amount,
+        epoch,
+    } = wish;
     tracing::Span::current().record("order_id", tracing::field::display(order_id));
     let named = amount;
     let amount = named.unwrap_or_else(|| Decimal::new(9999, 2));
     failpoint::point("payment.charge.begin").await;
     deadline.check()?;
-    // The first to ask need not look. Where it was not the first, as with a message that came twice, the gateway gives its
-    // first answer again, and the row that is there is found when this one cannot be stored.
+    // The first to ask need not look. Where it was not the first, as with a message that came
+    // twice, the gateway gives its first answer again, and the row that is there is found when
+    // this one cannot be stored.
     let stored = match epoch {
         Some(1) => None,
-        _ => payments.known.submit(order_id, deadline).await.map_err(DatabaseError::of_read)?,
+        _ => payments
+            .known
+            .submit(order_id, deadline)
+            .await
+            .map_err(DatabaseError::of_read)?,
     };
     let status = stored.as_ref().map(PaymentRow::status).transpose();
     let status = status.map_err(|error| unrecognized(order_id, &error))?;
     if let (ChargePlan::Keep(_), Some(stored)) = (payment::charge(status), stored) {
         return answer_again(stored, named);
     }
-    // The gateway knows the order by its id: asked twice, it charges once. What counts is the row that is stored first.
+    // The gateway knows the order by its id: asked twice, it charges once. What counts is the row
+    // that is stored first.
     let decision = gateway.charge(order_id, amount).await;
     let status = match decision.map_err(|error| gateway_unavailable(error, order_id))? {
         Decision::Approved => PaymentStatus::Success,
@@ -179,19 +210,35 @@ async fn once(
     };
     failpoint::point("payment.charge.decided").await;
     // Past the deadline still: the gateway has decided, and whoever asks later must learn it.
-    let decided = Decided { order_id, amount, status };
-    let inserted = payments.decided.submit(decided, Deadline::after(WORK_TIMEOUT)).await;
+    let decided = Decided {
+        order_id,
+        amount,
+        status,
+    };
+    let inserted = payments
+        .decided
+        .submit(decided, Deadline::after(WORK_TIMEOUT))
+        .await;
     let inserted = inserted.map_err(|error| not_stored(error, order_id))?;
     failpoint::point("payment.charge.committed").await;
     if let Some(row) = inserted {
         return answer(row, StatusCode::CREATED);
     }
-    let stored = payments.known.submit(order_id, Deadline::after(WORK_TIMEOUT)).await;
+    let stored = payments
+        .known
+        .submit(order_id, Deadline::after(WORK_TIMEOUT))
+        .await;
     let stored = stored.map_err(|error| not_stored(error, order_id))?;
     let stored = stored.ok_or_else(|| Problem::internal("a payment that was there is gone"))?;
     // Given up meanwhile: whatever the gateway has just done for it is undone.
-    if matches!(stored.status(), Ok(PaymentStatus::Voided | PaymentStatus::Refunded)) {
-        gateway.cancel(order_id).await.map_err(|error| gateway_unavailable(error, order_id))?;
+    if matches!(
+        stored.status(),
+        Ok(PaymentStatus::Voided | PaymentStatus::Refunded)
+    ) {
+        gateway
+            .cancel(order_id)
+            .await
+            .map_err(|error| gateway_unavailable(error, order_id))?;
     }
     answer_again(stored, named)
 }
@@ -201,19 +248,30 @@ fn answer_again(
     stored: PaymentRow,
     named: Option<Decimal>,
 ) -> Result<(web::Json<Payment>, StatusCode), Problem> {
-    let status = stored.status().map_err(|error| unrecognized(stored.order_id, &error))?;
+    let status = stored
+        .status()
+        .map_err(|error| unrecognized(stored.order_id, &error))?;
     if payment::is_mismatch(named, stored.amount, status) {
-        let detail = format!("The order's payment is of {}, not of another amount.", stored.amount);
+        let detail = format!(
+            "The order's payment is of {}, not of another amount.",
+            stored.amount
+        );
         let mismatch = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "payment-mismatch", detail);
         return Err(mismatch.of_order(stored.order_id));
     }
     answer(stored, StatusCode::OK)
 }
 
-fn answer(row: PaymentRow, success: StatusCode) -> Result<(web::Json<Payment>, StatusCode), Problem> {
+fn answer(
+    row: PaymentRow,
+    success: StatusCode,
+) -> Result<(web::Json<Payment>, StatusCode), Problem> {
     let payment = Payment::try_from(row)?;
-    let status =
-        if payment.status == PaymentStatus::Success { success } else { StatusCode::PAYMENT_REQUIRED };
+    let status = if payment.status == PaymentStatus::Success {
+        success
+    } else {
+        StatusCode::PAYMENT_REQUIRED
+    };
     Ok((web::Json(payment), status))
 }
 
@@ -233,8 +291,13 @@ async fn void(
     failpoint::point("payment.void.begin").await;
     deadline.check()?;
     // First the money, then the row: a crash between the two leaves a void that is asked for again.
-    gateway.cancel(order_id).await.map_err(|error| gateway_unavailable(error, order_id))?;
-    let row = database.run_when_unlocked(async |connection| store::void(connection, order_id).await).await;
+    gateway
+        .cancel(order_id)
+        .await
+        .map_err(|error| gateway_unavailable(error, order_id))?;
+    let row = database
+        .run_when_unlocked(async |connection| store::void(connection, order_id).await)
+        .await;
     let row = row.map_err(|error| not_stored(error, order_id))?;
     let row = row.map_err(|error| unrecognized(order_id, &error))?;
     failpoint::point("payment.void.committed").await;
@@ -246,8 +309,13 @@ async fn void(
     (status = 404, content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/payments/{id}")]
-async fn show(database: web::Data<Database>, id: web::Path<Uuid>) -> Result<web::Json<Payment>, Problem> {
-    let row = database.run_when_unlocked(async |connection| store::find(connection, *id).await).await;
+async fn show(
+    database: web::Data<Database>,
+    id: web::Path<Uuid>,
+) -> Result<web::Json<Payment>, Problem> {
+    let row = database
+        .run_when_unlocked(async |connection| store::find(connection, *id).await)
+        .await;
     let row = row.map_err(DatabaseError::of_read)?;
     Ok(web::Json(row.ok_or_else(unknown_payment)?.try_into()?))
 }
@@ -263,10 +331,18 @@ async fn of_order(
     deadline: Deadline,
     query: Query<PaymentsOfOrder>,
 ) -> Result<web::Json<Payment>, Problem> {
-    let row = payments.known.submit(query.0.order_id, deadline).await.map_err(DatabaseError::of_read)?;
+    let row = payments
+        .known
+        .submit(query.0.order_id, deadline)
+        .await
+        .map_err(DatabaseError::of_read)?;
     Ok(web::Json(row.ok_or_else(unknown_payment)?.try_into()?))
 }
 
 fn unknown_payment() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown-payment", "There is no such payment.")
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown-payment",
+        "There is no such payment.",
+    )
 }

@@ -39,8 +39,16 @@ impl PaymentRow {
 
 /// # Errors
 /// Those of the database.
-pub async fn find(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option<PaymentRow>, DatabaseError> {
-    Ok(payments::table.find(id).select(PaymentRow::as_select()).first(connection).await.optional()?)
+pub async fn find(
+    connection: &mut AsyncPgConnection,
+    id: Uuid,
+) -> Result<Option<PaymentRow>, DatabaseError> {
+    Ok(payments::table
+        .find(id)
+        .select(PaymentRow::as_select())
+        .first(connection)
+        .await
+        .optional()?)
 }
 
 /// # Errors
@@ -50,10 +58,16 @@ pub async fn find_by_order(
     order_ids: &[Uuid],
 ) -> Result<Vec<Option<PaymentRow>>, DatabaseError> {
     let of_orders = payments::table.filter(payments::order_id.eq_any(order_ids));
-    let rows: Vec<PaymentRow> = of_orders.select(PaymentRow::as_select()).load(connection).await?;
+    let rows: Vec<PaymentRow> = of_orders
+        .select(PaymentRow::as_select())
+        .load(connection)
+        .await?;
     // Cloned, because the same order may be asked for twice.
     let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.order_id, row)).collect();
-    Ok(order_ids.iter().map(|order_id| rows.get(order_id).cloned()).collect())
+    Ok(order_ids
+        .iter()
+        .map(|order_id| rows.get(order_id).cloned())
+        .collect())
 }
 
 /// What the gateway decided for an order.
@@ -66,8 +80,18 @@ pub struct Decided {
 
 impl Decided {
     fn stored(self, id: Uuid, created_at: DateTime<Utc>) -> PaymentRow {
-        let Self { order_id, amount, status } = self;
-        PaymentRow { id, order_id, amount, status: status.as_str().to_owned(), created_at }
+        let Self {
+            order_id,
+            amount,
+            status,
+        } = self;
+        PaymentRow {
+            id,
+            order_id,
+            amount,
+            status: status.as_str().to_owned(),
+            created_at,
+        }
     }
 }
 
@@ -100,7 +124,8 @@ pub const INSERT: BatchSpec<Decided, Option<PaymentRow>> = BatchSpec {
     min_time: Duration::ZERO,
 };
 
-/// Stores the payments, each unless its order has one: then returns nothing for it and changes nothing.
+/// Stores the payments, each unless its order has one: then returns nothing for it and changes
+/// nothing.
 ///
 /// # Errors
 /// Those of the database; then nothing was changed.
@@ -113,7 +138,12 @@ pub async fn insert(
         array::<SqlUuid, _>(ids.clone()),
         array::<SqlUuid, _>(decided.iter().map(|payment| payment.order_id).collect()),
         array::<Numeric, _>(decided.iter().map(|payment| payment.amount).collect()),
-        array::<Varchar, _>(decided.iter().map(|payment| payment.status.as_str()).collect()),
+        array::<Varchar, _>(
+            decided
+                .iter()
+                .map(|payment| payment.status.as_str())
+                .collect(),
+        ),
     ))
     .load(connection)
     .await?;
@@ -122,8 +152,8 @@ pub async fn insert(
     Ok(ids.iter().zip(decided).map(row).collect())
 }
 
-/// Refunds a success; leaves a tombstone where there was no payment, so that a late charge finds it. A row whose status
-/// this release does not know is left alone.
+/// Refunds a success; leaves a tombstone where there was no payment, so that a late charge finds
+/// it. A row whose status this release does not know is left alone.
 ///
 /// # Errors
 /// Those of the database.
@@ -134,7 +164,9 @@ pub async fn void(
     let attempt = try_void(connection, order_id).await;
     match attempt {
         // A charge or another void of the order was stored in between: its row is there now.
-        Err(error) if error.violates("payments_once_per_order") => try_void(connection, order_id).await,
+        Err(error) if error.violates("payments_once_per_order") => {
+            try_void(connection, order_id).await
+        }
         other => other,
     }
 }
@@ -146,20 +178,34 @@ async fn try_void(
     connection
         .transaction(async |connection| {
             let of_order = payments::table.filter(payments::order_id.eq(order_id));
-            let stored =
-                of_order.select(PaymentRow::as_select()).for_update().first(connection).await.optional()?;
+            let stored = of_order
+                .select(PaymentRow::as_select())
+                .for_update()
+                .first(connection)
+                .await
+                .optional()?;
             let Some(row) = stored else {
                 let status = payments::status.eq(payment::void(None).as_str());
-                let tombstone = (payments::id.eq(Uuid::now_v7()), payments::order_id.eq(order_id), status);
+                let tombstone = (
+                    payments::id.eq(Uuid::now_v7()),
+                    payments::order_id.eq(order_id),
+                    status,
+                );
                 let insert = diesel::insert_into(payments::table).values(tombstone);
-                return Ok(Ok(insert.returning(PaymentRow::as_returning()).get_result(connection).await?));
+                return Ok(Ok(insert
+                    .returning(PaymentRow::as_returning())
+                    .get_result(connection)
+                    .await?));
             };
             let after = match row.status() {
                 Ok(status) => payment::void(Some(status)),
                 Err(unknown) => return Ok(Err(unknown)),
             };
             let update = diesel::update(of_order).set(payments::status.eq(after.as_str()));
-            Ok(Ok(update.returning(PaymentRow::as_returning()).get_result(connection).await?))
+            Ok(Ok(update
+                .returning(PaymentRow::as_returning())
+                .get_result(connection)
+                .await?))
         })
         .await
 }

@@ -42,7 +42,9 @@ impl Deadline {
     /// # Errors
     /// When it is not a time that anybody would wait.
     pub fn given(name: &str, arrived: Arrived, milliseconds: Option<u64>) -> Result<Self, Problem> {
-        let Some(milliseconds) = milliseconds else { return Ok(Self(arrived.0 + USUAL)) };
+        let Some(milliseconds) = milliseconds else {
+            return Ok(Self(arrived.0 + USUAL));
+        };
         if milliseconds <= MOST_MS {
             Ok(Self(arrived.0 + Duration::from_millis(milliseconds)))
         } else {
@@ -62,7 +64,8 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// To be asked before a transaction: nobody waits for it any more, and whoever asked goes by "outcome unknown".
+    /// To be asked before a transaction: nobody waits for it any more, and whoever asked goes by
+    /// "outcome unknown".
     ///
     /// # Errors
     /// When it has passed.
@@ -97,16 +100,31 @@ impl FromRequest for Deadline {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let arrived = request.extensions().get::<Arrived>().copied().unwrap_or_else(Arrived::now);
+        let arrived = request
+            .extensions()
+            .get::<Arrived>()
+            .copied()
+            .unwrap_or_else(Arrived::now);
         let given = request.headers().get(HEADER);
         let milliseconds = given.map(|value| {
-            value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| unreadable(HEADER))
+            value
+                .to_str()
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| unreadable(HEADER))
         });
-        ready(milliseconds.transpose().and_then(|milliseconds| Self::given(HEADER, arrived, milliseconds)))
+        ready(
+            milliseconds
+                .transpose()
+                .and_then(|milliseconds| Self::given(HEADER, arrived, milliseconds)),
+        )
     }
 }
 
 fn unreadable(name: &str) -> Problem {
     let detail = format!("must be milliseconds from 0 to {MOST_MS}");
-    Problem::invalid(vec![FieldError { field: name.to_owned(), detail }])
+    Problem::invalid(vec![FieldError {
+        field: name.to_owned(),
+        detail,
+    }])
 }

@@ -1,5 +1,5 @@
-//! Environment variables as the program reads them: one that is empty or blank counts as not set, and white space at the
-//! ends of a value is dropped.
+//! Environment variables as the program reads them: one that is empty or blank counts as not set,
+//! and white space at the ends of a value is dropped.
 
 use std::ffi::OsString;
 
@@ -23,9 +23,12 @@ mod tests {
 
     #[test]
     fn blank_values_are_not_set_and_others_lose_the_white_space_around_them() {
-        for (value, read) in
-            [("", None), (" \t\r\n", None), ("5001", Some("5001")), (" a b\r\n", Some("a b"))]
-        {
+        for (value, read) in [
+            ("", None),
+            (" \t\r\n", None),
+            ("5001", Some("5001")),
+            (" a b\r\n", Some("a b")),
+        ] {
             assert_eq!(cleaned(value.into()), read.map(OsString::from), "{value:?}");
         }
     }

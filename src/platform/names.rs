@@ -1,7 +1,8 @@
 //! Closed sets of names: one list for the wire, the database and the program.
 
-/// Gives a closed set of names its text form for the wire and the database, in one place. The text is a `tt`, since the
-/// description of the API would not see through a `literal`, and would show the program's own names.
+/// Gives a closed set of names its text form for the wire and the database, in one place. The text
+/// is a `tt`, since the description of the API would not see through a `literal`, and would show
+/// the program's own names.
 macro_rules! names {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:tt),+ $(,)? }) => {
         $(#[$meta])*

@@ -1,5 +1,5 @@
-//! What commands print. `println!` panics when its text cannot be written, and a panic leaves started processes behind;
-//! this module requests an orderly stop instead.
+//! What commands print. `println!` panics when its text cannot be written, and a panic leaves
+//! started processes behind; this module requests an orderly stop instead.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -18,8 +18,8 @@ pub fn line(text: impl Display) {
 
 /// Writes text to standard output as it is. A closed pipe stops the program without a message.
 ///
-/// A thread of its own writes, because a reader that does not read blocks a write for as long as it likes: the program must
-/// still hear that it is to stop, and clean up.
+/// A thread of its own writes, because a reader that does not read blocks a write for as long as it
+/// likes: the program must still hear that it is to stop, and clean up.
 pub fn print(text: impl Display) {
     let (done, written) = mpsc::channel();
     let mut waiting = Some((text.to_string(), done));
@@ -59,11 +59,17 @@ static WRITER: LazyLock<mpsc::SyncSender<Text>> = LazyLock::new(|| {
 fn write((text, done): Text) {
     let written = {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
     };
     if let Err(error) = written {
         let is_closed = error.kind() == io::ErrorKind::BrokenPipe;
-        let cause = if is_closed { Cause::OutputClosed } else { Cause::OutputFailed };
+        let cause = if is_closed {
+            Cause::OutputClosed
+        } else {
+            Cause::OutputFailed
+        };
         if shutdown::request(cause) && !is_closed {
             complain(format_args!("cannot write to standard output: {error}"));
         }

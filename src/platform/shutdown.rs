@@ -1,4 +1,5 @@
-//! The one way a process is asked to stop: a signal, its supervisor going away, or its output having no reader.
+//! The one way a process is asked to stop: a signal, its supervisor going away, or its output
+//! having no reader.
 
 use std::fmt;
 use std::io;
@@ -78,15 +79,20 @@ pub fn cause() -> Option<Cause> {
 pub struct Shutdown(watch::Receiver<Option<Cause>>);
 
 impl Shutdown {
-    /// Listens for SIGINT, SIGTERM and SIGHUP. SIGHUP stays ignored where it was when the process started (`nohup`).
+    /// Listens for SIGINT, SIGTERM and SIGHUP. SIGHUP stays ignored where it was when the process
+    /// started (`nohup`).
     ///
     /// # Errors
     /// When a signal handler cannot be installed.
     pub fn listen() -> io::Result<Self> {
         let (ready, outcome) = std::sync::mpsc::channel();
-        // On a thread of its own: the others may be busy, or blocked by an output that nobody reads.
+        // On a thread of its own: the others may be busy, or blocked by an output that nobody
+        // reads.
         std::thread::spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().build() {
+            let runtime = match tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .build()
+            {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(ready.send(Err(error))),
             };
@@ -108,7 +114,8 @@ impl Shutdown {
         Ok(Self(REQUEST.subscribe()))
     }
 
-    /// Stops also when standard input ends, which it does when the supervisor dies, however it dies.
+    /// Stops also when standard input ends, which it does when the supervisor dies, however it
+    /// dies.
     pub fn watch_supervisor(&self) {
         tokio::spawn(async {
             end_of_input().await;
@@ -117,7 +124,8 @@ impl Shutdown {
         });
     }
 
-    /// Stops also when the reader of standard output goes away, at once instead of at the next line.
+    /// Stops also when the reader of standard output goes away, at once instead of at the next
+    /// line.
     pub fn watch_output(&self) {
         std::thread::spawn(|| {
             if output_closed() {
@@ -183,11 +191,14 @@ impl Signals {
 fn is_ignored(signal: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    let mask = mask
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default();
     mask >> (signal.as_raw_value() - 1) & 1 == 1
 }
 
-/// On a thread of its own: a pending read of tokio's standard input would keep the runtime from ending.
+/// On a thread of its own: a pending read of tokio's standard input would keep the runtime from
+/// ending.
 async fn end_of_input() {
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
@@ -197,7 +208,8 @@ async fn end_of_input() {
     let _ = receiver.await;
 }
 
-/// Waits until nothing can read what is written; a file never comes to that. False when the system cannot tell.
+/// Waits until nothing can read what is written; a file never comes to that. False when the system
+/// cannot tell.
 fn output_closed() -> bool {
     let stdout = io::stdout();
     let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];

@@ -11,7 +11,8 @@ use super::plan::Request;
 /// One request of a customer, and its outcome.
 #[derive(Debug, Clone)]
 pub struct Try {
-    /// Of the `traceparent` that the request carried; no two tries share one. The order's row stores it.
+    /// Of the `traceparent` that the request carried; no two tries share one. The order's row
+    /// stores it.
     pub trace_id: String,
     pub outcome: Outcome,
     /// The order's id in the response.
@@ -31,13 +32,21 @@ impl Customer {
     /// The last try that acknowledged the order; if none did, the last try.
     #[must_use]
     pub fn last_answer(&self) -> Option<&Try> {
-        self.tries.iter().rfind(|attempt| attempt.outcome.acknowledges()).or(self.tries.last())
+        self.tries
+            .iter()
+            .rfind(|attempt| attempt.outcome.acknowledges())
+            .or(self.tries.last())
     }
 
-    /// Whether the order may be the one that this try speaks of: a key stands for the order of any of its tries.
+    /// Whether the order may be the one that this try speaks of: a key stands for the order of any
+    /// of its tries.
     fn placed(&self, order: &OrderFact, attempt: &Try) -> bool {
         let made_by = |attempt: &Try| order.trace_id.as_ref() == Some(&attempt.trace_id);
-        if self.request.key.is_some() { self.tries.iter().any(made_by) } else { made_by(attempt) }
+        if self.request.key.is_some() {
+            self.tries.iter().any(made_by)
+        } else {
+            made_by(attempt)
+        }
     }
 }
 
@@ -69,9 +78,11 @@ pub struct Books {
 pub struct Findings {
     /// Acknowledged, and not stored.
     pub lost: Vec<String>,
-    /// Stored, although its request was told 503 with `Retry-After`; the code of that response is shown.
+    /// Stored, although its request was told 503 with `Retry-After`; the code of that response is
+    /// shown.
     pub refused_but_stored: Vec<String>,
-    /// Stored, and no try explains it: none has its trace id, or that try was told another order's id.
+    /// Stored, and no try explains it: none has its trace id, or that try was told another order's
+    /// id.
     pub unasked: Vec<String>,
     /// The order is not what its customer was told, or two answers to one key exclude each other.
     pub contradicted: Vec<String>,
@@ -157,7 +168,10 @@ pub fn check(customers: &[Customer], books: &Books) -> Findings {
         }
     }
     for (id, charges) in &books.charges {
-        let confirmed = books.orders.get(id).is_some_and(|order| order.status == "CONFIRMED");
+        let confirmed = books
+            .orders
+            .get(id)
+            .is_some_and(|order| order.status == "CONFIRMED");
         if *charges > 1 || !confirmed {
             findings.overcharged.push(id.to_string());
         }
@@ -166,7 +180,8 @@ pub fn check(customers: &[Customer], books: &Books) -> Findings {
     findings
 }
 
-/// Once a key has a final answer, every later answer repeats it. A try without an answer says nothing.
+/// Once a key has a final answer, every later answer repeats it. A try without an answer says
+/// nothing.
 fn check_key(customer: &Customer, findings: &mut Findings) {
     let mut settled = None;
     for attempt in &customer.tries {
@@ -174,7 +189,9 @@ fn check_key(customer: &Customer, findings: &mut Findings) {
         match settled {
             Some(first) if speaks && first != attempt.outcome => {
                 let key = customer.request.key.as_deref().unwrap_or("none");
-                findings.contradicted.push(format!("key {key}: told {first}, then {}", attempt.outcome));
+                findings
+                    .contradicted
+                    .push(format!("key {key}: told {first}, then {}", attempt.outcome));
             }
             None if attempt.outcome.is_final() => settled = Some(attempt.outcome),
             _ => {}
@@ -184,45 +201,73 @@ fn check_key(customer: &Customer, findings: &mut Findings) {
 
 /// What a try was told must be true of the order with the id that it was told.
 fn check_try(customer: &Customer, attempt: &Try, books: &Books, findings: &mut Findings) {
-    let Try { trace_id, outcome, order_id, code } = attempt;
+    let Try {
+        trace_id,
+        outcome,
+        order_id,
+        code,
+    } = attempt;
     if let Outcome::Unexpected(status) = outcome {
         let (code, request) = (code.as_deref().unwrap_or("no code"), &customer.request);
-        findings.unexpected.push(format!("{status} {code} for {request:?}"));
+        findings
+            .unexpected
+            .push(format!("{status} {code} for {request:?}"));
     }
-    let Some((id, order)) = order_id.and_then(|id| books.orders.get(&id).map(|order| (id, order))) else {
+    let Some((id, order)) = order_id.and_then(|id| books.orders.get(&id).map(|order| (id, order)))
+    else {
         if outcome.acknowledges() {
-            let id = order_id.map_or_else(|| format!("no id, trace {trace_id}"), |id| id.to_string());
+            let id =
+                order_id.map_or_else(|| format!("no id, trace {trace_id}"), |id| id.to_string());
             findings.lost.push(id);
         }
         return;
     };
     if !customer.placed(order, attempt) {
-        findings.contradicted.push(format!("{id}: told to a customer who did not place it"));
+        findings
+            .contradicted
+            .push(format!("{id}: told to a customer who did not place it"));
     } else if let Some((status, reason)) = outcome.final_state()
         && (status, reason) != (order.status.as_str(), order.failure_reason.as_deref())
     {
         let reason = order.failure_reason.as_deref().unwrap_or("no reason");
-        findings.contradicted.push(format!("{id}: told {outcome}, is {} ({reason})", order.status));
+        findings.contradicted.push(format!(
+            "{id}: told {outcome}, is {} ({reason})",
+            order.status
+        ));
     } else if *outcome == Outcome::UnknownProduct && books.stocked.contains_key(&order.product_id) {
-        findings.contradicted.push(format!("{id}: told {outcome}, but {} exists", order.product_id));
+        findings.contradicted.push(format!(
+            "{id}: told {outcome}, but {} exists",
+            order.product_id
+        ));
     }
 }
 
 /// Every order belongs to a try that was told of it or may expect it.
 fn check_origin(id: Uuid, order: &OrderFact, tries: &Tries<'_>, findings: &mut Findings) {
-    let maker = order.trace_id.as_deref().and_then(|trace_id| tries.get(trace_id));
+    let maker = order
+        .trace_id
+        .as_deref()
+        .and_then(|trace_id| tries.get(trace_id));
     let Some((Customer { request, .. }, attempt)) = maker else {
         return findings.unasked.push(id.to_string());
     };
     if attempt.outcome == Outcome::Refused {
         let code = attempt.code.as_deref().unwrap_or("no code");
-        findings.refused_but_stored.push(format!("{id}: told 503 {code}"));
+        findings
+            .refused_but_stored
+            .push(format!("{id}: told 503 {code}"));
     } else if request.key != order.key || attempt.order_id.is_some_and(|told| told != id) {
         findings.unasked.push(id.to_string());
     }
     if (&request.product_id, request.quantity) != (&order.product_id, order.quantity) {
-        let OrderFact { product_id, quantity, .. } = order;
-        findings.contradicted.push(format!("{id}: is for {quantity} {product_id}, not for {request:?}"));
+        let OrderFact {
+            product_id,
+            quantity,
+            ..
+        } = order;
+        findings.contradicted.push(format!(
+            "{id}: is for {quantity} {product_id}, not for {request:?}"
+        ));
     }
 }
 
@@ -253,7 +298,11 @@ fn doubled(books: &Books) -> Vec<String> {
         };
         *origins.entry(origin).or_default() += 1;
     }
-    origins.into_iter().filter(|(_, orders)| *orders > 1).map(|(origin, _)| origin).collect()
+    origins
+        .into_iter()
+        .filter(|(_, orders)| *orders > 1)
+        .map(|(origin, _)| origin)
+        .collect()
 }
 
 fn held_by_product(books: &Books) -> BTreeMap<String, i64> {
@@ -272,18 +321,29 @@ mod tests {
     const OTHER: Uuid = Uuid::from_u128(2);
 
     fn request(key: Option<&str>) -> Request {
-        Request { product_id: "P".into(), quantity: 1, key: key.map(str::to_owned), replays: false }
+        Request {
+            product_id: "P".into(),
+            quantity: 1,
+            key: key.map(str::to_owned),
+            replays: false,
+        }
     }
 
     /// The nth try of the customer has the trace id n.
     fn customer(key: Option<&str>, tries: &[(Outcome, Option<Uuid>)]) -> Customer {
-        let tries = tries.iter().enumerate().map(|(n, (outcome, order_id))| Try {
-            trace_id: n.to_string(),
-            outcome: *outcome,
-            order_id: *order_id,
-            code: None,
-        });
-        Customer { request: request(key), tries: tries.collect() }
+        let tries = tries
+            .iter()
+            .enumerate()
+            .map(|(n, (outcome, order_id))| Try {
+                trace_id: n.to_string(),
+                outcome: *outcome,
+                order_id: *order_id,
+                code: None,
+            });
+        Customer {
+            request: request(key),
+            tries: tries.collect(),
+        }
     }
 
     fn keyed(tries: &[(Outcome, Option<Uuid>)]) -> Customer {
@@ -326,7 +386,10 @@ mod tests {
     /// One order that failed for the reason, made by the try 0 of the key `k`.
     fn failed(reason: &str) -> Books {
         let orders = HashMap::from([(ID, fact("FAILED", Some(reason)))]);
-        Books { orders, ..Books::default() }
+        Books {
+            orders,
+            ..Books::default()
+        }
     }
 
     #[track_caller]
@@ -341,16 +404,28 @@ mod tests {
             assert_clean(&keyed(&[(outcome, Some(ID))]), &books());
             assert_clean(&unkeyed(&[(outcome, Some(ID))]), &books_of_unkeyed(0));
         }
-        assert_clean(&keyed(&[(Outcome::Declined, Some(ID))]), &failed("payment-declined"));
-        assert_clean(&keyed(&[(Outcome::OutOfStock, Some(ID))]), &failed("insufficient-stock"));
-        assert_clean(&keyed(&[(Outcome::UnknownProduct, Some(ID))]), &failed("unknown-product"));
+        assert_clean(
+            &keyed(&[(Outcome::Declined, Some(ID))]),
+            &failed("payment-declined"),
+        );
+        assert_clean(
+            &keyed(&[(Outcome::OutOfStock, Some(ID))]),
+            &failed("insufficient-stock"),
+        );
+        assert_clean(
+            &keyed(&[(Outcome::UnknownProduct, Some(ID))]),
+            &failed("unknown-product"),
+        );
     }
 
     #[test]
     fn an_order_whose_try_got_no_answer_is_clean() {
         assert_clean(&keyed(&[(Outcome::NoAnswer, None)]), &books());
         assert_clean(&unkeyed(&[(Outcome::NoAnswer, None)]), &books_of_unkeyed(0));
-        assert_clean(&unkeyed(&[(Outcome::Refused, None), (Outcome::NoAnswer, None)]), &books_of_unkeyed(1));
+        assert_clean(
+            &unkeyed(&[(Outcome::Refused, None), (Outcome::NoAnswer, None)]),
+            &books_of_unkeyed(1),
+        );
     }
 
     #[test]
@@ -359,8 +434,11 @@ mod tests {
         assert_clean(&keyed(&silent_first), &books());
         let unknown_first = [(Outcome::Unknown, Some(ID)), (Outcome::InFlight, Some(ID))];
         assert_clean(&keyed(&unknown_first), &books());
-        let second_unknown =
-            [(Outcome::NoAnswer, None), (Outcome::Unknown, Some(OTHER)), (Outcome::Pending, Some(ID))];
+        let second_unknown = [
+            (Outcome::NoAnswer, None),
+            (Outcome::Unknown, Some(OTHER)),
+            (Outcome::Pending, Some(ID)),
+        ];
         assert_clean(&keyed(&second_unknown), &books());
     }
 
@@ -373,7 +451,11 @@ mod tests {
     #[test]
     fn a_refused_try_that_stored_an_order_is_found() {
         let found = [format!("{ID}: told 503 no code")];
-        for next in [vec![], vec![(Outcome::Refused, None)], vec![(Outcome::NoAnswer, None)]] {
+        for next in [
+            vec![],
+            vec![(Outcome::Refused, None)],
+            vec![(Outcome::NoAnswer, None)],
+        ] {
             let tries = [vec![(Outcome::Refused, None)], next].concat();
             let findings = check(&[unkeyed(&tries)], &books_of_unkeyed(0));
             assert_eq!(findings.refused_but_stored, found);
@@ -396,7 +478,12 @@ mod tests {
         assert_eq!(nobody.unasked, [ID.to_string()]);
         let mut untraced = books();
         untraced.orders.get_mut(&ID).unwrap().trace_id = None;
-        assert_eq!(check(&[keyed(&[(Outcome::NoAnswer, None)])], &untraced).unasked.len(), 1);
+        assert_eq!(
+            check(&[keyed(&[(Outcome::NoAnswer, None)])], &untraced)
+                .unasked
+                .len(),
+            1
+        );
         // The try has a key, and the order has none.
         let keyless = check(&[keyed(&[(Outcome::NoAnswer, None)])], &books_of_unkeyed(0));
         assert_eq!(keyless.unasked, [ID.to_string()]);
@@ -405,8 +492,14 @@ mod tests {
     #[test]
     fn an_order_whose_try_was_told_another_id_is_found() {
         let told_another = [(Outcome::Unknown, Some(OTHER))];
-        assert_eq!(check(&[unkeyed(&told_another)], &books_of_unkeyed(0)).unasked, [ID.to_string()]);
-        assert_eq!(check(&[keyed(&told_another)], &books()).unasked, [ID.to_string()]);
+        assert_eq!(
+            check(&[unkeyed(&told_another)], &books_of_unkeyed(0)).unasked,
+            [ID.to_string()]
+        );
+        assert_eq!(
+            check(&[keyed(&told_another)], &books()).unasked,
+            [ID.to_string()]
+        );
     }
 
     #[test]
@@ -415,7 +508,10 @@ mod tests {
         let mut thief = unkeyed(&[(Outcome::Confirmed, Some(ID))]);
         thief.tries[0].trace_id = "thief".into();
         let findings = check(&[owner, thief], &books());
-        assert_eq!(findings.contradicted, [format!("{ID}: told to a customer who did not place it")]);
+        assert_eq!(
+            findings.contradicted,
+            [format!("{ID}: told to a customer who did not place it")]
+        );
     }
 
     #[test]
@@ -423,12 +519,21 @@ mod tests {
         let (pending, confirmed) = ((Outcome::Pending, Some(ID)), (Outcome::Confirmed, Some(ID)));
         assert_clean(&keyed(&[pending, confirmed]), &books());
         assert_clean(&keyed(&[pending, pending]), &books());
-        assert_clean(&keyed(&[confirmed, (Outcome::NoAnswer, None), confirmed]), &books());
+        assert_clean(
+            &keyed(&[confirmed, (Outcome::NoAnswer, None), confirmed]),
+            &books(),
+        );
         let declined = (Outcome::Declined, Some(ID));
         assert_clean(&keyed(&[pending, declined]), &failed("payment-declined"));
         for later in [pending, declined, (Outcome::InFlight, Some(ID))] {
             let findings = check(&[keyed(&[confirmed, later])], &books());
-            assert!(findings.contradicted.iter().any(|found| found.starts_with("key k:")), "{findings:?}");
+            assert!(
+                findings
+                    .contradicted
+                    .iter()
+                    .any(|found| found.starts_with("key k:")),
+                "{findings:?}"
+            );
         }
     }
 
@@ -442,47 +547,117 @@ mod tests {
     #[test]
     fn each_kind_of_broken_books_is_found() {
         let declined = || fact("FAILED", Some("payment-declined"));
-        assert_eq!(broken(|books| books.orders.remove(&ID)).lost, [ID.to_string()]);
-        assert_eq!(broken(|books| books.orders.insert(ID, declined())).contradicted.len(), 1);
-        assert_eq!(broken(|books| books.orders.insert(ID, fact("PENDING", None))).unfinished.len(), 1);
-        assert_eq!(broken(|books| books.orders.insert(OTHER, declined())).doubled, ["key k"]);
-        assert_eq!(broken(|books| books.charges.insert(ID, 2)).overcharged.len(), 1);
-        assert_eq!(broken(|books| books.charges.insert(OTHER, 1)).overcharged.len(), 1);
+        assert_eq!(
+            broken(|books| books.orders.remove(&ID)).lost,
+            [ID.to_string()]
+        );
+        assert_eq!(
+            broken(|books| books.orders.insert(ID, declined()))
+                .contradicted
+                .len(),
+            1
+        );
+        assert_eq!(
+            broken(|books| books.orders.insert(ID, fact("PENDING", None)))
+                .unfinished
+                .len(),
+            1
+        );
+        assert_eq!(
+            broken(|books| books.orders.insert(OTHER, declined())).doubled,
+            ["key k"]
+        );
+        assert_eq!(
+            broken(|books| books.charges.insert(ID, 2))
+                .overcharged
+                .len(),
+            1
+        );
+        assert_eq!(
+            broken(|books| books.charges.insert(OTHER, 1))
+                .overcharged
+                .len(),
+            1
+        );
         assert_eq!(broken(|books| books.charges.remove(&ID)).uncharged.len(), 1);
         assert_eq!(broken(|books| books.held.remove(&ID)).oversold.len(), 1);
-        assert_eq!(broken(|books| books.stocked.insert("P".into(), 0)).oversold, ["P"]);
-        assert_eq!(broken(|books| books.orders.get_mut(&ID).unwrap().quantity = 2).contradicted.len(), 1);
+        assert_eq!(
+            broken(|books| books.stocked.insert("P".into(), 0)).oversold,
+            ["P"]
+        );
+        assert_eq!(
+            broken(|books| books.orders.get_mut(&ID).unwrap().quantity = 2)
+                .contradicted
+                .len(),
+            1
+        );
     }
 
     #[test]
     fn two_orders_of_one_try_without_a_key_are_found() {
         let mut books = books_of_unkeyed(0);
-        let copy = OrderFact { key: None, ..fact("FAILED", Some("payment-declined")) };
+        let copy = OrderFact {
+            key: None,
+            ..fact("FAILED", Some("payment-declined"))
+        };
         books.orders.insert(OTHER, copy);
-        assert_eq!(check(&[unkeyed(&[(Outcome::NoAnswer, None)])], &books).doubled, ["trace 0"]);
+        assert_eq!(
+            check(&[unkeyed(&[(Outcome::NoAnswer, None)])], &books).doubled,
+            ["trace 0"]
+        );
     }
 
     #[test]
     fn answers_that_break_a_promise_are_found() {
-        for wrong in [Outcome::Declined, Outcome::OutOfStock, Outcome::UnknownProduct] {
-            assert_eq!(check(&[keyed(&[(wrong, Some(ID))])], &books()).contradicted.len(), 1);
+        for wrong in [
+            Outcome::Declined,
+            Outcome::OutOfStock,
+            Outcome::UnknownProduct,
+        ] {
+            assert_eq!(
+                check(&[keyed(&[(wrong, Some(ID))])], &books())
+                    .contradicted
+                    .len(),
+                1
+            );
         }
         // The reason is part of the answer, and so is the product's existence.
         let out_of_stock = keyed(&[(Outcome::OutOfStock, Some(ID))]);
-        assert_eq!(check(&[out_of_stock], &failed("payment-declined")).contradicted.len(), 1);
+        assert_eq!(
+            check(&[out_of_stock], &failed("payment-declined"))
+                .contradicted
+                .len(),
+            1
+        );
         let mut known = failed("unknown-product");
         known.stocked.insert("P".into(), 1);
         let unknown_product = keyed(&[(Outcome::UnknownProduct, Some(ID))]);
         assert_eq!(check(&[unknown_product], &known).contradicted.len(), 1);
-        assert_eq!(check(&[keyed(&[(Outcome::Unexpected(500), None)])], &books()).unexpected.len(), 1);
-        assert_eq!(check(&[keyed(&[(Outcome::Pending, None)])], &books()).lost.len(), 1);
+        assert_eq!(
+            check(&[keyed(&[(Outcome::Unexpected(500), None)])], &books())
+                .unexpected
+                .len(),
+            1
+        );
+        assert_eq!(
+            check(&[keyed(&[(Outcome::Pending, None)])], &books())
+                .lost
+                .len(),
+            1
+        );
     }
 
     #[test]
     fn the_last_answer_is_the_last_acknowledgement() {
         let told = keyed(&[(Outcome::Pending, Some(ID)), (Outcome::NoAnswer, None)]);
-        assert_eq!(told.last_answer().map(|last| last.outcome), Some(Outcome::Pending));
+        assert_eq!(
+            told.last_answer().map(|last| last.outcome),
+            Some(Outcome::Pending)
+        );
         let silent = keyed(&[(Outcome::Refused, None), (Outcome::NoAnswer, None)]);
-        assert_eq!(silent.last_answer().map(|last| last.outcome), Some(Outcome::NoAnswer));
+        assert_eq!(
+            silent.last_answer().map(|last| last.outcome),
+            Some(Outcome::NoAnswer)
+        );
     }
 }

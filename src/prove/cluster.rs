@@ -57,8 +57,8 @@ struct Running {
 }
 
 impl Cluster {
-    /// Starts the database server. From here on [`Cluster::end`] must follow, whatever happens. The seed is the payment
-    /// gateway's.
+    /// Starts the database server. From here on [`Cluster::end`] must follow, whatever happens. The
+    /// seed is the payment gateway's.
     pub async fn open(seed: u64, data_dir: Option<&Path>) -> Result<Self, ProveError> {
         let (home, scratch) = if let Some(directory) = data_dir {
             (Home::open(directory)?, None)
@@ -69,14 +69,32 @@ impl Cluster {
         home.reset().await?;
         let ports = free_ports(Role::ALL.len())?;
         let server = Server::start(home, vec!["max_connections=100".to_owned()]).await?;
-        let url: DatabaseUrl = server.url(DATABASE).parse().map_err(std::io::Error::other)?;
+        let url: DatabaseUrl = server
+            .url(DATABASE)
+            .parse()
+            .map_err(std::io::Error::other)?;
         let mut roles = BTreeMap::new();
         for (role, port) in Role::ALL.into_iter().zip(ports) {
-            roles.insert(role, Running { port, process: None, lines: Arc::default() });
+            roles.insert(
+                role,
+                Running {
+                    port,
+                    process: None,
+                    lines: Arc::default(),
+                },
+            );
         }
         let struck = Arc::default();
         let database_faults = DatabaseFaults::new(url.clone());
-        Ok(Self { server, scratch, roles, url, database_faults, seed, struck })
+        Ok(Self {
+            server,
+            scratch,
+            roles,
+            url,
+            database_faults,
+            seed,
+            struck,
+        })
     }
 
     /// Starts the roles on a database with these products in stock.
@@ -102,7 +120,10 @@ impl Cluster {
         client.execute("DELETE FROM inventory", &[]).await?;
         for (product_id, stock) in products {
             client
-                .execute("INSERT INTO inventory (product_id, stock) VALUES ($1, $2)", &[product_id, stock])
+                .execute(
+                    "INSERT INTO inventory (product_id, stock) VALUES ($1, $2)",
+                    &[product_id, stock],
+                )
                 .await?;
         }
         Ok(())
@@ -117,7 +138,10 @@ impl Cluster {
             ("DATABASE_URL", self.url.with_password_for(role.as_str())),
             ("INVENTORY_SERVICE_URL", at(Role::Inventory)),
             ("PAYMENT_SERVICE_URL", at(Role::Payment)),
-            ("DOWNSTREAM_TIMEOUT_MS", STEP_TIMEOUT.as_millis().to_string()),
+            (
+                "DOWNSTREAM_TIMEOUT_MS",
+                STEP_TIMEOUT.as_millis().to_string(),
+            ),
             ("PAYMENT_SEED", self.seed.to_string()),
             ("LOG_FORMAT", "json".to_owned()),
             ("RUST_LOG", "warn".to_owned()),
@@ -125,7 +149,10 @@ impl Cluster {
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec();
         environment.extend(crash_point.map(|plan| ("VALERIX_CRASH_POINT".to_owned(), plan)));
-        let (lines, struck) = (Arc::clone(&self.roles[&role].lines), Arc::clone(&self.struck));
+        let (lines, struck) = (
+            Arc::clone(&self.roles[&role].lines),
+            Arc::clone(&self.struck),
+        );
         let output = Arc::new(move |line: &str| note(line, &lines, &struck));
         let spec = Spec {
             program: std::env::current_exe()?,
@@ -157,7 +184,11 @@ impl Cluster {
     }
 
     fn not_ready(&self, role: Role) -> ProveError {
-        let lines = self.roles[&role].lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
+        let lines = self.roles[&role]
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .join("\n");
         ProveError::NotReady(role.as_str(), lines)
     }
 
@@ -183,29 +214,48 @@ impl Cluster {
         self.url.clone()
     }
 
-    /// Injects a fault, and returns when the services are up again. Locks and waits for a standby go on.
+    /// Injects a fault, and returns when the services are up again. Locks and waits for a standby
+    /// go on.
     ///
     /// Returns whether the fault happened: a lock may not have been held.
     pub async fn inflict(&mut self, fault: &Fault) -> Result<bool, ProveError> {
         self.revive().await?;
         match fault {
             Fault::Kill(role) => self.replace(*role, None).await?,
-            Fault::Crash { role, point, turn, stall } => {
-                let action =
-                    stall.map_or_else(|| "abort".to_owned(), |stall| format!("stall:{}", stall.as_millis()));
-                self.replace(*role, Some(format!("{point}={action}@{turn}"))).await?;
+            Fault::Crash {
+                role,
+                point,
+                turn,
+                stall,
+            } => {
+                let action = stall.map_or_else(
+                    || "abort".to_owned(),
+                    |stall| format!("stall:{}", stall.as_millis()),
+                );
+                self.replace(*role, Some(format!("{point}={action}@{turn}")))
+                    .await?;
             }
             Fault::Stop(role, lasting) => {
                 self.signal(*role, Signal::SIGSTOP);
                 tokio::time::sleep(*lasting).await;
                 self.signal(*role, Signal::SIGCONT);
             }
-            Fault::Latency { role, delay, lasting } => {
+            Fault::Latency {
+                role,
+                delay,
+                lasting,
+            } => {
                 self.latency(*role, Some(*delay)).await;
                 tokio::time::sleep(*lasting).await;
                 self.latency(*role, None).await;
             }
-            Fault::Gremlin { role, kind, direction, every, max_fires } => {
+            Fault::Gremlin {
+                role,
+                kind,
+                direction,
+                every,
+                max_fires,
+            } => {
                 let wish = json!({
                     "kind": kind, "direction": direction, "every": every, "max_fires": max_fires,
                     "ttl_seconds": RULE_SECONDS,
@@ -222,28 +272,40 @@ impl Cluster {
                 self.server.kill().await;
                 self.server.restart().await?;
             }
-            Fault::LockProduct { product_id, lasting } => {
-                return self.database_faults.lock_product(product_id, *lasting).await;
+            Fault::LockProduct {
+                product_id,
+                lasting,
+            } => {
+                return self
+                    .database_faults
+                    .lock_product(product_id, *lasting)
+                    .await;
             }
             Fault::LockOrders { lock, lasting } => {
                 return self.database_faults.lock_orders(*lock, *lasting).await;
             }
-            Fault::StandbyWait(lasting) => return self.database_faults.delay_commits(*lasting).await,
+            Fault::StandbyWait(lasting) => {
+                return self.database_faults.delay_commits(*lasting).await;
+            }
             Fault::EndSessions(role) => return self.database_faults.end_sessions(*role).await,
         }
         Ok(true)
     }
 
     async fn replace(&mut self, role: Role, crash_point: Option<String>) -> Result<(), ProveError> {
-        if let Some(mut process) = self.roles.get_mut(&role).and_then(|running| running.process.take()) {
+        if let Some(mut process) = self
+            .roles
+            .get_mut(&role)
+            .and_then(|running| running.process.take())
+        {
             process.kill().await?;
         }
         self.launch(role, crash_point)?;
         self.ready(role).await
     }
 
-    /// Waits for a future. A role that dies meanwhile is started again, as an orchestrator would do it; otherwise
-    /// most of the requests would find no service, and prove nothing.
+    /// Waits for a future. A role that dies meanwhile is started again, as an orchestrator would do
+    /// it; otherwise most of the requests would find no service, and prove nothing.
     pub async fn run_until<T>(&mut self, done: impl Future<Output = T>) -> Result<T, ProveError> {
         let mut done = std::pin::pin!(done);
         loop {
@@ -265,7 +327,10 @@ impl Cluster {
     }
 
     fn has_ended(&mut self, role: Role) -> Result<bool, ProveError> {
-        let process = self.roles.get_mut(&role).and_then(|running| running.process.as_mut());
+        let process = self
+            .roles
+            .get_mut(&role)
+            .and_then(|running| running.process.as_mut());
         Ok(process.map(Process::has_ended).transpose()?.unwrap_or(true))
     }
 
@@ -277,10 +342,17 @@ impl Cluster {
 
     /// A role that died at a crash point meanwhile has no latency to switch.
     async fn latency(&self, role: Role, delay: Option<Duration>) {
-        let delay_ms = delay.and_then(|delay| i32::try_from(delay.as_millis()).ok()).unwrap_or_default();
-        let body = Latency { enabled: delay.is_some(), delay_ms };
+        let delay_ms = delay
+            .and_then(|delay| i32::try_from(delay.as_millis()).ok())
+            .unwrap_or_default();
+        let body = Latency {
+            enabled: delay.is_some(),
+            delay_ms,
+        };
         if let Ok(client) = self.http(role)
-            && let Err(error) = client.post("/gremlin/latency", &body, Deadline::after(CALL_LIMIT)).await
+            && let Err(error) = client
+                .post("/gremlin/latency", &body, Deadline::after(CALL_LIMIT))
+                .await
         {
             tracing::debug!(%error, "the gremlin was not reached");
         }
@@ -290,7 +362,10 @@ impl Cluster {
     pub async fn heal(&mut self) -> Result<(), ProveError> {
         self.database_faults.undo().await?;
         let session = self.connect().await?;
-        let now = session.query_one("SELECT now()::text", &[]).await?.get::<_, String>(0);
+        let now = session
+            .query_one("SELECT now()::text", &[])
+            .await?
+            .get::<_, String>(0);
         for role in Role::ALL {
             self.replace(role, None).await?;
         }
@@ -325,7 +400,8 @@ impl Cluster {
 
     pub async fn books(&self) -> Result<Books, ProveError> {
         let client = self.connect().await?;
-        let orders = "SELECT id, status, failure_reason, idempotency_key, product_id, quantity, traceparent
+        let orders =
+            "SELECT id, status, failure_reason, idempotency_key, product_id, quantity, traceparent
             FROM orders";
         let orders = client.query(orders, &[]).await?;
         let orders = orders.iter().map(|row| {
@@ -341,13 +417,21 @@ impl Cluster {
             (row.get(0), fact)
         });
         let payments = client
-            .query("SELECT order_id, count(*) FROM payments WHERE status = 'SUCCESS' GROUP BY 1", &[])
+            .query(
+                "SELECT order_id, count(*) FROM payments WHERE status = 'SUCCESS' GROUP BY 1",
+                &[],
+            )
             .await?;
         let held = "SELECT order_id, product_id, quantity FROM reservations WHERE state = 'HELD'";
-        let stocked = client.query("SELECT product_id, stocked FROM inventory", &[]).await?;
+        let stocked = client
+            .query("SELECT product_id, stocked FROM inventory", &[])
+            .await?;
         Ok(Books {
             orders: orders.collect(),
-            charges: payments.iter().map(|row| (row.get(0), row.get(1))).collect(),
+            charges: payments
+                .iter()
+                .map(|row| (row.get(0), row.get(1)))
+                .collect(),
             held: client
                 .query(held, &[])
                 .await?
@@ -364,13 +448,19 @@ impl Cluster {
         let mut paths = BTreeMap::new();
         for (name, condition) in PATHS {
             let statement = format!("SELECT count(*) FROM order_events e WHERE {condition}");
-            paths.insert((*name).to_owned(), client.query_one(&statement, &[]).await?.get(0));
+            paths.insert(
+                (*name).to_owned(),
+                client.query_one(&statement, &[]).await?.get(0),
+            );
         }
         Ok(paths)
     }
 
     pub fn struck(&self) -> Struck {
-        self.struck.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.struck
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub async fn connect(&self) -> Result<Client, ProveError> {
@@ -380,10 +470,14 @@ impl Cluster {
     /// Ends every process, and removes what is not to be kept.
     pub async fn end(mut self) -> Result<(), ProveError> {
         if self.scratch.is_none() {
-            // A campaign that failed may have left its setting; commits in the database that is kept would wait for ever.
+            // A campaign that failed may have left its setting; commits in the database that is
+            // kept would wait for ever.
             let _ = self.database_faults.undo().await;
         }
-        let running = self.roles.values_mut().filter_map(|running| running.process.as_mut());
+        let running = self
+            .roles
+            .values_mut()
+            .filter_map(|running| running.process.as_mut());
         let stopped = join_all(running.map(Process::stop)).await;
         self.server.stop().await;
         drop(self.scratch);
@@ -415,7 +509,8 @@ const PATHS: &[(&str, &str)] = &[
     ("void-drained", "reason = 'payment-voided'"),
 ];
 
-/// What came of itself, as the services' logs tell: faults that wait for their moment, and mistakes.
+/// What came of itself, as the services' logs tell: faults that wait for their moment, and
+/// mistakes.
 #[derive(Debug, Clone, Default)]
 pub struct Struck {
     /// Named places at which a process aborted or stalled.
@@ -450,18 +545,23 @@ fn note(line: &str, lines: &Mutex<Vec<String>>, struck: &Mutex<Struck>) {
     }
 }
 
-/// From a range below the one from which systems give out ports by themselves, so that no connection takes one of them
-/// while its role is dead.
+/// From a range below the one from which systems give out ports by themselves, so that no
+/// connection takes one of them while its role is dead.
 fn free_ports(wanted: usize) -> Result<Vec<u16>, ProveError> {
     const PORTS: std::ops::Range<u16> = 10_000..15_000;
     // Campaigns beside each other begin at different places, with some room between them.
     let first = usize::try_from(std::process::id()).unwrap_or_default() * 16 % PORTS.len();
     let candidates = PORTS.cycle().skip(first).take(PORTS.len());
     // All are held until all are found.
-    let held: Vec<_> =
-        candidates.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).take(wanted).collect();
+    let held: Vec<_> = candidates
+        .filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+        .take(wanted)
+        .collect();
     if held.len() < wanted {
         return Err(std::io::Error::other("there are no free ports from 10000 to 14999").into());
     }
-    Ok(held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<std::io::Result<_>>()?)
+    Ok(held
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect::<std::io::Result<_>>()?)
 }

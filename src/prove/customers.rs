@@ -1,4 +1,5 @@
-//! The campaign's customers: each takes the next request from the queue, places the order, and records every try.
+//! The campaign's customers: each takes the next request from the queue, places the order, and
+//! records every try.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -102,7 +103,9 @@ async fn order(http: &awc::Client, url: &str, request: Request) -> Customer {
 
 /// Whether the customer may send its request again without the risk of a second order, and does.
 fn sends_again(request: &Request, tries: &[Try]) -> bool {
-    let Some(last) = tries.last().filter(|_| tries.len() < MAX_TRIES) else { return false };
+    let Some(last) = tries.last().filter(|_| tries.len() < MAX_TRIES) else {
+        return false;
+    };
     match last.outcome {
         // Nothing was done.
         Outcome::Refused => true,
@@ -115,7 +118,10 @@ fn sends_again(request: &Request, tries: &[Try]) -> bool {
         | Outcome::Declined
         | Outcome::OutOfStock
         | Outcome::UnknownProduct => {
-            let answers = tries.iter().filter(|attempt| attempt.outcome.acknowledges()).count();
+            let answers = tries
+                .iter()
+                .filter(|attempt| attempt.outcome.acknowledges())
+                .count();
             request.replays && answers == 1
         }
     }
@@ -125,16 +131,34 @@ fn sends_again(request: &Request, tries: &[Try]) -> bool {
 async fn attempt(http: &awc::Client, url: &str, request: &Request, first: bool) -> Try {
     let traceparent = telemetry::unsampled_traceparent();
     let trace_id = telemetry::trace_id_of(&traceparent).unwrap_or_default();
-    let mut call = http.post(url).insert_header((telemetry::TRACEPARENT, traceparent));
+    let mut call = http
+        .post(url)
+        .insert_header((telemetry::TRACEPARENT, traceparent));
     if let Some(key) = &request.key {
         call = call.insert_header(("idempotency-key", key.as_str()));
     }
     let body = json!({"product_id": request.product_id, "quantity": request.quantity});
     let Some(response) = send(call, &body).await else {
-        return Try { trace_id, outcome: Outcome::NoAnswer, order_id: None, code: None };
+        return Try {
+            trace_id,
+            outcome: Outcome::NoAnswer,
+            order_id: None,
+            code: None,
+        };
     };
-    let outcome = Outcome::of(&response, Context { keyed: request.key.is_some(), first });
-    Try { trace_id, outcome, order_id: response.order_id, code: response.code }
+    let outcome = Outcome::of(
+        &response,
+        Context {
+            keyed: request.key.is_some(),
+            first,
+        },
+    );
+    Try {
+        trace_id,
+        outcome,
+        order_id: response.order_id,
+        code: response.code,
+    }
 }
 
 /// `None` when the connection broke or timed out before the response was complete.
@@ -148,7 +172,10 @@ async fn send(call: awc::ClientRequest, body: &Value) -> Option<Response> {
         code: body["code"].as_str().map(str::to_owned),
         order_id: id.and_then(|id| Uuid::try_parse(id).ok()),
         retry_after: response.headers().contains_key("retry-after"),
-        replayed: response.headers().get("idempotency-replayed").is_some_and(|value| value == "true"),
+        replayed: response
+            .headers()
+            .get("idempotency-replayed")
+            .is_some_and(|value| value == "true"),
     })
 }
 
@@ -158,7 +185,12 @@ mod tests {
 
     fn sends_again_after(key: Option<&str>, replays: bool, outcomes: &[Outcome]) -> bool {
         let key = key.map(str::to_owned);
-        let request = Request { product_id: "P".into(), quantity: 1, key, replays };
+        let request = Request {
+            product_id: "P".into(),
+            quantity: 1,
+            key,
+            replays,
+        };
         let told = |outcome: &Outcome| Try {
             trace_id: String::new(),
             outcome: *outcome,
@@ -171,27 +203,60 @@ mod tests {
     #[test]
     fn without_a_key_a_request_is_sent_again_only_after_a_refusal() {
         assert!(sends_again_after(None, false, &[Outcome::Refused]));
-        for outcome in [Outcome::NoAnswer, Outcome::Unknown, Outcome::Unexpected(500), Outcome::Pending] {
+        for outcome in [
+            Outcome::NoAnswer,
+            Outcome::Unknown,
+            Outcome::Unexpected(500),
+            Outcome::Pending,
+        ] {
             assert!(!sends_again_after(None, false, &[outcome]), "{outcome}");
         }
     }
 
     #[test]
     fn with_a_key_a_request_is_sent_again_until_it_is_answered() {
-        for outcome in [Outcome::NoAnswer, Outcome::Unknown, Outcome::InFlight, Outcome::Refused] {
+        for outcome in [
+            Outcome::NoAnswer,
+            Outcome::Unknown,
+            Outcome::InFlight,
+            Outcome::Refused,
+        ] {
             assert!(sends_again_after(Some("k"), false, &[outcome]), "{outcome}");
-            assert!(!sends_again_after(Some("k"), false, &[outcome; MAX_TRIES]), "{outcome}");
+            assert!(
+                !sends_again_after(Some("k"), false, &[outcome; MAX_TRIES]),
+                "{outcome}"
+            );
         }
-        for outcome in [Outcome::Confirmed, Outcome::Pending, Outcome::Declined, Outcome::Unexpected(500)] {
-            assert!(!sends_again_after(Some("k"), false, &[outcome]), "{outcome}");
+        for outcome in [
+            Outcome::Confirmed,
+            Outcome::Pending,
+            Outcome::Declined,
+            Outcome::Unexpected(500),
+        ] {
+            assert!(
+                !sends_again_after(Some("k"), false, &[outcome]),
+                "{outcome}"
+            );
         }
     }
 
     #[test]
     fn a_replay_is_sent_after_the_first_answer_and_not_after_the_second() {
         let (pending, confirmed) = (Outcome::Pending, Outcome::Confirmed);
-        assert!(sends_again_after(Some("k"), true, &[Outcome::NoAnswer, pending]));
-        assert!(sends_again_after(Some("k"), true, &[pending, Outcome::InFlight]));
-        assert!(!sends_again_after(Some("k"), true, &[pending, Outcome::InFlight, confirmed]));
+        assert!(sends_again_after(
+            Some("k"),
+            true,
+            &[Outcome::NoAnswer, pending]
+        ));
+        assert!(sends_again_after(
+            Some("k"),
+            true,
+            &[pending, Outcome::InFlight]
+        ));
+        assert!(!sends_again_after(
+            Some("k"),
+            true,
+            &[pending, Outcome::InFlight, confirmed]
+        ));
     }
 }

@@ -1,7 +1,7 @@
 //! `valerix prove`: a seeded chaos campaign against freshly started services, and a verdict.
 //!
-//! plan (pure: what the seed decides) → cluster (processes), sessions (faults in the database) and customers (requests)
-//! → outcome and check (pure) → report.
+//! plan (pure: what the seed decides) → cluster (processes), sessions (faults in the database) and
+//! customers (requests) → outcome and check (pure) → report.
 
 pub mod check;
 pub(crate) mod cluster;
@@ -41,9 +41,11 @@ pub struct Config {
     pub orders: u32,
     pub kills: u32,
     pub database_restarts: u32,
-    /// Where the campaign's database is kept; a directory of its own that is removed at the end, when not given.
+    /// Where the campaign's database is kept; a directory of its own that is removed at the end,
+    /// when not given.
     pub data_dir: Option<PathBuf>,
-    /// SQL statements that run before the check: tests show with them that the check finds what they break.
+    /// SQL statements that run before the check: tests show with them that the check finds what
+    /// they break.
     pub tamper: Option<String>,
     pub progress: bool,
 }
@@ -70,7 +72,12 @@ pub enum ProveError {
 /// # Errors
 /// When it could not be run; what it found is in the report.
 pub async fn run(config: &Config, shutdown: &Shutdown) -> Result<Option<Report>, ProveError> {
-    let plan = Plan::new(config.seed, config.orders, config.kills, config.database_restarts);
+    let plan = Plan::new(
+        config.seed,
+        config.orders,
+        config.kills,
+        config.database_restarts,
+    );
     let started = Instant::now();
     let mut cluster = Cluster::open(plan.seed, config.data_dir.as_deref()).await?;
     let whole = async {
@@ -92,9 +99,14 @@ async fn campaign(
     started: Instant,
 ) -> Result<Report, ProveError> {
     let bar = progress_bar(config, plan);
-    let queue = Rc::new(customers::Queue::new(plan, cluster.order_url(), bar.clone()));
-    let customers: Vec<_> =
-        (0..CUSTOMERS).map(|_| tokio::task::spawn_local(customers::shop(Rc::clone(&queue)))).collect();
+    let queue = Rc::new(customers::Queue::new(
+        plan,
+        cluster.order_url(),
+        bar.clone(),
+    ));
+    let customers: Vec<_> = (0..CUSTOMERS)
+        .map(|_| tokio::task::spawn_local(customers::shop(Rc::clone(&queue))))
+        .collect();
     let mut faults = report::Faults::default();
     for (position, fault) in &plan.faults {
         cluster.run_until(queue.open_up_to(*position)).await?;
@@ -104,9 +116,14 @@ async fn campaign(
         }
         tokio::time::sleep(BREATH).await;
     }
-    cluster.run_until(queue.open_up_to(plan.requests.len())).await?;
+    cluster
+        .run_until(queue.open_up_to(plan.requests.len()))
+        .await?;
     for customer in customers {
-        cluster.run_until(customer).await?.map_err(std::io::Error::other)?;
+        cluster
+            .run_until(customer)
+            .await?
+            .map_err(std::io::Error::other)?;
     }
     bar.set_message("healing");
     cluster.heal().await?;
@@ -121,7 +138,12 @@ async fn campaign(
     let books = cluster.books().await?;
     let customers = queue.customers();
     let findings = check::check(&customers, &books);
-    let audit = audit::of(&cluster.database_url(), RECOVERY_BOUND, &Elsewhere::default()).await?;
+    let audit = audit::of(
+        &cluster.database_url(),
+        RECOVERY_BOUND,
+        &Elsewhere::default(),
+    )
+    .await?;
     Ok(Report::new(
         config,
         started.elapsed(),
@@ -136,7 +158,11 @@ async fn campaign(
 }
 
 fn progress_bar(config: &Config, plan: &Plan) -> ProgressBar {
-    let target = if config.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if config.progress {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let bar = ProgressBar::with_draw_target(Some(plan.requests.len() as u64), target);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} orders  {elapsed}  {wide_msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -69,14 +69,19 @@ impl Outcome {
             (409, Some("idempotency-key-in-flight")) if context.keyed => Self::InFlight,
             (503, Some("outcome-unknown")) => {
                 let may_retry = !response.retry_after || context.keyed;
-                if response.order_id.is_some() && may_retry { Self::Unknown } else { unexpected }
+                if response.order_id.is_some() && may_retry {
+                    Self::Unknown
+                } else {
+                    unexpected
+                }
             }
             (503, _) if response.retry_after => Self::Refused,
             _ => unexpected,
         }
     }
 
-    /// The order's status and failure reason that the response states for ever; `None` if it states none.
+    /// The order's status and failure reason that the response states for ever; `None` if it states
+    /// none.
     #[must_use]
     pub const fn final_state(self) -> Option<(&'static str, Option<&'static str>)> {
         match self {
@@ -126,13 +131,28 @@ impl fmt::Display for Outcome {
 mod tests {
     use super::*;
 
-    const UNKEYED: Context = Context { keyed: false, first: true };
-    const KEYED: Context = Context { keyed: true, first: true };
-    const KEYED_AGAIN: Context = Context { keyed: true, first: false };
+    const UNKEYED: Context = Context {
+        keyed: false,
+        first: true,
+    };
+    const KEYED: Context = Context {
+        keyed: true,
+        first: true,
+    };
+    const KEYED_AGAIN: Context = Context {
+        keyed: true,
+        first: false,
+    };
 
     fn unavailable(code: &str, order_id: Option<u128>, retry_after: bool) -> Response {
         let order_id = order_id.map(Uuid::from_u128);
-        Response { status: 503, code: Some(code.to_owned()), order_id, retry_after, replayed: false }
+        Response {
+            status: 503,
+            code: Some(code.to_owned()),
+            order_id,
+            retry_after,
+            replayed: false,
+        }
     }
 
     #[test]
@@ -164,26 +184,71 @@ mod tests {
 
     #[test]
     fn only_a_later_try_with_a_key_is_a_replay() {
-        let replay = Response { status: 201, replayed: true, ..Response::default() };
+        let replay = Response {
+            status: 201,
+            replayed: true,
+            ..Response::default()
+        };
         assert_eq!(Outcome::of(&replay, KEYED_AGAIN), Outcome::Confirmed);
         assert_eq!(Outcome::of(&replay, KEYED), Outcome::Unexpected(201));
-        assert_eq!(Outcome::of(&replay, Context { first: false, ..UNKEYED }), Outcome::Unexpected(201));
+        assert_eq!(
+            Outcome::of(
+                &replay,
+                Context {
+                    first: false,
+                    ..UNKEYED
+                }
+            ),
+            Outcome::Unexpected(201)
+        );
     }
 
     #[test]
     fn a_409_and_a_422_are_told_apart_by_their_code() {
-        let problem =
-            |status, code: &str| Response { status, code: Some(code.to_owned()), ..Response::default() };
+        let problem = |status, code: &str| Response {
+            status,
+            code: Some(code.to_owned()),
+            ..Response::default()
+        };
         for (status, code, keyed, unkeyed) in [
-            (409, "insufficient-stock", Outcome::OutOfStock, Outcome::OutOfStock),
-            (409, "idempotency-key-in-flight", Outcome::InFlight, Outcome::Unexpected(409)),
-            (422, "unknown-product", Outcome::UnknownProduct, Outcome::UnknownProduct),
-            (422, "idempotency-key-reused", Outcome::Unexpected(422), Outcome::Unexpected(422)),
-            (500, "internal-error", Outcome::Unexpected(500), Outcome::Unexpected(500)),
+            (
+                409,
+                "insufficient-stock",
+                Outcome::OutOfStock,
+                Outcome::OutOfStock,
+            ),
+            (
+                409,
+                "idempotency-key-in-flight",
+                Outcome::InFlight,
+                Outcome::Unexpected(409),
+            ),
+            (
+                422,
+                "unknown-product",
+                Outcome::UnknownProduct,
+                Outcome::UnknownProduct,
+            ),
+            (
+                422,
+                "idempotency-key-reused",
+                Outcome::Unexpected(422),
+                Outcome::Unexpected(422),
+            ),
+            (
+                500,
+                "internal-error",
+                Outcome::Unexpected(500),
+                Outcome::Unexpected(500),
+            ),
             (500, "injected-fault", Outcome::NoAnswer, Outcome::NoAnswer),
         ] {
             assert_eq!(Outcome::of(&problem(status, code), KEYED), keyed, "{code}");
-            assert_eq!(Outcome::of(&problem(status, code), UNKEYED), unkeyed, "{code}");
+            assert_eq!(
+                Outcome::of(&problem(status, code), UNKEYED),
+                unkeyed,
+                "{code}"
+            );
         }
     }
 }

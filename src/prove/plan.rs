@@ -38,7 +38,8 @@ impl Role {
 pub struct Request {
     pub product_id: String,
     pub quantity: i32,
-    /// With a key the customer asks again when there is no answer; without one that would buy twice.
+    /// With a key the customer asks again when there is no answer; without one that would buy
+    /// twice.
     pub key: Option<String>,
     /// Whether the customer sends the request once more after it was answered. Only with a key.
     pub replays: bool,
@@ -58,24 +59,43 @@ pub enum OrdersLock {
 pub enum Fault {
     /// kill -9, and a fresh start.
     Kill(Role),
-    /// kill -9, and a start with a crash point armed: at its nth passing, if it comes to that, the process aborts, or
-    /// one request in it stalls and wakes late.
-    Crash { role: Role, point: &'static str, turn: u32, stall: Option<Duration> },
+    /// kill -9, and a start with a crash point armed: at its nth passing, if it comes to that, the
+    /// process aborts, or one request in it stalls and wakes late.
+    Crash {
+        role: Role,
+        point: &'static str,
+        turn: u32,
+        stall: Option<Duration>,
+    },
     /// SIGSTOP, and SIGCONT after so long.
     Stop(Role, Duration),
     /// The gremlin makes every answer this late, for so long.
-    Latency { role: Role, delay: Duration, lasting: Duration },
+    Latency {
+        role: Role,
+        delay: Duration,
+        lasting: Duration,
+    },
     /// The gremlin has such a rule until it has fired so often.
-    Gremlin { role: Role, kind: rule::Kind, direction: Direction, every: u32, max_fires: u32 },
+    Gremlin {
+        role: Role,
+        kind: rule::Kind,
+        direction: Direction,
+        every: u32,
+        max_fires: u32,
+    },
     /// An orderly stop of the database, and a start.
     DatabaseRestart,
     /// kill -9 of the database, and a start.
     DatabaseKill,
     /// Another session locks a product's row for a while.
-    LockProduct { product_id: String, lasting: Duration },
+    LockProduct {
+        product_id: String,
+        lasting: Duration,
+    },
     /// Another session locks orders for a while.
     LockOrders { lock: OrdersLock, lasting: Duration },
-    /// Commits wait for a standby that does not exist, for a while. What they commit is stored all the same.
+    /// Commits wait for a standby that does not exist, for a while. What they commit is stored all
+    /// the same.
     StandbyWait(Duration),
     /// The database ends all sessions of a role.
     EndSessions(Role),
@@ -118,7 +138,8 @@ impl Kind {
         all
     }
 
-    /// Whether `--database-restarts` decides how often it comes; `--kills` decides that of all others.
+    /// Whether `--database-restarts` decides how often it comes; `--kills` decides that of all
+    /// others.
     #[must_use]
     pub const fn follows_database_restarts(self) -> bool {
         matches!(self, Self::DatabaseRestart | Self::DatabaseKill)
@@ -191,19 +212,29 @@ impl Plan {
         let products = (0..PRODUCTS).map(|n| product(n, &requests)).collect();
         let faults = faults(&mut random, kills, database_restarts);
         let faults = each_kind_first(&mut random, faults);
-        // The last requests come after all faults, so that a crash point or a rule that waits for one meets it.
+        // The last requests come after all faults, so that a crash point or a rule that waits for
+        // one meets it.
         let end = requests.len() * 9 / 10;
-        let mut positions: Vec<_> = faults.iter().map(|_| random.random_range(0..=end)).collect();
+        let mut positions: Vec<_> = faults
+            .iter()
+            .map(|_| random.random_range(0..=end))
+            .collect();
         positions.sort_unstable();
-        Self { seed, requests, faults: positions.into_iter().zip(faults).collect(), products }
+        Self {
+            seed,
+            requests,
+            faults: positions.into_iter().zip(faults).collect(),
+            products,
+        }
     }
 }
 
 /// The first fault of each kind, in random order; then all others, in random order.
 fn each_kind_first(random: &mut StdRng, faults: Vec<Fault>) -> Vec<Fault> {
     let mut kinds = BTreeSet::new();
-    let (mut first, mut others): (Vec<_>, Vec<_>) =
-        faults.into_iter().partition(|fault| kinds.insert(fault.kind()));
+    let (mut first, mut others): (Vec<_>, Vec<_>) = faults
+        .into_iter()
+        .partition(|fault| kinds.insert(fault.kind()));
     first.shuffle(random);
     others.shuffle(random);
     first.extend(others);
@@ -228,10 +259,21 @@ fn request(random: &mut StdRng) -> Request {
 /// Odd products are scarce.
 fn product(number: usize, requests: &[Request]) -> (String, i32) {
     let name = name(number);
-    let demand: i32 = requests.iter().filter(|request| request.product_id == name).map(|r| r.quantity).sum();
+    let demand: i32 = requests
+        .iter()
+        .filter(|request| request.product_id == name)
+        .map(|r| r.quantity)
+        .sum();
     #[expect(clippy::cast_possible_truncation, reason = "a share of an i32")]
     let scarce = (f64::from(demand) * SCARCE) as i32;
-    (name, if number.is_multiple_of(2) { demand } else { scarce })
+    (
+        name,
+        if number.is_multiple_of(2) {
+            demand
+        } else {
+            scarce
+        },
+    )
 }
 
 /// Crash points that an order passes when all goes well.
@@ -245,20 +287,31 @@ const COMMON: &[&str] = &[
     "payment.charge.committed",
 ];
 
-/// As many kills as asked for, over the roles; every other fault in proportion, at least one of each kind.
+/// As many kills as asked for, over the roles; every other fault in proportion, at least one of
+/// each kind.
 fn faults(random: &mut StdRng, kills: u32, database_restarts: u32) -> Vec<Fault> {
     let others = (kills / 4).max(3).min(kills);
     let mut all = kills_and_crashes(random, kills);
     all.extend(roles(others).map(|role| Fault::Stop(role, between(random, 300, 2500))));
     for role in roles(others) {
         let delay = between(random, 200, 2000);
-        all.push(Fault::Latency { role, delay, lasting: between(random, 300, 1500) });
+        all.push(Fault::Latency {
+            role,
+            delay,
+            lasting: between(random, 300, 1500),
+        });
     }
     let any = kills.min(1);
     all.extend(rules(random, others.max(any * GREMLIN_LEAST)));
     all.extend(roles(others.max(any * 3)).map(Fault::EndSessions));
     all.extend(locks_and_waits(random, others));
-    let database = |n: u32| if n.is_multiple_of(2) { Fault::DatabaseRestart } else { Fault::DatabaseKill };
+    let database = |n: u32| {
+        if n.is_multiple_of(2) {
+            Fault::DatabaseRestart
+        } else {
+            Fault::DatabaseKill
+        }
+    };
     all.extend((0..database_restarts).map(database));
     all
 }
@@ -280,14 +333,26 @@ fn kills_and_crashes(random: &mut StdRng, kills: u32) -> Vec<Fault> {
     for (n, role) in roles(crashes).enumerate() {
         // The first of each role at a place that any order passes, so that it is surely reached.
         let first = n < Role::ALL.len();
-        let points: Vec<_> =
-            failpoint::POINTS.iter().filter(|point| point.starts_with(role.as_str())).collect();
-        let common: Vec<_> = points.iter().filter(|point| !first || COMMON.contains(point)).collect();
-        let point = common.choose(random).map_or(failpoint::POINTS[0], |point| ***point);
+        let points: Vec<_> = failpoint::POINTS
+            .iter()
+            .filter(|point| point.starts_with(role.as_str()))
+            .collect();
+        let common: Vec<_> = points
+            .iter()
+            .filter(|point| !first || COMMON.contains(point))
+            .collect();
+        let point = common
+            .choose(random)
+            .map_or(failpoint::POINTS[0], |point| ***point);
         let turn = if first { 1 } else { random.random_range(1..=4) };
         let late = between(random, 1000, 4000);
         let stall = (!first && random.random_bool(0.5)).then_some(late);
-        all.push(Fault::Crash { role, point, turn, stall });
+        all.push(Fault::Crash {
+            role,
+            point,
+            turn,
+            stall,
+        });
     }
     all
 }
@@ -297,11 +362,21 @@ fn locks_and_waits(random: &mut StdRng, count: u32) -> Vec<Fault> {
     let mut all = Vec::new();
     for n in 0..count {
         let product_id = name(random.random_range(0..PRODUCTS));
-        all.push(Fault::LockProduct { product_id, lasting: between(random, 300, 2500) });
+        all.push(Fault::LockProduct {
+            product_id,
+            lasting: between(random, 300, 2500),
+        });
         // The first locks the table, which works also when there is no order yet.
         let table = n == 0 || random.random_bool(0.5);
-        let lock = if table { OrdersLock::Table } else { OrdersLock::NewestRows };
-        all.push(Fault::LockOrders { lock, lasting: between(random, 300, 2500) });
+        let lock = if table {
+            OrdersLock::Table
+        } else {
+            OrdersLock::NewestRows
+        };
+        all.push(Fault::LockOrders {
+            lock,
+            lasting: between(random, 300, 2500),
+        });
         all.push(Fault::StandbyWait(between(random, 500, 4000)));
     }
     all
@@ -323,7 +398,11 @@ fn rules(random: &mut StdRng, count: u32) -> Vec<Fault> {
             Fault::Gremlin {
                 role,
                 kind,
-                direction: if outbound { Direction::Outbound } else { Direction::Inbound },
+                direction: if outbound {
+                    Direction::Outbound
+                } else {
+                    Direction::Inbound
+                },
                 every: random.random_range(1..=3),
                 max_fires: random.random_range(1..=4),
             }
@@ -346,14 +425,22 @@ mod tests {
     }
 
     fn distinct(kinds: &[Kind]) -> Vec<Kind> {
-        kinds.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+        kinds
+            .iter()
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     #[test]
     fn every_kind_of_fault_comes_and_as_many_kills_as_asked_for() {
         let plan = Plan::new(1, 300, 12, 2);
         let kinds = kinds(&plan);
-        let kills = kinds.iter().filter(|kind| matches!(kind, Kind::Kill(_) | Kind::Crash(_))).count();
+        let kills = kinds
+            .iter()
+            .filter(|kind| matches!(kind, Kind::Kill(_) | Kind::Crash(_)))
+            .count();
         assert_eq!(kills, 12);
         assert_eq!(distinct(&kinds), Kind::all());
         assert!(plan.faults.is_sorted_by_key(|(position, _)| *position));
@@ -361,7 +448,9 @@ mod tests {
 
     #[test]
     fn one_fault_of_each_kind_comes_before_any_kind_comes_again() {
-        for (seed, kills, database_restarts) in [(1, 30, 2), (2, MIN_KILLS, 5), (3, 1, 0), (4, 0, 3)] {
+        for (seed, kills, database_restarts) in
+            [(1, 30, 2), (2, MIN_KILLS, 5), (3, 1, 0), (4, 0, 3)]
+        {
             let kinds = kinds(&Plan::new(seed, 300, kills, database_restarts));
             let first = &kinds[..distinct(&kinds).len()];
             assert_eq!(distinct(first), distinct(&kinds), "seed {seed}: {kinds:?}");
@@ -384,7 +473,8 @@ mod tests {
 
     #[test]
     fn any_kill_brings_locks_waits_and_ended_sessions_of_every_role() {
-        let count = |kinds: &[Kind], kind: Kind| kinds.iter().filter(|other| **other == kind).count();
+        let count =
+            |kinds: &[Kind], kind: Kind| kinds.iter().filter(|other| **other == kind).count();
         for (kills, expected) in [(0, 0), (1, 1), (3, 3), (40, 10)] {
             let kinds = kinds(&Plan::new(6, 300, kills, 0));
             for kind in [Kind::LockProduct, Kind::LockOrders, Kind::StandbyWait] {
@@ -410,15 +500,29 @@ mod tests {
             .collect();
         assert_eq!(locks[0], OrdersLock::Table);
         assert!(locks.contains(&OrdersLock::NewestRows));
-        assert!(locks.iter().filter(|lock| **lock == OrdersLock::Table).count() > 1);
+        assert!(
+            locks
+                .iter()
+                .filter(|lock| **lock == OrdersLock::Table)
+                .count()
+                > 1
+        );
     }
 
     #[test]
     fn only_customers_with_a_key_replay() {
         let plan = Plan::new(8, 500, 0, 0);
         assert!(plan.requests.iter().any(|request| request.replays));
-        assert!(plan.requests.iter().all(|request| request.key.is_some() || !request.replays));
-        assert!(plan.requests.iter().any(|request| request.key.is_some() && !request.replays));
+        assert!(
+            plan.requests
+                .iter()
+                .all(|request| request.key.is_some() || !request.replays)
+        );
+        assert!(
+            plan.requests
+                .iter()
+                .any(|request| request.key.is_some() && !request.replays)
+        );
     }
 
     #[test]
@@ -431,7 +535,11 @@ mod tests {
                 .map(|request| request.quantity)
                 .sum()
         };
-        let scarce = plan.products.iter().filter(|(name, stock)| *stock < demand(name)).count();
+        let scarce = plan
+            .products
+            .iter()
+            .filter(|(name, stock)| *stock < demand(name))
+            .count();
         assert_eq!(scarce, PRODUCTS / 2);
     }
 }

@@ -31,14 +31,23 @@ impl Faults {
         *self.by_kind.entry(fault.kind()).or_default() += 1;
     }
 
-    /// How often a kind really happened: an armed crash point was reached, a rule of the gremlin fired.
+    /// How often a kind really happened: an armed crash point was reached, a rule of the gremlin
+    /// fired.
     fn ran(&self, kind: Kind) -> u32 {
         match kind {
             Kind::Crash(role) => {
                 let points = self.struck.crash_points.iter();
-                points.filter(|(point, _)| point.starts_with(role.as_str())).map(|(_, count)| *count).sum()
+                points
+                    .filter(|(point, _)| point.starts_with(role.as_str()))
+                    .map(|(_, count)| *count)
+                    .sum()
             }
-            Kind::Gremlin(kind) => self.struck.gremlin.get(kind.as_str()).copied().unwrap_or_default(),
+            Kind::Gremlin(kind) => self
+                .struck
+                .gremlin
+                .get(kind.as_str())
+                .copied()
+                .unwrap_or_default(),
             _ => self.by_kind.get(&kind).copied().unwrap_or_default(),
         }
     }
@@ -94,7 +103,10 @@ pub struct Report {
 }
 
 impl Report {
-    #[expect(clippy::too_many_arguments, reason = "the one place where a campaign's parts come together")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one place where a campaign's parts come together"
+    )]
     pub(super) fn new(
         config: &Config,
         took: Duration,
@@ -126,8 +138,14 @@ impl Report {
             seconds_to_quiet: tenths(to_quiet),
             answers: counts(last_answers.map(|attempt| attempt.outcome)),
             tries: counts(all_tries.map(|attempt| attempt.outcome)),
-            asked_again: customers.iter().filter(|customer| customer.tries.len() > 1).count(),
-            faults: Kind::all().into_iter().map(|kind| (kind.to_string(), faults.ran(kind))).collect(),
+            asked_again: customers
+                .iter()
+                .filter(|customer| customer.tries.len() > 1)
+                .count(),
+            faults: Kind::all()
+                .into_iter()
+                .map(|kind| (kind.to_string(), faults.ran(kind)))
+                .collect(),
             crash_points: faults.struck.crash_points,
             recovery_paths,
             never_ran,
@@ -144,11 +162,17 @@ impl Report {
         match self.verdict {
             Verdict::Proved => "Proved.".to_owned(),
             Verdict::Broken => {
-                format!("Broken: {}.", breaches(&self.findings, &self.audit, self.unsettled).join(", "))
+                format!(
+                    "Broken: {}.",
+                    breaches(&self.findings, &self.audit, self.unsettled).join(", ")
+                )
             }
             Verdict::Incomplete => {
-                let raise: Vec<_> =
-                    self.raise.iter().map(|(flag, least)| format!("{flag} to at least {least}")).collect();
+                let raise: Vec<_> = self
+                    .raise
+                    .iter()
+                    .map(|(flag, least)| format!("{flag} to at least {least}"))
+                    .collect();
                 let never_ran = self.never_ran.join(", ");
                 format!(
                     "Incomplete: nothing broke, but these never ran: {never_ran}. Raise {}.",
@@ -161,12 +185,23 @@ impl Report {
 
 /// Everything that broke, in words.
 fn breaches(findings: &Findings, audit: &Audit, unsettled: i64) -> Vec<String> {
-    let found = findings.by_name().into_iter().filter(|(_, found)| !found.is_empty());
-    let mut breaches: Vec<_> = found.map(|(name, found)| format!("{} {name}", found.len())).collect();
-    let violated = audit.invariants.iter().filter(|invariant| invariant.violations > 0);
+    let found = findings
+        .by_name()
+        .into_iter()
+        .filter(|(_, found)| !found.is_empty());
+    let mut breaches: Vec<_> = found
+        .map(|(name, found)| format!("{} {name}", found.len()))
+        .collect();
+    let violated = audit
+        .invariants
+        .iter()
+        .filter(|invariant| invariant.violations > 0);
     breaches.extend(violated.map(|invariant| format!("invariant {} violated", invariant.name)));
     if audit.orders.reservations_without_order > 0 {
-        breaches.push(format!("{} reservations without an order", audit.orders.reservations_without_order));
+        breaches.push(format!(
+            "{} reservations without an order",
+            audit.orders.reservations_without_order
+        ));
     }
     if unsettled > 0 {
         breaches.push(format!("{unsettled} orders unsettled"));
@@ -185,23 +220,43 @@ struct Idle {
 
 impl Idle {
     fn of(faults: &Faults, recovery_paths: &BTreeMap<String, i64>) -> Self {
-        let kinds = Kind::all().into_iter().filter(|kind| faults.ran(*kind) == 0).collect();
-        let paths = recovery_paths.iter().filter(|(_, count)| **count == 0).map(|(name, _)| name.clone());
-        Self { kinds, paths: paths.collect() }
+        let kinds = Kind::all()
+            .into_iter()
+            .filter(|kind| faults.ran(*kind) == 0)
+            .collect();
+        let paths = recovery_paths
+            .iter()
+            .filter(|(_, count)| **count == 0)
+            .map(|(name, _)| name.clone());
+        Self {
+            kinds,
+            paths: paths.collect(),
+        }
     }
 
     fn names(&self) -> Vec<String> {
-        self.kinds.iter().map(ToString::to_string).chain(self.paths.iter().cloned()).collect()
+        self.kinds
+            .iter()
+            .map(ToString::to_string)
+            .chain(self.paths.iter().cloned())
+            .collect()
     }
 
-    /// Where the plan lacked faults, the numbers that plan them all. Where planned faults did not lead to everything,
-    /// twice as many of them, and of the orders that meet them.
+    /// Where the plan lacked faults, the numbers that plan them all. Where planned faults did not
+    /// lead to everything, twice as many of them, and of the orders that meet them.
     fn raise(&self, config: &Config) -> BTreeMap<&'static str, u32> {
         let mut raise = BTreeMap::new();
-        if self.kinds.iter().any(|kind| kind.follows_database_restarts()) {
+        if self
+            .kinds
+            .iter()
+            .any(|kind| kind.follows_database_restarts())
+        {
             raise.insert("--database-restarts", MIN_DATABASE_RESTARTS);
         }
-        let others = self.kinds.iter().any(|kind| !kind.follows_database_restarts());
+        let others = self
+            .kinds
+            .iter()
+            .any(|kind| !kind.follows_database_restarts());
         if others || !self.paths.is_empty() {
             if config.kills < MIN_KILLS {
                 raise.insert("--kills", MIN_KILLS);
@@ -241,16 +296,25 @@ fn list<T: fmt::Display>(counts: &BTreeMap<String, T>) -> Vec<String> {
     }
     let last = counts.len() - 1;
     let comma = |n| if n < last { "," } else { "" };
-    counts.iter().enumerate().map(|(n, (name, count))| format!("{name} {count}{}", comma(n))).collect()
+    counts
+        .iter()
+        .enumerate()
+        .map(|(n, (name, count))| format!("{name} {count}{}", comma(n)))
+        .collect()
 }
 
 fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 
-/// Writes pieces of text with spaces between them, in lines of at most [`WIDTH`] columns. No piece is broken. All lines
-/// but the first are indented.
-fn write_wrapped(f: &mut fmt::Formatter<'_>, title: &str, indent: usize, pieces: &[String]) -> fmt::Result {
+/// Writes pieces of text with spaces between them, in lines of at most [`WIDTH`] columns. No piece
+/// is broken. All lines but the first are indented.
+fn write_wrapped(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    indent: usize,
+    pieces: &[String],
+) -> fmt::Result {
     let mut column = title.chars().count();
     write!(f, "{title}")?;
     for (n, piece) in pieces.iter().enumerate() {
@@ -272,11 +336,17 @@ impl fmt::Display for Report {
         writeln!(f, "Campaign of seed {}, {} s", self.seed, self.seconds)?;
         let quiet = match self.unsettled {
             0 => format!("{} s after healing", self.seconds_to_quiet),
-            left => format!("not within {} s after healing: {left} orders unsettled", QUIET_LIMIT.as_secs()),
+            left => format!(
+                "not within {} s after healing: {left} orders unsettled",
+                QUIET_LIMIT.as_secs()
+            ),
         };
         for (title, pieces) in [
             ("answers", list(&self.answers)),
-            ("asked again", words(&format!("{} customers", self.asked_again))),
+            (
+                "asked again",
+                words(&format!("{} customers", self.asked_again)),
+            ),
             ("all tries", list(&self.tries)),
             ("faults", list(&self.faults)),
             ("crash points", list(&self.crash_points)),
@@ -296,7 +366,12 @@ impl fmt::Display for Report {
         }
         writeln!(f, "{}", self.audit)?;
         if self.verdict == Verdict::Broken && !self.never_ran.is_empty() {
-            write_wrapped(f, "", 0, &words(&format!("Never ran: {}.", self.never_ran.join(", "))))?;
+            write_wrapped(
+                f,
+                "",
+                0,
+                &words(&format!("Never ran: {}.", self.never_ran.join(", "))),
+            )?;
             writeln!(f)?;
         }
         write_wrapped(f, "", 0, &words(&self.summary()))
@@ -310,7 +385,15 @@ mod tests {
     use crate::prove::plan::Plan;
 
     fn config(orders: u32, kills: u32) -> Config {
-        Config { seed: 1, orders, kills, database_restarts: 2, data_dir: None, tamper: None, progress: false }
+        Config {
+            seed: 1,
+            orders,
+            kills,
+            database_restarts: 2,
+            data_dir: None,
+            tamper: None,
+            progress: false,
+        }
     }
 
     fn audit(violations: i64) -> Audit {
@@ -319,9 +402,21 @@ mod tests {
             holds_without_order: Vec::new(),
             at: chrono::DateTime::UNIX_EPOCH,
             clean: violations == 0,
-            invariants: vec![Invariant { name, meaning, checked: 8, violations, examples: Vec::new() }],
+            invariants: vec![Invariant {
+                name,
+                meaning,
+                checked: 8,
+                violations,
+                examples: Vec::new(),
+            }],
             products: Vec::new(),
-            orders: Orders { total: 0, confirmed: 0, failed: 0, unsettled: 0, reservations_without_order: 0 },
+            orders: Orders {
+                total: 0,
+                confirmed: 0,
+                failed: 0,
+                unsettled: 0,
+                reservations_without_order: 0,
+            },
         }
     }
 
@@ -353,12 +448,29 @@ mod tests {
     ) -> Report {
         let paths = BTreeMap::from([("void-drained".to_owned(), recovered)]);
         let no_time = Duration::ZERO;
-        Report::new(config, no_time, no_time, unsettled, &[], faults, paths, findings, audit)
+        Report::new(
+            config,
+            no_time,
+            no_time,
+            unsettled,
+            &[],
+            faults,
+            paths,
+            findings,
+            audit,
+        )
     }
 
     #[test]
     fn a_campaign_in_which_everything_ran_and_nothing_broke_proves() {
-        let whole = report(&config(100, 30), all_faults(30, 2), 1, Findings::default(), 0, audit(0));
+        let whole = report(
+            &config(100, 30),
+            all_faults(30, 2),
+            1,
+            Findings::default(),
+            0,
+            audit(0),
+        );
         assert_eq!((whole.verdict, whole.proved), (Verdict::Proved, true));
         assert!(whole.never_ran.is_empty() && whole.raise.is_empty());
         assert_eq!(whole.summary(), "Proved.");
@@ -366,28 +478,57 @@ mod tests {
 
     #[test]
     fn what_broke_outweighs_what_never_ran() {
-        let found = Findings { unasked: vec!["1".into(), "2".into()], ..Findings::default() };
+        let found = Findings {
+            unasked: vec!["1".into(), "2".into()],
+            ..Findings::default()
+        };
         for (findings, unsettled, violations, summary) in [
             (found, 0, 0, "Broken: 2 unasked."),
             (Findings::default(), 3, 0, "Broken: 3 orders unsettled."),
-            (Findings::default(), 0, 1, "Broken: invariant stock-conserved violated."),
+            (
+                Findings::default(),
+                0,
+                1,
+                "Broken: invariant stock-conserved violated.",
+            ),
         ] {
-            let report =
-                report(&config(100, 0), Faults::default(), 0, findings, unsettled, audit(violations));
+            let report = report(
+                &config(100, 0),
+                Faults::default(),
+                0,
+                findings,
+                unsettled,
+                audit(violations),
+            );
             assert_eq!((report.verdict, report.proved), (Verdict::Broken, false));
             assert_eq!(report.summary(), summary);
-            assert!(report.to_string().contains("Never ran: kill-order"), "{report}");
+            assert!(
+                report.to_string().contains("Never ran: kill-order"),
+                "{report}"
+            );
         }
     }
 
     #[test]
     fn a_plan_without_faults_is_incomplete_and_says_what_to_raise() {
-        let empty = report(&config(100, 0), Faults::default(), 0, Findings::default(), 0, audit(0));
+        let empty = report(
+            &config(100, 0),
+            Faults::default(),
+            0,
+            Findings::default(),
+            0,
+            audit(0),
+        );
         assert_eq!((empty.verdict, empty.proved), (Verdict::Incomplete, false));
-        let least = [("--database-restarts", MIN_DATABASE_RESTARTS), ("--kills", MIN_KILLS)];
+        let least = [
+            ("--database-restarts", MIN_DATABASE_RESTARTS),
+            ("--kills", MIN_KILLS),
+        ];
         assert_eq!(empty.raise, BTreeMap::from(least));
         let summary = empty.summary();
-        assert!(summary.starts_with("Incomplete: nothing broke, but these never ran: kill-order, "));
+        assert!(
+            summary.starts_with("Incomplete: nothing broke, but these never ran: kill-order, ")
+        );
         assert!(
             summary.ends_with("Raise --database-restarts to at least 2 and --kills to at least 6."),
             "{summary}"
@@ -396,24 +537,54 @@ mod tests {
 
     #[test]
     fn a_recovery_path_or_a_planned_fault_that_never_ran_asks_for_more_of_everything() {
-        let no_path = report(&config(100, 30), all_faults(30, 2), 0, Findings::default(), 0, audit(0));
+        let no_path = report(
+            &config(100, 30),
+            all_faults(30, 2),
+            0,
+            Findings::default(),
+            0,
+            audit(0),
+        );
         assert_eq!(no_path.never_ran, ["void-drained"]);
-        assert_eq!(no_path.raise, BTreeMap::from([("--kills", 60), ("--orders", 200)]));
+        assert_eq!(
+            no_path.raise,
+            BTreeMap::from([("--kills", 60), ("--orders", 200)])
+        );
         let mut faults = all_faults(30, 2);
         faults.struck.gremlin.remove("vanish");
-        let no_rule = report(&config(100, 30), faults, 1, Findings::default(), 0, audit(0));
+        let no_rule = report(
+            &config(100, 30),
+            faults,
+            1,
+            Findings::default(),
+            0,
+            audit(0),
+        );
         assert_eq!(
             (no_rule.verdict, no_rule.never_ran),
             (Verdict::Incomplete, vec!["gremlin-vanish".into()])
         );
-        assert_eq!(no_rule.raise, BTreeMap::from([("--kills", 60), ("--orders", 200)]));
+        assert_eq!(
+            no_rule.raise,
+            BTreeMap::from([("--kills", 60), ("--orders", 200)])
+        );
     }
 
     #[test]
     fn the_printed_lists_fit_into_the_width() {
-        let report = report(&config(100, 30), all_faults(30, 2), 1, Findings::default(), 0, audit(0));
+        let report = report(
+            &config(100, 30),
+            all_faults(30, 2),
+            1,
+            Findings::default(),
+            0,
+            audit(0),
+        );
         let text = report.to_string();
-        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= WIDTH),
+            "{text}"
+        );
         assert!(text.ends_with("Proved."));
     }
 }

@@ -1,7 +1,8 @@
-//! Faults that another database session causes: locks, commits that wait for a standby, ended sessions.
+//! Faults that another database session causes: locks, commits that wait for a standby, ended
+//! sessions.
 //!
-//! A lock and a wait go on while other faults come, a restart of the database among them. Each ends by itself;
-//! [`DatabaseFaults::undo`] ends all.
+//! A lock and a wait go on while other faults come, a restart of the database among them. Each ends
+//! by itself; [`DatabaseFaults::undo`] ends all.
 
 use std::time::{Duration, Instant};
 
@@ -45,14 +46,22 @@ pub struct DatabaseFaults {
 
 impl DatabaseFaults {
     pub fn new(url: DatabaseUrl) -> Self {
-        Self { url, locks: Vec::new(), standby_wait: None }
+        Self {
+            url,
+            locks: Vec::new(),
+            standby_wait: None,
+        }
     }
 
     /// Locks a product's row. Returns whether the lock is held, which it is until the time is up.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn lock_product(&mut self, product_id: &str, lasting: Duration) -> Result<bool, ProveError> {
+    pub async fn lock_product(
+        &mut self,
+        product_id: &str,
+        lasting: Duration,
+    ) -> Result<bool, ProveError> {
         let client = self.begin().await?;
         let statement = "SELECT FROM inventory WHERE product_id = $1 FOR UPDATE";
         let locked = client.execute(statement, &[&product_id]).await;
@@ -63,15 +72,22 @@ impl DatabaseFaults {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn lock_orders(&mut self, lock: OrdersLock, lasting: Duration) -> Result<bool, ProveError> {
+    pub async fn lock_orders(
+        &mut self,
+        lock: OrdersLock,
+        lasting: Duration,
+    ) -> Result<bool, ProveError> {
         let client = self.begin().await?;
         let locked = match lock {
-            OrdersLock::Table => {
-                client.batch_execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").await.map(|()| 1)
-            }
-            // Rows that somebody has locked are left out: waiting for one while others are held could be a deadlock.
+            OrdersLock::Table => client
+                .batch_execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+                .await
+                .map(|()| 1),
+            // Rows that somebody has locked are left out: waiting for one while others are held
+            // could be a deadlock.
             OrdersLock::NewestRows => {
-                let statement = "SELECT FROM orders ORDER BY created_at DESC LIMIT $1 FOR UPDATE SKIP LOCKED";
+                let statement =
+                    "SELECT FROM orders ORDER BY created_at DESC LIMIT $1 FOR UPDATE SKIP LOCKED";
                 client.execute(statement, &[&NEWEST_ROWS]).await
             }
         };
@@ -81,11 +97,14 @@ impl DatabaseFaults {
     async fn begin(&self) -> Result<Client, ProveError> {
         let client = connect(&self.url).await?;
         let limit = LOCK_TIMEOUT.as_millis();
-        client.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = {limit}")).await?;
+        client
+            .batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = {limit}"))
+            .await?;
         Ok(client)
     }
 
-    /// Keeps the session's transaction open until the time is up. A session that the server ends has no locks.
+    /// Keeps the session's transaction open until the time is up. A session that the server ends
+    /// has no locks.
     fn hold(
         &mut self,
         client: Client,
@@ -104,7 +123,8 @@ impl DatabaseFaults {
         Ok(true)
     }
 
-    /// Makes commits wait for a standby that does not exist, until the time is up. Returns whether one waits.
+    /// Makes commits wait for a standby that does not exist, until the time is up. Returns whether
+    /// one waits.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -130,7 +150,8 @@ impl DatabaseFaults {
     /// When the database does not answer.
     pub async fn end_sessions(&self, role: Role) -> Result<bool, ProveError> {
         let client = connect(&self.url).await?;
-        let statement = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";
+        let statement =
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";
         let started = Instant::now();
         // A role that was started a moment ago opens its first session when it needs one.
         while client.execute(statement, &[&role.as_str()]).await? == 0 {
@@ -142,7 +163,8 @@ impl DatabaseFaults {
         Ok(true)
     }
 
-    /// Ends every lock and wait. The setting survives a restart of the server, so it is reset in any case.
+    /// Ends every lock and wait. The setting survives a restart of the server, so it is reset in
+    /// any case.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -161,7 +183,9 @@ async fn reset_standby(url: &DatabaseUrl) -> Result<(), ProveError> {
     let started = Instant::now();
     loop {
         match apply(url, "ALTER SYSTEM RESET synchronous_standby_names", "").await {
-            Err(_) if started.elapsed() < SETTING_TIMEOUT => tokio::time::sleep(POLL_INTERVAL).await,
+            Err(_) if started.elapsed() < SETTING_TIMEOUT => {
+                tokio::time::sleep(POLL_INTERVAL).await
+            }
             outcome => return outcome,
         }
     }
@@ -171,25 +195,33 @@ async fn reset_standby(url: &DatabaseUrl) -> Result<(), ProveError> {
 async fn apply(url: &DatabaseUrl, statement: &str, value: &str) -> Result<(), ProveError> {
     let client = connect(url).await?;
     // No commit of this session waits for the standby.
-    client.batch_execute("SET synchronous_commit = local").await?;
+    client
+        .batch_execute("SET synchronous_commit = local")
+        .await?;
     // Not in one call with others, which would be a transaction.
     client.batch_execute(statement).await?;
     client.batch_execute("SELECT pg_reload_conf()").await?;
     let started = Instant::now();
     loop {
-        let row = client.query_one("SHOW synchronous_standby_names", &[]).await?;
+        let row = client
+            .query_one("SHOW synchronous_standby_names", &[])
+            .await?;
         if row.get::<_, String>(0) == value {
             return Ok(());
         }
         if started.elapsed() > SETTING_TIMEOUT {
-            return Err(std::io::Error::other("the database did not read its settings within 30 s").into());
+            return Err(std::io::Error::other(
+                "the database did not read its settings within 30 s",
+            )
+            .into());
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Commits until a commit waits for the standby: one of this session's or of any other. A session that sees the new
-/// setting says nothing about that, since another process of the server decides it.
+/// Commits until a commit waits for the standby: one of this session's or of any other. A session
+/// that sees the new setting says nothing about that, since another process of the server decides
+/// it.
 async fn commits_wait(url: &DatabaseUrl) -> Result<bool, ProveError> {
     let (committer, watcher) = (connect(url).await?, connect(url).await?);
     let started = Instant::now();
@@ -220,14 +252,25 @@ mod tests {
     impl Database {
         async fn start(name: &str) -> Self {
             let home = temporary_home(name).unwrap();
-            let server = Server::start(Home::open(&home).unwrap(), Vec::new()).await.unwrap();
+            let server = Server::start(Home::open(&home).unwrap(), Vec::new())
+                .await
+                .unwrap();
             server.ensure_database("faults").await.unwrap();
             let url: DatabaseUrl = server.url("faults").parse().unwrap();
             let tables = "CREATE TABLE inventory (product_id TEXT, stock INT);
                 CREATE TABLE orders (id INT, created_at TIMESTAMPTZ DEFAULT now());
                 INSERT INTO inventory VALUES ('P-0', 1)";
-            connect(&url).await.unwrap().batch_execute(tables).await.unwrap();
-            Self { server, faults: DatabaseFaults::new(url), home }
+            connect(&url)
+                .await
+                .unwrap()
+                .batch_execute(tables)
+                .await
+                .unwrap();
+            Self {
+                server,
+                faults: DatabaseFaults::new(url),
+                home,
+            }
         }
 
         /// Runs a statement that gives up on a lock after a moment; returns whether it was done.
@@ -247,7 +290,9 @@ mod tests {
         async fn waiting_insert(&self) -> JoinHandle<Result<(), Error>> {
             let client = connect(&self.faults.url).await.unwrap();
             let insert =
-                tokio::spawn(async move { client.batch_execute("INSERT INTO orders VALUES (1)").await });
+                tokio::spawn(
+                    async move { client.batch_execute("INSERT INTO orders VALUES (1)").await },
+                );
             let watcher = connect(&self.faults.url).await.unwrap();
             let waiting = format!("{WAITING_COMMITS} AND query LIKE 'INSERT%'");
             let started = Instant::now();
@@ -267,15 +312,40 @@ mod tests {
     #[tokio::test]
     async fn a_lock_holds_until_it_is_undone() {
         let mut database = Database::start("locks").await;
-        let (product, order) = ("UPDATE inventory SET stock = 2", "INSERT INTO orders VALUES (1)");
-        assert!(!database.faults.lock_orders(OrdersLock::NewestRows, LONG).await.unwrap(), "there is no row");
-        assert!(!database.faults.lock_product("P-1", LONG).await.unwrap(), "there is no such product");
+        let (product, order) = (
+            "UPDATE inventory SET stock = 2",
+            "INSERT INTO orders VALUES (1)",
+        );
+        assert!(
+            !database
+                .faults
+                .lock_orders(OrdersLock::NewestRows, LONG)
+                .await
+                .unwrap(),
+            "there is no row"
+        );
+        assert!(
+            !database.faults.lock_product("P-1", LONG).await.unwrap(),
+            "there is no such product"
+        );
         assert!(database.faults.lock_product("P-0", LONG).await.unwrap());
         assert!(!database.runs(product).await && database.runs(order).await);
-        assert!(database.faults.lock_orders(OrdersLock::NewestRows, LONG).await.unwrap());
+        assert!(
+            database
+                .faults
+                .lock_orders(OrdersLock::NewestRows, LONG)
+                .await
+                .unwrap()
+        );
         assert!(!database.runs("UPDATE orders SET id = 2").await && database.runs(order).await);
         database.faults.undo().await.unwrap();
-        assert!(database.faults.lock_orders(OrdersLock::Table, LONG).await.unwrap());
+        assert!(
+            database
+                .faults
+                .lock_orders(OrdersLock::Table, LONG)
+                .await
+                .unwrap()
+        );
         assert!(database.runs(product).await && !database.runs(order).await);
         database.faults.undo().await.unwrap();
         assert!(database.runs(order).await);
@@ -301,7 +371,11 @@ mod tests {
         insert.await.unwrap().unwrap();
         // Both of the commits that were cut off are stored all the same.
         let client = connect(&database.faults.url).await.unwrap();
-        let stored: i64 = client.query_one("SELECT count(*) FROM orders", &[]).await.unwrap().get(0);
+        let stored: i64 = client
+            .query_one("SELECT count(*) FROM orders", &[])
+            .await
+            .unwrap()
+            .get(0);
         assert_eq!(stored, 3);
         database.end().await;
     }
@@ -320,14 +394,24 @@ mod tests {
         insert.await.unwrap().unwrap();
         assert!(database.faults.delay_commits(lasting).await.unwrap());
         let insert = database.runs("INSERT INTO orders VALUES (2)");
-        assert!(tokio::time::timeout(SETTING_TIMEOUT, insert).await.expect("the wait ends"));
+        assert!(
+            tokio::time::timeout(SETTING_TIMEOUT, insert)
+                .await
+                .expect("the wait ends")
+        );
         database.end().await;
     }
 
     #[tokio::test]
     async fn only_the_sessions_of_the_role_are_ended() {
         let database = Database::start("sessions").await;
-        let of = |role: Role| format!("{}?application_name={}", database.server.url("faults"), role.as_str());
+        let of = |role: Role| {
+            format!(
+                "{}?application_name={}",
+                database.server.url("faults"),
+                role.as_str()
+            )
+        };
         let order = connect(&of(Role::Order).parse().unwrap()).await.unwrap();
         let payment = connect(&of(Role::Payment).parse().unwrap()).await.unwrap();
         assert!(database.faults.end_sessions(Role::Order).await.unwrap());

@@ -1,7 +1,8 @@
-//! `valerix soak`: the platform under moderate load and faults for a chosen time, watched for what grows.
+//! `valerix soak`: the platform under moderate load and faults for a chosen time, watched for what
+//! grows.
 //!
-//! cluster (of `prove`) and load → faults, samples → trend (pure) → report. No process is killed: what it has gathered
-//! would be gone with it.
+//! cluster (of `prove`) and load → faults, samples → trend (pure) → report. No process is killed:
+//! what it has gathered would be gone with it.
 
 mod report;
 pub mod sampler;
@@ -44,7 +45,8 @@ pub struct Config {
     /// Orders per second.
     pub rate: u32,
     pub sample_every: Duration,
-    /// Where the soak's database is kept; a directory of its own that is removed at the end, when not given.
+    /// Where the soak's database is kept; a directory of its own that is removed at the end, when
+    /// not given.
     pub data_dir: Option<PathBuf>,
     pub progress: bool,
 }
@@ -69,7 +71,10 @@ pub enum SoakError {
 /// # Errors
 /// When it could not be run; what it found is in the report.
 pub async fn run(config: &Config, shutdown: &Shutdown) -> Result<Option<Report>, SoakError> {
-    let products: Vec<_> = PRODUCTS.iter().map(|name| ((*name).to_owned(), STOCK)).collect();
+    let products: Vec<_> = PRODUCTS
+        .iter()
+        .map(|name| ((*name).to_owned(), STOCK))
+        .collect();
     let mut cluster = Cluster::open(rand::random(), config.data_dir.as_deref()).await?;
     let whole = async {
         cluster.start(&products).await?;
@@ -83,15 +88,30 @@ pub async fn run(config: &Config, shutdown: &Shutdown) -> Result<Option<Report>,
     outcome
 }
 
-async fn soak(config: &Config, cluster: &mut Cluster, shutdown: &Shutdown) -> Result<Report, SoakError> {
-    let load = place_orders(config.clone(), cluster.url_of(Role::Order)?, shutdown.clone());
+async fn soak(
+    config: &Config,
+    cluster: &mut Cluster,
+    shutdown: &Shutdown,
+) -> Result<Report, SoakError> {
+    let load = place_orders(
+        config.clone(),
+        cluster.url_of(Role::Order)?,
+        shutdown.clone(),
+    );
     let load = tokio::task::spawn_local(load);
     let (samples, deaths) = observe(config, cluster).await?;
     let load = load.await.map_err(std::io::Error::other)?;
     let unsettled = cluster.quiet(QUIET_LIMIT).await?;
-    let audit = audit::of(&cluster.database_url(), RECOVERY_BOUND, &Elsewhere::default()).await?;
+    let audit = audit::of(
+        &cluster.database_url(),
+        RECOVERY_BOUND,
+        &Elsewhere::default(),
+    )
+    .await?;
     let mistakes = cluster.struck().mistakes;
-    Ok(Report::new(config, samples, deaths, mistakes, load, unsettled, audit))
+    Ok(Report::new(
+        config, samples, deaths, mistakes, load, unsettled, audit,
+    ))
 }
 
 async fn place_orders(config: Config, url: BaseUrl, shutdown: Shutdown) -> load::Report {
@@ -109,7 +129,8 @@ async fn place_orders(config: Config, url: BaseUrl, shutdown: Shutdown) -> load:
     load::run(&load, &shutdown).await
 }
 
-/// Samples at equal distances, and faults in between. Also how often a role was found to have died, which none should.
+/// Samples at equal distances, and faults in between. Also how often a role was found to have died,
+/// which none should.
 async fn observe(config: &Config, cluster: &mut Cluster) -> Result<(Vec<Sample>, u32), SoakError> {
     let bar = progress_bar(config);
     let http = awc::Client::builder().timeout(FAULT_TAKES).finish();
@@ -131,7 +152,11 @@ async fn observe(config: &Config, cluster: &mut Cluster) -> Result<(Vec<Sample>,
         bar.set_position(began.elapsed().as_secs());
         samples.extend(sampler::look(cluster, &http, began.elapsed()).await?);
         let present = processes(cluster);
-        deaths += present.iter().zip(&known).map(|(is, was)| u32::from(is != was)).sum::<u32>();
+        deaths += present
+            .iter()
+            .zip(&known)
+            .map(|(is, was)| u32::from(is != was))
+            .sum::<u32>();
         known = present;
     }
     bar.finish_and_clear();
@@ -139,7 +164,11 @@ async fn observe(config: &Config, cluster: &mut Cluster) -> Result<(Vec<Sample>,
 }
 
 fn progress_bar(config: &Config) -> ProgressBar {
-    let target = if config.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if config.progress {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let bar = ProgressBar::with_draw_target(Some(config.duration.as_secs()), target);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} s  {wide_msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -182,11 +211,21 @@ impl Trouble {
 /// Kills are not among them, nor hangs, which keep a connection for ten minutes on purpose.
 fn faults() -> Vec<Trouble> {
     let rule = |role, kind, direction| {
-        Trouble::OfCampaigns(Fault::Gremlin { role, kind, direction, every: 5, max_fires: 40 })
+        Trouble::OfCampaigns(Fault::Gremlin {
+            role,
+            kind,
+            direction,
+            every: 5,
+            max_fires: 40,
+        })
     };
     let slow = |role, delay| {
         let (delay, lasting) = (Duration::from_millis(delay), Duration::from_secs(2));
-        Trouble::OfCampaigns(Fault::Latency { role, delay, lasting })
+        Trouble::OfCampaigns(Fault::Latency {
+            role,
+            delay,
+            lasting,
+        })
     };
     vec![
         slow(Role::Inventory, 200),
@@ -204,9 +243,13 @@ fn faults() -> Vec<Trouble> {
 
 /// Samples that see every fault once.
 fn samples_of_a_round(config: &Config) -> usize {
-    faults().len().div_ceil(usize::try_from(faults_between_samples(config)).unwrap_or(usize::MAX))
+    faults()
+        .len()
+        .div_ceil(usize::try_from(faults_between_samples(config)).unwrap_or(usize::MAX))
 }
 
 fn faults_between_samples(config: &Config) -> u32 {
-    u32::try_from(config.sample_every.as_secs() / FAULT_TAKES.as_secs()).unwrap_or(u32::MAX).max(1)
+    u32::try_from(config.sample_every.as_secs() / FAULT_TAKES.as_secs())
+        .unwrap_or(u32::MAX)
+        .max(1)
 }

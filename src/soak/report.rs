@@ -17,7 +17,8 @@ const LINES: usize = 12;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Nothing grows, no process died or made a mistake, every order is settled, and the books balance.
+    /// Nothing grows, no process died or made a mistake, every order is settled, and the books
+    /// balance.
     pub held: bool,
     pub seconds: u64,
     pub load: load::Report,
@@ -42,11 +43,20 @@ impl Report {
         audit: Audit,
     ) -> Self {
         let trend = |role: &Role, figure: Figure| {
-            let series: Vec<_> =
-                samples.iter().filter_map(|sample| sample.roles.get(role)?.get(&figure).copied()).collect();
+            let series: Vec<_> = samples
+                .iter()
+                .filter_map(|sample| sample.roles.get(role)?.get(&figure).copied())
+                .collect();
             trend::of(&series, samples_of_a_round(config), figure.tolerance())
         };
-        let of_role = |role: Role| (role, Figure::ALL.map(|figure| (figure, trend(&role, figure))).into());
+        let of_role = |role: Role| {
+            (
+                role,
+                Figure::ALL
+                    .map(|figure| (figure, trend(&role, figure)))
+                    .into(),
+            )
+        };
         let trends: BTreeMap<Role, BTreeMap<_, _>> = Role::ALL.map(of_role).into();
         let steady = trends
             .values()
@@ -81,13 +91,25 @@ impl Report {
         }
         writeln!(f)?;
         let step = self.samples.len().div_ceil(LINES).max(1);
-        for sample in self.samples.iter().rev().step_by(step).collect::<Vec<_>>().into_iter().rev() {
+        for sample in self
+            .samples
+            .iter()
+            .rev()
+            .step_by(step)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
             write!(f, "{:>7.0}", sample.seconds)?;
             for (role, figures) in &sample.roles {
                 for figure in Figure::ALL {
                     let decimals = usize::from(figure == Figure::MemoryMib);
                     let value = figures.get(&figure).copied().unwrap_or_default();
-                    write!(f, " {value:>width$.decimals$}", width = width(*role, figure))?;
+                    write!(
+                        f,
+                        " {value:>width$.decimals$}",
+                        width = width(*role, figure)
+                    )?;
                 }
             }
             writeln!(f)?;
@@ -97,7 +119,11 @@ impl Report {
 }
 
 fn width(role: Role, figure: Figure) -> usize {
-    let role = if figure == Figure::ALL[0] { role.as_str().len() + 3 } else { 0 };
+    let role = if figure == Figure::ALL[0] {
+        role.as_str().len() + 3
+    } else {
+        0
+    };
     (figure.name().len() + role).max(4)
 }
 
@@ -109,7 +135,12 @@ impl fmt::Display for Report {
             for (figure, trend) in trends {
                 let name = format!("{} {}", role.as_str(), figure.name());
                 match trend {
-                    Some(Trend { median, growth, tolerated, grows }) => writeln!(
+                    Some(Trend {
+                        median,
+                        growth,
+                        tolerated,
+                        grows,
+                    }) => writeln!(
                         f,
                         "{} {name:<18} around {median:.1}; {growth:+.1} over the second half, {tolerated:.1} is tolerated",
                         if *grows { "✗" } else { "✓" }
@@ -126,9 +157,21 @@ impl fmt::Display for Report {
         }
         if self.unsettled > 0 {
             let limit = QUIET_LIMIT.as_secs();
-            writeln!(f, "✗ {} orders were unsettled {limit} s after the last fault", self.unsettled)?;
+            writeln!(
+                f,
+                "✗ {} orders were unsettled {limit} s after the last fault",
+                self.unsettled
+            )?;
         }
         writeln!(f, "{}", self.audit)?;
-        write!(f, "{}", if self.held { "It held." } else { "It did not hold." })
+        write!(
+            f,
+            "{}",
+            if self.held {
+                "It held."
+            } else {
+                "It did not hold."
+            }
+        )
     }
 }

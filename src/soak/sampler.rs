@@ -24,8 +24,13 @@ pub enum Figure {
 }
 
 impl Figure {
-    pub const ALL: [Self; 5] =
-        [Self::MemoryMib, Self::Descriptors, Self::Threads, Self::Tasks, Self::Sessions];
+    pub const ALL: [Self; 5] = [
+        Self::MemoryMib,
+        Self::Descriptors,
+        Self::Threads,
+        Self::Tasks,
+        Self::Sessions,
+    ];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -38,14 +43,23 @@ impl Figure {
         }
     }
 
-    /// Of growth over half of the soak. Memory comes in arenas, descriptors and tasks with the connections of the moment; the
-    /// others have no reason to grow at all.
+    /// Of growth over half of the soak. Memory comes in arenas, descriptors and tasks with the
+    /// connections of the moment; the others have no reason to grow at all.
     #[must_use]
     pub const fn tolerance(self) -> Tolerance {
         match self {
-            Self::MemoryMib => Tolerance { absolute: 2.0, share: 0.05 },
-            Self::Descriptors | Self::Tasks => Tolerance { absolute: 8.0, share: 0.05 },
-            Self::Threads | Self::Sessions => Tolerance { absolute: 2.0, share: 0.0 },
+            Self::MemoryMib => Tolerance {
+                absolute: 2.0,
+                share: 0.05,
+            },
+            Self::Descriptors | Self::Tasks => Tolerance {
+                absolute: 8.0,
+                share: 0.05,
+            },
+            Self::Threads | Self::Sessions => Tolerance {
+                absolute: 2.0,
+                share: 0.0,
+            },
         }
     }
 
@@ -83,16 +97,30 @@ pub async fn look(
         let Some(text) = metrics(http, &format!("{}/metrics", cluster.url_of(role)?)).await else {
             return Ok(None);
         };
-        let mut figures =
-            BTreeMap::from([(Figure::Sessions, sessions.get(role.as_str()).copied().unwrap_or(0.0))]);
+        let mut figures = BTreeMap::from([(
+            Figure::Sessions,
+            sessions.get(role.as_str()).copied().unwrap_or(0.0),
+        )]);
         for figure in Figure::ALL {
-            let Some(series) = figure.series() else { continue };
+            let Some(series) = figure.series() else {
+                continue;
+            };
             let value = value(&text, series).ok_or_else(|| SoakError::NotTold(series))?;
-            figures.insert(figure, if figure == Figure::MemoryMib { value / MIB } else { value });
+            figures.insert(
+                figure,
+                if figure == Figure::MemoryMib {
+                    value / MIB
+                } else {
+                    value
+                },
+            );
         }
         roles.insert(role, figures);
     }
-    Ok(Some(Sample { seconds: since.as_secs_f64().round(), roles }))
+    Ok(Some(Sample {
+        seconds: since.as_secs_f64().round(),
+        roles,
+    }))
 }
 
 async fn metrics(http: &awc::Client, url: &str) -> Option<String> {
@@ -100,11 +128,15 @@ async fn metrics(http: &awc::Client, url: &str) -> Option<String> {
         let mut response = http.get(url).send().await.ok()?;
         String::from_utf8(response.body().await.ok()?.to_vec()).ok()
     };
-    tokio::time::timeout(LONGEST_ANSWER, answer).await.ok().flatten()
+    tokio::time::timeout(LONGEST_ANSWER, answer)
+        .await
+        .ok()
+        .flatten()
 }
 
 fn value(text: &str, series: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// By the role's name.
@@ -114,7 +146,9 @@ async fn sessions(cluster: &Cluster) -> Result<BTreeMap<String, f64>, SoakError>
                      GROUP BY application_name";
     let rows = cluster.connect().await?.query(statement, &[]).await?;
     #[expect(clippy::cast_precision_loss, reason = "some dozens")]
-    let sessions = rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1) as f64));
+    let sessions = rows
+        .iter()
+        .map(|row| (row.get(0), row.get::<_, i64>(1) as f64));
     Ok(sessions.collect())
 }
 

@@ -1,9 +1,10 @@
 //! Whether a figure grows over time: pure.
 //!
-//! Judged is the second half alone: a program that has just started grows into its work. What comes and goes with each fault
-//! is no leak, so that of each round of faults the lowest sample counts: what has leaked is never given back. The slope is
-//! the median of the slopes between all pairs of these points (Theil–Sen), which single ones do not move. Growth counts when
-//! over the half it is more than is tolerated, and when rises outnumber falls by more than chance would have it
+//! Judged is the second half alone: a program that has just started grows into its work. What comes
+//! and goes with each fault is no leak, so that of each round of faults the lowest sample counts:
+//! what has leaked is never given back. The slope is the median of the slopes between all pairs of
+//! these points (Theil–Sen), which single ones do not move. Growth counts when over the half it is
+//! more than is tolerated, and when rises outnumber falls by more than chance would have it
 //! (Mann–Kendall).
 
 use serde::Serialize;
@@ -32,7 +33,8 @@ pub struct Tolerance {
     pub share: f64,
 }
 
-/// So many samples, taken at equal distances, are one round of faults. Nothing where there are too few rounds to tell.
+/// So many samples, taken at equal distances, are one round of faults. Nothing where there are too
+/// few rounds to tell.
 #[must_use]
 pub fn of(samples: &[f64], round: usize, tolerance: Tolerance) -> Option<Trend> {
     let half = &samples[samples.len() / 2..];
@@ -44,7 +46,12 @@ pub fn of(samples: &[f64], round: usize, tolerance: Tolerance) -> Option<Trend> 
     let typical = median(points.clone());
     let tolerated = tolerance.absolute.max(typical * tolerance.share);
     let grows = growth > tolerated && rises_beyond_chance(&points);
-    Some(Trend { median: typical, growth, tolerated, grows })
+    Some(Trend {
+        median: typical,
+        growth,
+        tolerated,
+        grows,
+    })
 }
 
 /// The lowest of each round, counted back from the end.
@@ -57,7 +64,10 @@ fn floors(samples: &[f64], round: usize) -> Vec<f64> {
 
 fn thinned(points: &[f64]) -> Vec<f64> {
     let together = points.len().div_ceil(MOST_POINTS).max(1);
-    points.chunks_exact(together).map(|chunk| median(chunk.to_vec())).collect()
+    points
+        .chunks_exact(together)
+        .map(|chunk| median(chunk.to_vec()))
+        .collect()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -72,7 +82,9 @@ fn pairs(points: &[f64]) -> impl Iterator<Item = (usize, usize)> {
 }
 
 fn slopes(points: &[f64]) -> Vec<f64> {
-    pairs(points).map(|(first, second)| (points[second] - points[first]) / precise(second - first)).collect()
+    pairs(points)
+        .map(|(first, second)| (points[second] - points[first]) / precise(second - first))
+        .collect()
 }
 
 fn rises_beyond_chance(points: &[f64]) -> bool {
@@ -98,22 +110,32 @@ mod tests {
 
     use super::*;
 
-    const FEW: Tolerance = Tolerance { absolute: 5.0, share: 0.05 };
+    const FEW: Tolerance = Tolerance {
+        absolute: 5.0,
+        share: 0.05,
+    };
     const ROUND: usize = 10;
 
     /// 200 samples around 50, each made from its number and chance.
     fn series(seed: u64, make: impl Fn(f64, f64) -> f64) -> Trend {
         let mut random = StdRng::seed_from_u64(seed);
-        let samples: Vec<_> =
-            (0..200).map(|n| 50.0 + make(f64::from(n), random.random_range(-1.0..1.0))).collect();
+        let samples: Vec<_> = (0..200)
+            .map(|n| 50.0 + make(f64::from(n), random.random_range(-1.0..1.0)))
+            .collect();
         of(&samples, ROUND, FEW).unwrap()
     }
 
     #[test]
     fn noise_and_what_comes_and_goes_is_no_growth() {
         for seed in 0..50 {
-            assert!(!series(seed, |_, chance| 10.0 * chance).grows, "noise {seed}");
-            assert!(!series(seed, |n, chance| n % 17.0 + chance).grows, "saw teeth {seed}");
+            assert!(
+                !series(seed, |_, chance| 10.0 * chance).grows,
+                "noise {seed}"
+            );
+            assert!(
+                !series(seed, |n, chance| n % 17.0 + chance).grows,
+                "saw teeth {seed}"
+            );
             let peaks = |n: f64, chance: f64| if n % 25.0 < 2.0 { 500.0 } else { chance };
             assert!(!series(seed, peaks).grows, "peaks {seed}");
         }
@@ -140,8 +162,14 @@ mod tests {
     fn a_leak_is_growth_under_noise_and_in_steps() {
         for seed in 0..50 {
             let trend = series(seed, |n, chance| 0.1 * n + 5.0 * chance);
-            assert!(trend.grows && (7.0..13.0).contains(&trend.growth), "{seed}: {trend:?}");
-            assert!(series(seed, |n, chance| 8.0 * (n / 20.0).floor() + chance).grows, "steps {seed}");
+            assert!(
+                trend.grows && (7.0..13.0).contains(&trend.growth),
+                "{seed}: {trend:?}"
+            );
+            assert!(
+                series(seed, |n, chance| 8.0 * (n / 20.0).floor() + chance).grows,
+                "steps {seed}"
+            );
             assert!(
                 series(seed, |n, chance| n % 10.0 + 0.1 * n + chance).grows,
                 "saw teeth that rise {seed}"
@@ -159,7 +187,10 @@ mod tests {
     fn many_samples_are_put_together_and_few_tell_nothing() {
         let long: Vec<_> = (0..100_000).map(|n| f64::from(n) / 1000.0).collect();
         let trend = of(&long, ROUND, FEW).unwrap();
-        assert!(trend.grows && (trend.growth - 50.0).abs() < 1.0, "{trend:?}");
+        assert!(
+            trend.grows && (trend.growth - 50.0).abs() < 1.0,
+            "{trend:?}"
+        );
         assert_eq!(of(&[1.0; 90], ROUND, FEW), None);
     }
 }

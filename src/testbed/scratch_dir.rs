@@ -5,7 +5,8 @@ use std::{fs, io};
 
 use crate::testbed::postgres::temporary_home;
 
-/// A directory below the temporary directory, with a name that nobody can guess. Dropping it removes it.
+/// A directory below the temporary directory, with a name that nobody can guess. Dropping it
+/// removes it.
 #[derive(Debug)]
 pub struct ScratchDir(PathBuf);
 
@@ -25,7 +26,10 @@ impl ScratchDir {
 impl Drop for ScratchDir {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
-            crate::platform::output::complain(format_args!("cannot remove {}: {error}", self.0.display()));
+            crate::platform::output::complain(format_args!(
+                "cannot remove {}: {error}",
+                self.0.display()
+            ));
         }
     }
 }

@@ -43,13 +43,22 @@ impl Process {
     /// When the program cannot be started.
     pub fn start(spec: &Spec) -> io::Result<Self> {
         let mut command = Command::new(&spec.program);
-        command.args(&spec.arguments).arg("--supervised").envs(spec.environment.iter().cloned());
-        // What is set here was decided here: a file that the supervisor itself has read it from would contradict.
+        command
+            .args(&spec.arguments)
+            .arg("--supervised")
+            .envs(spec.environment.iter().cloned());
+        // What is set here was decided here: a file that the supervisor itself has read it from
+        // would contradict.
         for (name, _) in &spec.environment {
             command.env_remove(format!("{name}_FILE"));
         }
-        // A group of its own: Ctrl-C in the terminal goes to the supervisor, which stops its processes in order.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        // A group of its own: Ctrl-C in the terminal goes to the supervisor, which stops its
+        // processes in order.
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         let mut child = command.spawn()?;
         if let Some(stdout) = child.stdout.take() {
             tokio::spawn(pass_on(stdout, Arc::clone(&spec.output)));
@@ -62,7 +71,11 @@ impl Process {
             .and_then(|id| i32::try_from(id).ok())
             .ok_or_else(|| io::Error::other("no process id"))?;
         let lifeline = child.stdin.take();
-        Ok(Self { child, pid, _lifeline: lifeline })
+        Ok(Self {
+            child,
+            pid,
+            _lifeline: lifeline,
+        })
     }
 
     #[must_use]
@@ -118,7 +131,8 @@ impl Process {
 }
 
 async fn pass_on(stream: impl AsyncRead + Unpin, output: Sink) {
-    // A line need not be UTF-8. Reading must go on whatever comes: a full pipe would block the process.
+    // A line need not be UTF-8. Reading must go on whatever comes: a full pipe would block the
+    // process.
     let mut lines = BufReader::new(stream).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
         output(&String::from_utf8_lossy(&line));
@@ -129,8 +143,9 @@ async fn told_to(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Keeps a role running until told to stop: one that ends is started again after a pause, which grows while it
-/// keeps ending early. A role that cannot start because of its configuration (exit code 2) is given up.
+/// Keeps a role running until told to stop: one that ends is started again after a pause, which
+/// grows while it keeps ending early. A role that cannot start because of its configuration (exit
+/// code 2) is given up.
 ///
 /// # Errors
 /// When the program cannot be started at all, or refuses its configuration.
@@ -151,8 +166,15 @@ pub async fn keep_running(
         if status.code() == Some(2) {
             return Err(io::Error::other("it refused its configuration"));
         }
-        pause = if since.elapsed() >= LIVED_WELL { FIRST_PAUSE } else { pause };
-        (spec.output)(&format!("ended ({status}); starting again in {} ms", pause.as_millis()));
+        pause = if since.elapsed() >= LIVED_WELL {
+            FIRST_PAUSE
+        } else {
+            pause
+        };
+        (spec.output)(&format!(
+            "ended ({status}); starting again in {} ms",
+            pause.as_millis()
+        ));
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             () = told_to(&mut stop) => return Ok(()),

@@ -25,10 +25,15 @@ impl Silent {
         socket.bind(address).unwrap();
         let listener = socket.listen(1).unwrap();
         let mut queue = Vec::new();
-        while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        while let Ok(stream) =
+            timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+        {
             queue.push(stream.unwrap());
         }
-        Self { _listener: listener, _queue: queue }
+        Self {
+            _listener: listener,
+            _queue: queue,
+        }
     }
 }
 
@@ -38,7 +43,8 @@ async fn a_silent_address_of_a_name_does_not_hide_the_others() {
         eprintln!("SKIPPED: names cannot be given addresses here; as root they can");
         return;
     }
-    let (database, inventory_port, payment_port) = (Reachable::start().await, free_port(), free_port());
+    let (database, inventory_port, payment_port) =
+        (Reachable::start().await, free_port(), free_port());
     let mut silent = Vec::new();
     for port in [database.port, inventory_port, payment_port] {
         silent.push(Silent::start(port).await);
@@ -56,11 +62,16 @@ async fn a_silent_address_of_a_name_does_not_hide_the_others() {
         // They listen on a loopback address, where other names are refused.
         ("ALLOWED_HOSTS", "twin.test".to_owned()),
     ];
-    let [mut inventory, mut payment, mut order] =
-        [("inventory", inventory_port), ("payment", payment_port), ("order", free_port())]
-            .map(|(role, port)| Service::start_with_hosts(role, port, &env, &hosts));
+    let [mut inventory, mut payment, mut order] = [
+        ("inventory", inventory_port),
+        ("payment", payment_port),
+        ("order", free_port()),
+    ]
+    .map(|(role, port)| Service::start_with_hosts(role, port, &env, &hosts));
     tokio::join!(inventory.ready(), payment.ready(), order.ready());
-    let answer = order.post("/orders", &json!({"product_id": "PROD-001", "quantity": 1})).await;
+    let answer = order
+        .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
+        .await;
     assert_eq!(answer.status, 201, "{answer:?}");
     assert_eq!(order.get("/health").await.json()["status"], "healthy");
     for service in [&mut inventory, &mut payment, &mut order] {

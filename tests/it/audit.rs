@@ -1,4 +1,5 @@
-//! The audit starts from every table: each row that is missing, wrong or not known to it has a name.
+//! The audit starts from every table: each row that is missing, wrong or not known to it has a
+//! name.
 
 use std::process::Output;
 
@@ -17,12 +18,20 @@ const LEASED: &str = "lease_until = now() + interval '1 hour'";
 
 async fn command(stack: &Stack, arguments: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
-    command.args(["audit", "--database-url", &stack.database.url()]).args(arguments).output().await.unwrap()
+    command
+        .args(["audit", "--database-url", &stack.database.url()])
+        .args(arguments)
+        .output()
+        .await
+        .unwrap()
 }
 
 #[track_caller]
 fn invariant<'a>(audit: &'a Audit, name: &str) -> &'a Invariant {
-    let named = audit.invariants.iter().find(|invariant| invariant.name == name);
+    let named = audit
+        .invariants
+        .iter()
+        .find(|invariant| invariant.name == name);
     named.unwrap_or_else(|| panic!("no {name}: {audit}"))
 }
 
@@ -36,9 +45,15 @@ struct Ended {
 impl Ended {
     async fn place(stack: &mut Stack) -> Self {
         let confirmed = stack.place("PROD-001", 2).await.json();
-        let out_of_stock = stack.place("PROD-003", 1000).await.is_problem(409, "insufficient-stock");
-        stack.restart_payment(&[("PAYMENT_SUCCESS_RATE", "0")]).await;
-        // A connection to the payment service that was killed may be used once more: then the order is finished later.
+        let out_of_stock = stack
+            .place("PROD-003", 1000)
+            .await
+            .is_problem(409, "insufficient-stock");
+        stack
+            .restart_payment(&[("PAYMENT_SUCCESS_RATE", "0")])
+            .await;
+        // A connection to the payment service that was killed may be used once more: then the order
+        // is finished later.
         let declined = eventually("an order to be declined", async || {
             let answer = stack.place("PROD-002", 1).await;
             (answer.status == 402).then(|| answer.json())
@@ -62,7 +77,11 @@ struct Defect {
 }
 
 fn changed(breaks: impl Into<String>, mends: impl Into<String>, rule: &'static str) -> Defect {
-    Defect { breaks: breaks.into(), mends: mends.into(), rule }
+    Defect {
+        breaks: breaks.into(),
+        mends: mends.into(),
+        rule,
+    }
 }
 
 /// Deletes rows, which are kept until the defect is mended.
@@ -83,26 +102,53 @@ fn set(table: &str, row: &str, [column, value, was]: [&str; 3], rule: &'static s
 }
 
 fn missing_rows(ended: &Ended) -> Vec<Defect> {
-    let Ended { confirmed, out_of_stock, declined } = ended;
+    let Ended {
+        confirmed,
+        out_of_stock,
+        declined,
+    } = ended;
     let of = |id: &str| format!("order_id = '{id}'");
     vec![
-        deleted("orders", &format!("id = '{confirmed}'"), "payment-has-order"),
+        deleted(
+            "orders",
+            &format!("id = '{confirmed}'"),
+            "payment-has-order",
+        ),
         deleted("orders", &format!("id = '{confirmed}'"), "event-has-order"),
-        deleted("orders", &format!("id = '{out_of_stock}'"), "event-has-order"),
+        deleted(
+            "orders",
+            &format!("id = '{out_of_stock}'"),
+            "event-has-order",
+        ),
         deleted("reservations", &of(confirmed), "confirmed-is-held-and-paid"),
         deleted("reservations", &of(confirmed), "reserved-is-held"),
         deleted("reservations", &of(out_of_stock), "failed-has-reservation"),
         deleted("payments", &of(confirmed), "confirmed-is-held-and-paid"),
         deleted("payments", &of(declined), "failed-has-payment"),
         deleted("inventory", "product_id = 'PROD-001'", "reserved-is-held"),
-        deleted("inventory", "product_id = 'PROD-002'", "product-has-inventory"),
-        deleted("inventory", "product_id = 'PROD-003'", "product-has-inventory"),
+        deleted(
+            "inventory",
+            "product_id = 'PROD-002'",
+            "product-has-inventory",
+        ),
+        deleted(
+            "inventory",
+            "product_id = 'PROD-003'",
+            "product-has-inventory",
+        ),
     ]
 }
 
 fn wrong_rows(ended: &Ended) -> Vec<Defect> {
-    let Ended { confirmed, out_of_stock, .. } = ended;
-    let (order, of_order) = (format!("id = '{confirmed}'"), format!("order_id = '{confirmed}'"));
+    let Ended {
+        confirmed,
+        out_of_stock,
+        ..
+    } = ended;
+    let (order, of_order) = (
+        format!("id = '{confirmed}'"),
+        format!("order_id = '{confirmed}'"),
+    );
     let move_stock = |by: i32| {
         format!(
             "UPDATE inventory SET stock = stock + {by}, reserved = reserved - {by} WHERE product_id = 'PROD-001'"
@@ -110,21 +156,45 @@ fn wrong_rows(ended: &Ended) -> Vec<Defect> {
     };
     vec![
         changed(
-            format!("UPDATE reservations SET state = 'RELEASED' WHERE {of_order}; {}", move_stock(2)),
-            format!("UPDATE reservations SET state = 'HELD' WHERE {of_order}; {}", move_stock(-2)),
+            format!(
+                "UPDATE reservations SET state = 'RELEASED' WHERE {of_order}; {}",
+                move_stock(2)
+            ),
+            format!(
+                "UPDATE reservations SET state = 'HELD' WHERE {of_order}; {}",
+                move_stock(-2)
+            ),
             "confirmed-is-held-and-paid",
         ),
-        set("payments", &of_order, ["status", "'REFUNDED'", "'SUCCESS'"], "confirmed-is-held-and-paid"),
+        set(
+            "payments",
+            &of_order,
+            ["status", "'REFUNDED'", "'SUCCESS'"],
+            "confirmed-is-held-and-paid",
+        ),
         changed(move_stock(-1), move_stock(1), "reserved-is-held"),
-        set("payments", &of_order, ["amount", "0.01", "99.99"], "paid-what-was-ordered"),
-        set("orders", &order, ["amount", "100", "99.99"], "paid-what-was-ordered"),
+        set(
+            "payments",
+            &of_order,
+            ["amount", "0.01", "99.99"],
+            "paid-what-was-ordered",
+        ),
+        set(
+            "orders",
+            &order,
+            ["amount", "100", "99.99"],
+            "paid-what-was-ordered",
+        ),
         changed(
             format!("INSERT INTO payments (order_id) VALUES ('{out_of_stock}')"),
             format!("DELETE FROM payments WHERE order_id = '{out_of_stock}'"),
             "failed-keeps-nothing",
         ),
         changed(
-            format!("INSERT INTO payments (order_id, status) VALUES ('{}', 'SUCCESS')", Uuid::nil()),
+            format!(
+                "INSERT INTO payments (order_id, status) VALUES ('{}', 'SUCCESS')",
+                Uuid::nil()
+            ),
             format!("DELETE FROM payments WHERE order_id = '{}'", Uuid::nil()),
             "payment-has-order",
         ),
@@ -133,13 +203,14 @@ fn wrong_rows(ended: &Ended) -> Vec<Defect> {
 
 /// Obligations that are two hours old; the recovery bound is one.
 fn late_obligations(ended: &Ended) -> Vec<Defect> {
-    let Ended { out_of_stock: id, .. } = ended;
+    let Ended {
+        out_of_stock: id, ..
+    } = ended;
     let owes = |what: &str, since: &str, updated: &str| {
         let breaks = format!(
             "UPDATE orders SET {what}, owed_since = {since}, updated_at = {updated}, {LEASED} WHERE id = '{id}'"
         );
-        let mends =
-            "UPDATE orders SET release_due = NULL, void_due = false, owed_since = NULL, lease_until = NULL";
+        let mends = "UPDATE orders SET release_due = NULL, void_due = false, owed_since = NULL, lease_until = NULL";
         changed(breaks, mends, "obligations-met-in-time")
     };
     let old = "now() - interval '2 hours'";
@@ -154,7 +225,12 @@ fn late_obligations(ended: &Ended) -> Vec<Defect> {
 fn unknown_states(ended: &Ended) -> Vec<Defect> {
     let Ended { confirmed, .. } = ended;
     let unknown = |table: &str, column: &str, row: &str, was: &str| {
-        set(table, &format!("{row} = '{confirmed}'"), [column, "'NEWER'", was], "states-are-known")
+        set(
+            table,
+            &format!("{row} = '{confirmed}'"),
+            [column, "'NEWER'", was],
+            "states-are-known",
+        )
     };
     vec![
         unknown("orders", "status", "id", "'CONFIRMED'"),
@@ -176,16 +252,35 @@ async fn every_defect_is_a_violation_with_a_name() {
              ALTER TABLE payments DROP CONSTRAINT payments_status_known",
         )
         .await;
-    let defects =
-        [missing_rows(&ended), wrong_rows(&ended), late_obligations(&ended), unknown_states(&ended)];
-    for Defect { breaks, mends, rule } in defects.into_iter().flatten() {
+    let defects = [
+        missing_rows(&ended),
+        wrong_rows(&ended),
+        late_obligations(&ended),
+        unknown_states(&ended),
+    ];
+    for Defect {
+        breaks,
+        mends,
+        rule,
+    } in defects.into_iter().flatten()
+    {
         stack.database.execute(&breaks).await;
         let audit = stack.audit().await.unwrap();
-        let Invariant { violations, examples, .. } = invariant(&audit, rule);
-        assert!(!audit.clean && *violations == 1 && examples.len() == 1, "{breaks}: {audit}");
+        let Invariant {
+            violations,
+            examples,
+            ..
+        } = invariant(&audit, rule);
+        assert!(
+            !audit.clean && *violations == 1 && examples.len() == 1,
+            "{breaks}: {audit}"
+        );
         let output = command(&stack, &[]).await;
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.code() == Some(1) && text.contains(&format!("✗ {rule}: 1 of ")), "{text}");
+        assert!(
+            output.status.code() == Some(1) && text.contains(&format!("✗ {rule}: 1 of ")),
+            "{text}"
+        );
         stack.database.execute(&mends).await;
         let mended = stack.audit().await.unwrap();
         assert!(mended.clean, "{mends}: {mended}");
@@ -202,13 +297,20 @@ async fn every_defect_is_a_violation_with_a_name() {
         )
         .await;
     let audit = stack.audit().await.unwrap();
-    assert_eq!(invariant(&audit, "one-reservation-per-order").violations, 1, "{audit}");
+    assert_eq!(
+        invariant(&audit, "one-reservation-per-order").violations,
+        1,
+        "{audit}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_obligation_is_as_old_as_owed_since_says() {
     let stack = Stack::start().await;
-    let id = stack.place("PROD-404", 1).await.json()["order_id"].as_str().unwrap().to_owned();
+    let id = stack.place("PROD-404", 1).await.json()["order_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     stack.settled().await;
     let owes = format!(
         "UPDATE orders SET void_due = true, owed_since = now(), updated_at = now() - interval '2 hours', {LEASED}
@@ -216,14 +318,21 @@ async fn an_obligation_is_as_old_as_owed_since_says() {
     );
     stack.database.execute(&owes).await;
     let audit = stack.audit().await.unwrap();
-    let Invariant { checked, violations, .. } = invariant(&audit, "obligations-met-in-time");
+    let Invariant {
+        checked,
+        violations,
+        ..
+    } = invariant(&audit, "obligations-met-in-time");
     assert!(audit.clean && (*checked, *violations) == (1, 0), "{audit}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_that_is_not_known_is_told_with_its_table() {
     let stack = Stack::start().await;
-    let id = stack.place("PROD-001", 1).await.json()["id"].as_str().unwrap().to_owned();
+    let id = stack.place("PROD-001", 1).await.json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let newer = "ALTER TABLE reservations DROP CONSTRAINT reservations_state_known;
                  UPDATE reservations SET state = 'NEWER'";
     stack.database.execute(newer).await;
@@ -235,37 +344,88 @@ async fn a_state_that_is_not_known_is_told_with_its_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn holds_without_an_order_are_listed_and_payments_without_one_are_violations() {
     let stack = Stack::start().await;
-    let id = stack.place("PROD-001", 3).await.json()["id"].as_str().unwrap().to_owned();
+    let id = stack.place("PROD-001", 3).await.json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     for _ in 0..21 {
         let by_hand = json!({"product_id": "PROD-002", "quantity": 2});
-        assert_eq!(stack.inventory.post("/inventory/reserve", &by_hand).await.status, 200);
+        assert_eq!(
+            stack
+                .inventory
+                .post("/inventory/reserve", &by_hand)
+                .await
+                .status,
+            200
+        );
     }
     let audit = stack.audit().await.unwrap();
     let listed = &audit.holds_without_order;
-    assert!(audit.clean && audit.orders.reservations_without_order == 21 && listed.len() == 20, "{audit}");
-    assert!(listed.iter().all(|hold| hold.product_id == "PROD-002" && hold.quantity == 2), "{audit}");
+    assert!(
+        audit.clean && audit.orders.reservations_without_order == 21 && listed.len() == 20,
+        "{audit}"
+    );
+    assert!(
+        listed
+            .iter()
+            .all(|hold| hold.product_id == "PROD-002" && hold.quantity == 2),
+        "{audit}"
+    );
     let output = command(&stack, &[]).await;
     let text = String::from_utf8_lossy(&output.stdout);
     let first = format!("order {}: 2 of PROD-002", listed[0].order_id);
-    assert!(output.status.success() && text.contains(&first) && text.contains("the first 20"), "{text}");
+    assert!(
+        output.status.success() && text.contains(&first) && text.contains("the first 20"),
+        "{text}"
+    );
 
     // Given back by name.
     let release = json!({"order_id": listed[0].order_id});
-    assert_eq!(stack.inventory.post("/inventory/release", &release).await.status, 200);
+    assert_eq!(
+        stack
+            .inventory
+            .post("/inventory/release", &release)
+            .await
+            .status,
+        200
+    );
     stack.database.execute("UPDATE reservations SET state = 'RELEASED' WHERE product_id = 'PROD-002'; UPDATE inventory SET stock = stocked, reserved = 0 WHERE product_id = 'PROD-002'").await;
     stack.balances().await;
 
-    stack.database.execute(&format!("DELETE FROM orders WHERE id = '{id}'")).await;
+    stack
+        .database
+        .execute(&format!("DELETE FROM orders WHERE id = '{id}'"))
+        .await;
     let unknown = Uuid::new_v4();
-    assert_eq!(stack.payment.post("/payments", &json!({"order_id": unknown})).await.status, 201);
+    assert_eq!(
+        stack
+            .payment
+            .post("/payments", &json!({"order_id": unknown}))
+            .await
+            .status,
+        201
+    );
     let output = command(&stack, &["--json"]).await;
     let audit: Audit = serde_json::from_slice(&output.stdout).unwrap();
     let mut examples = [id.clone(), unknown.to_string()];
     examples.sort_unstable();
     assert_eq!(output.status.code(), Some(1), "{audit}");
-    assert_eq!(invariant(&audit, "payment-has-order").examples, examples, "{audit}");
-    let [hold] = audit.holds_without_order.as_slice() else { panic!("{audit}") };
-    assert_eq!((hold.order_id.to_string(), hold.product_id.as_str(), hold.quantity), (id, "PROD-001", 3));
+    assert_eq!(
+        invariant(&audit, "payment-has-order").examples,
+        examples,
+        "{audit}"
+    );
+    let [hold] = audit.holds_without_order.as_slice() else {
+        panic!("{audit}")
+    };
+    assert_eq!(
+        (
+            hold.order_id.to_string(),
+            hold.product_id.as_str(),
+            hold.quantity
+        ),
+        (id, "PROD-001", 3)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,29 +438,66 @@ async fn figures_at_the_limit_of_an_int_are_judged() {
          UPDATE inventory SET stock = {most}, stocked = {most} WHERE product_id = 'PROD-001'"
     );
     stack.database.execute(&at_the_limit).await;
-    let audit = stack.audit().await.expect("an audit, whatever the figures are");
-    assert_eq!(invariant(&audit, "stock-conserved").examples, ["PROD-001"], "{audit}");
-    let product = audit.products.iter().find(|product| product.product_id == "PROD-001").unwrap();
+    let audit = stack
+        .audit()
+        .await
+        .expect("an audit, whatever the figures are");
+    assert_eq!(
+        invariant(&audit, "stock-conserved").examples,
+        ["PROD-001"],
+        "{audit}"
+    );
+    let product = audit
+        .products
+        .iter()
+        .find(|product| product.product_id == "PROD-001")
+        .unwrap();
     assert_eq!((product.available, product.held), (most, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_without_a_row_that_failed_orders_left_is_not_called_clean() {
     let stack = Stack::start().await;
-    stack.place("PROD-404", 1).await.is_problem(422, "unknown-product");
+    stack
+        .place("PROD-404", 1)
+        .await
+        .is_problem(422, "unknown-product");
     stack.settled().await;
     stack.database.execute("TRUNCATE reservations").await;
-    let problem = stack.order.get("/audit").await.is_problem(501, "audit-not-configured");
-    assert!(problem["detail"].as_str().unwrap().contains("no reservations"), "{problem}");
+    let problem = stack
+        .order
+        .get("/audit")
+        .await
+        .is_problem(501, "audit-not-configured");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("no reservations"),
+        "{problem}"
+    );
     assert_eq!(command(&stack, &[]).await.status.code(), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn payment_is_asked_for_the_amount_that_is_stored_with_the_order() {
     let stack = Stack::start().await;
-    stack.database.execute("ALTER TABLE orders ALTER COLUMN amount SET DEFAULT 12.34").await;
-    let id = stack.place("PROD-001", 1).await.json()["id"].as_str().unwrap().to_owned();
-    assert_eq!(stack.payment.get(&format!("/payments?order_id={id}")).await.json()["amount"], 12.34);
+    stack
+        .database
+        .execute("ALTER TABLE orders ALTER COLUMN amount SET DEFAULT 12.34")
+        .await;
+    let id = stack.place("PROD-001", 1).await.json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        stack
+            .payment
+            .get(&format!("/payments?order_id={id}"))
+            .await
+            .json()["amount"],
+        12.34
+    );
     // Recovery reads the order from its row.
     stack.inventory.latency(true, 4000).await;
     let pending = stack.place("PROD-001", 1).await;
@@ -308,7 +505,14 @@ async fn payment_is_asked_for_the_amount_that_is_stored_with_the_order() {
     stack.inventory.latency(false, 0).await;
     stack.settled().await;
     let id = pending.json()["id"].as_str().unwrap().to_owned();
-    assert_eq!(stack.payment.get(&format!("/payments?order_id={id}")).await.json()["amount"], 12.34);
+    assert_eq!(
+        stack
+            .payment
+            .get(&format!("/payments?order_id={id}"))
+            .await
+            .json()["amount"],
+        12.34
+    );
     stack.balances().await;
 }
 
@@ -317,7 +521,10 @@ async fn callers_behind_a_locked_table_are_all_answered_and_the_next_audit_is_fr
     let stack = Stack::start().await;
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let session = stack.database.session().await;
-    session.batch_execute("BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    session
+        .batch_execute("BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
     // A client that waits longer than 30 s for its answer fails the test.
     let all = join_all((0..10).map(|_| stack.order.get("/audit")));
     let waiting = async {
@@ -333,31 +540,57 @@ async fn callers_behind_a_locked_table_are_all_answered_and_the_next_audit_is_fr
     let (answers, ()) = tokio::join!(all, waiting);
     for answer in answers {
         answer.is_problem(503, "audit-unavailable");
-        assert!(answer.header("retry-after").parse::<u32>().is_ok(), "{answer:?}");
+        assert!(
+            answer.header("retry-after").parse::<u32>().is_ok(),
+            "{answer:?}"
+        );
     }
-    let told = stack.order.lines().into_iter().filter(|line| line.contains("audit-unavailable"));
-    assert!(told.clone().all(|line| line.contains("lock timeout")), "{told:?}");
+    let told = stack
+        .order
+        .lines()
+        .into_iter()
+        .filter(|line| line.contains("audit-unavailable"));
+    assert!(
+        told.clone().all(|line| line.contains("lock timeout")),
+        "{told:?}"
+    );
     assert_eq!(told.count(), 10, "the cause is in the log");
     session.batch_execute("ROLLBACK").await.unwrap();
 
     let asked = Utc::now();
     let audit: Audit = serde_json::from_value(stack.order.get("/audit").await.json()).unwrap();
-    assert!(audit.clean && audit.at >= asked, "{} is older than {asked}", audit.at);
+    assert!(
+        audit.clean && audit.at >= asked,
+        "{} is older than {asked}",
+        audit.at
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_that_cannot_read_the_tables_exits_with_2() {
     let stack = Stack::start().await;
-    stack.database.execute("ALTER TABLE payments RENAME TO payments_elsewhere").await;
+    stack
+        .database
+        .execute("ALTER TABLE payments RENAME TO payments_elsewhere")
+        .await;
     let unreadable = command(&stack, &[]).await;
-    stack.database.execute("ALTER TABLE payments_elsewhere RENAME TO payments").await;
+    stack
+        .database
+        .execute("ALTER TABLE payments_elsewhere RENAME TO payments")
+        .await;
     assert_eq!(unreadable.status.code(), Some(2), "{unreadable:?}");
-    assert!(unreadable.stdout.is_empty() && !unreadable.stderr.is_empty(), "{unreadable:?}");
+    assert!(
+        unreadable.stdout.is_empty() && !unreadable.stderr.is_empty(),
+        "{unreadable:?}"
+    );
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let unreachable = format!("postgres://u@{}/x", listener.local_addr().unwrap());
     drop(listener);
-    let unreachable = Command::new(PROGRAM).args(["audit", "--database-url", &unreachable]).output().await;
+    let unreachable = Command::new(PROGRAM)
+        .args(["audit", "--database-url", &unreachable])
+        .output()
+        .await;
     assert_eq!(unreachable.unwrap().status.code(), Some(2));
     assert_eq!(command(&stack, &[]).await.status.code(), Some(0));
 }

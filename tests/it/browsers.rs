@@ -28,7 +28,8 @@ fn serve_page(listener: TcpListener, html: String) {
     });
 }
 
-/// Forms of each encoding. The first is valid JSON as text/plain: `{"product_id":"=", … ,"kind":"crash"}`.
+/// Forms of each encoding. The first is valid JSON as text/plain: `{"product_id":"=", …
+/// ,"kind":"crash"}`.
 fn forms(order: &str) -> String {
     let crash = |action: &str, id: &str, encoding: &str| {
         format!(
@@ -42,9 +43,17 @@ fn forms(order: &str) -> String {
     );
     [
         crash("/gremlin/rules", "plain", "text/plain"),
-        crash("/gremlin/rules", "urlencoded", "application/x-www-form-urlencoded"),
+        crash(
+            "/gremlin/rules",
+            "urlencoded",
+            "application/x-www-form-urlencoded",
+        ),
         crash("/gremlin/rules", "multipart", "multipart/form-data"),
-        crash("/services/payment-service/gremlin/rules", "proxy", "text/plain"),
+        crash(
+            "/services/payment-service/gremlin/rules",
+            "proxy",
+            "text/plain",
+        ),
         buy,
     ]
     .concat()
@@ -53,9 +62,13 @@ fn forms(order: &str) -> String {
 async fn submits_in_vain(browser: &Browser, site: &str) {
     for form in ["plain", "urlencoded", "multipart", "proxy", "buy"] {
         browser.goto(site).await;
-        browser.run(&format!("document.querySelector('#{form}').submit()")).await;
+        browser
+            .run(&format!("document.querySelector('#{form}').submit()"))
+            .await;
         let refused = "document.body?.innerText.includes('cross-site-request')";
-        browser.until(&format!("{form} from {site} to be refused"), refused).await;
+        browser
+            .until(&format!("{form} from {site} to be refused"), refused)
+            .await;
     }
 }
 
@@ -81,12 +94,18 @@ async fn fetch_unseen_from_a_sandbox(browser: &Browser, url: &str) {
                 .then((it) => it.type, String).then((it) => parent.postMessage(it, '*'))</${'script'}>`;
             document.body.append(frame);
         })";
-    assert_eq!(browser.run_with(script, json!([url, body])).await, "opaque", "{url}");
+    assert_eq!(
+        browser.run_with(script, json!([url, body])).await,
+        "opaque",
+        "{url}"
+    );
 }
 
 async fn status_of_order(browser: &Browser, url: &str) -> i64 {
     let body = json!({"product_id": "PROD-001", "quantity": 1}).to_string();
-    let script = format!("return fetch({url:?}, {{method: 'POST', body: {body:?}}}).then((it) => it.status)");
+    let script = format!(
+        "return fetch({url:?}, {{method: 'POST', body: {body:?}}}).then((it) => it.status)"
+    );
     browser.run(&script).await.as_i64().unwrap()
 }
 
@@ -98,7 +117,8 @@ async fn pages_of_other_sites_change_nothing() {
     let stack = Stack::with(&[("CORS_ALLOWED_ORIGINS", &friend)]).await;
     serve_page(listener, forms(&stack.order.url));
     // Another port is another origin of the same site; the names are other sites.
-    let sites = ["127.0.0.1", "localhost", "evil.test"].map(|host| format!("http://{host}:{port}/"));
+    let sites =
+        ["127.0.0.1", "localhost", "evil.test"].map(|host| format!("http://{host}:{port}/"));
     let browser = Browser::open_with(&format!("http://evil.test:{port}"), &[NAMES]).await;
     for site in &sites {
         submits_in_vain(&browser, site).await;
@@ -110,9 +130,17 @@ async fn pages_of_other_sites_change_nothing() {
         }
     }
     for service in [&stack.order, &stack.inventory, &stack.payment] {
-        assert_eq!(service.get("/gremlin/rules").await.json()["rules"], json!([]), "{}", service.url);
+        assert_eq!(
+            service.get("/gremlin/rules").await.json()["rules"],
+            json!([]),
+            "{}",
+            service.url
+        );
         let refused = r#"http_requests_total{method="POST",path="/gremlin/rules""#;
-        assert!(service.metric(refused).await >= 6.0, "the requests did not arrive");
+        assert!(
+            service.metric(refused).await >= 6.0,
+            "the requests did not arrive"
+        );
     }
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
 
@@ -121,14 +149,22 @@ async fn pages_of_other_sites_change_nothing() {
     let rebound = format!("http://evil.test:{order_port}");
     browser.goto(&format!("{rebound}/sla")).await;
     assert!(browser.text("body").await.contains("misdirected-request"));
-    assert_eq!(status_of_order(&browser, &format!("{rebound}/orders")).await, 421);
+    assert_eq!(
+        status_of_order(&browser, &format!("{rebound}/orders")).await,
+        421
+    );
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
 
     // Pages of the service itself, under either name, and of an origin that is listed.
-    browser.goto(&format!("http://localhost:{order_port}/")).await;
+    browser
+        .goto(&format!("http://localhost:{order_port}/"))
+        .await;
     assert_eq!(status_of_order(&browser, "/orders").await, 201);
     browser.goto(&format!("{friend}/")).await;
-    assert_eq!(status_of_order(&browser, &format!("{}/orders", stack.order.url)).await, 201);
+    assert_eq!(
+        status_of_order(&browser, &format!("{}/orders", stack.order.url)).await,
+        201
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +175,10 @@ async fn the_documentation_works_under_a_policy_that_forbids_framing() {
         for path in ["/docs/", "/docs/index.html", "/docs/oauth2-redirect.html"] {
             let page = service.get(path).await;
             let policy = page.header("content-security-policy");
-            assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+            assert!(
+                policy.contains("frame-ancestors 'none'"),
+                "{path}: {policy}"
+            );
             assert_eq!(page.header("x-content-type-options"), "nosniff");
         }
         browser.goto(&format!("{}/docs/", service.url)).await;
@@ -151,7 +190,9 @@ async fn the_documentation_works_under_a_policy_that_forbids_framing() {
 
 async fn post(service: &Service, headers: &[(&str, &str)]) -> crate::harness::Answer {
     let order = json!({"product_id": "PROD-001", "quantity": 1}).to_string();
-    service.request(Method::POST, "/orders", headers, Some(&order)).await
+    service
+        .request(Method::POST, "/orders", headers, Some(&order))
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,15 +208,28 @@ async fn a_service_behind_a_proxy_knows_its_origin_by_the_host_it_is_asked_for()
     let service = Service::start("order", free_port(), &env);
     service.ready().await;
     let host = ("host", "shop.example");
-    for origin in ["http://shop.example", "https://shop.example", "https://SHOP.example:443"] {
+    for origin in [
+        "http://shop.example",
+        "https://shop.example",
+        "https://SHOP.example:443",
+    ] {
         let page = [host, ("origin", origin), ("sec-fetch-site", "same-origin")];
         assert_eq!(post(&service, &page).await.status, 202, "{origin}");
     }
     let other = [host, ("origin", "https://evil.example")];
-    post(&service, &other).await.is_problem(403, "cross-site-request");
-    post(&service, &[host, ("sec-fetch-site", "same-site")]).await.is_problem(403, "cross-site-request");
+    post(&service, &other)
+        .await
+        .is_problem(403, "cross-site-request");
+    post(&service, &[host, ("sec-fetch-site", "same-site")])
+        .await
+        .is_problem(403, "cross-site-request");
     // Programs say nothing, and are served under any name where the service listens for others.
-    assert_eq!(post(&service, &[("host", "order-service:5001")]).await.status, 202);
+    assert_eq!(
+        post(&service, &[("host", "order-service:5001")])
+            .await
+            .status,
+        202
+    );
     assert_eq!(post(&service, &[]).await.status, 202);
 }
 
@@ -183,8 +237,18 @@ async fn a_service_behind_a_proxy_knows_its_origin_by_the_host_it_is_asked_for()
 async fn a_loopback_service_is_served_under_names_that_are_listed() {
     let stack = Stack::with(&[("ALLOWED_HOSTS", "valerix.test, other.test")]).await;
     for service in [&stack.order, &stack.inventory, &stack.payment] {
-        let named = async |host| service.request(Method::GET, "/livez", &[("host", host)], None).await;
-        for host in ["valerix.test:80", "OTHER.test", "localhost:1", "127.0.0.9", "[::1]"] {
+        let named = async |host| {
+            service
+                .request(Method::GET, "/livez", &[("host", host)], None)
+                .await
+        };
+        for host in [
+            "valerix.test:80",
+            "OTHER.test",
+            "localhost:1",
+            "127.0.0.9",
+            "[::1]",
+        ] {
             assert_eq!(named(host).await.status, 200, "{host}");
         }
         for host in ["evil.example", "test", "x.valerix.test", "10.0.0.1"] {
@@ -193,7 +257,8 @@ async fn a_loopback_service_is_served_under_names_that_are_listed() {
     }
 }
 
-/// What a page that may not call gets before its call, and what it gets for one it makes all the same.
+/// What a page that may not call gets before its call, and what it gets for one it makes all the
+/// same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_preflight_is_a_problem_document() {
     let stack = Stack::with(&[("CORS_ALLOWED_ORIGINS", "http://shop.example")]).await;
@@ -203,7 +268,10 @@ async fn a_refused_preflight_is_a_problem_document() {
             ("access-control-request-method", method),
             ("access-control-request-headers", header),
         ];
-        stack.order.request(Method::OPTIONS, "/orders", &headers, None).await
+        stack
+            .order
+            .request(Method::OPTIONS, "/orders", &headers, None)
+            .await
     };
     for refused in [
         preflight("http://evil.example", "POST", "content-type").await,
@@ -211,18 +279,30 @@ async fn a_refused_preflight_is_a_problem_document() {
         preflight("http://shop.example", "POST", "x-unheard-of").await,
     ] {
         refused.is_problem(400, "cors-refused");
-        assert!(refused.headers.get("access-control-allow-origin").is_none(), "{refused:?}");
+        assert!(
+            refused.headers.get("access-control-allow-origin").is_none(),
+            "{refused:?}"
+        );
     }
     let allowed = preflight("http://shop.example", "POST", "content-type,traceparent").await;
     assert_eq!(allowed.status, 200, "{allowed:?}");
-    assert_eq!(allowed.header("access-control-allow-origin"), "http://shop.example");
+    assert_eq!(
+        allowed.header("access-control-allow-origin"),
+        "http://shop.example"
+    );
     assert_eq!(allowed.header("x-trace-id").len(), 32);
     // A page that may call can read what went wrong.
     let unknown = json!({"product_id": "PROD-404", "quantity": 1}).to_string();
     let page = [("origin", "http://shop.example")];
-    let answer = stack.order.request(Method::POST, "/orders", &page, Some(&unknown)).await;
+    let answer = stack
+        .order
+        .request(Method::POST, "/orders", &page, Some(&unknown))
+        .await;
     answer.is_problem(422, "unknown-product");
-    assert_eq!(answer.header("access-control-allow-origin"), "http://shop.example");
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        "http://shop.example"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,12 +311,25 @@ async fn a_service_on_an_ipv6_loopback_address_is_guarded_too() {
     let port = free_port();
     let env = [("DATABASE_URL", database.url()), ("HOST", "::1".to_owned())];
     let _service = Service::start("payment", port, &env);
-    let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .unwrap();
     let url = format!("http://[::1]:{port}/livez");
     eventually("the service to answer", async || {
-        http.get(&url).send().await.ok().filter(|it| it.status() == 200)
+        http.get(&url)
+            .send()
+            .await
+            .ok()
+            .filter(|it| it.status() == 200)
     })
     .await;
-    let named = http.get(&url).header("host", "evil.example").send().await.unwrap();
+    let named = http
+        .get(&url)
+        .header("host", "evil.example")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(named.status(), 421);
 }

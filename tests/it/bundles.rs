@@ -33,20 +33,44 @@ async fn calls_made_together_go_in_one_request_and_each_counts_by_itself() {
     let stack = Stack::start().await;
     // From its answers the order service learns that bundles are taken.
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
-    let answers = stack.together(join_all((0..30).map(|_| stack.place("PROD-001", 1)))).await;
-    assert!(answers.iter().all(|answer| answer.status == 201), "{answers:?}");
+    let answers = stack
+        .together(join_all((0..30).map(|_| stack.place("PROD-001", 1))))
+        .await;
+    assert!(
+        answers.iter().all(|answer| answer.status == 201),
+        "{answers:?}"
+    );
     for dependency in ["inventory-service", "payment-service"] {
-        assert!(stack.order.metric(&bundles(dependency)).await > 0.0, "no bundle went to {dependency}");
+        assert!(
+            stack.order.metric(&bundles(dependency)).await > 0.0,
+            "no bundle went to {dependency}"
+        );
     }
-    assert_eq!(stack.inventory.metric(&requests(RESERVE, 200)).await.to_string(), "31");
+    assert_eq!(
+        stack
+            .inventory
+            .metric(&requests(RESERVE, 200))
+            .await
+            .to_string(),
+        "31"
+    );
     let carriers = stack.inventory.metric(&requests(BUNDLE, 200)).await;
     assert!(carriers < 1.0, "what carries is no call: {carriers}");
     let of_route = format!("\"route\":\"{RESERVE}\"");
-    let expected: BTreeSet<_> = answers.iter().map(|answer| answer.header("x-trace-id").to_owned()).collect();
+    let expected: BTreeSet<_> = answers
+        .iter()
+        .map(|answer| answer.header("x-trace-id").to_owned())
+        .collect();
     eventually("a line for each, in its trace", async || {
         let lines = stack.inventory.lines();
-        let traces = lines.iter().filter(|line| line.contains(&of_route)).map(|line| trace_of(line));
-        traces.collect::<BTreeSet<_>>().is_superset(&expected).then_some(())
+        let traces = lines
+            .iter()
+            .filter(|line| line.contains(&of_route))
+            .map(|line| trace_of(line));
+        traces
+            .collect::<BTreeSet<_>>()
+            .is_superset(&expected)
+            .then_some(())
     })
     .await;
     stack.settled().await;
@@ -64,11 +88,27 @@ fn call(body: &Value) -> Value {
 
 /// The answers' statuses and bodies, in the order of the calls.
 fn read(answer: &Answer) -> Vec<(u64, Value)> {
-    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/x-ndjson"));
-    let mut lines: Vec<Value> = answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("content-type")),
+        (200, "application/x-ndjson")
+    );
+    let mut lines: Vec<Value> = answer
+        .text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     lines.sort_by_key(|line| line["call"].as_u64());
-    assert!(lines.iter().enumerate().all(|(index, line)| line["call"] == index), "{lines:?}");
-    lines.into_iter().map(|line| (line["status"].as_u64().unwrap(), line["body"].clone())).collect()
+    assert!(
+        lines
+            .iter()
+            .enumerate()
+            .all(|(index, line)| line["call"] == index),
+        "{lines:?}"
+    );
+    lines
+        .into_iter()
+        .map(|line| (line["status"].as_u64().unwrap(), line["body"].clone()))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +127,10 @@ async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
         call(&json!({"product_id": "PROD-001", "quantity": 1, "note": "x".repeat(17_000)})),
     ]});
     let answers = read(&stack.inventory.post(BUNDLE, &calls).await);
-    let told: Vec<_> = answers.iter().map(|(status, body)| (*status, body["code"].as_str())).collect();
+    let told: Vec<_> = answers
+        .iter()
+        .map(|(status, body)| (*status, body["code"].as_str()))
+        .collect();
     assert_eq!(
         told,
         [
@@ -104,10 +147,18 @@ async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
     assert_eq!(answers[0].1["order_id"], order.to_string());
     assert_eq!(answers[2].1["errors"][0]["field"], "quantity");
     assert_eq!(answers[5].1["errors"][0]["field"], "deadline_ms");
-    assert!(answers.iter().all(|(status, body)| *status == 200 || body["instance"] == RESERVE));
+    assert!(
+        answers
+            .iter()
+            .all(|(status, body)| *status == 200 || body["instance"] == RESERVE)
+    );
     assert_eq!(stack.stock("PROD-001").await, (98, 2));
     let line = eventually("its cause in the log", async || {
-        stack.inventory.lines().into_iter().find(|line| line.contains("cannot serve now"))
+        stack
+            .inventory
+            .lines()
+            .into_iter()
+            .find(|line| line.contains("cannot serve now"))
     })
     .await;
     assert!(line.contains("deadline passed"), "{line}");
@@ -115,10 +166,22 @@ async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
     let charged = json!({"order_id": order});
     let calls = json!({"calls": [call(&charged), call(&json!({"order_id": "x"}))]});
     let answers = read(&stack.payment.post("/payments/bundle", &calls).await);
-    assert_eq!((answers[0].0, answers[0].1["status"].as_str()), (201, Some("SUCCESS")));
+    assert_eq!(
+        (answers[0].0, answers[0].1["status"].as_str()),
+        (201, Some("SUCCESS"))
+    );
     assert_eq!(answers[1].0, 400);
-    let again = read(&stack.payment.post("/payments/bundle", &json!({"calls": [call(&charged)]})).await);
-    assert_eq!((again[0].0, &again[0].1["id"]), (200, &answers[0].1["id"]), "once");
+    let again = read(
+        &stack
+            .payment
+            .post("/payments/bundle", &json!({"calls": [call(&charged)]}))
+            .await,
+    );
+    assert_eq!(
+        (again[0].0, &again[0].1["id"]),
+        (200, &answers[0].1["id"]),
+        "once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,17 +196,29 @@ async fn what_is_no_bundle_is_refused_whole() {
         ("{\"calls\": []}", "invalid-request"),
         ("{\"calls\": {}}", "invalid-request"),
         ("{\"calls\": [{}]}", "invalid-request"),
-        ("{\"calls\": [{\"body\": {}, \"deadline_ms\": -1}]}", "invalid-request"),
-        (&json!({"calls": vec![&one; 129]}).to_string(), "invalid-request"),
+        (
+            "{\"calls\": [{\"body\": {}, \"deadline_ms\": -1}]}",
+            "invalid-request",
+        ),
+        (
+            &json!({"calls": vec![&one; 129]}).to_string(),
+            "invalid-request",
+        ),
     ] {
-        let answer = stack.inventory.request(Method::POST, BUNDLE, &[], Some(body)).await;
+        let answer = stack
+            .inventory
+            .request(Method::POST, BUNDLE, &[], Some(body))
+            .await;
         let problem = answer.is_problem(400, code);
         if code == "invalid-request" {
             assert_eq!(problem["errors"][0]["field"], "calls", "{body}");
         }
     }
     let long = json!({"calls": [call(&json!("x".repeat(300_000)))]}).to_string();
-    let answer = stack.inventory.request(Method::POST, BUNDLE, &[], Some(&long)).await;
+    let answer = stack
+        .inventory
+        .request(Method::POST, BUNDLE, &[], Some(&long))
+        .await;
     answer.is_problem(413, "too-large");
     assert_eq!(stack.stock("PROD-001").await, (100, 0));
 }
@@ -161,17 +236,41 @@ async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
         .await;
     let bundle = json!({"calls": [call(&reserve)]});
     for path in [BUNDLE, ENCODED] {
-        stack.inventory.post(path, &bundle).await.is_problem(409, "one-by-one");
+        stack
+            .inventory
+            .post(path, &bundle)
+            .await
+            .is_problem(409, "one-by-one");
     }
-    let answers = stack.together(join_all((0..30).map(|_| stack.place("PROD-001", 1)))).await;
+    let answers = stack
+        .together(join_all((0..30).map(|_| stack.place("PROD-001", 1))))
+        .await;
     let late = answers.iter().filter(|answer| answer.status == 202).count();
     assert_eq!(late, 3, "{answers:?}");
-    assert!(answers.iter().all(|answer| matches!(answer.status.as_u16(), 201 | 202)), "{answers:?}");
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(answer.status.as_u16(), 201 | 202)),
+        "{answers:?}"
+    );
     stack.settled().await;
     stack.balances().await;
     let switch = json!({"enabled": true, "delay_ms": 0});
-    assert_eq!(stack.inventory.post("/gremlin/latency", &switch).await.status, 200);
-    let unasked = stack.inventory.post(RESERVE, &json!({"product_id": "PROD-001", "quantity": 1000})).await;
+    assert_eq!(
+        stack
+            .inventory
+            .post("/gremlin/latency", &switch)
+            .await
+            .status,
+        200
+    );
+    let unasked = stack
+        .inventory
+        .post(
+            RESERVE,
+            &json!({"product_id": "PROD-001", "quantity": 1000}),
+        )
+        .await;
     assert!(!unasked.headers.contains_key("x-bundle"), "{unasked:?}");
 }
 
@@ -180,23 +279,44 @@ async fn however_its_path_is_written_a_call_counts_under_its_route() {
     let stack = Stack::start().await;
     let bundle = json!({"calls": [call(&json!({"product_id": "PROD-999", "quantity": 1}))]});
     let answers = read(&stack.inventory.post(ENCODED, &bundle).await);
-    assert_eq!((answers[0].0, &answers[0].1["instance"]), (404, &json!(RESERVE)));
-    assert_eq!(stack.inventory.metric(&requests(RESERVE, 404)).await.to_string(), "1");
-    assert!(!stack.inventory.get("/metrics").await.text.contains('%'), "no caller makes a series of his own");
+    assert_eq!(
+        (answers[0].0, &answers[0].1["instance"]),
+        (404, &json!(RESERVE))
+    );
+    assert_eq!(
+        stack
+            .inventory
+            .metric(&requests(RESERVE, 404))
+            .await
+            .to_string(),
+        "1"
+    );
+    assert!(
+        !stack.inventory.get("/metrics").await.text.contains('%'),
+        "no caller makes a series of his own"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_whose_caller_is_gone_are_carried_out_to_their_end() {
     let stack = Stack::with(&[("PAYMENT_LATENCY_MS", "500")]).await;
     let orders: Vec<_> = (0..10).map(|_| Uuid::new_v4()).collect();
-    let calls: Vec<_> = orders.iter().map(|order| call(&json!({"order_id": order}))).collect();
+    let calls: Vec<_> = orders
+        .iter()
+        .map(|order| call(&json!({"order_id": order})))
+        .collect();
     let body = json!({"calls": calls}).to_string();
-    let mut stream = TcpStream::connect(stack.payment.url.trim_start_matches("http://")).await.unwrap();
+    let mut stream = TcpStream::connect(stack.payment.url.trim_start_matches("http://"))
+        .await
+        .unwrap();
     let head = format!(
         "POST /payments/bundle HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    stream
+        .write_all(format!("{head}{body}").as_bytes())
+        .await
+        .unwrap();
     // Its head shows that the calls are under way.
     assert!(stream.read_u8().await.is_ok());
     stream.set_zero_linger().unwrap();
@@ -217,7 +337,8 @@ async fn calls_whose_caller_is_gone_are_carried_out_to_their_end() {
 enum Manner {
     /// It has never heard of them.
     Unaware,
-    /// It says that it takes them, and then there is no such route, as after a step back to an older release.
+    /// It says that it takes them, and then there is no such route, as after a step back to an
+    /// older release.
     Forgetful,
     /// It answers the first call of each, and closes the connection.
     Fickle,
@@ -235,7 +356,11 @@ impl Other {
     async fn start(manner: Manner) -> (Self, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let other = Self { manner, single: Arc::default(), bundles: Arc::default() };
+        let other = Self {
+            manner,
+            single: Arc::default(),
+            bundles: Arc::default(),
+        };
         let accepting = other.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -260,22 +385,31 @@ impl Other {
     fn answer(&self, path: &str, body: &Value) -> (String, bool) {
         if path == RESERVE {
             self.single.fetch_add(1, Ordering::Relaxed);
-            let offer = if self.manner == Manner::Unaware { "" } else { "x-bundle: 128\r\n" };
+            let offer = if self.manner == Manner::Unaware {
+                ""
+            } else {
+                "x-bundle: 128\r\n"
+            };
             return (with_length("200 OK", offer, &held(body)), false);
         }
         self.bundles.fetch_add(1, Ordering::Relaxed);
         if self.manner == Manner::Forgetful {
             return (with_length("404 Not Found", "", "{}"), false);
         }
-        let line = format!("{{\"call\":0,\"status\":200,\"body\":{}}}\n", held(&body["calls"][0]["body"]));
-        let head =
-            "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n";
+        let line = format!(
+            "{{\"call\":0,\"status\":200,\"body\":{}}}\n",
+            held(&body["calls"][0]["body"])
+        );
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n";
         (format!("{head}{:x}\r\n{line}\r\n", line.len()), true)
     }
 }
 
 fn with_length(status: &str, headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn held(wish: &Value) -> String {
@@ -318,7 +452,11 @@ async fn beside(stack: &Stack, inventory: &str) -> Service {
 async fn buy(stack: &Stack, order: &Service, together: usize) -> Vec<Answer> {
     let body = json!({"product_id": "PROD-001", "quantity": 1});
     assert_eq!(order.post("/orders", &body).await.status, 201);
-    stack.together(join_all((0..together).map(|_| order.post("/orders", &body)))).await
+    stack
+        .together(join_all(
+            (0..together).map(|_| order.post("/orders", &body)),
+        ))
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -328,10 +466,17 @@ async fn who_takes_no_bundles_is_sent_single_calls() {
         let (inventory, url) = Other::start(manner).await;
         let order = beside(&stack, &url).await;
         let answers = buy(&stack, &order, 20).await;
-        assert!(answers.iter().all(|answer| answer.status == 201), "{manner:?}: {answers:?}");
+        assert!(
+            answers.iter().all(|answer| answer.status == 201),
+            "{manner:?}: {answers:?}"
+        );
         assert_eq!(inventory.single.load(Ordering::Relaxed), 21, "{manner:?}");
         let bundles = inventory.bundles.load(Ordering::Relaxed);
-        assert_eq!(bundles > 0, manner == Manner::Forgetful, "{manner:?}: {bundles} bundles");
+        assert_eq!(
+            bundles > 0,
+            manner == Manner::Forgetful,
+            "{manner:?}: {bundles} bundles"
+        );
     }
 }
 
@@ -343,9 +488,13 @@ async fn a_bundle_that_breaks_off_leaves_the_rest_unknown() {
     let answers = buy(&stack, &order, 20).await;
     let bundles = inventory.bundles.load(Ordering::Relaxed);
     assert!(bundles > 0);
-    let (confirmed, unknown): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 201);
+    let (confirmed, unknown): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == 201);
     assert!(!confirmed.is_empty() && !unknown.is_empty(), "{answers:?}");
     for answer in unknown {
-        assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (202, &json!("PENDING_INVENTORY")));
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["status"]),
+            (202, &json!("PENDING_INVENTORY"))
+        );
     }
 }

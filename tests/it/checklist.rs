@@ -13,7 +13,10 @@ async fn the_checklist() {
         health["dependencies"],
         json!({"database": "connected", "inventory-service": "reachable", "payment-service": "reachable"})
     );
-    for (service, name) in [(&stack.inventory, "inventory-service"), (&stack.payment, "payment-service")] {
+    for (service, name) in [
+        (&stack.inventory, "inventory-service"),
+        (&stack.payment, "payment-service"),
+    ] {
         let health = service.get("/health").await.json();
         assert_eq!(health["service"], name);
         assert_eq!(
@@ -23,15 +26,25 @@ async fn the_checklist() {
     }
 
     let order = stack.place("PROD-001", 1).await;
-    assert_eq!((order.status.as_u16(), &order.json()["status"]), (201, &json!("CONFIRMED")));
+    assert_eq!(
+        (order.status.as_u16(), &order.json()["status"]),
+        (201, &json!("CONFIRMED"))
+    );
 
     stack.inventory.latency(true, 3000).await;
     let slow = stack.place("PROD-001", 1).await;
     assert_eq!(slow.status, 202, "{slow:?}");
     assert_eq!(slow.json()["message"], "Order is being processed");
     assert_eq!(slow.json()["status"], "PENDING_INVENTORY");
-    assert!((1.9..3.0).contains(&slow.took.as_secs_f64()), "{:?}", slow.took);
-    assert_eq!(slow.header("location"), format!("/orders/{}", slow.json()["id"].as_str().unwrap()));
+    assert!(
+        (1.9..3.0).contains(&slow.took.as_secs_f64()),
+        "{:?}",
+        slow.took
+    );
+    assert_eq!(
+        slow.header("location"),
+        format!("/orders/{}", slow.json()["id"].as_str().unwrap())
+    );
     assert!(slow.header("retry-after").parse::<u32>().is_ok());
 
     // Two slow orders for one fast one: the average of the window is above a second.

@@ -9,7 +9,10 @@ use crate::harness::{PATIENCE, PROGRAM, Service, TestDatabase, eventually, free_
 
 async fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(PROGRAM);
-    command.args(arguments).env_clear().envs(env.iter().copied());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(env.iter().copied());
     command.output().await.unwrap()
 }
 
@@ -28,9 +31,21 @@ async fn bad_configuration_is_one_line_and_exit_code_2() {
     const URL: (&str, &str) = ("DATABASE_URL", "postgres://localhost/x");
     for (role, env, wanted) in [
         ("order", &[][..], "DATABASE_URL (--database-url) is not set"),
-        ("inventory", &[URL, ("PORT", "99999")], "PORT (--port) is '99999'; it takes a port from 1 to 65535"),
-        ("order", &[URL, ("DOWNSTREAM_TIMEOUT_MS", "0")], "DOWNSTREAM_TIMEOUT_MS"),
-        ("payment", &[URL, ("PAYMENT_SUCCESS_RATE", "1.1")], "PAYMENT_SUCCESS_RATE"),
+        (
+            "inventory",
+            &[URL, ("PORT", "99999")],
+            "PORT (--port) is '99999'; it takes a port from 1 to 65535",
+        ),
+        (
+            "order",
+            &[URL, ("DOWNSTREAM_TIMEOUT_MS", "0")],
+            "DOWNSTREAM_TIMEOUT_MS",
+        ),
+        (
+            "payment",
+            &[URL, ("PAYMENT_SUCCESS_RATE", "1.1")],
+            "PAYMENT_SUCCESS_RATE",
+        ),
         (
             "order",
             &[("DATABASE_URL", "postgres://u:hunter2@h/x?sslmode=no")],
@@ -38,18 +53,56 @@ async fn bad_configuration_is_one_line_and_exit_code_2() {
         ),
         (
             "order",
-            &[("DATABASE_URL", "postgres://h/x?user=u&password=p@hunter2&sslmode=no")],
+            &[(
+                "DATABASE_URL",
+                "postgres://h/x?user=u&password=p@hunter2&sslmode=no",
+            )],
             "DATABASE_URL (--database-url) is 'postgres://h/x?user=u&password=***&sslmode=no'",
         ),
-        ("audit", &[("DATABASE_URL", "postgres://h/x?pass%77ord=hunter2&sslmode=no")], "password=***"),
-        ("migrate", &[("DATABASE_URL", "postgres://h/x?PASSWORD=hunter2")], "unknown parameter PASSWORD"),
-        ("demo", &[("DATABASE_URL", "postgres://u:p@hunter2@h/x")], "is 'postgres://***'; it takes"),
-        ("order", &[("DATABASE_URL", "postgres://u:1/hunter2@h/x")], "is 'postgres://***'; it takes"),
-        ("order", &[("DATABASE_URL", "postgres://u:hunter2/x")], "is 'postgres://***'; it takes"),
-        ("order", &[("DATABASE_URL", "postgres://h/x?password=p&hunter2=1")], "password=***&***"),
+        (
+            "audit",
+            &[(
+                "DATABASE_URL",
+                "postgres://h/x?pass%77ord=hunter2&sslmode=no",
+            )],
+            "password=***",
+        ),
+        (
+            "migrate",
+            &[("DATABASE_URL", "postgres://h/x?PASSWORD=hunter2")],
+            "unknown parameter PASSWORD",
+        ),
+        (
+            "demo",
+            &[("DATABASE_URL", "postgres://u:p@hunter2@h/x")],
+            "is 'postgres://***'; it takes",
+        ),
+        (
+            "order",
+            &[("DATABASE_URL", "postgres://u:1/hunter2@h/x")],
+            "is 'postgres://***'; it takes",
+        ),
+        (
+            "order",
+            &[("DATABASE_URL", "postgres://u:hunter2/x")],
+            "is 'postgres://***'; it takes",
+        ),
+        (
+            "order",
+            &[("DATABASE_URL", "postgres://h/x?password=p&hunter2=1")],
+            "password=***&***",
+        ),
         ("demo", &[("HOST", "nowhere")], "HOST (--host) is 'nowhere'"),
-        ("order", &[URL, ("HOST", "a\nb")], r"HOST (--host) is 'a\nb'"),
-        ("order", &[("DATABASE_URL", " ")], "DATABASE_URL (--database-url) is not set"),
+        (
+            "order",
+            &[URL, ("HOST", "a\nb")],
+            r"HOST (--host) is 'a\nb'",
+        ),
+        (
+            "order",
+            &[("DATABASE_URL", " ")],
+            "DATABASE_URL (--database-url) is not set",
+        ),
         (
             "order",
             &[("DATABASE_URL", "\npostgres://u:hunter2@h/x?sslmode=no")],
@@ -60,7 +113,11 @@ async fn bad_configuration_is_one_line_and_exit_code_2() {
             &[URL, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")],
             "OTEL_EXPORTER_OTLP_PROTOCOL (--otel-exporter-otlp-protocol) is 'http/json'; it takes grpc",
         ),
-        ("payment", &[URL, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere")], "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        (
+            "payment",
+            &[URL, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere")],
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        ),
     ] {
         let told = one_line(&run(&[role], env).await, 2);
         assert!(told.contains(wanted), "{told}");
@@ -73,13 +130,33 @@ async fn bytes_that_are_no_text_are_one_line_that_names_the_variable() {
     use std::os::unix::ffi::OsStrExt;
     let odd = |bytes| std::ffi::OsStr::from_bytes(bytes);
     for (name, wanted, told) in [
-        ("PORT", "PORT (--port) is '50\u{fffd}'; it takes UTF-8 text", "payment"),
-        ("GREMLIN_TOKEN", "GREMLIN_TOKEN (--gremlin-token) is '***'; it takes UTF-8 text", "payment"),
-        ("GREMLIN_TOKEN", "GREMLIN_TOKEN (--token) is '***'; it takes UTF-8 text", "gremlin"),
+        (
+            "PORT",
+            "PORT (--port) is '50\u{fffd}'; it takes UTF-8 text",
+            "payment",
+        ),
+        (
+            "GREMLIN_TOKEN",
+            "GREMLIN_TOKEN (--gremlin-token) is '***'; it takes UTF-8 text",
+            "payment",
+        ),
+        (
+            "GREMLIN_TOKEN",
+            "GREMLIN_TOKEN (--token) is '***'; it takes UTF-8 text",
+            "gremlin",
+        ),
     ] {
         let mut command = Command::new(PROGRAM);
-        let arguments = if told == "gremlin" { vec!["gremlin", "status"] } else { vec![told] };
-        command.args(arguments).env_clear().env("DATABASE_URL", "postgres://h/x").env(name, odd(b"50\xff"));
+        let arguments = if told == "gremlin" {
+            vec!["gremlin", "status"]
+        } else {
+            vec![told]
+        };
+        command
+            .args(arguments)
+            .env_clear()
+            .env("DATABASE_URL", "postgres://h/x")
+            .env(name, odd(b"50\xff"));
         let line = one_line(&command.output().await.unwrap(), 2);
         assert_eq!(line, format!("valerix: {wanted}\n"));
     }
@@ -90,7 +167,10 @@ async fn bytes_that_are_no_text_are_one_line_that_names_the_variable() {
 async fn blank_variables_are_not_set_and_white_space_is_dropped() {
     let database = TestDatabase::create().await;
     let port = free_port();
-    let mut env = vec![("DATABASE_URL", format!(" {} \r", database.url())), ("PORT", format!("{port} "))];
+    let mut env = vec![
+        ("DATABASE_URL", format!(" {} \r", database.url())),
+        ("PORT", format!("{port} ")),
+    ];
     // Every variable of the order service that has a value by itself.
     for name in [
         "HOST",
@@ -121,7 +201,14 @@ async fn blank_variables_are_not_set_and_white_space_is_dropped() {
         "DATABASE_URL_FILE",
         "NO_COLOR",
     ] {
-        env.push((name, if name.len() % 2 == 0 { String::new() } else { " ".to_owned() }));
+        env.push((
+            name,
+            if name.len() % 2 == 0 {
+                String::new()
+            } else {
+                " ".to_owned()
+            },
+        ));
     }
     let service = Service::start("order", port, &env);
     service.ready().await;
@@ -132,31 +219,63 @@ async fn blank_variables_are_not_set_and_white_space_is_dropped() {
 async fn a_taken_port_is_one_line_and_exit_code_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let output = run(&["payment"], &[("DATABASE_URL", "postgres://localhost/x"), ("PORT", &port)]).await;
-    assert!(one_line(&output, 1).contains(&format!("port {port} is taken")), "{output:?}");
+    let output = run(
+        &["payment"],
+        &[("DATABASE_URL", "postgres://localhost/x"), ("PORT", &port)],
+    )
+    .await;
+    assert!(
+        one_line(&output, 1).contains(&format!("port {port} is taken")),
+        "{output:?}"
+    );
     // An address of another machine, and a port that a service must not take, are no taken ports.
-    for (role, database) in [("payment", &[("DATABASE_URL", "postgres://localhost/x")][..]), ("demo", &[])] {
+    for (role, database) in [
+        ("payment", &[("DATABASE_URL", "postgres://localhost/x")][..]),
+        ("demo", &[]),
+    ] {
         let env = [database, &[("HOST", "192.0.2.1")]].concat();
         let told = one_line(&run(&[role], &env).await, 1);
-        assert!(told.contains("192.0.2.1 is not an address of this machine"), "{told}");
+        assert!(
+            told.contains("192.0.2.1 is not an address of this machine"),
+            "{told}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_waits_for_a_database_that_is_not_there_yet() {
     let database = TestDatabase::named();
-    let service = Service::start("inventory", free_port(), &[("DATABASE_URL", database.url())]);
+    let service = Service::start(
+        "inventory",
+        free_port(),
+        &[("DATABASE_URL", database.url())],
+    );
     eventually("the service to answer", async || {
-        service.try_request(reqwest::Method::GET, "/livez", &[], None).await.ok()
+        service
+            .try_request(reqwest::Method::GET, "/livez", &[], None)
+            .await
+            .ok()
     })
     .await;
     service.get("/readyz").await.is_problem(503, "not-ready");
-    service.get("/inventory").await.is_problem(503, "database-unavailable");
+    service
+        .get("/inventory")
+        .await
+        .is_problem(503, "database-unavailable");
     assert_eq!(service.get("/inventory").await.header("retry-after"), "1");
-    assert_eq!(service.get("/health").await.json()["dependencies"]["database"], "disconnected");
-    let waiting =
-        |line: &String| line.contains("waiting for the database") && line.contains("does not exist");
-    assert_eq!(service.lines().iter().filter(|line| waiting(line)).count(), 1, "{:#?}", service.lines());
+    assert_eq!(
+        service.get("/health").await.json()["dependencies"]["database"],
+        "disconnected"
+    );
+    let waiting = |line: &String| {
+        line.contains("waiting for the database") && line.contains("does not exist")
+    };
+    assert_eq!(
+        service.lines().iter().filter(|line| waiting(line)).count(),
+        1,
+        "{:#?}",
+        service.lines()
+    );
 
     database.create_now().await;
     service.ready().await;
@@ -169,17 +288,31 @@ async fn migrate_says_what_it_did_and_what_it_cannot_do() {
     let url = database.url();
     let env = [("DATABASE_URL", url.as_str())];
     let first = run(&["migrate"], &env).await;
-    assert!(String::from_utf8_lossy(&first.stdout).starts_with("applied "), "{first:?}");
+    assert!(
+        String::from_utf8_lossy(&first.stdout).starts_with("applied "),
+        "{first:?}"
+    );
     let second = run(&["migrate"], &env).await;
-    assert!(String::from_utf8_lossy(&second.stdout).starts_with("nothing to apply"), "{second:?}");
+    assert!(
+        String::from_utf8_lossy(&second.stdout).starts_with("nothing to apply"),
+        "{second:?}"
+    );
 
-    database.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101000000')").await;
+    database
+        .execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101000000')")
+        .await;
     let newer = one_line(&run(&["migrate"], &env).await, 1);
-    assert!(newer.contains("99990101000000") && newer.contains("newer"), "{newer}");
+    assert!(
+        newer.contains("99990101000000") && newer.contains("newer"),
+        "{newer}"
+    );
 
     let nowhere = format!("postgres://u:hunter2@127.0.0.1:{}/x", free_port());
     let unreachable = one_line(&run(&["migrate"], &[("DATABASE_URL", &nowhere)]).await, 1);
-    assert!(unreachable.contains("cannot reach") && !unreachable.contains("hunter2"), "{unreachable}");
+    assert!(
+        unreachable.contains("cannot reach") && !unreachable.contains("hunter2"),
+        "{unreachable}"
+    );
 }
 
 /// A role of its own, which owns nothing.
@@ -193,32 +326,62 @@ async fn clerk(database: &TestDatabase) -> String {
 async fn a_database_that_cannot_serve_ends_migrate_and_services_with_one_line() {
     const ALL: [&[&str]; 3] = [&["migrate"], &["inventory"], &["inventory", "--no-migrate"]];
     let latin = TestDatabase::named();
-    latin.create_as("ENCODING 'LATIN1' TEMPLATE template0").await;
+    latin
+        .create_as("ENCODING 'LATIN1' TEMPLATE template0")
+        .await;
     let foreign = TestDatabase::empty().await;
-    foreign.execute("CREATE TABLE inventory (id INT); CREATE TABLE orders (id INT)").await;
+    foreign
+        .execute("CREATE TABLE inventory (id INT); CREATE TABLE orders (id INT)")
+        .await;
     let (empty, migrated) = (TestDatabase::empty().await, TestDatabase::create().await);
     let closed = TestDatabase::empty().await;
     let revoke = "EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database())";
-    closed.execute(&format!("DO $$ BEGIN {revoke}; END $$")).await;
+    closed
+        .execute(&format!("DO $$ BEGIN {revoke}; END $$"))
+        .await;
     for (url, commands, wanted) in [
         (latin.url(), &ALL[..], "has the encoding LATIN1"),
-        (foreign.url(), &ALL[..2], "relation \"orders\" already exists"),
-        (foreign.url(), &ALL[2..], "a table inventory that no migration"),
+        (
+            foreign.url(),
+            &ALL[..2],
+            "relation \"orders\" already exists",
+        ),
+        (
+            foreign.url(),
+            &ALL[2..],
+            "a table inventory that no migration",
+        ),
         (clerk(&closed).await, &ALL[..], "may not connect to it"),
-        (clerk(&empty).await, &ALL[..2], "permission denied for schema public"),
+        (
+            clerk(&empty).await,
+            &ALL[..2],
+            "permission denied for schema public",
+        ),
         (clerk(&migrated).await, &ALL[..2], "permission denied"),
-        (clerk(&migrated).await, &ALL[2..], "may not read and write the table inventory"),
+        (
+            clerk(&migrated).await,
+            &ALL[2..],
+            "may not read and write the table inventory",
+        ),
     ] {
         for command in commands {
             let port = free_port().to_string();
             let env = [("DATABASE_URL", url.as_str()), ("PORT", &port)];
             let ended = tokio::time::timeout(PATIENCE, run(command, &env)).await;
-            let told = one_line(&ended.unwrap_or_else(|_| panic!("{command:?} waits: {wanted}")), 1);
+            let told = one_line(
+                &ended.unwrap_or_else(|_| panic!("{command:?} waits: {wanted}")),
+                1,
+            );
             assert!(told.contains(wanted), "{command:?}: {told}");
         }
     }
     // Nothing was left behind.
-    assert_eq!(foreign.count("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").await, 2);
+    assert_eq!(
+        foreign
+            .count("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            .await,
+        2
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,11 +390,19 @@ async fn a_service_without_migrations_waits_for_them() {
     let env = [("DATABASE_URL", database.url())];
     let service = Service::start_with("inventory", free_port(), &env, &["--no-migrate"]);
     eventually("the service to answer", async || {
-        service.try_request(reqwest::Method::GET, "/livez", &[], None).await.ok()
+        service
+            .try_request(reqwest::Method::GET, "/livez", &[], None)
+            .await
+            .ok()
     })
     .await;
     service.get("/readyz").await.is_problem(503, "not-ready");
-    assert!(run(&["migrate"], &[("DATABASE_URL", &database.url())]).await.status.success());
+    assert!(
+        run(&["migrate"], &[("DATABASE_URL", &database.url())])
+            .await
+            .status
+            .success()
+    );
     service.ready().await;
 }
 
@@ -241,8 +412,14 @@ async fn many_processes_migrate_at_once() {
     let url = database.url();
     let env = [("DATABASE_URL", url.as_str())];
     let runs = futures_util::future::join_all((0..6).map(|_| run(&["migrate"], &env))).await;
-    assert!(runs.iter().all(|output| output.status.success()), "{runs:#?}");
-    let applied = runs.iter().filter(|output| output.stdout.starts_with(b"applied")).count();
+    assert!(
+        runs.iter().all(|output| output.status.success()),
+        "{runs:#?}"
+    );
+    let applied = runs
+        .iter()
+        .filter(|output| output.stdout.starts_with(b"applied"))
+        .count();
     assert_eq!(applied, 1, "one of them did all of it");
     assert_eq!(database.count("SELECT count(*) FROM inventory").await, 3);
 }
@@ -250,8 +427,15 @@ async fn many_processes_migrate_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_product_row_opens_its_books() {
     let database = TestDatabase::create().await;
-    database.execute("INSERT INTO inventory (product_id, stock) VALUES ('NEW', 7)").await;
-    assert_eq!(database.count("SELECT stocked::bigint FROM inventory WHERE product_id = 'NEW'").await, 7);
+    database
+        .execute("INSERT INTO inventory (product_id, stock) VALUES ('NEW', 7)")
+        .await;
+    assert_eq!(
+        database
+            .count("SELECT stocked::bigint FROM inventory WHERE product_id = 'NEW'")
+            .await,
+        7
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -259,29 +443,54 @@ async fn healthcheck_tells_by_its_exit_code() {
     let database = TestDatabase::create().await;
     let service = Service::start("payment", free_port(), &[("DATABASE_URL", database.url())]);
     service.ready().await;
-    assert!(run(&["healthcheck", "--url", &service.url], &[]).await.status.success());
+    assert!(
+        run(&["healthcheck", "--url", &service.url], &[])
+            .await
+            .status
+            .success()
+    );
     let port = free_port().to_string();
     one_line(&run(&["healthcheck"], &[("PORT", &port)]).await, 1);
     // It asks where the service listens.
     let port = free_port().to_string();
-    let elsewhere =
-        [("DATABASE_URL", database.url()), ("HOST", "127.0.0.2".to_owned()), ("PORT", port.clone())];
+    let elsewhere = [
+        ("DATABASE_URL", database.url()),
+        ("HOST", "127.0.0.2".to_owned()),
+        ("PORT", port.clone()),
+    ];
     let other = Service::start("payment", port.parse().unwrap(), &elsewhere);
     eventually("the other service to answer", async || {
-        run(&["healthcheck"], &[("HOST", "127.0.0.2"), ("PORT", &port)]).await.status.success().then_some(())
+        run(&["healthcheck"], &[("HOST", "127.0.0.2"), ("PORT", &port)])
+            .await
+            .status
+            .success()
+            .then_some(())
     })
     .await;
     one_line(&run(&["healthcheck"], &[("PORT", &port)]).await, 1);
     drop(other);
     let own = service.url.rsplit(':').next().unwrap();
-    assert!(run(&["healthcheck"], &[("HOST", "0.0.0.0"), ("PORT", own)]).await.status.success());
+    assert!(
+        run(&["healthcheck"], &[("HOST", "0.0.0.0"), ("PORT", own)])
+            .await
+            .status
+            .success()
+    );
     assert_eq!(service.post("/payments", &json!({})).await.status, 400);
 }
 
 #[tokio::test]
 async fn completions_and_version_need_nothing() {
-    for arguments in [&["completions", "bash"][..], &["--version"], &["--help"], &["order", "--help"]] {
+    for arguments in [
+        &["completions", "bash"][..],
+        &["--version"],
+        &["--help"],
+        &["order", "--help"],
+    ] {
         let output = run(arguments, &[]).await;
-        assert!(output.status.success() && !output.stdout.is_empty(), "{arguments:?}: {output:?}");
+        assert!(
+            output.status.success() && !output.stdout.is_empty(),
+            "{arguments:?}: {output:?}"
+        );
     }
 }

@@ -12,7 +12,9 @@ const NEWEST: &str = "#orders tr:first-child";
 async fn open(stack: &Stack) -> Browser {
     let browser = Browser::open(&stack.order.url).await;
     browser.shows("#live[data-state=live]").await;
-    browser.shows("#health li[data-service=order-service][data-state=healthy]").await;
+    browser
+        .shows("#health li[data-service=order-service][data-state=healthy]")
+        .await;
     browser.shows("#books[data-clean=true]").await;
     browser
 }
@@ -25,19 +27,31 @@ fn row(id: &str) -> String {
 async fn order(browser: &Browser, code: u16) -> String {
     let before = browser.attributes("#orders tr", "data-order-id").await;
     browser.click("#place-order").await;
-    browser.shows(&format!("#answer[data-code=\"{code}\"]")).await;
+    browser
+        .shows(&format!("#answer[data-code=\"{code}\"]"))
+        .await;
     let known = json!([before]);
-    let script = "return [...document.querySelectorAll('#orders tr')].map((row) => row.dataset.orderId)
+    let script =
+        "return [...document.querySelectorAll('#orders tr')].map((row) => row.dataset.orderId)
         .find((id) => !arguments[0].includes(id))";
     let id = eventually("the order's row", async || {
-        browser.run_with(script, known.clone()).await.as_str().map(str::to_owned)
+        browser
+            .run_with(script, known.clone())
+            .await
+            .as_str()
+            .map(str::to_owned)
     });
     id.await
 }
 
 async fn place(service: &Service, product: &str) -> String {
-    let answer = service.post("/orders", &json!({"product_id": product, "quantity": 1})).await;
-    answer.json()["id"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+    let answer = service
+        .post("/orders", &json!({"product_id": product, "quantity": 1}))
+        .await;
+    answer.json()["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{answer:?}"))
+        .to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,41 +61,91 @@ async fn the_checklist_through_the_page() {
     for dependency in ["database", "inventory-service", "payment-service"] {
         let of = "[data-of=order-service]";
         let good = "[data-state=connected], li[data-state=reachable]";
-        browser.shows(&format!("#health {of}[data-dependency={dependency}]:is({good})")).await;
+        browser
+            .shows(&format!(
+                "#health {of}[data-dependency={dependency}]:is({good})"
+            ))
+            .await;
     }
-    assert_eq!(browser.attributes("#health > li", "data-state").await, ["healthy"; 3]);
+    assert_eq!(
+        browser.attributes("#health > li", "data-state").await,
+        ["healthy"; 3]
+    );
 
     browser.fill("#place [name=quantity]", "2").await;
     let first = order(&browser, 201).await;
-    browser.shows(&format!("{}[data-status=CONFIRMED]", row(&first))).await;
+    browser
+        .shows(&format!("{}[data-status=CONFIRMED]", row(&first)))
+        .await;
 
-    // A slow warehouse: the customer waits no longer than the step's deadline, and the light turns red.
+    // A slow warehouse: the customer waits no longer than the step's deadline, and the light turns
+    // red.
     browser.click("#latency-toggle").await;
     browser.shows("#latency-toggle[aria-pressed=true]").await;
     let pending = order(&browser, 202).await;
     let told = browser.text("#answer").await;
-    let seconds: f64 = told.split_once("after ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
-    assert!((1.9..4.0).contains(&seconds) && told.contains("Order is being processed"), "{told}");
-    browser.shows(&format!("{}[data-status=PENDING_INVENTORY]", row(&pending))).await;
-    browser.run_with("window.seen = document.querySelector(arguments[0])", json!([row(&pending)])).await;
+    let seconds: f64 = told
+        .split_once("after ")
+        .unwrap()
+        .1
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(
+        (1.9..4.0).contains(&seconds) && told.contains("Order is being processed"),
+        "{told}"
+    );
+    browser
+        .shows(&format!("{}[data-status=PENDING_INVENTORY]", row(&pending)))
+        .await;
+    browser
+        .run_with(
+            "window.seen = document.querySelector(arguments[0])",
+            json!([row(&pending)]),
+        )
+        .await;
     order(&browser, 202).await;
     browser.shows("#sla[data-status=red]").await;
     assert_eq!(browser.text("#sla-word").await.to_lowercase(), "red");
-    assert!(browser.run("return document.title").await.as_str().unwrap().contains("too slow"));
+    assert!(
+        browser
+            .run("return document.title")
+            .await
+            .as_str()
+            .unwrap()
+            .contains("too slow")
+    );
 
-    // It answers again: the order becomes confirmed where it stands, in the row that was seen all the while.
+    // It answers again: the order becomes confirmed where it stands, in the row that was seen all
+    // the while.
     browser.click("#latency-toggle").await;
     browser.shows("#latency-toggle[aria-pressed=false]").await;
-    browser.until("the order to be confirmed", "seen.dataset.status === 'CONFIRMED'").await;
-    assert_eq!(browser.run("return seen.isConnected").await, true, "the same row, no reload");
+    browser
+        .until(
+            "the order to be confirmed",
+            "seen.dataset.status === 'CONFIRMED'",
+        )
+        .await;
+    assert_eq!(
+        browser.run("return seen.isConnected").await,
+        true,
+        "the same row, no reload"
+    );
     browser.click("#place button[value=\"10\"]").await;
     browser
-        .until("ten answers", "document.querySelector('.tally [data-code=\"201\"] b')?.textContent === '10'")
+        .until(
+            "ten answers",
+            "document.querySelector('.tally [data-code=\"201\"] b')?.textContent === '10'",
+        )
         .await;
     browser.shows("#sla[data-status=green]").await;
 
     browser.click(&format!("{} .open", row(&pending))).await;
-    browser.shows("dialog#timeline[open] .events li[data-reason=confirmed][data-status=CONFIRMED]").await;
+    browser
+        .shows("dialog#timeline[open] .events li[data-reason=confirmed][data-status=CONFIRMED]")
+        .await;
     let reasons = browser.attributes(".events li", "data-reason").await;
     assert_eq!(
         (reasons[0].as_str(), reasons[1].as_str()),
@@ -89,13 +153,21 @@ async fn the_checklist_through_the_page() {
         "{reasons:?}"
     );
     let told = browser.text(".events").await;
-    assert!(told.contains("the customer’s request") && told.contains("recovery"), "{told}");
+    assert!(
+        told.contains("the customer’s request") && told.contains("recovery"),
+        "{told}"
+    );
     browser.press(Key::Escape).await;
     browser.shows_no("dialog[open]").await;
 
     // What was stocked is there or held, and every invariant holds.
     browser.shows("#books[data-clean=true]").await;
-    assert_eq!(browser.attributes("#products .product-balance", "data-balances").await, ["true"; 3]);
+    assert_eq!(
+        browser
+            .attributes("#products .product-balance", "data-balances")
+            .await,
+        ["true"; 3]
+    );
     let invariants = browser.attributes("#invariants li", "data-ok").await;
     let wanted = stack.audit().await.unwrap().invariants.len();
     assert_eq!(invariants, vec!["true"; wanted]);
@@ -108,7 +180,9 @@ async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
     let elsewhere = stack.another_order_service().await;
     let browser = open(&stack).await;
     let seen = place(&elsewhere, "PROD-001").await;
-    browser.shows(&format!("{}[data-status=CONFIRMED]", row(&seen))).await;
+    browser
+        .shows(&format!("{}[data-status=CONFIRMED]", row(&seen)))
+        .await;
 
     stack.order.process.kill().await.unwrap();
     browser.shows("#live:not([data-state=live])").await;
@@ -120,18 +194,39 @@ async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
     browser.shows(&row(&seen)).await;
     browser.fill("#place [name=product_id]", "PROD-002").await;
     browser.click(&format!("{} .open", row(&seen))).await;
-    browser.until("the timeline to say why", "document.querySelector('#timeline-body .bad')").await;
+    browser
+        .until(
+            "the timeline to say why",
+            "document.querySelector('#timeline-body .bad')",
+        )
+        .await;
     browser.press(Key::Escape).await;
 
     let mut missed = Vec::new();
     for product in ["PROD-001", "PROD-002", "PROD-404"] {
-        let answer = elsewhere.post("/orders", &json!({"product_id": product, "quantity": 1})).await.json();
-        let id = ["id", "order_id"].iter().find_map(|member| answer[*member].as_str()).unwrap();
-        missed.push((id.to_owned(), if product == "PROD-404" { "FAILED" } else { "CONFIRMED" }));
+        let answer = elsewhere
+            .post("/orders", &json!({"product_id": product, "quantity": 1}))
+            .await
+            .json();
+        let id = ["id", "order_id"]
+            .iter()
+            .find_map(|member| answer[*member].as_str())
+            .unwrap();
+        missed.push((
+            id.to_owned(),
+            if product == "PROD-404" {
+                "FAILED"
+            } else {
+                "CONFIRMED"
+            },
+        ));
     }
-    // The list cannot be asked any more: only a stream that goes on where it ended can tell of them.
+    // The list cannot be asked any more: only a stream that goes on where it ended can tell of
+    // them.
     browser.devtools("Network.enable", json!({})).await;
-    browser.devtools("Network.setBlockedURLs", json!({"urls": ["*/orders?*"]})).await;
+    browser
+        .devtools("Network.setBlockedURLs", json!({"urls": ["*/orders?*"]}))
+        .await;
     stack.restart_order(&[]).await;
     browser
         .until(
@@ -141,9 +236,17 @@ async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
         .await;
     browser.shows("body[data-offline=false]").await;
     for (id, status) in missed {
-        browser.shows(&format!("{}[data-status={status}]", row(&id))).await;
+        browser
+            .shows(&format!("{}[data-status={status}]", row(&id)))
+            .await;
     }
-    assert_eq!(browser.attributes("#orders tr", "data-order-id").await.len(), 4);
+    assert_eq!(
+        browser
+            .attributes("#orders tr", "data-order-id")
+            .await
+            .len(),
+        4
+    );
     browser.shows_no("#notices *").await;
 
     // A page that nobody looks at listens no more; looked at again, it goes on where it ended.
@@ -155,7 +258,9 @@ async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
     hidden(true).await;
     let unseen = place(&elsewhere, "PROD-003").await;
     hidden(false).await;
-    browser.shows(&format!("{}[data-status=CONFIRMED]", row(&unseen))).await;
+    browser
+        .shows(&format!("{}[data-status=CONFIRMED]", row(&unseen)))
+        .await;
     browser.was_clean().await;
 }
 
@@ -165,7 +270,9 @@ async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
     let browser = open(&stack).await;
 
     stack.inventory.process.kill().await.unwrap();
-    browser.shows("#health li[data-service=inventory-service][data-state=down]").await;
+    browser
+        .shows("#health li[data-service=inventory-service][data-state=down]")
+        .await;
     browser
         .shows("#health li[data-of=order-service][data-dependency=inventory-service][data-state=unreachable]")
         .await;
@@ -177,8 +284,12 @@ async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
         .await;
     let pending = order(&browser, 202).await;
     stack.restart_inventory(&[]).await;
-    browser.shows(&format!("{}[data-status=CONFIRMED]", row(&pending))).await;
-    browser.shows("#health li[data-service=inventory-service][data-state=healthy]").await;
+    browser
+        .shows(&format!("{}[data-status=CONFIRMED]", row(&pending)))
+        .await;
+    browser
+        .shows("#health li[data-service=inventory-service][data-state=healthy]")
+        .await;
     browser.shows_no("#notices *").await;
 
     // The gremlin: a rule from a preset, what it did, and the end of it.
@@ -186,79 +297,142 @@ async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
     browser
         .shows("#gremlin[data-state=awake] #rules li[data-service=inventory-service][data-active=true]")
         .await;
-    browser.shows("[data-preset=slow-warehouse][aria-pressed=true]").await;
+    browser
+        .shows("[data-preset=slow-warehouse][aria-pressed=true]")
+        .await;
     order(&browser, 202).await;
-    let figure = |name| format!("document.querySelector('#rules [data-figure={name}]')?.textContent");
-    browser.until("a match", &format!("Number({}) > 0", figure("matched"))).await;
+    let figure =
+        |name| format!("document.querySelector('#rules [data-figure={name}]')?.textContent");
+    browser
+        .until("a match", &format!("Number({}) > 0", figure("matched")))
+        .await;
     assert_eq!(
-        browser.run(&format!("return {} === {}", figure("matched"), figure("fired"))).await,
+        browser
+            .run(&format!(
+                "return {} === {}",
+                figure("matched"),
+                figure("fired")
+            ))
+            .await,
         true,
         "it hits each time"
     );
-    let left = browser.run(&format!("return parseInt({})", figure("left"))).await;
+    let left = browser
+        .run(&format!("return parseInt({})", figure("left")))
+        .await;
     assert!((1..=60).contains(&left.as_i64().unwrap()), "{left}");
     browser.click("#stop-everything").await;
     browser.shows_no("#rules li").await;
     browser.shows("#gremlin[data-state=quiet]").await;
-    assert_eq!(stack.inventory.get("/gremlin/rules").await.json()["rules"], json!([]));
+    assert_eq!(
+        stack.inventory.get("/gremlin/rules").await.json()["rules"],
+        json!([])
+    );
 
     // The books: somebody takes five from the shelf.
     stack.settled().await;
     browser.shows("#books[data-clean=true]").await;
     let by_hand = json!({"product_id": "PROD-003", "quantity": 4});
-    let held = stack.inventory.post("/inventory/reserve", &by_hand).await.json();
+    let held = stack
+        .inventory
+        .post("/inventory/reserve", &by_hand)
+        .await
+        .json();
     browser.shows("#holds li").await;
     let text = browser.text("#holds").await;
-    assert!(text.contains("4 of PROD-003") && text.contains(held["order_id"].as_str().unwrap()), "{text}");
+    assert!(
+        text.contains("4 of PROD-003") && text.contains(held["order_id"].as_str().unwrap()),
+        "{text}"
+    );
     browser.shows("#books[data-clean=true]").await;
-    stack.database.execute("UPDATE inventory SET stock = stock - 5 WHERE product_id = 'PROD-002'").await;
+    stack
+        .database
+        .execute("UPDATE inventory SET stock = stock - 5 WHERE product_id = 'PROD-002'")
+        .await;
     browser.shows("#books[data-clean=false]").await;
     let balances = browser.attributes("#products li", "data-balances").await;
     assert_eq!(balances, ["true", "false", "true"]);
-    browser.shows("#invariants li[data-name=stock-conserved][data-ok=false]").await;
-    assert!(browser.text(".product-balance[data-product=PROD-002]").await.contains('≠'));
+    browser
+        .shows("#invariants li[data-name=stock-conserved][data-ok=false]")
+        .await;
+    assert!(
+        browser
+            .text(".product-balance[data-product=PROD-002]")
+            .await
+            .contains('≠')
+    );
     browser.was_clean().await;
 }
 
-/// Somebody else's words are shown as words, however they look, on a phone in the dark, and without a mouse.
+/// Somebody else's words are shown as words, however they look, on a phone in the dark, and without
+/// a mouse.
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_words_stay_words_on_a_phone_and_by_keyboard() {
     const HOSTILE: &str = "<img src=x onerror=alert(1)>";
     let stack = Stack::start().await;
     let long = "M".repeat(255);
-    let in_stock =
-        format!("INSERT INTO inventory (product_id, stock) VALUES ('{HOSTILE}', 7), ('{long}', 100000)");
+    let in_stock = format!(
+        "INSERT INTO inventory (product_id, stock) VALUES ('{HOSTILE}', 7), ('{long}', 100000)"
+    );
     stack.database.execute(&in_stock).await;
     let browser = open(&stack).await;
     let images = browser.run("return document.images.length").await;
 
     // By keyboard alone: the form, the row, the timeline, and back to where one was.
     browser.press(Key::Tab).await;
-    assert!(browser.is_focused(".skip").await, "the first stop skips to the form");
+    assert!(
+        browser.is_focused(".skip").await,
+        "the first stop skips to the form"
+    );
     browser.press(Key::Enter).await;
     browser.tab_to("[name=product_id]").await;
     browser.fill("[name=product_id]", HOSTILE).await;
     browser.press(Key::Enter).await;
     browser.shows("#answer[data-code=\"201\"]").await;
-    browser.shows(&format!("{NEWEST}[data-status=CONFIRMED]")).await;
+    browser
+        .shows(&format!("{NEWEST}[data-status=CONFIRMED]"))
+        .await;
     assert_eq!(browser.text(&format!("{NEWEST} .open")).await, HOSTILE);
     browser.tab_to("#orders .open").await;
     browser.press(Key::Enter).await;
-    browser.shows("dialog#timeline[open] .events li[data-reason=confirmed]").await;
-    assert!(browser.text("#timeline .order-what").await.contains(HOSTILE));
+    browser
+        .shows("dialog#timeline[open] .events li[data-reason=confirmed]")
+        .await;
+    assert!(
+        browser
+            .text("#timeline .order-what")
+            .await
+            .contains(HOSTILE)
+    );
     browser.press(Key::Escape).await;
     browser.shows_no("dialog[open]").await;
-    assert!(browser.is_focused("#orders .open").await, "the focus is where it was");
+    assert!(
+        browser.is_focused("#orders .open").await,
+        "the focus is where it was"
+    );
 
     let rule = json!({"kind": "error", "product_id": HOSTILE, "ttl_seconds": 60});
-    assert_eq!(stack.payment.post("/gremlin/rules", &rule).await.status, 201);
+    assert_eq!(
+        stack.payment.post("/gremlin/rules", &rule).await.status,
+        201
+    );
     browser
-        .until("the rule", &format!("document.querySelector('#rules').innerText.includes({HOSTILE:?})"))
+        .until(
+            "the rule",
+            &format!("document.querySelector('#rules').innerText.includes({HOSTILE:?})"),
+        )
         .await;
     browser
-        .until("the product", &format!("document.querySelector('#products').innerText.includes({HOSTILE:?})"))
+        .until(
+            "the product",
+            &format!("document.querySelector('#products').innerText.includes({HOSTILE:?})"),
+        )
         .await;
-    assert_eq!(browser.run("return document.images.length").await, images, "no element was made of it");
+    assert_eq!(
+        browser.run("return document.images.length").await,
+        images,
+        "no element was made of it"
+    );
     browser.shows_no("[onerror], [src=x]").await;
 
     a_phone_in_the_dark(&browser, &stack, &long).await;
@@ -272,9 +446,16 @@ async fn a_phone_in_the_dark(browser: &Browser, stack: &Stack, long: &str) {
     const LIGHTNESS: &str = "return getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0)";
     place(&stack.order, long).await;
     browser.emulate(390, "light").await;
-    browser.shows(&format!("{NEWEST}[data-status=CONFIRMED]")).await;
+    browser
+        .shows(&format!("{NEWEST}[data-status=CONFIRMED]"))
+        .await;
     let scrolled = "return Math.max(0, document.documentElement.scrollWidth - 390)";
-    assert_eq!(browser.run(scrolled).await, 0, "{}", browser.run(TOO_WIDE).await);
+    assert_eq!(
+        browser.run(scrolled).await,
+        0,
+        "{}",
+        browser.run(TOO_WIDE).await
+    );
     let light = browser.run(LIGHTNESS).await;
     browser.click(&format!("{NEWEST} .open")).await;
     browser.shows("dialog[open] .events li").await;
@@ -282,7 +463,12 @@ async fn a_phone_in_the_dark(browser: &Browser, stack: &Stack, long: &str) {
     browser.press(Key::Escape).await;
 
     browser.emulate(390, "dark").await;
-    browser.until("the dark theme", "document.documentElement.style.colorScheme === 'dark'").await;
+    browser
+        .until(
+            "the dark theme",
+            "document.documentElement.style.colorScheme === 'dark'",
+        )
+        .await;
     let dark = browser.run(LIGHTNESS).await;
     let of = |value: &Value| value.as_f64().unwrap();
     assert!(of(&dark) < of(&light) / 2.0, "{light} {dark}");
@@ -301,7 +487,10 @@ async fn a_gremlin_that_asks_for_a_token_gets_it_from_the_page() {
     browser.click("#latency-toggle").await;
     browser.shows("#latency-toggle[aria-pressed=true]").await;
     let allowed = [("authorization", "Bearer s3cret")];
-    let state = guarded.inventory.request(reqwest::Method::GET, "/gremlin/latency", &allowed, None).await;
+    let state = guarded
+        .inventory
+        .request(reqwest::Method::GET, "/gremlin/latency", &allowed, None)
+        .await;
     assert_eq!(state.json()["enabled"], true);
     browser.was_clean().await;
 }

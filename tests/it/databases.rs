@@ -1,4 +1,5 @@
-//! A database for each service: nothing but the audit looks at more than one, and it is told where they are.
+//! A database for each service: nothing but the audit looks at more than one, and it is told where
+//! they are.
 
 use std::process::Output;
 
@@ -22,18 +23,33 @@ struct Apart {
 
 impl Apart {
     async fn start() -> Self {
-        let databases =
-            [TestDatabase::empty().await, TestDatabase::empty().await, TestDatabase::empty().await];
+        let databases = [
+            TestDatabase::empty().await,
+            TestDatabase::empty().await,
+            TestDatabase::empty().await,
+        ];
         let [orders, stock, money] = databases.each_ref().map(TestDatabase::url);
         let [inventory_port, payment_port] = [free_port(), free_port()];
         let env = vec![
             ("DATABASE_URL", orders),
-            ("INVENTORY_SERVICE_URL", format!("http://127.0.0.1:{inventory_port}")),
-            ("PAYMENT_SERVICE_URL", format!("http://127.0.0.1:{payment_port}")),
+            (
+                "INVENTORY_SERVICE_URL",
+                format!("http://127.0.0.1:{inventory_port}"),
+            ),
+            (
+                "PAYMENT_SERVICE_URL",
+                format!("http://127.0.0.1:{payment_port}"),
+            ),
             ("DOWNSTREAM_TIMEOUT_MS", "500".to_owned()),
         ];
-        let others = [("INVENTORY_DATABASE_URL", stock.clone()), ("PAYMENT_DATABASE_URL", money.clone())];
-        let payment = [("DATABASE_URL", money), ("PAYMENT_SUCCESS_RATE", "0.8".to_owned())];
+        let others = [
+            ("INVENTORY_DATABASE_URL", stock.clone()),
+            ("PAYMENT_DATABASE_URL", money.clone()),
+        ];
+        let payment = [
+            ("DATABASE_URL", money),
+            ("PAYMENT_SUCCESS_RATE", "0.8".to_owned()),
+        ];
         let apart = Self {
             order: Service::start("order", free_port(), &[&env[..], &others].concat()),
             inventory: Service::start("inventory", inventory_port, &[("DATABASE_URL", stock)]),
@@ -41,8 +57,13 @@ impl Apart {
             databases,
             env,
         };
-        tokio::join!(apart.order.ready(), apart.inventory.ready(), apart.payment.ready());
-        let stock = "UPDATE inventory SET stock = 100000, stocked = 100000 WHERE product_id = 'PROD-001'";
+        tokio::join!(
+            apart.order.ready(),
+            apart.inventory.ready(),
+            apart.payment.ready()
+        );
+        let stock =
+            "UPDATE inventory SET stock = 100000, stocked = 100000 WHERE product_id = 'PROD-001'";
         apart.databases[1].execute(stock).await;
         apart
     }
@@ -50,10 +71,15 @@ impl Apart {
     async fn shop(&self, count: usize) {
         let orders = (0..count).map(async |n| {
             let product = if n % 10 == 0 { "PROD-404" } else { "PROD-001" };
-            self.order.post("/orders", &json!({"product_id": product, "quantity": 1})).await
+            self.order
+                .post("/orders", &json!({"product_id": product, "quantity": 1}))
+                .await
         });
         for answer in join_all(orders).await {
-            assert!([201, 202, 402, 422].contains(&answer.status.as_u16()), "{answer:?}");
+            assert!(
+                [201, 202, 402, 422].contains(&answer.status.as_u16()),
+                "{answer:?}"
+            );
         }
     }
 
@@ -74,7 +100,9 @@ impl Apart {
         let mut command = Command::new(PROGRAM);
         command.args(["audit", "--database-url", &orders]);
         if told {
-            command.args(["--inventory-database-url", &stock]).env("PAYMENT_DATABASE_URL", &money);
+            command
+                .args(["--inventory-database-url", &stock])
+                .env("PAYMENT_DATABASE_URL", &money);
         }
         command.output().await.unwrap()
     }
@@ -82,7 +110,10 @@ impl Apart {
 
 #[track_caller]
 fn is_clean(audit: &Audit) {
-    assert!(audit.clean && audit.orders.reservations_without_order == 0, "{audit}");
+    assert!(
+        audit.clean && audit.orders.reservations_without_order == 0,
+        "{audit}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,28 +150,40 @@ async fn each_service_has_a_database_and_the_audit_sees_them_all() {
         audit.orders.total == orders && audit.orders.confirmed > 100 && audit.orders.failed >= 24,
         "{audit}"
     );
-    let held = audit.products.iter().find(|product| product.product_id == "PROD-001").unwrap();
+    let held = audit
+        .products
+        .iter()
+        .find(|product| product.product_id == "PROD-001")
+        .unwrap();
     assert_eq!(held.held, audit.orders.confirmed, "{audit}");
 
     // Nobody has written where it does not belong.
-    for (database, tables) in
-        [(0, ["reservations", "payments"]), (1, ["orders", "payments"]), (2, ["orders", "reservations"])]
-    {
+    for (database, tables) in [
+        (0, ["reservations", "payments"]),
+        (1, ["orders", "payments"]),
+        (2, ["orders", "reservations"]),
+    ] {
         for table in tables {
-            let count = apart.databases[database].count(&format!("SELECT count(*) FROM {table}")).await;
+            let count = apart.databases[database]
+                .count(&format!("SELECT count(*) FROM {table}"))
+                .await;
             assert_eq!(count, 0, "{table} in database {database}");
         }
     }
     let output = apart.command(true).await;
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("The books balance."), "{output:?}");
+    assert!(
+        output.status.success() && text.contains("The books balance."),
+        "{output:?}"
+    );
     finds_what_is_planted(&apart).await;
 }
 
 /// A defect in each of the databases, found by its rule and mended again.
 async fn finds_what_is_planted(apart: &Apart) {
-    let confirmed =
-        apart.databases[0].query("SELECT id::text FROM orders WHERE status = 'CONFIRMED' LIMIT 1").await;
+    let confirmed = apart.databases[0]
+        .query("SELECT id::text FROM orders WHERE status = 'CONFIRMED' LIMIT 1")
+        .await;
     let id: String = confirmed[0].get(0);
     let planted = [
         (
@@ -203,7 +246,10 @@ async fn finds_what_is_planted(apart: &Apart) {
         // One that took long is shown for a while.
         eventually(&format!("{break_it} to be found"), async || {
             let audit = apart.audit().await;
-            let found = audit.invariants.iter().any(|found| found.name == rule && found.violations > 0);
+            let found = audit
+                .invariants
+                .iter()
+                .any(|found| found.name == rule && found.violations > 0);
             (found && !audit.clean).then_some(())
         })
         .await;
@@ -211,19 +257,30 @@ async fn finds_what_is_planted(apart: &Apart) {
         eventually(&mend_it, async || apart.audit().await.clean.then_some(())).await;
     }
     let by_hand = json!({"product_id": "PROD-001", "quantity": 1});
-    assert_eq!(apart.inventory.post("/inventory/reserve", &by_hand).await.status, 200);
+    assert_eq!(
+        apart
+            .inventory
+            .post("/inventory/reserve", &by_hand)
+            .await
+            .status,
+        200
+    );
     eventually("what was held by hand to be seen", async || {
         let audit = apart.audit().await;
         assert_eq!(
             audit.orders.reservations_without_order,
             i64::try_from(audit.holds_without_order.len()).unwrap()
         );
-        let [hold] = audit.holds_without_order.as_slice() else { return None };
+        let [hold] = audit.holds_without_order.as_slice() else {
+            return None;
+        };
         (hold.product_id == "PROD-001" && hold.quantity == 1).then_some(())
     })
     .await;
 
-    apart.databases[2].execute("UPDATE payments SET status = 'REFUNDED'").await;
+    apart.databases[2]
+        .execute("UPDATE payments SET status = 'REFUNDED'")
+        .await;
     let output = apart.command(true).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
@@ -237,7 +294,12 @@ async fn what_goes_on_between_two_looks_is_no_mistake() {
     for (locked, table) in [(1, "inventory"), (2, "payments")] {
         let before = apart.audit().await.orders.confirmed;
         let session = apart.databases[locked].session().await;
-        session.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+        session
+            .batch_execute(&format!(
+                "BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"
+            ))
+            .await
+            .unwrap();
         let meanwhile = async {
             let waiting = "SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -256,7 +318,10 @@ async fn what_goes_on_between_two_looks_is_no_mistake() {
         };
         let (output, ()) = tokio::join!(apart.command(true), meanwhile);
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains(&format!(" {before} confirmed")), "{output:?}");
+        assert!(
+            output.status.success() && text.contains(&format!(" {before} confirmed")),
+            "{output:?}"
+        );
         eventually("the next audit to see it", async || {
             let audit = apart.audit().await;
             is_clean(&audit);
@@ -287,12 +352,21 @@ async fn an_audit_that_was_not_told_where_the_tables_are_says_so() {
     apart.settled().await;
     let untold = Service::start("order", free_port(), &apart.env);
     untold.ready().await;
-    let problem = untold.get("/audit").await.is_problem(501, "audit-not-configured");
+    let problem = untold
+        .get("/audit")
+        .await
+        .is_problem(501, "audit-not-configured");
     let detail = problem["detail"].as_str().unwrap();
-    assert!(detail.contains("no reservations") && detail.contains("INVENTORY_DATABASE_URL"), "{detail}");
+    assert!(
+        detail.contains("no reservations") && detail.contains("INVENTORY_DATABASE_URL"),
+        "{detail}"
+    );
     let output = apart.command(false).await;
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(2) && told.contains("INVENTORY_DATABASE_URL"), "{output:?}");
+    assert!(
+        output.status.code() == Some(2) && told.contains("INVENTORY_DATABASE_URL"),
+        "{output:?}"
+    );
 
     apart.databases[2].unreachable().await;
     let answer = eventually("the audit to miss a database", async || {
@@ -301,6 +375,13 @@ async fn an_audit_that_was_not_told_where_the_tables_are_says_so() {
     })
     .await;
     let problem = answer.is_problem(503, "database-unavailable");
-    assert!(!problem["detail"].as_str().unwrap().contains("postgres://"), "{problem}");
-    assert_eq!(apart.order.get("/readyz").await.status, 200, "an audit is not what it serves");
+    assert!(
+        !problem["detail"].as_str().unwrap().contains("postgres://"),
+        "{problem}"
+    );
+    assert_eq!(
+        apart.order.get("/readyz").await.status,
+        200,
+        "an audit is not what it serves"
+    );
 }

@@ -29,10 +29,20 @@ async fn order_service(database: &TestDatabase, inventory: &str, payment: &str) 
 fn is_pending(answer: &Answer, status: &str, most: Duration) {
     assert_eq!(answer.status, 202, "{answer:?}");
     let body = answer.json();
-    assert_eq!((&body["status"], &body["message"]), (&json!(status), &json!("Order is being processed")));
-    assert_eq!(answer.header("location"), format!("/orders/{}", body["id"].as_str().unwrap()));
+    assert_eq!(
+        (&body["status"], &body["message"]),
+        (&json!(status), &json!("Order is being processed"))
+    );
+    assert_eq!(
+        answer.header("location"),
+        format!("/orders/{}", body["id"].as_str().unwrap())
+    );
     assert!(answer.header("retry-after").parse::<u32>().is_ok());
-    assert!(answer.took < most, "{:?} is longer than {most:?}", answer.took);
+    assert!(
+        answer.took < most,
+        "{:?} is longer than {most:?}",
+        answer.took
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,13 +51,23 @@ async fn an_order_is_taken_however_inventory_misbehaves() {
     for behaviour in ALL {
         let fake = Fake::start(behaviour).await;
         let order = order_service(&stack.database, &fake.url, &stack.payment.url).await;
-        let answer = order.post("/orders", &json!({"product_id": "PROD-001", "quantity": 1})).await;
+        let answer = order
+            .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
+            .await;
         is_pending(&answer, "PENDING_INVENTORY", STEP * 2);
-        assert_eq!(answer.took >= STEP, behaviour.is_silent(), "{behaviour:?} took {:?}", answer.took);
+        assert_eq!(
+            answer.took >= STEP,
+            behaviour.is_silent(),
+            "{behaviour:?} took {:?}",
+            answer.took
+        );
     }
     // The replica whose inventory is well finishes them all.
     stack.settled().await;
-    let confirmed = stack.database.count("SELECT count(*) FROM orders WHERE status = 'CONFIRMED'").await;
+    let confirmed = stack
+        .database
+        .count("SELECT count(*) FROM orders WHERE status = 'CONFIRMED'")
+        .await;
     assert_eq!(usize::try_from(confirmed), Ok(ALL.len()));
     stack.balances().await;
 }
@@ -58,11 +78,19 @@ async fn an_order_is_taken_however_payment_misbehaves_and_its_stock_goes_back() 
     for behaviour in ALL {
         let fake = Fake::start(behaviour).await;
         let order = order_service(&stack.database, &stack.inventory.url, &fake.url).await;
-        let answer = order.post("/orders", &json!({"product_id": "PROD-001", "quantity": 1})).await;
+        let answer = order
+            .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
+            .await;
         is_pending(&answer, "PENDING_PAYMENT", STEP * 2);
-        assert_eq!(answer.took >= STEP, behaviour.is_silent(), "{behaviour:?} took {:?}", answer.took);
+        assert_eq!(
+            answer.took >= STEP,
+            behaviour.is_silent(),
+            "{behaviour:?} took {:?}",
+            answer.took
+        );
         let id = answer.json()["id"].as_str().unwrap().to_owned();
-        let held = format!("SELECT count(*) FROM reservations WHERE order_id = '{id}' AND state = 'HELD'");
+        let held =
+            format!("SELECT count(*) FROM reservations WHERE order_id = '{id}' AND state = 'HELD'");
         assert_eq!(stack.database.count(&held).await, 0, "{behaviour:?}");
     }
 }
@@ -74,9 +102,17 @@ async fn a_request_ends_within_two_steps_and_a_margin_whatever_is_silent() {
     stack.inventory.latency(true, 550).await;
     stack.payment.latency(true, 5000).await;
     let answer = stack.place("PROD-001", 1).await;
-    is_pending(&answer, "PENDING_PAYMENT", STEP * 2 + Duration::from_millis(400));
+    is_pending(
+        &answer,
+        "PENDING_PAYMENT",
+        STEP * 2 + Duration::from_millis(400),
+    );
     stack.inventory.latency(true, 5000).await;
-    is_pending(&stack.place("PROD-001", 1).await, "PENDING_INVENTORY", STEP * 2);
+    is_pending(
+        &stack.place("PROD-001", 1).await,
+        "PENDING_INVENTORY",
+        STEP * 2,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +132,10 @@ async fn other_requests_stay_fast_while_orders_wait_for_inventory() {
         }
     };
     let (answers, ()) = tokio::join!(waiting, others);
-    assert!(answers.iter().all(|answer| answer.status == 202), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| answer.status == 202),
+        "{answers:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,17 +154,30 @@ async fn health_names_what_is_gone_and_readiness_does_not_depend_on_it() {
     stack.payment.latency(true, 5000).await;
     let slow = stack.order.get("/health").await;
     assert!(slow.took < Duration::from_secs(2), "{:?}", slow.took);
-    assert_eq!(slow.json()["dependencies"]["payment-service"], "unreachable");
+    assert_eq!(
+        slow.json()["dependencies"]["payment-service"],
+        "unreachable"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_table_it_needs_a_service_is_up_but_not_ready() {
     let stack = Stack::start().await;
-    stack.database.execute("ALTER TABLE inventory RENAME TO elsewhere").await;
+    stack
+        .database
+        .execute("ALTER TABLE inventory RENAME TO elsewhere")
+        .await;
     let health = stack.inventory.get("/health").await;
-    assert_eq!((health.status.as_u16(), &health.json()["status"]), (200, &json!("degraded")));
+    assert_eq!(
+        (health.status.as_u16(), &health.json()["status"]),
+        (200, &json!("degraded"))
+    );
     assert_eq!(health.json()["dependencies"]["database"], "disconnected");
-    stack.inventory.get("/readyz").await.is_problem(503, "not-ready");
+    stack
+        .inventory
+        .get("/readyz")
+        .await
+        .is_problem(503, "not-ready");
     assert_eq!(stack.inventory.get("/livez").await.status, 200);
 }
 
@@ -148,18 +200,27 @@ async fn commits_go_well_again(stack: &Stack) {
 async fn nobody_is_told_of_a_change_before_it_is_committed() {
     let stack = Stack::start().await;
     commits_fail(&stack, "orders", "INSERT").await;
-    stack.place("PROD-001", 1).await.is_problem(503, "database-unavailable");
+    stack
+        .place("PROD-001", 1)
+        .await
+        .is_problem(503, "database-unavailable");
     commits_go_well_again(&stack).await;
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
 
     commits_fail(&stack, "orders", "UPDATE").await;
     let unconfirmed = stack.place("PROD-001", 1).await;
-    assert_eq!((unconfirmed.status.as_u16(), &unconfirmed.json()["status"]), (202, &json!("PENDING")));
+    assert_eq!(
+        (unconfirmed.status.as_u16(), &unconfirmed.json()["status"]),
+        (202, &json!("PENDING"))
+    );
     commits_go_well_again(&stack).await;
 
     commits_fail(&stack, "payments", "INSERT").await;
     let unpaid = stack.place("PROD-001", 1).await;
-    assert_eq!((unpaid.status.as_u16(), &unpaid.json()["status"]), (202, &json!("PENDING_PAYMENT")));
+    assert_eq!(
+        (unpaid.status.as_u16(), &unpaid.json()["status"]),
+        (202, &json!("PENDING_PAYMENT"))
+    );
     commits_go_well_again(&stack).await;
     stack.settled().await;
     stack.balances().await;
@@ -172,10 +233,21 @@ async fn orders_beyond_the_limit_are_rejected_at_once_and_the_overload_is_logged
     const LIMIT: usize = 512;
     const MORE: usize = 88;
     let stack = Stack::start().await;
-    let logged = |words: &str| stack.order.lines().iter().filter(|line| line.contains(words)).count();
-    // No order can be stored: each request stays in progress until it has waited long enough for the lock.
+    let logged = |words: &str| {
+        stack
+            .order
+            .lines()
+            .iter()
+            .filter(|line| line.contains(words))
+            .count()
+    };
+    // No order can be stored: each request stays in progress until it has waited long enough for
+    // the lock.
     let locker = stack.database.session().await;
-    locker.batch_execute("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    locker
+        .batch_execute("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
     let is_over = AtomicBool::new(false);
     let clients = join_all((0..LIMIT + MORE).map(|_| async {
         let mut rejected = 0;
@@ -191,7 +263,10 @@ async fn orders_beyond_the_limit_are_rejected_at_once_and_the_overload_is_logged
         rejected
     }));
     let overload = async {
-        eventually("orders to be rejected", async || (shed(&stack).await >= MORE).then_some(())).await;
+        eventually("orders to be rejected", async || {
+            (shed(&stack).await >= MORE).then_some(())
+        })
+        .await;
         is_over.store(true, Ordering::Relaxed);
     };
     let (rejected, ()) = tokio::join!(clients, overload);
@@ -203,15 +278,24 @@ async fn orders_beyond_the_limit_are_rejected_at_once_and_the_overload_is_logged
         "each was told that nothing was stored"
     );
     stack.place("PROD-001", 1).await;
-    assert_eq!((logged("turning orders away"), logged("orders are taken again")), (1, 1));
+    assert_eq!(
+        (
+            logged("turning orders away"),
+            logged("orders are taken again")
+        ),
+        (1, 1)
+    );
     assert_eq!(logged("\"code\":\"overloaded\""), 0, "no line for each");
     stack.balances().await;
 }
 
 async fn shed(stack: &Stack) -> usize {
     let metrics = stack.order.get("/metrics").await.text;
-    let line = metrics.lines().find(|line| line.starts_with("valerix_requests_shed_total"));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("valerix_requests_shed_total"));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        .unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,15 +306,25 @@ async fn once_a_slow_spell_is_over_no_order_is_told_to_wait() {
     for _ in 0..2 {
         assert_eq!(stack.place("PROD-001", 1).await.status, 202);
     }
-    let timeouts = "valerix_dependency_calls_total{dependency=\"inventory-service\",outcome=\"timeout\"}";
+    let timeouts =
+        "valerix_dependency_calls_total{dependency=\"inventory-service\",outcome=\"timeout\"}";
     // Half of ten calls, but too few by themselves to open the breaker.
-    eventually("five calls in vain", async || (stack.order.metric(timeouts).await >= 5.0).then_some(()))
-        .await;
+    eventually("five calls in vain", async || {
+        (stack.order.metric(timeouts).await >= 5.0).then_some(())
+    })
+    .await;
     stack.inventory.latency(false, 0).await;
     stack.settled().await;
     let answers = join_all((0..10).map(|_| stack.place("PROD-001", 1))).await;
-    assert!(answers.iter().all(|answer| answer.status == 201), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| answer.status == 201),
+        "{answers:?}"
+    );
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
-    let changed = stack.order.lines().into_iter().find(|line| line.contains("breaker changed"));
+    let changed = stack
+        .order
+        .lines()
+        .into_iter()
+        .find(|line| line.contains("breaker changed"));
     assert_eq!(changed, None, "good calls open nothing");
 }

@@ -50,11 +50,18 @@ impl Demo {
             .env_remove("DATABASE_URL")
             .env("PAYMENT_SUCCESS_RATE", "1")
             .envs(env.iter().copied());
-        for (flag, port) in ["--order-port", "--inventory-port", "--payment-port"].iter().zip(ports) {
+        for (flag, port) in ["--order-port", "--inventory-port", "--payment-port"]
+            .iter()
+            .zip(ports)
+        {
             command.arg(flag).arg(port.to_string());
         }
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
         let sink = Arc::clone(&lines);
@@ -63,7 +70,11 @@ impl Demo {
                 sink.lock().unwrap().push(line);
             }
         });
-        Self { child, ports, lines }
+        Self {
+            child,
+            ports,
+            lines,
+        }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -71,9 +82,15 @@ impl Demo {
     }
 
     async fn running(&self) {
-        eventually(&format!("the demo to run: {:#?}", self.lines()), async || {
-            self.lines().iter().any(|line| line.contains("Valerix is running")).then_some(())
-        })
+        eventually(
+            &format!("the demo to run: {:#?}", self.lines()),
+            async || {
+                self.lines()
+                    .iter()
+                    .any(|line| line.contains("Valerix is running"))
+                    .then_some(())
+            },
+        )
         .await;
     }
 
@@ -83,24 +100,47 @@ impl Demo {
 
     async fn order(&self) -> Option<u16> {
         let body = r#"{"product_id":"PROD-001","quantity":1}"#;
-        let answer = reqwest::Client::new().post(format!("{}/orders", self.url(0))).body(body).send().await;
+        let answer = reqwest::Client::new()
+            .post(format!("{}/orders", self.url(0)))
+            .body(body)
+            .send()
+            .await;
         Some(answer.ok()?.status().as_u16())
     }
 
     async fn orders(&self) -> usize {
-        let page = reqwest::get(format!("{}/orders?limit=100", self.url(0))).await.unwrap();
-        page.json::<serde_json::Value>().await.unwrap()["orders"].as_array().unwrap().len()
+        let page = reqwest::get(format!("{}/orders?limit=100", self.url(0)))
+            .await
+            .unwrap();
+        page.json::<serde_json::Value>().await.unwrap()["orders"]
+            .as_array()
+            .unwrap()
+            .len()
     }
 
     /// Process ids that a role was started with, in turn.
     fn pids(&self, role: &str) -> Vec<i32> {
         let lines = self.lines();
-        let of_role = lines.iter().filter(|line| line.trim_start().starts_with(role));
-        of_role.filter_map(|line| line.split_once("started as process ")?.1.trim().parse().ok()).collect()
+        let of_role = lines
+            .iter()
+            .filter(|line| line.trim_start().starts_with(role));
+        of_role
+            .filter_map(|line| {
+                line.split_once("started as process ")?
+                    .1
+                    .trim()
+                    .parse()
+                    .ok()
+            })
+            .collect()
     }
 
     async fn stop(mut self) {
-        kill(Pid::from_raw(self.child.id().unwrap().try_into().unwrap()), Signal::SIGINT).unwrap();
+        kill(
+            Pid::from_raw(self.child.id().unwrap().try_into().unwrap()),
+            Signal::SIGINT,
+        )
+        .unwrap();
         let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait())
             .await
             .expect("it stops")
@@ -110,11 +150,17 @@ impl Demo {
 
     async fn refused(mut self) -> String {
         let stderr = self.child.stderr.take().unwrap();
-        let status =
-            tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await.expect("it ends").unwrap();
+        let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap();
         let mut text = BufReader::new(stderr).lines();
         let line = text.next_line().await.unwrap().unwrap_or_default();
-        assert_eq!((status.code(), text.next_line().await.unwrap()), (Some(1), None), "{line}");
+        assert_eq!(
+            (status.code(), text.next_line().await.unwrap()),
+            (Some(1), None),
+            "{line}"
+        );
         line
     }
 }
@@ -141,11 +187,17 @@ async fn the_demo_lives_through_kills_and_keeps_its_data() {
 
     // A second one on the same data is told who is there.
     let told = Demo::start(&data.0, ports(), &[]).refused().await;
-    assert!(told.contains("another demo") && told.contains(&demo.url(0)), "{told}");
+    assert!(
+        told.contains("another demo") && told.contains(&demo.url(0)),
+        "{told}"
+    );
     // So is one whose ports are taken.
     let other = Directory::new("ports");
     let told = Demo::start(&other.0, demo.ports, &[]).refused().await;
-    assert!(told.contains(&format!("port {} is taken", demo.ports[0])), "{told}");
+    assert!(
+        told.contains(&format!("port {} is taken", demo.ports[0])),
+        "{told}"
+    );
 
     for role in ["order", "inventory", "payment"] {
         let before = demo.pids(role);
@@ -155,30 +207,49 @@ async fn the_demo_lives_through_kills_and_keeps_its_data() {
         })
         .await;
     }
-    eventually("orders to be confirmed again", async || (demo.order().await == Some(201)).then_some(()))
-        .await;
-    kill(Pid::from_raw(server_pid(&data.0).unwrap()), Signal::SIGKILL).unwrap();
-    eventually("orders to be confirmed on a restarted database", async || {
+    eventually("orders to be confirmed again", async || {
         (demo.order().await == Some(201)).then_some(())
     })
+    .await;
+    kill(Pid::from_raw(server_pid(&data.0).unwrap()), Signal::SIGKILL).unwrap();
+    eventually(
+        "orders to be confirmed on a restarted database",
+        async || (demo.order().await == Some(201)).then_some(()),
+    )
     .await;
 
     // The demo itself dies; its services follow, its database server stays.
     let orders = demo.orders().await;
-    let services: Vec<i32> =
-        ["order", "inventory", "payment"].iter().map(|role| *demo.pids(role).last().unwrap()).collect();
+    let services: Vec<i32> = ["order", "inventory", "payment"]
+        .iter()
+        .map(|role| *demo.pids(role).last().unwrap())
+        .collect();
     let server = server_pid(&data.0).unwrap();
-    let Demo { mut child, ports, .. } = demo;
+    let Demo {
+        mut child, ports, ..
+    } = demo;
     child.kill().await.unwrap();
-    eventually("the services to follow", async || services.iter().all(|pid| !is_alive(*pid)).then_some(()))
-        .await;
+    eventually("the services to follow", async || {
+        services.iter().all(|pid| !is_alive(*pid)).then_some(())
+    })
+    .await;
     assert!(is_alive(server));
     let again = Demo::start(&data.0, ports, &[]);
     again.running().await;
-    assert!(again.lines().iter().any(|line| line.contains("took over")), "{:#?}", again.lines());
-    assert_eq!((again.orders().await, server_pid(&data.0)), (orders, Some(server)));
+    assert!(
+        again.lines().iter().any(|line| line.contains("took over")),
+        "{:#?}",
+        again.lines()
+    );
+    assert_eq!(
+        (again.orders().await, server_pid(&data.0)),
+        (orders, Some(server))
+    );
     again.stop().await;
-    assert!(!is_alive(server), "a clean stop ends the server, taken over or not");
+    assert!(
+        !is_alive(server),
+        "a clean stop ends the server, taken over or not"
+    );
     assert_eq!(server_pid(&data.0), None);
 
     let fresh = Demo::start(&data.0, ports, &["--reset"]);
@@ -208,11 +279,16 @@ async fn a_service_that_refuses_its_configuration_ends_the_demo_with_its_reason(
         .arg(&data.0)
         .env_remove("DATABASE_URL")
         .env("PAYMENT_SUCCESS_RATE", "2");
-    for (flag, port) in ["--order-port", "--inventory-port", "--payment-port"].iter().zip(ports()) {
+    for (flag, port) in ["--order-port", "--inventory-port", "--payment-port"]
+        .iter()
+        .zip(ports())
+    {
         command.arg(flag).arg(port.to_string());
     }
-    let output =
-        tokio::time::timeout(Duration::from_secs(20), command.output()).await.expect("it ends").unwrap();
+    let output = tokio::time::timeout(Duration::from_secs(20), command.output())
+        .await
+        .expect("it ends")
+        .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1));
     assert!(

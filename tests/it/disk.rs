@@ -1,4 +1,5 @@
-//! A disk that is full, and a database that only reads, for real: the kernel's and PostgreSQL's own refusals.
+//! A disk that is full, and a database that only reads, for real: the kernel's and PostgreSQL's own
+//! refusals.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,16 +12,23 @@ use crate::harness::{PATIENCE, Service, eventually, free_port};
 /// Enough for a fresh server and its log of changes, and soon filled.
 const SIZE: &str = "size=160m,mode=755";
 
-/// A file system of its own in memory, and a server's log beside it; gone at the test's end, however it ends.
+/// A file system of its own in memory, and a server's log beside it; gone at the test's end,
+/// however it ends.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// Nothing where this machine lets us mount nothing.
     fn mount() -> Option<Self> {
-        let at = std::env::temp_dir().join(format!("valerix-disk-{}-{}", std::process::id(), free_port()));
+        let at = std::env::temp_dir().join(format!(
+            "valerix-disk-{}-{}",
+            std::process::id(),
+            free_port()
+        ));
         std::fs::create_dir(&at).unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", SIZE, "valerix-test"]).arg(&at).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", SIZE, "valerix-test"])
+            .arg(&at)
+            .output();
         if mounted.is_ok_and(|output| output.status.success()) {
             let disk = Self(at);
             // What the server says of the full disk must not be lost on it.
@@ -28,7 +36,10 @@ impl SmallDisk {
             for file in [&disk.log(), &inside] {
                 std::fs::write(file, "").unwrap();
             }
-            let bound = Command::new("mount").arg("--bind").args([&disk.log(), &inside]).status();
+            let bound = Command::new("mount")
+                .arg("--bind")
+                .args([&disk.log(), &inside])
+                .status();
             assert!(bound.unwrap().success());
             return Some(disk);
         }
@@ -70,7 +81,10 @@ impl Drop for SmallDisk {
 async fn until_refused(service: &Service) {
     eventually("an order to be refused", async || {
         let answers = futures_util::future::join_all((0..20).map(|_| place(service))).await;
-        let mut refused = answers.iter().filter(|answer| answer.status != 202).peekable();
+        let mut refused = answers
+            .iter()
+            .filter(|answer| answer.status != 202)
+            .peekable();
         refused.peek()?;
         refused.for_each(is_refused);
         Some(())
@@ -81,9 +95,12 @@ async fn until_refused(service: &Service) {
 /// In sessions of its own, each of which the server may end.
 async fn use_up_the_log(url: &str) {
     loop {
-        if let Ok((client, connection)) = tokio_postgres::connect(url, tokio_postgres::NoTls).await {
+        if let Ok((client, connection)) = tokio_postgres::connect(url, tokio_postgres::NoTls).await
+        {
             tokio::spawn(connection);
-            let _ = client.batch_execute("CREATE TEMPORARY TABLE t (); SELECT pg_switch_wal()").await;
+            let _ = client
+                .batch_execute("CREATE TEMPORARY TABLE t (); SELECT pg_switch_wal()")
+                .await;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -92,7 +109,10 @@ async fn use_up_the_log(url: &str) {
 #[track_caller]
 fn said(own: &Own, wanted: &str) {
     let log = own.log();
-    assert!(log.contains(wanted) && log.contains("No space left on device"), "{log}");
+    assert!(
+        log.contains(wanted) && log.contains("No space left on device"),
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,14 +121,21 @@ async fn a_full_disk_turns_orders_away_in_time_and_space_is_all_it_takes_to_go_o
         eprintln!("SKIPPED: a small file system cannot be mounted here; as root it can");
         return;
     };
-    let mut own =
-        Own::start_in(disk.0.clone(), vec!["min_wal_size=32MB".into(), "max_wal_size=64MB".into()]).await;
+    let mut own = Own::start_in(
+        disk.0.clone(),
+        vec!["min_wal_size=32MB".into(), "max_wal_size=64MB".into()],
+    )
+    .await;
     let service = own.order_service(&[("DATABASE_POOL_SIZE", "3")]).await;
     assert_eq!(place(&service).await.status, 202);
 
     disk.fill();
     until_refused(&service).await;
-    assert_eq!(service.get("/orders").await.status, 200, "reading needs no space");
+    assert_eq!(
+        service.get("/orders").await.status,
+        200,
+        "reading needs no space"
+    );
     assert_eq!(service.get("/livez").await.status, 200);
     disk.make_space();
     takes_orders_again(&service).await;
@@ -127,7 +154,10 @@ async fn a_full_disk_turns_orders_away_in_time_and_space_is_all_it_takes_to_go_o
     own.server.restart().await.unwrap();
     takes_orders_again(&service).await;
     said(&own, "PANIC");
-    let failed = service.lines().into_iter().find(|line| line.contains("request failed"));
+    let failed = service
+        .lines()
+        .into_iter()
+        .find(|line| line.contains("request failed"));
     assert_eq!(failed, None, "a full disk is not the service's mistake");
     own.stop().await;
 }
@@ -148,12 +178,19 @@ async fn a_standby_is_not_written_to_until_it_is_promoted() {
     let told = "does not allow writes";
     eventually("the standby to be known as one", async || {
         is_refused(&place(&service).await);
-        service.lines().iter().any(|line| line.contains(told)).then_some(())
+        service
+            .lines()
+            .iter()
+            .any(|line| line.contains(told))
+            .then_some(())
     })
     .await;
     own.execute(&["SELECT pg_promote()"]).await;
     takes_orders_again(&service).await;
-    let failed = service.lines().into_iter().find(|line| line.contains("request failed"));
+    let failed = service
+        .lines()
+        .into_iter()
+        .find(|line| line.contains("request failed"));
     assert_eq!(failed, None, "a standby is not the service's mistake");
     own.end().await;
 }

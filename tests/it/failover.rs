@@ -25,12 +25,22 @@ async fn takes_orders(service: &Service) {
 async fn has_sessions(server: &Reachable) -> bool {
     let client = server.client().await;
     let statement = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'service'";
-    client.query_one(statement, &[]).await.unwrap().get::<_, i64>(0) > 0
+    client
+        .query_one(statement, &[])
+        .await
+        .unwrap()
+        .get::<_, i64>(0)
+        > 0
 }
 
 fn warnings(service: &Service) -> Vec<Value> {
-    let lines = service.lines().into_iter().map(|line| serde_json::from_str::<Value>(&line).unwrap());
-    lines.filter(|line| ["WARN", "ERROR"].contains(&line["level"].as_str().unwrap())).collect()
+    let lines = service
+        .lines()
+        .into_iter()
+        .map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    lines
+        .filter(|line| ["WARN", "ERROR"].contains(&line["level"].as_str().unwrap()))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,12 +50,18 @@ async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
     let mut service = order_service_on(url([&one, &two], "target_session_attrs=read-write"), &[]);
 
     eventually("the service to listen", async || {
-        service.try_request(reqwest::Method::GET, "/livez", &[], None).await.ok()
+        service
+            .try_request(reqwest::Method::GET, "/livez", &[], None)
+            .await
+            .ok()
     })
     .await;
     for _ in 0..5 {
         service.get("/readyz").await.is_problem(503, "not-ready");
-        assert_eq!(service.get("/health").await.json()["dependencies"]["database"], "disconnected");
+        assert_eq!(
+            service.get("/health").await.json()["dependencies"]["database"],
+            "disconnected"
+        );
     }
     assert!(!service.has_ended(), "{:#?}", service.lines());
     let told = warnings(&service);
@@ -53,12 +69,20 @@ async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
     let cause = told[0]["cause"].as_str().unwrap();
     for server in [&one, &two] {
         let host = format!("127.0.0.1:{}: ", server.port);
-        assert!(cause.contains(&host) && cause.contains("does not allow writes"), "{cause}");
+        assert!(
+            cause.contains(&host) && cause.contains("does not allow writes"),
+            "{cause}"
+        );
     }
 
     two.take_writes(true).await;
     service.ready().await;
-    assert_eq!(warnings(&service).len(), told.len(), "{:#?}", warnings(&service));
+    assert_eq!(
+        warnings(&service).len(),
+        told.len(),
+        "{:#?}",
+        warnings(&service)
+    );
     takes_orders(&service).await;
     service.process.stop().await.unwrap();
     tokio::join!(one.own.end(), two.own.end());
@@ -68,14 +92,17 @@ async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
 async fn the_service_follows_the_writes_from_host_to_host() {
     let (one, two) = tokio::join!(Reachable::start(), Reachable::start());
     // A real standby would have it from the primary.
-    migrate(&DatabaseUrl::from_str(&two.url()).unwrap()).await.unwrap();
+    migrate(&DatabaseUrl::from_str(&two.url()).unwrap())
+        .await
+        .unwrap();
     two.take_writes(false).await;
     let mut service = order_service_on(url([&one, &two], "application_name=service"), &[]);
     service.ready().await;
     takes_orders(&service).await;
     assert!(has_sessions(&one).await && !has_sessions(&two).await);
 
-    // The connections stay; their server has become a standby. Nobody orders: readiness alone must find out.
+    // The connections stay; their server has become a standby. Nobody orders: readiness alone must
+    // find out.
     one.take_writes(false).await;
     eventually("the service to notice that it cannot write", async || {
         (service.get("/readyz").await.status == 503).then_some(())
@@ -86,8 +113,8 @@ async fn the_service_follows_the_writes_from_host_to_host() {
     takes_orders(&service).await;
     assert!(has_sessions(&two).await);
 
-    // It hangs: connections to it stay open and are never answered, new ones are accepted by the system. Again nobody
-    // orders.
+    // It hangs: connections to it stay open and are never answered, new ones are accepted by the
+    // system. Again nobody orders.
     one.take_writes(true).await;
     two.own.freeze();
     eventually("the service to notice that nobody answers", async || {

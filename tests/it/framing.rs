@@ -9,7 +9,9 @@ use uuid::Uuid;
 use crate::harness::{PATIENCE, Service, Stack};
 
 async fn connect(service: &Service) -> TcpStream {
-    TcpStream::connect(service.url.strip_prefix("http://").unwrap()).await.unwrap()
+    TcpStream::connect(service.url.strip_prefix("http://").unwrap())
+        .await
+        .unwrap()
 }
 
 async fn send(stream: &mut TcpStream, request: &str) {
@@ -25,7 +27,11 @@ async fn head(stream: &mut TcpStream) -> String {
         }
     };
     let read = tokio::time::timeout(PATIENCE, reading).await;
-    assert!(read.is_ok(), "no end of the head: {:?}", String::from_utf8_lossy(&head));
+    assert!(
+        read.is_ok(),
+        "no end of the head: {:?}",
+        String::from_utf8_lossy(&head)
+    );
     String::from_utf8(head).unwrap().to_lowercase()
 }
 
@@ -33,7 +39,11 @@ async fn head(stream: &mut TcpStream) -> String {
 async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
-    assert!(read.is_ok(), "no end after {:?}", String::from_utf8_lossy(&rest));
+    assert!(
+        read.is_ok(),
+        "no end after {:?}",
+        String::from_utf8_lossy(&rest)
+    );
     rest
 }
 
@@ -41,7 +51,10 @@ async fn rest(stream: &mut TcpStream) -> Vec<u8> {
 async fn is_usable(stream: &mut TcpStream, after: &str) {
     send(stream, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     let next = head(stream).await;
-    assert!(next.starts_with("http/1.1 200"), "after HEAD {after}: {next}");
+    assert!(
+        next.starts_with("http/1.1 200"),
+        "after HEAD {after}: {next}"
+    );
     let mut body = [0; 3];
     stream.read_exact(&mut body).await.unwrap();
     assert_eq!(&body, b"ok\n");
@@ -54,7 +67,15 @@ async fn readable_paths(service: &Service) -> Vec<String> {
     let readable = described.filter(|(_, operations)| operations["get"].is_object());
     let filled = readable.map(|(path, _)| path.replace("{name}", "app.js").replace(['{', '}'], ""));
     filled
-        .chain(["/openapi.json", "/docs/", "/docs/swagger-ui-bundle.js", "/nothing"].map(str::to_owned))
+        .chain(
+            [
+                "/openapi.json",
+                "/docs/",
+                "/docs/swagger-ui-bundle.js",
+                "/nothing",
+            ]
+            .map(str::to_owned),
+        )
         .collect()
 }
 
@@ -66,18 +87,35 @@ async fn head_ends_on_every_route_and_keeps_its_connection_usable() {
         assert!(paths.len() > 10, "{paths:?}");
         let mut stream = connect(service).await;
         for path in paths {
-            let encodings = if path.starts_with("/static") { "accept-encoding: gzip\r\n" } else { "" };
-            send(&mut stream, &format!("HEAD {path} HTTP/1.1\r\nhost: localhost\r\n{encodings}\r\n")).await;
+            let encodings = if path.starts_with("/static") {
+                "accept-encoding: gzip\r\n"
+            } else {
+                ""
+            };
+            send(
+                &mut stream,
+                &format!("HEAD {path} HTTP/1.1\r\nhost: localhost\r\n{encodings}\r\n"),
+            )
+            .await;
             let head = head(&mut stream).await;
             let get = service.status(Method::GET, &path).await;
-            assert!(head.starts_with(&format!("http/1.1 {}", get.as_str())), "{path} {get}: {head}");
+            assert!(
+                head.starts_with(&format!("http/1.1 {}", get.as_str())),
+                "{path} {get}: {head}"
+            );
             assert!(!head.contains("connection: close"), "{path}: {head}");
             is_usable(&mut stream, &path).await;
         }
     }
     let length = stack.order.get("/openapi.json").await.text.len();
-    let asked = stack.order.request(Method::HEAD, "/openapi.json", &[], None).await;
-    assert_eq!((asked.header("content-length"), asked.text.as_str()), (length.to_string().as_str(), ""));
+    let asked = stack
+        .order
+        .request(Method::HEAD, "/openapi.json", &[], None)
+        .await;
+    assert_eq!(
+        (asked.header("content-length"), asked.text.as_str()),
+        (length.to_string().as_str(), "")
+    );
 }
 
 /// There are 256 permits for streams.
@@ -87,9 +125,16 @@ async fn heads_of_the_stream_hold_no_permit() {
     let mut held = Vec::new();
     for number in 0..300 {
         let mut stream = connect(&stack.order).await;
-        send(&mut stream, "HEAD /orders/stream HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        send(
+            &mut stream,
+            "HEAD /orders/stream HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        )
+        .await;
         let response = head(&mut stream).await;
-        assert!(response.starts_with("http/1.1 200"), "the {number}th: {response}");
+        assert!(
+            response.starts_with("http/1.1 200"),
+            "the {number}th: {response}"
+        );
         assert!(response.contains("text/event-stream"), "{response}");
         held.push(stream);
     }
@@ -111,9 +156,16 @@ async fn an_http_1_0_client_gets_no_chunks() {
     let stack = Stack::start().await;
     let old = "HTTP/1.0\r\nconnection: keep-alive\r\n";
     let mut stream = connect(&stack.order).await;
-    send(&mut stream, &format!("GET /static/app.js {old}accept-encoding: gzip\r\n\r\n")).await;
+    send(
+        &mut stream,
+        &format!("GET /static/app.js {old}accept-encoding: gzip\r\n\r\n"),
+    )
+    .await;
     let compressed = head(&mut stream).await;
-    assert!(compressed.contains("content-encoding: gzip"), "{compressed}");
+    assert!(
+        compressed.contains("content-encoding: gzip"),
+        "{compressed}"
+    );
     assert!(!compressed.contains("transfer-encoding"), "{compressed}");
     let body = rest(&mut stream).await;
     assert_eq!(&body[..2], b"\x1f\x8b", "not gzip, but chunks of it");
@@ -129,7 +181,11 @@ async fn an_http_1_0_client_gets_no_chunks() {
     let calls = json!({"calls": [{"body": {"order_id": Uuid::new_v4()}}]}).to_string();
     let mut stream = connect(&stack.payment).await;
     let length = calls.len();
-    send(&mut stream, &format!("POST /payments/bundle {old}content-length: {length}\r\n\r\n{calls}")).await;
+    send(
+        &mut stream,
+        &format!("POST /payments/bundle {old}content-length: {length}\r\n\r\n{calls}"),
+    )
+    .await;
     let bundled = head(&mut stream).await;
     assert!(!bundled.contains("transfer-encoding"), "{bundled}");
     let line: serde_json::Value = serde_json::from_slice(&rest(&mut stream).await).unwrap();
@@ -139,14 +195,21 @@ async fn an_http_1_0_client_gets_no_chunks() {
     let mut stream = connect(&stack.order).await;
     send(&mut stream, &format!("GET /livez {old}\r\n")).await;
     let kept = head(&mut stream).await;
-    assert!(kept.contains("connection: keep-alive") && kept.contains("content-length: 3"), "{kept}");
+    assert!(
+        kept.contains("connection: keep-alive") && kept.contains("content-length: 3"),
+        "{kept}"
+    );
 }
 
 /// Where a body is read: with its limit.
 const BODIES: [(&str, &str, usize); 5] = [
     ("order", "/orders", 16 * 1024),
     ("order", "/gremlin/rules", 16 * 1024),
-    ("order", "/services/inventory-service/gremlin/rules", 16 * 1024),
+    (
+        "order",
+        "/services/inventory-service/gremlin/rules",
+        16 * 1024,
+    ),
     ("inventory", "/inventory/reserve", 16 * 1024),
     ("payment", "/payments/bundle", 256 * 1024),
 ];
@@ -168,14 +231,25 @@ async fn a_body_that_is_announced_too_large_is_refused_before_it_comes() {
         for (role, path, limit) in BODIES {
             let mut stream = connect(of(&stack, role)).await;
             let length = limit + 1;
-            let begun =
-                format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{{");
+            let begun = format!(
+                "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{{"
+            );
             send(&mut stream, &begun).await;
             // The rest is never sent.
             let refused = head(&mut stream).await;
-            let wanted = if looked_into && path.ends_with("/bundle") { "409" } else { "413" };
-            assert!(refused.starts_with(&format!("http/1.1 {wanted}")), "{path}: {refused}");
-            assert!(refused.contains("application/problem+json"), "{path}: {refused}");
+            let wanted = if looked_into && path.ends_with("/bundle") {
+                "409"
+            } else {
+                "413"
+            };
+            assert!(
+                refused.starts_with(&format!("http/1.1 {wanted}")),
+                "{path}: {refused}"
+            );
+            assert!(
+                refused.contains("application/problem+json"),
+                "{path}: {refused}"
+            );
         }
         for service in [&stack.order, &stack.inventory, &stack.payment] {
             assert_eq!(service.post("/gremlin/rules", &rule).await.status, 201);
@@ -189,28 +263,62 @@ async fn an_encoded_body_is_refused_as_such() {
     for (role, path, _) in BODIES {
         for encoding in ["gzip", "br", "x-unheard-of", "identity, gzip"] {
             let headers = [("content-encoding", encoding)];
-            let answer = of(&stack, role).request(Method::POST, path, &headers, Some("{}")).await;
+            let answer = of(&stack, role)
+                .request(Method::POST, path, &headers, Some("{}"))
+                .await;
             answer.is_problem(415, "unsupported-content-encoding");
             assert_eq!(answer.header("accept-encoding"), "identity");
         }
     }
     let order = json!({"product_id": "PROD-001", "quantity": 1}).to_string();
     let plain = [("content-encoding", "identity")];
-    assert_eq!(stack.order.request(Method::POST, "/orders", &plain, Some(&order)).await.status, 201);
+    assert_eq!(
+        stack
+            .order
+            .request(Method::POST, "/orders", &plain, Some(&order))
+            .await
+            .status,
+        201
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_byte_order_mark_before_a_body_is_ignored() {
     let stack = Stack::start().await;
     let order = "\u{feff}{\"product_id\":\"PROD-001\",\"quantity\":1}";
-    assert_eq!(stack.order.request(Method::POST, "/orders", &[], Some(order)).await.status, 201);
+    assert_eq!(
+        stack
+            .order
+            .request(Method::POST, "/orders", &[], Some(order))
+            .await
+            .status,
+        201
+    );
     let calls = json!({"calls": [{"body": {"order_id": Uuid::new_v4()}}]});
     let bundle = format!("\u{feff}{calls}");
-    assert_eq!(stack.payment.request(Method::POST, "/payments/bundle", &[], Some(&bundle)).await.status, 200);
+    assert_eq!(
+        stack
+            .payment
+            .request(Method::POST, "/payments/bundle", &[], Some(&bundle))
+            .await
+            .status,
+        200
+    );
     // The gremlin knows the product all the same.
     let rule = json!({"kind": "error", "status": 418, "product_id": "PROD-001"});
     assert_eq!(stack.order.post("/gremlin/rules", &rule).await.status, 201);
-    assert_eq!(stack.order.request(Method::POST, "/orders", &[], Some(order)).await.status, 418);
+    assert_eq!(
+        stack
+            .order
+            .request(Method::POST, "/orders", &[], Some(order))
+            .await
+            .status,
+        418
+    );
     let twice = format!("\u{feff}{order}");
-    stack.order.request(Method::POST, "/orders", &[], Some(&twice)).await.is_problem(400, "malformed-json");
+    stack
+        .order
+        .request(Method::POST, "/orders", &[], Some(&twice))
+        .await
+        .is_problem(400, "malformed-json");
 }

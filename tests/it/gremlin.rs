@@ -25,18 +25,33 @@ impl Service {
     pub async fn rule(&self, id: u64) -> Value {
         let list = self.get("/gremlin/rules").await.json();
         let rules = list["rules"].as_array().unwrap();
-        rules.iter().find(|rule| rule["id"] == id).unwrap_or_else(|| panic!("no rule {id}: {list}")).clone()
+        rules
+            .iter()
+            .find(|rule| rule["id"] == id)
+            .unwrap_or_else(|| panic!("no rule {id}: {list}"))
+            .clone()
     }
 
-    /// Sends a reserve by hand, and returns every byte that comes back until the connection closes or the time is up.
-    async fn raw_reserve(&self, order_id: &str, patience: Duration) -> Result<String, &'static str> {
-        let body = json!({"product_id": "PROD-001", "quantity": 1, "order_id": order_id}).to_string();
-        let mut stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap();
+    /// Sends a reserve by hand, and returns every byte that comes back until the connection closes
+    /// or the time is up.
+    async fn raw_reserve(
+        &self,
+        order_id: &str,
+        patience: Duration,
+    ) -> Result<String, &'static str> {
+        let body =
+            json!({"product_id": "PROD-001", "quantity": 1, "order_id": order_id}).to_string();
+        let mut stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap())
+            .await
+            .unwrap();
         let head = format!(
             "POST /inventory/reserve HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("{head}{body}").as_bytes())
+            .await
+            .unwrap();
         let mut bytes = Vec::new();
         match tokio::time::timeout(patience, stream.read_to_end(&mut bytes)).await {
             // A reset is a closed connection too.
@@ -50,7 +65,9 @@ impl Service {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn is_held(stack: &Stack, order_id: &str) -> bool {
-    let held = format!("SELECT count(*) FROM reservations WHERE order_id = '{order_id}' AND state = 'HELD'");
+    let held = format!(
+        "SELECT count(*) FROM reservations WHERE order_id = '{order_id}' AND state = 'HELD'"
+    );
     stack.database.count(&held).await == 1
 }
 
@@ -61,40 +78,83 @@ async fn each_kind_does_to_the_caller_and_the_database_what_it_says() {
     let rule = |kind: &str| json!({"kind": kind, "route": "/inventory/reserve", "max_fires": 1});
 
     stack.inventory.break_with(rule("vanish")).await;
-    assert_eq!(stack.inventory.raw_reserve(&order(1), PATIENCE).await, Ok(String::new()), "not a byte");
-    assert!(is_held(&stack, &order(1)).await, "committed before the connection closed");
+    assert_eq!(
+        stack.inventory.raw_reserve(&order(1), PATIENCE).await,
+        Ok(String::new()),
+        "not a byte"
+    );
+    assert!(
+        is_held(&stack, &order(1)).await,
+        "committed before the connection closed"
+    );
 
     stack.inventory.break_with(rule("drop")).await;
-    assert_eq!(stack.inventory.raw_reserve(&order(2), PATIENCE).await, Ok(String::new()));
+    assert_eq!(
+        stack.inventory.raw_reserve(&order(2), PATIENCE).await,
+        Ok(String::new())
+    );
     assert!(!is_held(&stack, &order(2)).await, "the handler did not run");
 
     stack.inventory.break_with(rule("hang")).await;
-    let hung = stack.inventory.raw_reserve(&order(3), Duration::from_secs(1)).await;
+    let hung = stack
+        .inventory
+        .raw_reserve(&order(3), Duration::from_secs(1))
+        .await;
     assert_eq!(hung, Err("silence"));
     assert!(!is_held(&stack, &order(3)).await);
 
     stack
         .inventory
-        .break_with(json!({"kind": "error", "status": 418, "route": "/inventory/reserve", "max_fires": 1}))
+        .break_with(
+            json!({"kind": "error", "status": 418, "route": "/inventory/reserve", "max_fires": 1}),
+        )
         .await;
     let body = json!({"product_id": "PROD-001", "quantity": 1, "order_id": order(4)});
-    stack.inventory.post("/inventory/reserve", &body).await.is_problem(418, "injected-fault");
+    stack
+        .inventory
+        .post("/inventory/reserve", &body)
+        .await
+        .is_problem(418, "injected-fault");
     assert!(!is_held(&stack, &order(4)).await);
 
-    let slow = json!({"kind": "latency", "delay_ms": 500, "jitter_ms": 100, "seed": 1, "max_fires": 1});
+    let slow =
+        json!({"kind": "latency", "delay_ms": 500, "jitter_ms": 100, "seed": 1, "max_fires": 1});
     stack.inventory.break_with(slow).await;
     let answer = stack.inventory.post("/inventory/reserve", &body).await;
     assert_eq!(answer.status, 200);
-    assert!(answer.took >= Duration::from_millis(400), "{:?}", answer.took);
+    assert!(
+        answer.took >= Duration::from_millis(400),
+        "{:?}",
+        answer.took
+    );
 
     stack.inventory.break_with(rule("crash")).await;
-    assert_eq!(stack.inventory.raw_reserve(&order(5), PATIENCE).await, Ok(String::new()));
-    assert!(is_held(&stack, &order(5)).await, "committed before the process died");
-    tokio::time::timeout(PATIENCE, stack.inventory.process.ended()).await.unwrap().unwrap();
-    assert!(stack.inventory.lines().iter().any(|line| line.contains("the gremlin aborts the process")));
+    assert_eq!(
+        stack.inventory.raw_reserve(&order(5), PATIENCE).await,
+        Ok(String::new())
+    );
+    assert!(
+        is_held(&stack, &order(5)).await,
+        "committed before the process died"
+    );
+    tokio::time::timeout(PATIENCE, stack.inventory.process.ended())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        stack
+            .inventory
+            .lines()
+            .iter()
+            .any(|line| line.contains("the gremlin aborts the process"))
+    );
     stack.revive().await;
     let rules = stack.inventory.get("/gremlin/rules").await.json();
-    assert_eq!(rules["rules"], json!([]), "nothing the gremlin does survives a restart");
+    assert_eq!(
+        rules["rules"],
+        json!([]),
+        "nothing the gremlin does survives a restart"
+    );
     assert_eq!(stack.stock("PROD-001").await, (97, 3));
 }
 
@@ -103,9 +163,18 @@ async fn an_order_survives_each_kind_in_each_service_and_ends_once() {
     let mut stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "500")]).await;
     let mut placed = 0;
     for kind in ["latency", "error", "drop", "vanish", "hang", "crash"] {
-        for (role, route) in [("inventory", "/inventory/reserve"), ("payment", "/payments")] {
-            let service = if role == "inventory" { &stack.inventory } else { &stack.payment };
-            service.break_with(json!({"kind": kind, "route": route, "method": "POST", "max_fires": 1})).await;
+        for (role, route) in [
+            ("inventory", "/inventory/reserve"),
+            ("payment", "/payments"),
+        ] {
+            let service = if role == "inventory" {
+                &stack.inventory
+            } else {
+                &stack.payment
+            };
+            service
+                .break_with(json!({"kind": kind, "route": route, "method": "POST", "max_fires": 1}))
+                .await;
             let answer = stack.place("PROD-001", 1).await;
             placed += 1;
             assert_eq!(answer.status, 202, "{kind} in {role}: {answer:?}");
@@ -125,19 +194,43 @@ async fn calls_can_be_broken_where_they_are_made_and_the_breaker_opens() {
     let rule = json!({"kind": "latency", "delay_ms": 5000, "direction": "outbound", "dependency": "payment-service"});
     let id = stack.order.break_with(rule).await;
     let answer = stack.place("PROD-001", 1).await;
-    assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (202, &json!("PENDING_PAYMENT")));
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["status"]),
+        (202, &json!("PENDING_PAYMENT"))
+    );
     let direct = stack.payment.get("/health").await;
-    assert!(direct.took < Duration::from_millis(300), "payment itself is well: {:?}", direct.took);
-    let open = r#"valerix_breaker_state{dependency="payment-service",route="charge",state="open"} 1"#;
+    assert!(
+        direct.took < Duration::from_millis(300),
+        "payment itself is well: {:?}",
+        direct.took
+    );
+    let open =
+        r#"valerix_breaker_state{dependency="payment-service",route="charge",state="open"} 1"#;
     eventually("payment's breaker to open", async || {
         stack.place("PROD-001", 1).await;
-        stack.order.get("/metrics").await.text.contains(open).then_some(())
+        stack
+            .order
+            .get("/metrics")
+            .await
+            .text
+            .contains(open)
+            .then_some(())
     })
     .await;
     let at_once = stack.place("PROD-001", 1).await;
-    assert!(at_once.status == 202 && at_once.took < Duration::from_millis(250), "{at_once:?}");
+    assert!(
+        at_once.status == 202 && at_once.took < Duration::from_millis(250),
+        "{at_once:?}"
+    );
     assert!(stack.order.rule(id).await["fired"].as_u64().unwrap() >= 10);
-    assert_eq!(stack.order.delete(&format!("/gremlin/rules/{id}")).await.status, 204);
+    assert_eq!(
+        stack
+            .order
+            .delete(&format!("/gremlin/rules/{id}"))
+            .await
+            .status,
+        204
+    );
     stack.settled().await;
     stack.balances().await;
 }
@@ -146,30 +239,51 @@ async fn calls_can_be_broken_where_they_are_made_and_the_breaker_opens() {
 async fn a_rule_for_one_product_finds_it_in_path_query_and_body() {
     let stack = Stack::start().await;
     for service in [&stack.order, &stack.inventory] {
-        service.break_with(json!({"kind": "error", "status": 599, "product_id": "PROD-002"})).await;
+        service
+            .break_with(json!({"kind": "error", "status": 599, "product_id": "PROD-002"}))
+            .await;
     }
     let order = |product| json!({"product_id": product, "quantity": 1});
-    assert_eq!(stack.order.post("/orders", &order("PROD-002")).await.status, 599);
+    assert_eq!(
+        stack.order.post("/orders", &order("PROD-002")).await.status,
+        599
+    );
     assert_eq!(
         stack.order.post("/orders", &order("PROD-001")).await.status,
         201,
         "the body is put back whole"
     );
-    assert_eq!(stack.order.get("/orders?product_id=PROD-002").await.status, 599);
-    assert_eq!(stack.order.get("/orders?product_id=PROD-001").await.status, 200);
-    assert_eq!(stack.inventory.get("/inventory/PROD%2D002").await.status, 599);
+    assert_eq!(
+        stack.order.get("/orders?product_id=PROD-002").await.status,
+        599
+    );
+    assert_eq!(
+        stack.order.get("/orders?product_id=PROD-001").await.status,
+        200
+    );
+    assert_eq!(
+        stack.inventory.get("/inventory/PROD%2D002").await.status,
+        599
+    );
     assert_eq!(stack.inventory.get("/inventory/PROD-001").await.status, 200);
     let huge = json!({"product_id": "PROD-001", "quantity": 1, "more": "x".repeat(20_000)});
-    stack.order.post("/orders", &huge).await.is_problem(413, "too-large");
-    stack.order.request(Method::POST, "/orders", &[], Some("{")).await.is_problem(400, "malformed-json");
+    stack
+        .order
+        .post("/orders", &huge)
+        .await
+        .is_problem(413, "too-large");
+    stack
+        .order
+        .request(Method::POST, "/orders", &[], Some("{"))
+        .await
+        .is_problem(400, "malformed-json");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_are_shown_counted_and_removed_and_bad_ones_change_nothing() {
     let stack = Stack::start().await;
     let payment = &stack.payment;
-    let rule =
-        json!({"kind": "error", "route": "/payments/{id}", "every": 2, "ttl_seconds": 60, "max_fires": 2});
+    let rule = json!({"kind": "error", "route": "/payments/{id}", "every": 2, "ttl_seconds": 60, "max_fires": 2});
     let id = payment.break_with(rule).await;
     let path = "/payments/00000000-0000-4000-8000-000000000001";
     let mut statuses = Vec::new();
@@ -178,13 +292,23 @@ async fn rules_are_shown_counted_and_removed_and_bad_ones_change_nothing() {
     }
     assert_eq!(statuses, [404, 500, 404, 500, 404]);
     let shown = payment.rule(id).await;
-    assert_eq!((&shown["matched"], &shown["fired"], &shown["active"]), (&json!(4), &json!(2), &json!(false)));
+    assert_eq!(
+        (&shown["matched"], &shown["fired"], &shown["active"]),
+        (&json!(4), &json!(2), &json!(false))
+    );
     assert_eq!(shown["remaining_fires"], 0);
 
-    let id = payment.break_with(json!({"kind": "hang", "route": "/nothing", "ttl_seconds": 60})).await;
-    let left = payment.rule(id).await["remaining_seconds"].as_f64().unwrap();
+    let id = payment
+        .break_with(json!({"kind": "hang", "route": "/nothing", "ttl_seconds": 60}))
+        .await;
+    let left = payment.rule(id).await["remaining_seconds"]
+        .as_f64()
+        .unwrap();
     assert!(left > 30.0 && left <= 60.0, "{left}");
-    let before = payment.get("/gremlin/rules").await.json()["rules"].as_array().unwrap().len();
+    let before = payment.get("/gremlin/rules").await.json()["rules"]
+        .as_array()
+        .unwrap()
+        .len();
     for (body, field) in [
         (json!({"kind": "flood"}), "kind"),
         (json!({"kind": "latency", "delay_ms": -5}), "delay_ms"),
@@ -192,32 +316,73 @@ async fn rules_are_shown_counted_and_removed_and_bad_ones_change_nothing() {
         (json!({"kind": "drop", "every": 0}), "every"),
         (json!({"kind": "drop", "route": "/gremlin/rules"}), "route"),
     ] {
-        let problem = payment.post("/gremlin/rules", &body).await.is_problem(400, "invalid-request");
+        let problem = payment
+            .post("/gremlin/rules", &body)
+            .await
+            .is_problem(400, "invalid-request");
         assert_eq!(problem["errors"][0]["field"], field);
     }
-    assert_eq!(payment.get("/gremlin/rules").await.json()["rules"].as_array().unwrap().len(), before);
+    assert_eq!(
+        payment.get("/gremlin/rules").await.json()["rules"]
+            .as_array()
+            .unwrap()
+            .len(),
+        before
+    );
 
-    payment.delete("/gremlin/rules/999").await.is_problem(404, "not-found");
-    payment.delete("/gremlin/rules/x").await.is_problem(404, "not-found");
-    assert_eq!(payment.delete("/gremlin/rules").await.json(), json!({"removed": before}));
-    let limit = payment.get("/gremlin/rules").await.json()["limit"].as_u64().unwrap();
+    payment
+        .delete("/gremlin/rules/999")
+        .await
+        .is_problem(404, "not-found");
+    payment
+        .delete("/gremlin/rules/x")
+        .await
+        .is_problem(404, "not-found");
+    assert_eq!(
+        payment.delete("/gremlin/rules").await.json(),
+        json!({"removed": before})
+    );
+    let limit = payment.get("/gremlin/rules").await.json()["limit"]
+        .as_u64()
+        .unwrap();
     for _ in 0..limit {
         payment.break_with(json!({"kind": "drop"})).await;
     }
-    payment.post("/gremlin/rules", &json!({"kind": "drop"})).await.is_problem(409, "too-many-rules");
-    assert!(payment.try_request(Method::GET, "/health", &[], None).await.is_err(), "everything is dropped");
+    payment
+        .post("/gremlin/rules", &json!({"kind": "drop"}))
+        .await
+        .is_problem(409, "too-many-rules");
+    assert!(
+        payment
+            .try_request(Method::GET, "/health", &[], None)
+            .await
+            .is_err(),
+        "everything is dropped"
+    );
     for spared in ["/metrics", "/livez", "/readyz", "/gremlin/latency"] {
         assert_eq!(payment.get(spared).await.status, 200, "{spared}");
     }
-    assert_eq!(payment.delete("/gremlin/rules").await.json(), json!({"removed": limit}));
+    assert_eq!(
+        payment.delete("/gremlin/rules").await.json(),
+        json!({"removed": limit})
+    );
     assert_eq!(payment.get("/health").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_and_faults_are_counted_and_logged() {
     let stack = Stack::start().await;
-    let id = stack.inventory.break_with(json!({"kind": "vanish", "route": "/inventory"})).await;
-    assert!(stack.inventory.try_request(Method::GET, "/inventory", &[], None).await.is_err());
+    let id = stack
+        .inventory
+        .break_with(json!({"kind": "vanish", "route": "/inventory"}))
+        .await;
+    assert!(
+        stack
+            .inventory
+            .try_request(Method::GET, "/inventory", &[], None)
+            .await
+            .is_err()
+    );
     stack.inventory.latency(true, 0).await;
     stack.inventory.get("/health").await;
     let metrics = stack.inventory.get("/metrics").await.text;
@@ -232,10 +397,13 @@ async fn changes_and_faults_are_counted_and_logged() {
         assert!(metrics.contains(&series), "no {series} in {metrics}");
     }
     let lines = stack.inventory.lines();
-    for (message, word) in
-        [("gremlin rule added", "\"vanish\""), ("gremlin fault injected", "\"/inventory\"")]
-    {
-        let found = lines.iter().any(|line| line.contains(message) && line.contains(word));
+    for (message, word) in [
+        ("gremlin rule added", "\"vanish\""),
+        ("gremlin fault injected", "\"/inventory\""),
+    ] {
+        let found = lines
+            .iter()
+            .any(|line| line.contains(message) && line.contains(word));
         assert!(found, "no {message}: {lines:#?}");
     }
 }
@@ -249,11 +417,17 @@ async fn a_rule_asks_for_the_token_too() {
         (Method::GET, "/gremlin/rules"),
         (Method::DELETE, "/gremlin/rules/1"),
     ] {
-        let answer = stack.order.request(method, path, &[("authorization", "Bearer x")], Some(rule)).await;
+        let answer = stack
+            .order
+            .request(method, path, &[("authorization", "Bearer x")], Some(rule))
+            .await;
         answer.is_problem(401, "unauthorized");
     }
     let allowed = [("authorization", "Bearer s3cret")];
-    let answer = stack.order.request(Method::POST, "/gremlin/rules", &allowed, Some(rule)).await;
+    let answer = stack
+        .order
+        .request(Method::POST, "/gremlin/rules", &allowed, Some(rule))
+        .await;
     assert_eq!(answer.status, 201);
 }
 
@@ -261,22 +435,38 @@ async fn a_rule_asks_for_the_token_too() {
 async fn a_service_that_listens_to_others_with_an_open_gremlin_says_so() {
     let stack = Stack::start().await;
     let said = "whoever reaches this port can break the service";
-    assert!(!stack.lines().iter().any(|line| line.contains(said)), "loopback is safe");
+    assert!(
+        !stack.lines().iter().any(|line| line.contains(said)),
+        "loopback is safe"
+    );
     for (extra, warned) in [(None, true), (Some(("GREMLIN_TOKEN", "s3cret")), false)] {
-        let mut env = vec![("DATABASE_URL", stack.database.url()), ("HOST", "0.0.0.0".to_owned())];
+        let mut env = vec![
+            ("DATABASE_URL", stack.database.url()),
+            ("HOST", "0.0.0.0".to_owned()),
+        ];
         env.extend(extra.map(|(name, value)| (name, value.to_owned())));
         let service = Service::start("payment", free_port(), &env);
         service.ready().await;
-        assert_eq!(service.lines().iter().any(|line| line.contains(said)), warned);
+        assert_eq!(
+            service.lines().iter().any(|line| line.contains(said)),
+            warned
+        );
     }
 }
 
 async fn valerix(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut command = tokio::process::Command::new(PROGRAM);
-    command.args(arguments).env_remove("GREMLIN_TOKEN").envs(env.iter().copied());
+    command
+        .args(arguments)
+        .env_remove("GREMLIN_TOKEN")
+        .envs(env.iter().copied());
     let output = command.output().await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -290,17 +480,39 @@ async fn the_command_line_reaches_every_service_and_says_what_is_wrong() {
     ];
     let (code, shown, _) = valerix(&["gremlin", "on"], &env).await;
     assert_eq!(code, Some(0));
-    assert!(shown.contains("inventory-service") && shown.contains("latency 3000 ms"), "{shown}");
-    let add = ["gremlin", "add", "vanish", "--on", "payment", "--route", "/payments", "--every", "2"];
+    assert!(
+        shown.contains("inventory-service") && shown.contains("latency 3000 ms"),
+        "{shown}"
+    );
+    let add = [
+        "gremlin",
+        "add",
+        "vanish",
+        "--on",
+        "payment",
+        "--route",
+        "/payments",
+        "--every",
+        "2",
+    ];
     let (code, shown, _) = valerix(&add, &env).await;
-    assert!(code == Some(0) && shown.contains("one in 2") && shown.contains("/payments"), "{shown}");
+    assert!(
+        code == Some(0) && shown.contains("one in 2") && shown.contains("/payments"),
+        "{shown}"
+    );
     let (_, shown, _) = valerix(&["gremlin", "status", "--json"], &env).await;
     let statuses: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(statuses[0]["service"], "order-service");
-    assert_eq!(statuses[1]["latency"], json!({"enabled": true, "delay_ms": 3000}));
+    assert_eq!(
+        statuses[1]["latency"],
+        json!({"enabled": true, "delay_ms": 3000})
+    );
     assert_eq!(statuses[2]["rules"][0]["kind"], "vanish");
     for (arguments, said) in [
-        (&["gremlin", "add", "flood"][..], "kind must be a known name"),
+        (
+            &["gremlin", "add", "flood"][..],
+            "kind must be a known name",
+        ),
         (
             &["gremlin", "add", "latency", "--delay-ms", "-1"],
             "delay_ms must be a whole number from 0 to 60000",
@@ -310,14 +522,31 @@ async fn the_command_line_reaches_every_service_and_says_what_is_wrong() {
             &["gremlin", "on", "--on", "warehouse"],
             "it takes order, inventory, payment, all or http://host:port",
         ),
-        (&["gremlin", "status", "--token", "wrong"], "it asks for its token"),
-        (&["gremlin", "status", "--on", "http://127.0.0.1:1"], "does not answer"),
+        (
+            &["gremlin", "status", "--token", "wrong"],
+            "it asks for its token",
+        ),
+        (
+            &["gremlin", "status", "--on", "http://127.0.0.1:1"],
+            "does not answer",
+        ),
     ] {
         let (code, _, complaint) = valerix(arguments, &env).await;
-        assert!(code == Some(1) && complaint.contains(said), "{arguments:?}: {complaint}");
+        assert!(
+            code == Some(1) && complaint.contains(said),
+            "{arguments:?}: {complaint}"
+        );
     }
-    assert_eq!(valerix(&["gremlin", "rm", "--all", "--on", "payment"], &env).await.0, Some(0));
-    assert_eq!(valerix(&["gremlin", "off", "--on", "all"], &env).await.0, Some(0));
+    assert_eq!(
+        valerix(&["gremlin", "rm", "--all", "--on", "payment"], &env)
+            .await
+            .0,
+        Some(0)
+    );
+    assert_eq!(
+        valerix(&["gremlin", "off", "--on", "all"], &env).await.0,
+        Some(0)
+    );
     let (_, shown, _) = valerix(&["gremlin", "status"], &env).await;
     assert_eq!(shown.matches("nothing").count(), 3, "{shown}");
 }
@@ -325,9 +554,18 @@ async fn the_command_line_reaches_every_service_and_says_what_is_wrong() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tour_starts_a_platform_where_none_runs_and_finds_all_well() {
     let nowhere = format!("http://127.0.0.1:{}", free_port());
-    let (code, told, complaint) = valerix(&["gremlin", "tour"], &[("ORDER_SERVICE_URL", &nowhere)]).await;
+    let (code, told, complaint) =
+        valerix(&["gremlin", "tour"], &[("ORDER_SERVICE_URL", &nowhere)]).await;
     assert_eq!(code, Some(0), "{told}{complaint}");
-    for kind in ["latency:", "error:", "drop:", "vanish:", "hang:", "crash:", "The books"] {
+    for kind in [
+        "latency:",
+        "error:",
+        "drop:",
+        "vanish:",
+        "hang:",
+        "crash:",
+        "The books",
+    ] {
         assert!(told.contains(kind), "no {kind} {told}");
     }
 }
@@ -336,18 +574,40 @@ async fn the_tour_starts_a_platform_where_none_runs_and_finds_all_well() {
 async fn the_tour_fails_where_something_is_not_as_it_should_be() {
     // The platform that it starts inherits a deadline that is not the checklist's 2 s.
     let nowhere = format!("http://127.0.0.1:{}", free_port());
-    let env = [("ORDER_SERVICE_URL", nowhere.as_str()), ("DOWNSTREAM_TIMEOUT_MS", "300")];
+    let env = [
+        ("ORDER_SERVICE_URL", nowhere.as_str()),
+        ("DOWNSTREAM_TIMEOUT_MS", "300"),
+    ];
     let (code, told, complaint) = valerix(&["gremlin", "tour", "--json"], &env).await;
     assert_eq!(code, Some(1), "{told}");
-    let report: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
-    let findings =
-        report["steps"].as_array().unwrap().iter().flat_map(|step| step["findings"].as_array().unwrap());
-    let failed: Vec<_> = findings.filter(|finding| finding["passed"] == false).collect();
+    let report: Value =
+        serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+    let findings = report["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|step| step["findings"].as_array().unwrap());
+    let failed: Vec<_> = findings
+        .filter(|finding| finding["passed"] == false)
+        .collect();
     assert_eq!(
         (report["passed"].as_bool(), report["failures"].as_u64()),
         (Some(false), Some(failed.len() as u64))
     );
-    let early = |finding: &&&Value| finding["found"].as_str().unwrap().starts_with("202 after 0.3");
-    assert!(failed.iter().any(|finding| finding["check"] == "the customer" && early(&finding)), "{told}");
-    assert!(complaint.contains(&format!("tour: {} of ", failed.len())), "{complaint}");
+    let early = |finding: &&&Value| {
+        finding["found"]
+            .as_str()
+            .unwrap()
+            .starts_with("202 after 0.3")
+    };
+    assert!(
+        failed
+            .iter()
+            .any(|finding| finding["check"] == "the customer" && early(&finding)),
+        "{told}"
+    );
+    assert!(
+        complaint.contains(&format!("tour: {} of ", failed.len())),
+        "{complaint}"
+    );
 }

@@ -38,15 +38,27 @@ impl Drop for Directory {
 async fn a_home_may_have_any_name() {
     let parent = Directory::new();
     let own = Own::start_in(parent.0.join(ODD), Vec::new()).await;
-    DatabaseUrl::from_str(&own.server.url("postgres")).unwrap().connect().await.unwrap();
+    DatabaseUrl::from_str(&own.server.url("postgres"))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
     own.execute(&["SELECT 1"]).await;
     let log = fs::metadata(own.root.join("postgres.log")).unwrap();
-    assert_eq!(log.mode() & 0o777, 0o600, "others may not read what statements say");
+    assert_eq!(
+        log.mode() & 0o777,
+        0o600,
+        "others may not read what statements say"
+    );
     // As `demo` prints it, for a shell. A comma separates two hosts for psql, whatever is done.
     let plain = Own::start_in(parent.0.join("it's a job@2"), Vec::new()).await;
     let select = format!("{} -Atc 'SELECT 42'", plain.server.psql("postgres"));
     let output = Command::new("sh").args(["-c", &select]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "42\n", "{select}: {output:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "42\n",
+        "{select}: {output:?}"
+    );
     own.end().await;
     plain.end().await;
 }
@@ -67,7 +79,11 @@ fn prove(temporary: &Path, umask: &str) -> std::process::Output {
         "--database-restarts",
         "0",
     ]);
-    command.env("TMPDIR", temporary).stdin(Stdio::null()).output().unwrap()
+    command
+        .env("TMPDIR", temporary)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,10 +94,16 @@ async fn a_campaign_runs_in_any_directory_for_temporary_files_and_under_any_umas
         fs::create_dir(&temporary).unwrap();
         fs::set_permissions(&temporary, Permissions::from_mode(0o1777)).unwrap();
         let path = temporary.clone();
-        let output = tokio::task::spawn_blocking(move || prove(&path, umask)).await.unwrap();
+        let output = tokio::task::spawn_blocking(move || prove(&path, umask))
+            .await
+            .unwrap();
         // Far too small to prove anything, but it ran.
         assert_eq!(output.status.code(), Some(2), "umask {umask}: {output:?}");
-        assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "it removed what it made");
+        assert_eq!(
+            fs::read_dir(&temporary).unwrap().count(),
+            0,
+            "it removed what it made"
+        );
     }
 }
 
@@ -90,13 +112,25 @@ async fn a_campaign_runs_in_any_directory_for_temporary_files_and_under_any_umas
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_path_and_a_strict_umask_are_no_hindrance() {
     let parent = Directory::new();
-    let (temporary, data) = (parent.0.join("t@,:?"), parent.0.join("long".repeat(25)).join("home"));
+    let (temporary, data) = (
+        parent.0.join("t@,:?"),
+        parent.0.join("long".repeat(25)).join("home"),
+    );
     fs::create_dir(&temporary).unwrap();
     fs::set_permissions(&temporary, Permissions::from_mode(0o1777)).unwrap();
     let ports = [free_port(), free_port(), free_port()].map(|port| port.to_string());
     let script = "umask 077; exec \"$0\" \"$@\"";
     let mut demo = Command::new("sh")
-        .args(["-c", script, PROGRAM, "demo", "--order-port", &ports[0], "--inventory-port", &ports[1]])
+        .args([
+            "-c",
+            script,
+            PROGRAM,
+            "demo",
+            "--order-port",
+            &ports[0],
+            "--inventory-port",
+            &ports[1],
+        ])
         .args(["--payment-port", &ports[2], "--data-dir"])
         .arg(&data)
         .env("TMPDIR", &temporary)
@@ -106,16 +140,26 @@ async fn a_long_path_and_a_strict_umask_are_no_hindrance() {
         .unwrap();
     let ready = format!("http://127.0.0.1:{}/readyz", ports[0]);
     eventually("the demo to be ready", async || {
-        reqwest::get(&ready).await.ok().filter(|answer| answer.status().is_success())
+        reqwest::get(&ready)
+            .await
+            .ok()
+            .filter(|answer| answer.status().is_success())
     })
     .await;
-    let sockets: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap()).collect();
+    let sockets: Vec<_> = fs::read_dir(&temporary)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .collect();
     assert_eq!(sockets.len(), 1, "{sockets:?}");
     assert_eq!(sockets[0].metadata().unwrap().mode() & 0o777, 0o700);
     let pid = nix::unistd::Pid::from_raw(demo.id().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(demo.wait().unwrap().success());
-    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "it removed what it made");
+    assert_eq!(
+        fs::read_dir(&temporary).unwrap().count(),
+        0,
+        "it removed what it made"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,9 +176,9 @@ async fn links_in_a_home_are_not_followed() {
         symlink(&target, home.0.join(name)).unwrap();
         let before = fs::metadata(&target).unwrap();
         let outcome = match Home::open(&home.0) {
-            Ok(opened) if name == "lock" => {
-                opened.open_file("lock", fs::OpenOptions::new().read(true).write(true), 0o644).map(drop)
-            }
+            Ok(opened) if name == "lock" => opened
+                .open_file("lock", fs::OpenOptions::new().read(true).write(true), 0o644)
+                .map(drop),
             Ok(opened) => match Server::start(opened, Vec::new()).await {
                 Ok(mut server) => {
                     server.stop().await;
@@ -147,7 +191,10 @@ async fn links_in_a_home_are_not_followed() {
         // What an interrupted start left is removed, and a link is all that there is of it.
         assert_eq!(outcome.is_ok(), name == "data.new", "{name}: {outcome:?}");
         if let Err(error) = outcome {
-            assert!(matches!(error, PostgresError::Link { .. }), "{name}: {error}");
+            assert!(
+                matches!(error, PostgresError::Link { .. }),
+                "{name}: {error}"
+            );
         }
         let after = fs::metadata(&target).unwrap();
         assert_eq!(
@@ -155,7 +202,11 @@ async fn links_in_a_home_are_not_followed() {
             (after.uid(), after.mode(), after.len()),
             "{name}"
         );
-        let file = if target.is_dir() { target.join("file") } else { target };
+        let file = if target.is_dir() {
+            target.join("file")
+        } else {
+            target
+        };
         assert_eq!(fs::read_to_string(file).unwrap(), "untouched", "{name}");
     }
 }
@@ -175,16 +226,25 @@ async fn files_and_directories_of_others_are_not_used() {
     let second_name = Directory::new();
     fs::write(second_name.0.join("precious"), "").unwrap();
     fs::hard_link(second_name.0.join("precious"), second_name.0.join("lock")).unwrap();
-    let opened =
-        Home::open(&second_name.0).unwrap().open_file("lock", fs::OpenOptions::new().write(true), 0o644);
+    let opened = Home::open(&second_name.0).unwrap().open_file(
+        "lock",
+        fs::OpenOptions::new().write(true),
+        0o644,
+    );
     assert!(matches!(opened.err(), Some(PostgresError::NotOurs { .. })));
 
     let strangers = Directory::new();
     chown(&strangers.0, STRANGER, STRANGER).unwrap();
-    assert!(matches!(Home::open(&strangers.0).err(), Some(PostgresError::OthersHome { .. })));
+    assert!(matches!(
+        Home::open(&strangers.0).err(),
+        Some(PostgresError::OthersHome { .. })
+    ));
     // Neither is a link that a stranger made, wherever it leads.
     let link = home.0.join("link");
     symlink("/", &link).unwrap();
     std::os::unix::fs::lchown(&link, STRANGER, STRANGER).unwrap();
-    assert!(matches!(Home::open(&link).err(), Some(PostgresError::OthersHome { .. })));
+    assert!(matches!(
+        Home::open(&link).err(),
+        Some(PostgresError::OthersHome { .. })
+    ));
 }

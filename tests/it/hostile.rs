@@ -10,7 +10,9 @@ use tokio::net::TcpStream;
 use crate::harness::{PATIENCE, Service, Stack, TestDatabase, eventually, free_port};
 
 async fn connect(service: &Service) -> TcpStream {
-    TcpStream::connect(service.url.strip_prefix("http://").unwrap()).await.unwrap()
+    TcpStream::connect(service.url.strip_prefix("http://").unwrap())
+        .await
+        .unwrap()
 }
 
 /// Sends bytes, then no more, and returns all that comes back until the connection closes.
@@ -21,7 +23,11 @@ async fn raw(service: &Service, bytes: &[u8]) -> String {
     let _ = stream.shutdown().await;
     let mut answer = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-    assert!(read.is_ok(), "no end to {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(100)]));
+    assert!(
+        read.is_ok(),
+        "no end to {:?}",
+        String::from_utf8_lossy(&bytes[..bytes.len().min(100)])
+    );
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -36,8 +42,9 @@ fn post(body: &[u8], headers: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_nobody_well_meaning_sends_get_a_400_and_leave_no_trace() {
     let stack = Stack::start().await;
-    let order =
-        |product: &str, quantity: &str| format!(r#"{{"product_id":{product},"quantity":{quantity}}}"#);
+    let order = |product: &str, quantity: &str| {
+        format!(r#"{{"product_id":{product},"quantity":{quantity}}}"#)
+    };
     let one = r#""PROD-001""#;
     let long = format!("\"{}\"", "x".repeat(256));
     let mut bodies: Vec<Vec<u8>> = vec![
@@ -51,7 +58,17 @@ async fn bodies_that_nobody_well_meaning_sends_get_a_400_and_leave_no_trace() {
         "[".repeat(15_000).into_bytes(),
         format!("{}1{}", "{\"a\":".repeat(2_000), "}".repeat(2_000)).into_bytes(),
     ];
-    for product in [r#""""#, r#""\u0000""#, r#""a\u0000b""#, r#""\ud800""#, &long, "null", "1", "[]", "{}"] {
+    for product in [
+        r#""""#,
+        r#""\u0000""#,
+        r#""a\u0000b""#,
+        r#""\ud800""#,
+        &long,
+        "null",
+        "1",
+        "[]",
+        "{}",
+    ] {
         bodies.push(order(product, "1").into_bytes());
     }
     for quantity in [
@@ -76,19 +93,34 @@ async fn bodies_that_nobody_well_meaning_sends_get_a_400_and_leave_no_trace() {
     for body in &bodies {
         let answer = raw(&stack.order, &post(body, "")).await;
         let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("problem+json"), "{shown}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 400") && answer.contains("problem+json"),
+            "{shown}: {answer}"
+        );
         assert!(answer.contains("\"trace_id\""), "{answer}");
     }
-    let huge = format!(r#"{{"product_id":"PROD-001","quantity":1,"more":"{}"}}"#, "x".repeat(17_000));
-    assert!(raw(&stack.order, &post(huge.as_bytes(), "")).await.starts_with("HTTP/1.1 413"));
+    let huge = format!(
+        r#"{{"product_id":"PROD-001","quantity":1,"more":"{}"}}"#,
+        "x".repeat(17_000)
+    );
+    assert!(
+        raw(&stack.order, &post(huge.as_bytes(), ""))
+            .await
+            .starts_with("HTTP/1.1 413")
+    );
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
-    // At the limits, with repeated keys, odd encodings and a content type that lies, it is an order like any other.
+    // At the limits, with repeated keys, odd encodings and a content type that lies, it is an order
+    // like any other.
     for body in [
         r#"{"product_id":"PROD-001","quantity":1.0}"#,
         r#"{"product_id":"PROD-001","quantity":1,"quantity":2}"#,
         "\n\t {\"product_id\":\"PROD\\u002d001\",\"quantity\":1e0}\r\n",
     ] {
-        let answer = raw(&stack.order, &post(body.as_bytes(), "content-type: image/png\r\n")).await;
+        let answer = raw(
+            &stack.order,
+            &post(body.as_bytes(), "content-type: image/png\r\n"),
+        )
+        .await;
         assert!(answer.starts_with("HTTP/1.1 201"), "{body}: {answer}");
     }
     stack.balances().await;
@@ -143,12 +175,21 @@ async fn requests_that_are_hardly_requests_are_turned_away_and_the_service_goes_
         assert!(wanted.contains(&status), "{name}: {answer}");
     }
     let pipelined = [get("/livez").as_slice(), &get("/nothing")].concat();
-    let pipelined = String::from_utf8(pipelined).unwrap().replacen("connection: close\r\n", "", 1);
+    let pipelined = String::from_utf8(pipelined)
+        .unwrap()
+        .replacen("connection: close\r\n", "", 1);
     let answers = raw(&stack.order, pipelined.as_bytes()).await;
     let (first, second) = (answers.find("HTTP/1.1 200"), answers.find("HTTP/1.1 404"));
-    assert!(first.is_some() && first < second, "each in its turn: {answers}");
+    assert!(
+        first.is_some() && first < second,
+        "each in its turn: {answers}"
+    );
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
-    let failed = stack.order.lines().into_iter().find(|line| line.contains("request failed"));
+    let failed = stack
+        .order
+        .lines()
+        .into_iter()
+        .find(|line| line.contains("request failed"));
     assert_eq!(failed, None, "nothing of this is the service's mistake");
 }
 
@@ -158,7 +199,10 @@ async fn bytes_that_are_not_http_are_not_logged_as_trouble() {
     let stack = Stack::start().await;
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
     let cut_off = b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{";
-    let fat = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}", "x".repeat(300_000));
+    let fat = format!(
+        "GET / HTTP/1.1\r\nhost: localhost\r\nx: {}",
+        "x".repeat(300_000)
+    );
     let noise: [&[u8]; 8] = [
         hello,
         b"\x00\x01\x02\xff",
@@ -177,7 +221,10 @@ async fn bytes_that_are_not_http_are_not_logged_as_trouble() {
         service.get("/after-the-noise").await;
         let lines = eventually("the last request's line", async || {
             let lines = service.lines();
-            lines.iter().any(|line| line.contains("unmatched")).then_some(lines)
+            lines
+                .iter()
+                .any(|line| line.contains("unmatched"))
+                .then_some(lines)
         })
         .await;
         let trouble = |line: &&String| line.contains("\"ERROR\"") || line.contains("\"WARN\"");
@@ -193,36 +240,74 @@ async fn a_thousand_idle_or_dribbling_connections_keep_nobody_out() {
     for number in 0..1000 {
         let mut stream = connect(&stack.order).await;
         if number % 2 == 0 {
-            stream.write_all(b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-le").await.unwrap();
+            stream
+                .write_all(b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-le")
+                .await
+                .unwrap();
         }
         held.push(stream);
     }
     for _ in 0..5 {
         let answer = stack.place("PROD-001", 1).await;
-        assert!(answer.status == 201 && answer.took < Duration::from_secs(2), "{answer:?}");
+        assert!(
+            answer.status == 201 && answer.took < Duration::from_secs(2),
+            "{answer:?}"
+        );
     }
     // They are let go: the head of a request has 5 s to arrive.
     let mut dribbling = held.swap_remove(0);
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(PATIENCE, dribbling.read_to_end(&mut rest)).await;
-    assert!(ended.is_ok() && !String::from_utf8_lossy(&rest).contains("HTTP/1.1 2"), "{ended:?}");
+    assert!(
+        ended.is_ok() && !String::from_utf8_lossy(&rest).contains("HTTP/1.1 2"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_behind_can_ask_for_the_token_that_services_share() {
     let stack = Stack::with(&[("SERVICE_TOKEN", "s3cret")]).await;
-    assert_eq!(stack.place("PROD-001", 1).await.status, 201, "the order service shows it");
+    assert_eq!(
+        stack.place("PROD-001", 1).await.status,
+        201,
+        "the order service shows it"
+    );
     let reserve = json!({"product_id": "PROD-001", "quantity": 1});
-    stack.inventory.post("/inventory/reserve", &reserve).await.is_problem(401, "unauthorized");
-    for headers in [&[("authorization", "Bearer wrong")][..], &[("authorization", "s3cret")], &[]] {
-        let answer = stack.payment.request(Method::GET, "/payments/x", headers, None).await;
+    stack
+        .inventory
+        .post("/inventory/reserve", &reserve)
+        .await
+        .is_problem(401, "unauthorized");
+    for headers in [
+        &[("authorization", "Bearer wrong")][..],
+        &[("authorization", "s3cret")],
+        &[],
+    ] {
+        let answer = stack
+            .payment
+            .request(Method::GET, "/payments/x", headers, None)
+            .await;
         answer.is_problem(401, "unauthorized");
     }
     let shown = [("authorization", "Bearer s3cret")];
-    let answer =
-        stack.inventory.request(Method::POST, "/inventory/reserve", &shown, Some(&reserve.to_string())).await;
+    let answer = stack
+        .inventory
+        .request(
+            Method::POST,
+            "/inventory/reserve",
+            &shown,
+            Some(&reserve.to_string()),
+        )
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    for open in ["/health", "/livez", "/readyz", "/metrics", "/gremlin/rules", "/openapi.json"] {
+    for open in [
+        "/health",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/gremlin/rules",
+        "/openapi.json",
+    ] {
         assert_eq!(
             stack.inventory.get(open).await.status,
             200,
@@ -247,10 +332,18 @@ async fn secrets_can_come_from_files() {
     ];
     let service = Service::start("payment", free_port(), &env);
     service.ready().await;
-    service.get("/gremlin/rules").await.is_problem(401, "unauthorized");
+    service
+        .get("/gremlin/rules")
+        .await
+        .is_problem(401, "unauthorized");
     let allowed = [("authorization", "Bearer s3cret")];
     eventually("the token of the file", async || {
-        (service.request(Method::GET, "/gremlin/rules", &allowed, None).await.status == 200).then_some(())
+        (service
+            .request(Method::GET, "/gremlin/rules", &allowed, None)
+            .await
+            .status
+            == 200)
+            .then_some(())
     })
     .await;
     for (_, path) in env {

@@ -1,4 +1,5 @@
-//! What all services share: problems, methods, metrics, traces, the gremlin's switch, CORS, stopping.
+//! What all services share: problems, methods, metrics, traces, the gremlin's switch, CORS,
+//! stopping.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -21,11 +22,19 @@ fn filled(path: &str, operations: &Value) -> String {
         .as_object()
         .unwrap()
         .values()
-        .flat_map(|operation| operation["parameters"].as_array().cloned().unwrap_or_default());
+        .flat_map(|operation| {
+            operation["parameters"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default()
+        });
     let in_path = parameters.filter(|parameter| parameter["in"] == "path");
     in_path.fold(path.to_owned(), |path, parameter| {
         let example = parameter["example"].as_str().unwrap_or("x");
-        path.replace(&format!("{{{}}}", parameter["name"].as_str().unwrap()), example)
+        path.replace(
+            &format!("{{{}}}", parameter["name"].as_str().unwrap()),
+            example,
+        )
     })
 }
 
@@ -37,13 +46,21 @@ async fn what_is_described_is_what_is_served() {
         let paths = document["paths"].as_object().unwrap();
         assert!(paths.len() >= 5, "{document}");
         for (path, operations) in paths {
-            let described: BTreeSet<String> =
-                operations.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+            let described: BTreeSet<String> = operations
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(|method| method.to_uppercase())
+                .collect();
             let filled = filled(path, operations);
             // PATCH is nowhere; the refusal lists what is served at this path.
             let refused = service.request(Method::PATCH, &filled, &[], None).await;
             refused.is_problem(405, "method-not-allowed");
-            let served: BTreeSet<String> = refused.header("allow").split(", ").map(str::to_owned).collect();
+            let served: BTreeSet<String> = refused
+                .header("allow")
+                .split(", ")
+                .map(str::to_owned)
+                .collect();
             let mut wanted = described.clone();
             if described.contains("GET") {
                 wanted.insert("HEAD".to_owned());
@@ -53,11 +70,17 @@ async fn what_is_described_is_what_is_served() {
                 let status = service.status(method.parse().unwrap(), &filled).await;
                 assert_ne!(status, 405, "{method} {path}");
                 let documented = &operations[method.to_lowercase()]["responses"];
-                assert!(documented[status.as_str()].is_object() || status == 404, "{method} {path} {status}");
+                assert!(
+                    documented[status.as_str()].is_object() || status == 404,
+                    "{method} {path} {status}"
+                );
             }
         }
         assert_eq!(service.get("/docs/").await.status, 200);
-        service.get("/no/such/thing").await.is_problem(404, "not-found");
+        service
+            .get("/no/such/thing")
+            .await
+            .is_problem(404, "not-found");
     }
 }
 
@@ -73,7 +96,11 @@ async fn query_parameters_that_a_route_does_not_know_are_named_in_a_400() {
                 let odd = format!("{filled}?no-such=1&no-such=2");
                 let refused = service.request(method.clone(), &odd, &[], None).await;
                 let problem = refused.is_problem(400, "invalid-request");
-                assert_eq!(problem["errors"].as_array().unwrap().len(), 1, "{method} {path}: {problem}");
+                assert_eq!(
+                    problem["errors"].as_array().unwrap().len(),
+                    1,
+                    "{method} {path}: {problem}"
+                );
                 assert_eq!(problem["errors"][0]["field"], "no-such", "{method} {path}");
                 for known in operation["parameters"].as_array().into_iter().flatten() {
                     if known["in"] != "query" {
@@ -84,22 +111,52 @@ async fn query_parameters_that_a_route_does_not_know_are_named_in_a_400() {
                     let problem = service.request(method.clone(), &twice, &[], None).await;
                     let problem = problem.is_problem(400, "invalid-request");
                     assert_eq!(problem["errors"][0]["field"], name, "{method} {path}");
-                    assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("more than once"));
+                    assert!(
+                        problem["errors"][0]["detail"]
+                            .as_str()
+                            .unwrap()
+                            .contains("more than once")
+                    );
                 }
             }
         }
         for undescribed in ["/openapi.json?x=1", "/docs/?x=1", "/docs?x=1"] {
-            service.get(undescribed).await.is_problem(400, "invalid-request");
+            service
+                .get(undescribed)
+                .await
+                .is_problem(400, "invalid-request");
         }
-        service.get("/nothing?x=1").await.is_problem(404, "not-found");
-        service.request(Method::PATCH, "/health?x=1", &[], None).await.is_problem(405, "method-not-allowed");
+        service
+            .get("/nothing?x=1")
+            .await
+            .is_problem(404, "not-found");
+        service
+            .request(Method::PATCH, "/health?x=1", &[], None)
+            .await
+            .is_problem(405, "method-not-allowed");
         assert_eq!(service.get("/livez?").await.status, 200);
     }
     let problem = stack.order.get("/orders?state=FAILED&page=2&limit=5").await;
     let problem = problem.is_problem(400, "invalid-request");
-    let named = |index: usize| problem["errors"][index]["field"].as_str().unwrap().to_owned();
-    assert_eq!((named(0), named(1)), ("state".to_owned(), "page".to_owned()), "{problem}");
-    assert_eq!(stack.order.get("/orders?status=FAILED&limit=5").await.status, 200);
+    let named = |index: usize| {
+        problem["errors"][index]["field"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(
+        (named(0), named(1)),
+        ("state".to_owned(), "page".to_owned()),
+        "{problem}"
+    );
+    assert_eq!(
+        stack
+            .order
+            .get("/orders?status=FAILED&limit=5")
+            .await
+            .status,
+        200
+    );
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
 }
 
@@ -107,21 +164,39 @@ async fn query_parameters_that_a_route_does_not_know_are_named_in_a_400() {
 async fn errors_say_what_they_are_where_routes_overlap_or_compress() {
     let stack = Stack::start().await;
     let packed = [("accept-encoding", "gzip")];
-    let missing = stack.order.request(Method::GET, "/static/nothing", &packed, None).await;
+    let missing = stack
+        .order
+        .request(Method::GET, "/static/nothing", &packed, None)
+        .await;
     missing.is_problem(404, "not-found");
-    assert!(missing.headers.get("content-encoding").is_none(), "{missing:?}");
+    assert!(
+        missing.headers.get("content-encoding").is_none(),
+        "{missing:?}"
+    );
     let refused = stack.payment.get("/payments/void").await;
     refused.is_problem(405, "method-not-allowed");
     assert_eq!(refused.header("allow"), "POST");
-    stack.payment.get("/payments/nothing").await.is_problem(404, "not-found");
+    stack
+        .payment
+        .get("/payments/nothing")
+        .await
+        .is_problem(404, "not-found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn head_is_get_without_a_body() {
     let stack = Stack::start().await;
-    let (get, head) =
-        (stack.order.get("/health").await, stack.order.request(Method::HEAD, "/health", &[], None).await);
-    assert_eq!((get.status, get.header("content-type")), (head.status, head.header("content-type")));
+    let (get, head) = (
+        stack.order.get("/health").await,
+        stack
+            .order
+            .request(Method::HEAD, "/health", &[], None)
+            .await,
+    );
+    assert_eq!(
+        (get.status, get.header("content-type")),
+        (head.status, head.header("content-type"))
+    );
     assert_eq!(head.text, "");
 }
 
@@ -131,12 +206,23 @@ async fn metrics_have_the_contracts_labels_and_stay_bounded() {
     stack.place("PROD-001", 1).await;
     for n in 0..50 {
         stack.order.get(&format!("/random/{n}")).await;
-        stack.order.get(&format!("/orders/00000000-0000-0000-0000-0000000000{n:02}")).await;
+        stack
+            .order
+            .get(&format!("/orders/00000000-0000-0000-0000-0000000000{n:02}"))
+            .await;
     }
     let odd = Method::from_bytes(b"BREW").unwrap();
-    stack.order.request(odd, "/orders", &[], None).await.is_problem(405, "method-not-allowed");
+    stack
+        .order
+        .request(odd, "/orders", &[], None)
+        .await
+        .is_problem(405, "method-not-allowed");
     let metrics = stack.order.get("/metrics").await;
-    assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
+    assert!(
+        metrics
+            .header("content-type")
+            .starts_with("text/plain; version=0.0.4")
+    );
     let find = |line: &str| {
         let found = metrics.text.lines().find(|text| text.starts_with(line));
         found
@@ -155,9 +241,11 @@ async fn metrics_have_the_contracts_labels_and_stay_bounded() {
     assert_eq!(find(&series("GET", "unmatched", 404)), "50");
     assert_eq!(find(&series("GET", "/orders/{id}", 404)), "50");
     assert_eq!(find(&series("OTHER", "/orders", 405)), "1");
-    for bound in ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2", "2.5", "5", "10", "+Inf"]
-    {
-        let labels = format!(r#"{{method="POST",path="/orders",service="order-service",le="{bound}"}}"#);
+    for bound in [
+        "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2", "2.5", "5", "10", "+Inf",
+    ] {
+        let labels =
+            format!(r#"{{method="POST",path="/orders",service="order-service",le="{bound}"}}"#);
         find(&format!("http_request_duration_seconds_bucket{labels}"));
     }
 }
@@ -168,8 +256,19 @@ async fn one_trace_runs_through_all_services() {
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let parent = format!("00-{trace}-b7ad6b7169203331-01");
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
-    let answer = stack.order.request(Method::POST, "/orders", &[("traceparent", &parent)], Some(body)).await;
-    assert_eq!((answer.header("x-trace-id"), &answer.json()["trace_id"]), (trace, &json!(trace)));
+    let answer = stack
+        .order
+        .request(
+            Method::POST,
+            "/orders",
+            &[("traceparent", &parent)],
+            Some(body),
+        )
+        .await;
+    assert_eq!(
+        (answer.header("x-trace-id"), &answer.json()["trace_id"]),
+        (trace, &json!(trace))
+    );
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     for (service, name, route) in [
         (&stack.order, "order-service", "/orders"),
@@ -178,8 +277,12 @@ async fn one_trace_runs_through_all_services() {
     ] {
         let line: Value = eventually("the request's log line", async || {
             let lines = service.lines();
-            let parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            parsed.into_iter().find(|line| line["message"] == "request" && line["route"] == route)
+            let parsed = lines
+                .iter()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            parsed
+                .into_iter()
+                .find(|line| line["message"] == "request" && line["route"] == route)
         })
         .await;
         assert_eq!(
@@ -187,13 +290,21 @@ async fn one_trace_runs_through_all_services() {
             (&json!(trace), &json!(name), &json!(id))
         );
         assert!(
-            line["span_id"].is_string() && line["duration_ms"].is_number() && line["status"].is_number(),
+            line["span_id"].is_string()
+                && line["duration_ms"].is_number()
+                && line["status"].is_number(),
             "{line}"
         );
     }
     for malformed in ["", "00-0-0-00", "zz", &"0".repeat(1000)] {
-        let answer = stack.order.request(Method::GET, "/health", &[("traceparent", malformed)], None).await;
-        assert_eq!((answer.status.as_u16(), answer.header("x-trace-id").len()), (200, 32));
+        let answer = stack
+            .order
+            .request(Method::GET, "/health", &[("traceparent", malformed)], None)
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("x-trace-id").len()),
+            (200, 32)
+        );
     }
 }
 
@@ -204,23 +315,40 @@ async fn the_gremlin_slows_every_endpoint_but_those_one_needs_to_stop_it() {
         service.latency(true, 700).await;
         for path in ["/gremlin/latency", "/metrics", "/livez", "/readyz"] {
             let answer = service.get(path).await;
-            assert!(answer.took < Duration::from_millis(600), "{path} took {:?}", answer.took);
+            assert!(
+                answer.took < Duration::from_millis(600),
+                "{path} took {:?}",
+                answer.took
+            );
         }
         for path in ["/health", "/nothing"] {
             let answer = service.get(path).await;
-            assert!(answer.took >= Duration::from_millis(700), "{path} took {:?}", answer.took);
+            assert!(
+                answer.took >= Duration::from_millis(700),
+                "{path} took {:?}",
+                answer.took
+            );
         }
-        assert_eq!(service.get("/gremlin/latency").await.json(), json!({"enabled": true, "delay_ms": 700}));
+        assert_eq!(
+            service.get("/gremlin/latency").await.json(),
+            json!({"enabled": true, "delay_ms": 700})
+        );
         for (body, field) in [
             (json!({}), "enabled"),
             (json!({"enabled": "yes"}), "enabled"),
             (json!({"enabled": true, "delay_ms": -1}), "delay_ms"),
             (json!({"enabled": true, "delay_ms": 60_001}), "delay_ms"),
         ] {
-            let problem = service.post("/gremlin/latency", &body).await.is_problem(400, "invalid-request");
+            let problem = service
+                .post("/gremlin/latency", &body)
+                .await
+                .is_problem(400, "invalid-request");
             assert_eq!(problem["errors"][0]["field"], field);
         }
-        assert_eq!(service.get("/gremlin/latency").await.json(), json!({"enabled": true, "delay_ms": 700}));
+        assert_eq!(
+            service.get("/gremlin/latency").await.json(),
+            json!({"enabled": true, "delay_ms": 700})
+        );
         service.latency(false, 0).await;
     }
 }
@@ -229,12 +357,22 @@ async fn the_gremlin_slows_every_endpoint_but_those_one_needs_to_stop_it() {
 async fn the_gremlin_can_ask_for_a_token_or_be_absent() {
     let guarded = Stack::with(&[("GREMLIN_TOKEN", "s3cret")]).await;
     let body = r#"{"enabled":true}"#;
-    for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("authorization", "s3cret")]] {
-        let answer = guarded.order.request(Method::POST, "/gremlin/latency", headers, Some(body)).await;
+    for headers in [
+        &[][..],
+        &[("authorization", "Bearer wrong")],
+        &[("authorization", "s3cret")],
+    ] {
+        let answer = guarded
+            .order
+            .request(Method::POST, "/gremlin/latency", headers, Some(body))
+            .await;
         answer.is_problem(401, "unauthorized");
     }
     let allowed = [("authorization", "Bearer s3cret")];
-    let answer = guarded.order.request(Method::GET, "/gremlin/latency", &allowed, None).await;
+    let answer = guarded
+        .order
+        .request(Method::GET, "/gremlin/latency", &allowed, None)
+        .await;
     assert_eq!(answer.json()["enabled"], false);
     let without = Stack::with(&[("GREMLIN_ENABLED", "false")]).await;
     without
@@ -247,14 +385,23 @@ async fn the_gremlin_can_ask_for_a_token_or_be_absent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_a_listed_origin_may_call_and_no_other() {
     let stack = Stack::with(&[("CORS_ALLOWED_ORIGINS", "http://shop.example")]).await;
-    let from =
-        async |origin| stack.inventory.request(Method::GET, "/inventory", &[("origin", origin)], None).await;
+    let from = async |origin| {
+        stack
+            .inventory
+            .request(Method::GET, "/inventory", &[("origin", origin)], None)
+            .await
+    };
     assert_eq!(
-        from("http://shop.example").await.header("access-control-allow-origin"),
+        from("http://shop.example")
+            .await
+            .header("access-control-allow-origin"),
         "http://shop.example"
     );
     let other = from("http://evil.example").await;
-    assert!(other.headers.get("access-control-allow-origin").is_none(), "{other:?}");
+    assert!(
+        other.headers.get("access-control-allow-origin").is_none(),
+        "{other:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,15 +409,24 @@ async fn a_body_that_dribbles_is_given_up() {
     let stack = Stack::start().await;
     let mut stream = TcpStream::connect(address(&stack.order)).await.unwrap();
     stream
-        .write_all(b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"prod")
+        .write_all(
+            b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"prod",
+        )
         .await
         .unwrap();
     let mut answer = vec![0; 1024];
     let started = Instant::now();
     let length = stream.read(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("problem+json"), "{answer}");
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    assert!(
+        answer.starts_with("HTTP/1.1 408") && answer.contains("problem+json"),
+        "{answer}"
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,7 +450,12 @@ async fn a_stopped_service_finishes_what_is_in_flight_and_exits_with_0() {
     assert_eq!(answer.status, 201, "{answer:?}");
     for service in [&mut stack.order, &mut stack.inventory, &mut stack.payment] {
         let started = Instant::now();
-        assert_eq!(service.process.stop().await.unwrap().code(), Some(0), "{:#?}", service.lines());
+        assert_eq!(
+            service.process.stop().await.unwrap().code(),
+            Some(0),
+            "{:#?}",
+            service.lines()
+        );
         assert!(started.elapsed() < Duration::from_secs(5));
     }
 }

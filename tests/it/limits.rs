@@ -1,4 +1,5 @@
-//! How much one client may take: headers, connections, time, and memory for answers that nobody reads.
+//! How much one client may take: headers, connections, time, and memory for answers that nobody
+//! reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,9 @@ use valerix::testbed::supervisor::{Process, Spec};
 use crate::harness::{PATIENCE, PROGRAM, Service, Stack, TestDatabase, eventually, free_port};
 
 async fn connect(url: &str) -> TcpStream {
-    TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap()
+    TcpStream::connect(url.strip_prefix("http://").unwrap())
+        .await
+        .unwrap()
 }
 
 /// All that comes back until the service ends the connection.
@@ -19,13 +22,18 @@ async fn rest(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     // A reset after the answer is an end too: the service does not read on.
-    assert!(read.is_ok(), "no end after {:?}", String::from_utf8_lossy(&answer));
+    assert!(
+        read.is_ok(),
+        "no end after {:?}",
+        String::from_utf8_lossy(&answer)
+    );
     String::from_utf8_lossy(&answer).into_owned()
 }
 
 async fn with_headers(service: &Service, headers: &str) -> String {
     let mut stream = connect(&service.url).await;
-    let request = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{headers}connection: close\r\n\r\n");
+    let request =
+        format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{headers}connection: close\r\n\r\n");
     // It may be refused before it is sent whole.
     let _ = stream.write_all(request.as_bytes()).await;
     rest(&mut stream).await
@@ -36,12 +44,25 @@ async fn headers_are_limited_in_number_and_size_and_what_is_below_is_served() {
     let stack = Stack::start().await;
     for service in [&stack.order, &stack.inventory, &stack.payment] {
         // With `host` and `connection`, 96 in all.
-        let many = |count: usize| (0..count).map(|n| format!("x-{n}: 1\r\n")).collect::<Vec<_>>().concat();
-        assert!(with_headers(service, &many(94)).await.starts_with("HTTP/1.1 200"));
+        let many = |count: usize| {
+            (0..count)
+                .map(|n| format!("x-{n}: 1\r\n"))
+                .collect::<Vec<_>>()
+                .concat()
+        };
+        assert!(
+            with_headers(service, &many(94))
+                .await
+                .starts_with("HTTP/1.1 200")
+        );
         let flood = with_headers(service, &many(95)).await;
         assert!(flood.starts_with("HTTP/1.1 431"), "{flood}");
         let long = |length: usize| format!("x: {}\r\n", "y".repeat(length));
-        assert!(with_headers(service, &long(100_000)).await.starts_with("HTTP/1.1 200"));
+        assert!(
+            with_headers(service, &long(100_000))
+                .await
+                .starts_with("HTTP/1.1 200")
+        );
         let fat = with_headers(service, &long(200_000)).await;
         // While the client still sends, the end of the connection may take the answer with it.
         assert!(fat.is_empty() || fat.starts_with("HTTP/1.1 4"), "{fat}");
@@ -55,7 +76,8 @@ async fn a_thousand_bodies_that_dribble_keep_nobody_out_and_are_given_up() {
     let mut held = Vec::new();
     for _ in 0..1000 {
         let mut stream = connect(&stack.order.url).await;
-        let begun = b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: 60\r\n\r\n{\"prod";
+        let begun =
+            b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: 60\r\n\r\n{\"prod";
         stream.write_all(begun).await.unwrap();
         held.push(stream);
     }
@@ -70,20 +92,29 @@ async fn a_thousand_bodies_that_dribble_keep_nobody_out_and_are_given_up() {
     let customers = async {
         for _ in 0..5 {
             let answer = stack.place("PROD-001", 1).await;
-            assert!(answer.status == 201 && answer.took < Duration::from_secs(2), "{answer:?}");
+            assert!(
+                answer.status == 201 && answer.took < Duration::from_secs(2),
+                "{answer:?}"
+            );
         }
     };
     tokio::select! { () = dribble => {}, () = customers => {} }
     for stream in &mut held {
         let answer = rest(stream).await;
-        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("problem+json"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 408") && answer.contains("problem+json"),
+            "{answer}"
+        );
     }
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
 }
 
 fn resident_mib(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
@@ -100,7 +131,8 @@ async fn answers_that_nobody_reads_are_not_made() {
         let (mut stream, request) = (connect(&order.url).await, Arc::clone(&request));
         greedy.push(tokio::spawn(async move {
             // Nothing is read: at some point the service takes no more.
-            let sent = tokio::time::timeout(Duration::from_secs(3), stream.write_all(&request)).await;
+            let sent =
+                tokio::time::timeout(Duration::from_secs(3), stream.write_all(&request)).await;
             (stream, sent.is_ok())
         }));
     }
@@ -109,27 +141,41 @@ async fn answers_that_nobody_reads_are_not_made() {
     }
     let grown = resident_mib(order.process.pid()).saturating_sub(before);
     // All answers would be gigabytes.
-    assert!(grown < 64, "{grown} MiB more after 200,000 requests for {length} bytes each");
+    assert!(
+        grown < 64,
+        "{grown} MiB more after 200,000 requests for {length} bytes each"
+    );
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
 }
 
 /// On one processor, whatever the machine has: then one thread answers, with one limit.
 fn on_one_processor(role: &str, port: u16, database: &TestDatabase) -> Process {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    let allowed = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap()
+        .trim();
     let first = allowed.split([',', '-']).next().unwrap();
     let environment = [("PORT", port.to_string()), ("DATABASE_URL", database.url())];
     let spec = Spec {
         program: "taskset".into(),
-        arguments: ["--cpu-list", first, PROGRAM, role].map(str::to_owned).into(),
-        environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
+        arguments: ["--cpu-list", first, PROGRAM, role]
+            .map(str::to_owned)
+            .into(),
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
         output: Arc::new(|_| {}),
     };
     Process::start(&spec).unwrap()
 }
 
 async fn ask(stream: &mut TcpStream) {
-    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
 }
 
 async fn is_answered(stream: &mut TcpStream) {
@@ -148,8 +194,15 @@ async fn connections_beyond_the_limit_wait_until_others_have_gone() {
     let port = free_port();
     let process = on_one_processor("payment", port, &database);
     let url = format!("http://127.0.0.1:{port}");
-    eventually("the service to listen", async || TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
-    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", process.pid())).unwrap().count();
+    eventually("the service to listen", async || {
+        TcpStream::connect(("127.0.0.1", port)).await.ok()
+    })
+    .await;
+    let descriptors = || {
+        std::fs::read_dir(format!("/proc/{}/fd", process.pid()))
+            .unwrap()
+            .count()
+    };
     let own = descriptors();
 
     let mut held = Vec::new();
@@ -162,14 +215,21 @@ async fn connections_beyond_the_limit_wait_until_others_have_gone() {
     let mut late = connect(&url).await;
     ask(&mut late).await;
     let answered = tokio::time::timeout(Duration::from_secs(1), late.readable()).await;
-    assert!(answered.is_err(), "one more than {LIMIT} connections is served");
+    assert!(
+        answered.is_err(),
+        "one more than {LIMIT} connections is served"
+    );
     let used = descriptors();
-    assert!(used <= own + LIMIT + 16, "{used} descriptors, {own} before any connection");
+    assert!(
+        used <= own + LIMIT + 16,
+        "{used} descriptors, {own} before any connection"
+    );
     held.truncate(LIMIT / 2);
     is_answered(&mut late).await;
 }
 
-/// The memory that a process has once it has read what was sent to it: for half a second it takes no more.
+/// The memory that a process has once it has read what was sent to it: for half a second it takes
+/// no more.
 async fn settled_mib(pid: i32) -> u64 {
     const SAMPLES: u32 = 10;
     let (mut most, mut same) = (resident_mib(pid), 0);
@@ -182,13 +242,17 @@ async fn settled_mib(pid: i32) -> u64 {
     most
 }
 
-/// What each limit allows, times what it may hold, has to fit the container: 128 MiB in docker-compose.yml.
+/// What each limit allows, times what it may hold, has to fit the container: 128 MiB in
+/// docker-compose.yml.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_without_an_end_fit_into_the_container_and_keep_nobody_out() {
     const CONTAINER_MIB: u64 = 128;
     let stack = Stack::start().await;
     let inventory = &stack.inventory;
-    let head = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {}", "y".repeat(100_000));
+    let head = format!(
+        "GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {}",
+        "y".repeat(100_000)
+    );
     let bundle = format!(
         "POST /inventory/reserve/bundle HTTP/1.1\r\nhost: localhost\r\ncontent-length: 262000\r\n\r\n{}",
         " ".repeat(200_000)
@@ -203,7 +267,11 @@ async fn requests_without_an_end_fit_into_the_container_and_keep_nobody_out() {
             streams.push(stream);
         }
         let used = settled_mib(inventory.process.pid()).await;
-        assert!(used < CONTAINER_MIB, "{used} MiB for {connections} requests of {} bytes", request.len());
+        assert!(
+            used < CONTAINER_MIB,
+            "{used} MiB for {connections} requests of {} bytes",
+            request.len()
+        );
         assert_eq!(inventory.get("/inventory/PROD-001").await.status, 200);
     }
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
@@ -218,7 +286,10 @@ async fn a_later_head_that_does_not_end_is_given_up() {
     is_answered(&mut later).await;
     later.write_all(b"GET /livez HT").await.unwrap();
     let mut together = connect(&stack.order.url).await;
-    together.write_all(format!("{first}{}", "G".repeat(50_000)).as_bytes()).await.unwrap();
+    together
+        .write_all(format!("{first}{}", "G".repeat(50_000)).as_bytes())
+        .await
+        .unwrap();
     let (later, together) = tokio::join!(rest(&mut later), rest(&mut together));
     assert!(!later.contains("HTTP/1.1"), "{later}");
     assert!(together.starts_with("HTTP/1.1 200"), "{together}");
@@ -235,7 +306,9 @@ async fn connections_leave_descriptors_to_the_database() {
     let spec = Spec {
         program: "prlimit".into(),
         arguments: [&limit, PROGRAM, "payment"].map(str::to_owned).into(),
-        environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
         output: Arc::new(|_| {}),
     };
     let _process = Process::start(&spec).unwrap();
@@ -247,16 +320,24 @@ async fn connections_leave_descriptors_to_the_database() {
     .await;
     let mut first = connect(&url).await;
     // It has to open new ones once all descriptors that it gives to connections are taken.
-    let sessions = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    database.execute(&format!("SELECT pg_terminate_backend(pid) {sessions}")).await;
+    let sessions =
+        "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    database
+        .execute(&format!("SELECT pg_terminate_backend(pid) {sessions}"))
+        .await;
     let left = format!("SELECT count(*) {sessions}");
-    eventually("the sessions to end", async || (database.count(&left).await == 0).then_some(())).await;
+    eventually("the sessions to end", async || {
+        (database.count(&left).await == 0).then_some(())
+    })
+    .await;
     // As many connections as it serves; one more waits.
     let mut idle = Vec::new();
     while idle.len() < DESCRIPTORS {
         let mut stream = connect(&url).await;
         ask(&mut stream).await;
-        let served = tokio::time::timeout(Duration::from_secs(1), stream.readable()).await.is_ok();
+        let served = tokio::time::timeout(Duration::from_secs(1), stream.readable())
+            .await
+            .is_ok();
         idle.push(stream);
         if !served {
             break;
@@ -279,5 +360,8 @@ async fn connections_leave_descriptors_to_the_database() {
         String::from_utf8(answer).unwrap()
     };
     let answer = tokio::time::timeout(PATIENCE, charged).await.unwrap();
-    assert!(answer.contains("HTTP/1.1 201") || answer.contains("HTTP/1.1 402"), "{answer}");
+    assert!(
+        answer.contains("HTTP/1.1 201") || answer.contains("HTTP/1.1 402"),
+        "{answer}"
+    );
 }

@@ -13,41 +13,80 @@ const SECONDS: u64 = 5;
 /// Orders at a low rate; the report as machines read it.
 async fn load(service: &Service, extra: &[&str]) -> Value {
     let mut command = Command::new(PROGRAM);
-    command.args(["load", "--json", "--url", &service.url]).args(extra).env_clear();
+    command
+        .args(["load", "--json", "--url", &service.url])
+        .args(extra)
+        .env_clear();
     let output = command.output().await.unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn sum(answers: &Value) -> u64 {
-    answers.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum()
+    answers
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|count| count.as_u64().unwrap())
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_order_that_was_sent_is_accounted_for() {
     let stack = Stack::start().await;
-    let extra = ["--rate", "10,30", "--seconds", "1", "--keys", "--product-id", "PROD-001,PROD-002,NO-SUCH"];
+    let extra = [
+        "--rate",
+        "10,30",
+        "--seconds",
+        "1",
+        "--keys",
+        "--product-id",
+        "PROD-001,PROD-002,NO-SUCH",
+    ];
     let report = load(&stack.order, &extra).await;
     let steps = report["steps"].as_array().unwrap();
-    assert_eq!(steps.iter().map(|step| step["rate"].as_u64().unwrap()).collect::<Vec<_>>(), [10, 30]);
+    assert_eq!(
+        steps
+            .iter()
+            .map(|step| step["rate"].as_u64().unwrap())
+            .collect::<Vec<_>>(),
+        [10, 30]
+    );
     for step in steps {
         assert_eq!(step["sent"], step["rate"], "a second of it");
-        assert_eq!(sum(&step["answers"]), step["sent"].as_u64().unwrap(), "{step}");
-        let known = ["201", "202", "409", "422"];
-        assert!(
-            step["answers"].as_object().unwrap().keys().all(|status| known.contains(&&**status)),
+        assert_eq!(
+            sum(&step["answers"]),
+            step["sent"].as_u64().unwrap(),
             "{step}"
         );
-        let latency =
-            ["p50_ms", "p90_ms", "p99_ms", "max_ms"].map(|name| step["latency"][name].as_f64().unwrap());
+        let known = ["201", "202", "409", "422"];
+        assert!(
+            step["answers"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .all(|status| known.contains(&&**status)),
+            "{step}"
+        );
+        let latency = ["p50_ms", "p90_ms", "p99_ms", "max_ms"]
+            .map(|name| step["latency"][name].as_f64().unwrap());
         assert!(latency[0] > 0.0 && latency.is_sorted(), "{step}");
-        assert_eq!(step["refused"]["max_ms"], 0.0, "nothing was refused: {step}");
+        assert_eq!(
+            step["refused"]["max_ms"], 0.0,
+            "nothing was refused: {step}"
+        );
         assert!(
             step["goodput"].as_f64().unwrap() > 0.0 && step["seconds"].as_f64().unwrap() >= 0.9,
             "{step}"
         );
     }
-    assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 40);
+    assert_eq!(
+        stack.database.count("SELECT count(*) FROM orders").await,
+        40
+    );
     stack.settled().await;
     stack.balances().await;
 }
@@ -72,11 +111,25 @@ async fn a_stall_is_in_the_latency_of_every_order_that_was_due_in_it() {
     };
     let (report, stalled) = tokio::join!(load(order, &flags), stall);
     let step = &report["steps"][0];
-    assert_eq!(sum(&step["answers"]), RATE * SECONDS, "all were sent, and at their time: {step}");
-    // 2 s of 5 are 40 % of the orders: a closed loop would have sent a handful, and its 90th percentile would be short.
-    assert!(step["latency"]["p90_ms"].as_f64().unwrap() >= 1500.0, "{step}, stalled for {stalled:?}");
-    assert!(step["latency"]["p50_ms"].as_f64().unwrap() < 1500.0, "{step}, stalled for {stalled:?}");
-    assert!(step["seconds"].as_f64().unwrap() < 8.0, "the stall did not put the schedule off: {step}");
+    assert_eq!(
+        sum(&step["answers"]),
+        RATE * SECONDS,
+        "all were sent, and at their time: {step}"
+    );
+    // 2 s of 5 are 40 % of the orders: a closed loop would have sent a handful, and its 90th
+    // percentile would be short.
+    assert!(
+        step["latency"]["p90_ms"].as_f64().unwrap() >= 1500.0,
+        "{step}, stalled for {stalled:?}"
+    );
+    assert!(
+        step["latency"]["p50_ms"].as_f64().unwrap() < 1500.0,
+        "{step}, stalled for {stalled:?}"
+    );
+    assert!(
+        step["seconds"].as_f64().unwrap() < 8.0,
+        "the stall did not put the schedule off: {step}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,17 +140,32 @@ async fn a_service_that_does_not_run_at_all_stalls_every_order_that_is_due() {
             (stack.database.count("SELECT count(*) FROM orders").await > 0).then_some(())
         })
         .await;
-        stack.order.process.signal(nix::sys::signal::Signal::SIGSTOP);
+        stack
+            .order
+            .process
+            .signal(nix::sys::signal::Signal::SIGSTOP);
         tokio::time::sleep(Duration::from_secs(2)).await;
-        stack.order.process.signal(nix::sys::signal::Signal::SIGCONT);
+        stack
+            .order
+            .process
+            .signal(nix::sys::signal::Signal::SIGCONT);
     };
-    let (report, ()) = tokio::join!(load(&stack.order, &["--rate", "20", "--seconds", "4"]), halt);
+    let (report, ()) = tokio::join!(
+        load(&stack.order, &["--rate", "20", "--seconds", "4"]),
+        halt
+    );
     let step = &report["steps"][0];
     assert_eq!(sum(&step["answers"]), 80, "{step}");
     let max = step["latency"]["max_ms"].as_f64().unwrap();
-    assert!(max >= 1900.0, "the first that was due waited the stall out: {step}");
+    assert!(
+        max >= 1900.0,
+        "the first that was due waited the stall out: {step}"
+    );
     // Half of the orders were due in it, and waited 1 s on average.
-    assert!(step["latency"]["p90_ms"].as_f64().unwrap() >= 1200.0, "{step}");
+    assert!(
+        step["latency"]["p90_ms"].as_f64().unwrap() >= 1200.0,
+        "{step}"
+    );
 }
 
 #[tokio::test]
@@ -110,9 +178,22 @@ async fn wrong_flags_are_one_line_and_exit_code_2() {
         (&["--timeout-ms", "0"], "--timeout-ms"),
         (&["--url", "ftp://x"], "--url"),
     ] {
-        let output = Command::new(PROGRAM).arg("load").args(flags).env_clear().output().await.unwrap();
+        let output = Command::new(PROGRAM)
+            .arg("load")
+            .args(flags)
+            .env_clear()
+            .output()
+            .await
+            .unwrap();
         let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), told.lines().count()), (Some(2), 1), "{flags:?}: {told}");
-        assert!(told.starts_with("valerix: ") && told.contains(wanted), "{flags:?}: {told}");
+        assert_eq!(
+            (output.status.code(), told.lines().count()),
+            (Some(2), 1),
+            "{flags:?}: {told}"
+        );
+        assert!(
+            told.starts_with("valerix: ") && told.contains(wanted),
+            "{flags:?}: {told}"
+        );
     }
 }

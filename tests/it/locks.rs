@@ -19,7 +19,12 @@ async fn all_confirmed(stack: &Stack, product: &str) {
 }
 
 fn breaker_changes(stack: &Stack) -> usize {
-    stack.order.lines().iter().filter(|line| line.contains("breaker changed")).count()
+    stack
+        .order
+        .lines()
+        .iter()
+        .filter(|line| line.contains("breaker changed"))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,20 +32,27 @@ async fn a_locked_product_delays_the_orders_of_that_product_alone() {
     let stack = Stack::start().await;
     stack.database.execute(PLENTY).await;
     let session = stack.database.session().await;
-    let lock =
-        "BEGIN; UPDATE inventory SET stock = stock + 5, stocked = stocked + 5 WHERE product_id = 'PROD-001'";
+    let lock = "BEGIN; UPDATE inventory SET stock = stock + 5, stocked = stocked + 5 WHERE product_id = 'PROD-001'";
     session.batch_execute(lock).await.unwrap();
     let locked = join_all((0..30).map(|_| stack.place("PROD-001", 1)));
     let (locked, ()) = tokio::join!(locked, all_confirmed(&stack, "PROD-002"));
     for answer in &locked {
-        assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (202, &json!("PENDING_INVENTORY")));
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["status"]),
+            (202, &json!("PENDING_INVENTORY"))
+        );
     }
     // And while recovery tries again and again.
     all_confirmed(&stack, "PROD-003").await;
-    assert_eq!(breaker_changes(&stack), 0, "the trouble of one product opens no breaker");
+    assert_eq!(
+        breaker_changes(&stack),
+        0,
+        "the trouble of one product opens no breaker"
+    );
     session.batch_execute("COMMIT").await.unwrap();
     stack.settled().await;
-    let confirmed = "SELECT count(*) FROM orders WHERE product_id = 'PROD-001' AND status = 'CONFIRMED'";
+    let confirmed =
+        "SELECT count(*) FROM orders WHERE product_id = 'PROD-001' AND status = 'CONFIRMED'";
     assert_eq!(stack.database.count(confirmed).await, 30);
     stack.balances().await;
 }
@@ -72,7 +84,14 @@ async fn a_locked_row_of_the_ledger_delays_its_order_alone() {
     stack.database.execute(PLENTY).await;
     let order = Uuid::new_v4();
     let reserve = json!({"product_id": "PROD-001", "quantity": 1, "order_id": order});
-    assert_eq!(stack.inventory.post("/inventory/reserve", &reserve).await.status, 200);
+    assert_eq!(
+        stack
+            .inventory
+            .post("/inventory/reserve", &reserve)
+            .await
+            .status,
+        200
+    );
     let session = stack.database.session().await;
     let lock = format!("BEGIN; SELECT FROM reservations WHERE order_id = '{order}' FOR UPDATE");
     session.batch_execute(&lock).await.unwrap();
@@ -81,17 +100,34 @@ async fn a_locked_row_of_the_ledger_delays_its_order_alone() {
     let deadline = [("x-deadline-ms", "2000")];
     let (takeover, release) = (takeover.to_string(), release.to_string());
     let (reserved, released, ()) = tokio::join!(
-        stack.inventory.request(Method::POST, "/inventory/reserve", &deadline, Some(&takeover)),
-        stack.inventory.request(Method::POST, "/inventory/release", &deadline, Some(&release)),
+        stack.inventory.request(
+            Method::POST,
+            "/inventory/reserve",
+            &deadline,
+            Some(&takeover)
+        ),
+        stack.inventory.request(
+            Method::POST,
+            "/inventory/release",
+            &deadline,
+            Some(&release)
+        ),
         all_confirmed(&stack, "PROD-001"),
     );
     for answer in [reserved, released] {
         answer.is_problem(503, "locked");
-        assert!(answer.header("retry-after").parse::<u32>().is_ok(), "nothing was done: {answer:?}");
+        assert!(
+            answer.header("retry-after").parse::<u32>().is_ok(),
+            "nothing was done: {answer:?}"
+        );
     }
     session.batch_execute("COMMIT").await.unwrap();
     assert_eq!(
-        stack.inventory.request(Method::POST, "/inventory/release", &[], Some(&release)).await.status,
+        stack
+            .inventory
+            .request(Method::POST, "/inventory/release", &[], Some(&release))
+            .await
+            .status,
         200
     );
     stack.balances().await;
@@ -105,7 +141,10 @@ async fn a_locked_order_delays_no_other_order() {
     let pending = stack.place("PROD-001", 1).await;
     assert_eq!(pending.status, 202);
     let session = stack.database.session().await;
-    let lock = format!("BEGIN; SELECT FROM orders WHERE id = {} FOR UPDATE", sql(&pending.json()["id"]));
+    let lock = format!(
+        "BEGIN; SELECT FROM orders WHERE id = {} FOR UPDATE",
+        sql(&pending.json()["id"])
+    );
     session.batch_execute(&lock).await.unwrap();
     // One that is being placed, too: its change to CONFIRMED meets the lock.
     stack.inventory.latency(true, 300).await;
@@ -121,10 +160,14 @@ async fn a_locked_order_delays_no_other_order() {
         all_confirmed(&stack, "PROD-002").await;
     };
     let (met, ()) = tokio::join!(stack.place("PROD-003", 1), lock_next);
-    assert_eq!(met.status, 202, "its end cannot be stored now, and recovery stores it: {met:?}");
+    assert_eq!(
+        met.status, 202,
+        "its end cannot be stored now, and recovery stores it: {met:?}"
+    );
     session.batch_execute("COMMIT").await.unwrap();
     stack.settled().await;
-    let confirmed = "SELECT count(*) FROM orders WHERE status = 'CONFIRMED' AND product_id <> 'PROD-002'";
+    let confirmed =
+        "SELECT count(*) FROM orders WHERE status = 'CONFIRMED' AND product_id <> 'PROD-002'";
     assert_eq!(stack.database.count(confirmed).await, 2);
     stack.balances().await;
 }

@@ -1,6 +1,9 @@
 //! The platform from outside: real processes, a real PostgreSQL, a database for each test.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by failing"
+)]
 
 mod addresses;
 mod answers;

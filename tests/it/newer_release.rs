@@ -1,4 +1,5 @@
-//! Values that a newer release wrote: what is not known is shown as it stands or refused by itself, and breaks nothing else.
+//! Values that a newer release wrote: what is not known is shown as it stands or refused by itself,
+//! and breaks nothing else.
 
 use serde_json::json;
 
@@ -13,17 +14,24 @@ async fn an_unknown_failure_reason_is_shown_as_it_stands_and_its_order_is_settle
     let stack = Stack::start().await;
     assert_eq!(stack.place("PROD-404", 1).await.status, 422);
     stack.settled().await;
-    let newer = "UPDATE orders SET failure_reason = 'something-newer', void_due = true, owed_since = now(),
+    let newer =
+        "UPDATE orders SET failure_reason = 'something-newer', void_due = true, owed_since = now(),
         next_attempt_at = now()";
     set(&stack, newer).await;
     let orders = stack.order.get("/orders").await;
     assert_eq!(orders.status, 200, "{orders:?}");
     let order = &orders.json()["orders"][0];
-    assert_eq!((&order["failure_reason"], &order["owes"]), (&json!("something-newer"), &json!(["refund"])));
+    assert_eq!(
+        (&order["failure_reason"], &order["owes"]),
+        (&json!("something-newer"), &json!(["refund"]))
+    );
     stack.settled().await;
     let id = order["id"].as_str().unwrap();
     let settled = stack.order.get(&format!("/orders/{id}")).await.json();
-    assert_eq!((&settled["failure_reason"], &settled["settled"]), (&json!("something-newer"), &json!(true)));
+    assert_eq!(
+        (&settled["failure_reason"], &settled["settled"]),
+        (&json!("something-newer"), &json!(true))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,7 +47,10 @@ async fn an_unknown_status_of_an_order_or_an_event_breaks_no_page() {
     let shown = stack.order.get(&format!("/orders/{id}")).await;
     assert_eq!(shown.status, 200, "{shown:?}");
     let shown = shown.json();
-    assert_eq!((&shown["status"], &shown["events"][0]["status"]), (&json!("NEWER"), &json!("NEWER")));
+    assert_eq!(
+        (&shown["status"], &shown["events"][0]["status"]),
+        (&json!("NEWER"), &json!("NEWER"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,33 +60,62 @@ async fn an_unknown_state_of_a_reservation_is_refused_and_left_alone() {
     let newer = "ALTER TABLE reservations DROP CONSTRAINT reservations_state_known;
         UPDATE reservations SET state = 'NEWER'";
     set(&stack, newer).await;
-    let reserve = json!({"product_id": "PROD-001", "quantity": 2, "order_id": order["id"], "epoch": 2});
-    stack.inventory.post("/inventory/reserve", &reserve).await.is_problem(409, "unrecognized-state");
+    let reserve =
+        json!({"product_id": "PROD-001", "quantity": 2, "order_id": order["id"], "epoch": 2});
+    stack
+        .inventory
+        .post("/inventory/reserve", &reserve)
+        .await
+        .is_problem(409, "unrecognized-state");
     let release = json!({"order_id": order["id"]});
-    stack.inventory.post("/inventory/release", &release).await.is_problem(409, "unrecognized-state");
-    assert_eq!(stack.database.count("SELECT count(*) FROM reservations WHERE state = 'NEWER'").await, 1);
+    stack
+        .inventory
+        .post("/inventory/release", &release)
+        .await
+        .is_problem(409, "unrecognized-state");
+    assert_eq!(
+        stack
+            .database
+            .count("SELECT count(*) FROM reservations WHERE state = 'NEWER'")
+            .await,
+        1
+    );
     assert_eq!(stack.stock("PROD-001").await, (98, 2));
-    assert_eq!(stack.place("PROD-001", 1).await.status, 201, "others do not notice");
+    assert_eq!(
+        stack.place("PROD-001", 1).await.status,
+        201,
+        "others do not notice"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_status_of_a_payment_is_refused_and_left_alone() {
     let stack = Stack::start().await;
     let order = stack.place("PROD-001", 1).await.json();
-    let newer =
-        "ALTER TABLE payments DROP CONSTRAINT payments_status_known; UPDATE payments SET status = 'NEWER'";
+    let newer = "ALTER TABLE payments DROP CONSTRAINT payments_status_known; UPDATE payments SET status = 'NEWER'";
     set(&stack, newer).await;
     let of_order = json!({"order_id": order["id"]});
     for path in ["/payments", "/payments/void"] {
-        stack.payment.post(path, &of_order).await.is_problem(409, "unrecognized-state");
+        stack
+            .payment
+            .post(path, &of_order)
+            .await
+            .is_problem(409, "unrecognized-state");
     }
-    assert_eq!(stack.database.count("SELECT count(*) FROM payments WHERE status = 'NEWER'").await, 1);
+    assert_eq!(
+        stack
+            .database
+            .count("SELECT count(*) FROM payments WHERE status = 'NEWER'")
+            .await,
+        1
+    );
     // An order that needs its answer waits, and no other one does.
     let owing = "UPDATE orders SET status = 'FAILED', failure_reason = 'expired', void_due = true, owed_since = now(),
         next_attempt_at = now()";
     set(&stack, owing).await;
     eventually("a refund to be refused", async || {
-        let told = |line: &String| line.contains("\"step\":\"void\"") || line.contains("no usable answer");
+        let told =
+            |line: &String| line.contains("\"step\":\"void\"") || line.contains("no usable answer");
         stack.order.lines().iter().any(told).then_some(())
     })
     .await;

@@ -1,4 +1,5 @@
-//! What an order owes and cannot be met is that order's trouble: it is tried for ever, it is shown, and nobody else notices.
+//! What an order owes and cannot be met is that order's trouble: it is tried for ever, it is shown,
+//! and nobody else notices.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -25,7 +26,10 @@ async fn all_confirmed(stack: &Stack, orders: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn refunds_that_cannot_be_met_are_shown_as_stuck_and_close_nothing_to_others() {
     let stack = Stack::with(&[("RECOVERY_BOUND_SECONDS", "2")]).await;
-    stack.database.execute("UPDATE inventory SET stock = 1000, stocked = 1000").await;
+    stack
+        .database
+        .execute("UPDATE inventory SET stock = 1000, stocked = 1000")
+        .await;
     let rule = json!({"kind": "error", "status": 500, "route": "/payments/void"});
     let rule = stack.payment.break_with(rule).await;
     owe_refunds(&stack, 20).await;
@@ -37,31 +41,63 @@ async fn refunds_that_cannot_be_met_are_shown_as_stuck_and_close_nothing_to_othe
     for _ in 0..4 {
         all_confirmed(&stack, 10).await;
     }
-    let opened = stack.order.lines().into_iter().find(|line| line.contains("breaker changed"));
+    let opened = stack
+        .order
+        .lines()
+        .into_iter()
+        .find(|line| line.contains("breaker changed"));
     assert_eq!(opened, None);
     eventually("the orders to be stuck", async || {
         (stack.order.metric("valerix_orders_stuck ").await >= 20.0).then_some(())
     })
     .await;
-    let listed = stack.order.get("/orders?settled=false&limit=100").await.json();
+    let listed = stack
+        .order
+        .get("/orders?settled=false&limit=100")
+        .await
+        .json();
     let listed = listed["orders"].as_array().unwrap();
     assert_eq!(listed.len(), 20);
     for order in listed {
-        assert_eq!((&order["settled"], &order["owes"]), (&json!(false), &json!(["refund"])), "{order}");
+        assert_eq!(
+            (&order["settled"], &order["owes"]),
+            (&json!(false), &json!(["refund"])),
+            "{order}"
+        );
     }
-    assert_eq!(stack.payment.delete(&format!("/gremlin/rules/{rule}")).await.status, 204);
+    assert_eq!(
+        stack
+            .payment
+            .delete(&format!("/gremlin/rules/{rule}"))
+            .await
+            .status,
+        204
+    );
     stack.settled().await;
-    assert_eq!(stack.order.get("/orders?settled=false").await.json()["orders"], json!([]));
+    assert_eq!(
+        stack.order.get("/orders?settled=false").await.json()["orders"],
+        json!([])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_the_product_cannot_take_back_fails_alone() {
     let stack = Stack::start().await;
-    stack.database.execute("UPDATE inventory SET stock = 1000, stocked = 1000").await;
+    stack
+        .database
+        .execute("UPDATE inventory SET stock = 1000, stocked = 1000")
+        .await;
     // More than the others reserve meanwhile.
     let order = Uuid::new_v4();
     let reserve = json!({"product_id": "PROD-001", "quantity": 500, "order_id": order});
-    assert_eq!(stack.inventory.post("/inventory/reserve", &reserve).await.status, 200);
+    assert_eq!(
+        stack
+            .inventory
+            .post("/inventory/reserve", &reserve)
+            .await
+            .status,
+        200
+    );
     let owing = format!(
         "DELETE FROM inventory WHERE product_id = 'PROD-001';
          INSERT INTO inventory (product_id, stock) VALUES ('PROD-001', 1000);
@@ -69,7 +105,10 @@ async fn a_release_that_the_product_cannot_take_back_fails_alone() {
          VALUES ('{order}', 'PROD-001', 500, 'FAILED', 'expired', 1, true, now())"
     );
     stack.database.execute(&owing).await;
-    let refused = stack.inventory.post("/inventory/release", &json!({"order_id": order})).await;
+    let refused = stack
+        .inventory
+        .post("/inventory/release", &json!({"order_id": order}))
+        .await;
     refused.is_problem(409, "stock-mismatch");
     for _ in 0..4 {
         all_confirmed(&stack, 10).await;
@@ -86,13 +125,18 @@ async fn a_release_that_the_product_cannot_take_back_fails_alone() {
 /// Whatever is reserved for an order that has failed, at whatever epoch, goes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_order_holds_nothing_even_after_a_strangers_reserve() {
-    let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "300"), ("RECOVERY_BOUND_SECONDS", "3")]).await;
+    let stack = Stack::with(&[
+        ("DOWNSTREAM_TIMEOUT_MS", "300"),
+        ("RECOVERY_BOUND_SECONDS", "3"),
+    ])
+    .await;
     stack.inventory.latency(true, 30_000).await;
     let pending = stack.place("PROD-001", 2).await;
     assert_eq!(pending.status, 202);
     stack.inventory.latency(false, 0).await;
     let id = pending.json()["id"].clone();
-    let stranger = json!({"product_id": "PROD-001", "quantity": 2, "order_id": id, "epoch": i32::MAX});
+    let stranger =
+        json!({"product_id": "PROD-001", "quantity": 2, "order_id": id, "epoch": i32::MAX});
     let held = stack.inventory.post("/inventory/reserve", &stranger).await;
     // Recovery may have been faster, and then the stranger only restamps what is held.
     assert_eq!(held.status, 200, "{held:?}");

@@ -1,4 +1,5 @@
-//! What operators look at: a real Prometheus scrapes real services, and every panel and alert is asked for its data.
+//! What operators look at: a real Prometheus scrapes real services, and every panel and alert is
+//! asked for its data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(project(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A Prometheus with the project's own configuration and rules, but for addresses, and five times as fast.
+/// A Prometheus with the project's own configuration and rules, but for addresses, and five times
+/// as fast.
 struct Prometheus {
     url: String,
     http: reqwest::Client,
@@ -38,17 +40,34 @@ impl Prometheus {
         std::fs::write(&config, Self::configuration(stack, &address)).unwrap();
         let process = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                directory.join("data").display()
+            ))
             .arg(format!("--web.listen-address={address}"))
             .arg("--log.level=warn")
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("prometheus: scripts/install-prometheus installs it");
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        let this = Self { url: format!("http://{address}"), http, process, directory };
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
+        let this = Self {
+            url: format!("http://{address}"),
+            http,
+            process,
+            directory,
+        };
         eventually("Prometheus to be ready", async || {
-            let answer = this.http.get(format!("{}/-/ready", this.url)).send().await.ok()?;
+            let answer = this
+                .http
+                .get(format!("{}/-/ready", this.url))
+                .send()
+                .await
+                .ok()?;
             answer.status().is_success().then_some(())
         })
         .await;
@@ -65,17 +84,31 @@ impl Prometheus {
             ("localhost:9090", address.to_owned()),
             ("scrape_interval: 5s", "scrape_interval: 1s".to_owned()),
             ("scrape_timeout: 4s", "scrape_timeout: 1s".to_owned()),
-            ("evaluation_interval: 5s", "evaluation_interval: 1s".to_owned()),
-            ("rules/*.yml", project("infra/prometheus/rules/*.yml").display().to_string()),
+            (
+                "evaluation_interval: 5s",
+                "evaluation_interval: 1s".to_owned(),
+            ),
+            (
+                "rules/*.yml",
+                project("infra/prometheus/rules/*.yml")
+                    .display()
+                    .to_string(),
+            ),
         ];
-        changes.iter().fold(read("infra/prometheus/prometheus.yml"), |config, (there, here)| {
-            assert!(config.contains(there), "no {there} in prometheus.yml");
-            config.replace(there, here)
-        })
+        changes.iter().fold(
+            read("infra/prometheus/prometheus.yml"),
+            |config, (there, here)| {
+                assert!(config.contains(there), "no {there} in prometheus.yml");
+                config.replace(there, here)
+            },
+        )
     }
 
     async fn api(&self, path: &str, query: &[(&str, &str)]) -> Value {
-        let request = self.http.get(format!("{}/api/v1/{path}", self.url)).query(query);
+        let request = self
+            .http
+            .get(format!("{}/api/v1/{path}", self.url))
+            .query(query);
         let answer: Value = request.send().await.unwrap().json().await.unwrap();
         assert_eq!(answer["status"], "success", "{query:?}: {answer}");
         answer["data"].clone()
@@ -85,7 +118,10 @@ impl Prometheus {
     async fn query(&self, expression: &str) -> Vec<f64> {
         let data = self.api("query", &[("query", expression)]).await;
         let samples = data["result"].as_array().unwrap().clone();
-        samples.iter().map(|sample| sample["value"][1].as_str().unwrap().parse().unwrap()).collect()
+        samples
+            .iter()
+            .map(|sample| sample["value"][1].as_str().unwrap().parse().unwrap())
+            .collect()
     }
 
     /// Waits until an expression has values, and all are as wanted.
@@ -116,15 +152,22 @@ fn each<'a>(value: &'a Value, member: &str) -> impl Iterator<Item = &'a Value> +
     value[member].as_array().into_iter().flatten()
 }
 
-/// Every expression that the dashboard sends to Prometheus, with its panel's title; Grafana's variables filled in.
+/// Every expression that the dashboard sends to Prometheus, with its panel's title; Grafana's
+/// variables filled in.
 fn expressions(dashboard: &Value) -> Vec<(String, String)> {
     let targets = each(dashboard, "panels")
         .flat_map(|panel| each(panel, "targets").map(move |target| (&panel["title"], target)));
     let expressions: Vec<_> = targets
         .filter(|(_, target)| target["datasource"]["uid"] == "prometheus")
         .map(|(title, target)| {
-            let expression = target["expr"].as_str().unwrap().replace("$__rate_interval", "30s");
-            assert!(!expression.contains('$'), "a variable that this test does not know: {expression}");
+            let expression = target["expr"]
+                .as_str()
+                .unwrap()
+                .replace("$__rate_interval", "30s");
+            assert!(
+                !expression.contains('$'),
+                "a variable that this test does not know: {expression}"
+            );
             (title.as_str().unwrap().to_owned(), expression)
         })
         .collect();
@@ -133,7 +176,11 @@ fn expressions(dashboard: &Value) -> Vec<(String, String)> {
 }
 
 fn sla_light(dashboard: &Value) -> String {
-    expressions(dashboard).into_iter().find(|(title, _)| title == "SLA traffic light").unwrap().1
+    expressions(dashboard)
+        .into_iter()
+        .find(|(title, _)| title == "SLA traffic light")
+        .unwrap()
+        .1
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,30 +191,43 @@ async fn every_panel_has_data_and_the_light_turns_red_under_the_gremlin() {
     let prometheus = Prometheus::start(&stack).await;
 
     // Nobody has ordered yet.
-    prometheus.eventually(&light, |seconds| seconds == 0.0).await;
+    prometheus
+        .eventually(&light, |seconds| seconds == 0.0)
+        .await;
 
     // A rate is known only from the second look on.
     for round in 1..=2 {
         for _ in 0..5 {
             assert_eq!(stack.place("PROD-001", 1).await.status, 201);
         }
-        let seen = r#"http_requests_total{service="order-service",path="/orders",status_code="201"}"#;
-        prometheus.eventually(seen, |count| count >= f64::from(5 * round)).await;
+        let seen =
+            r#"http_requests_total{service="order-service",path="/orders",status_code="201"}"#;
+        prometheus
+            .eventually(seen, |count| count >= f64::from(5 * round))
+            .await;
     }
-    prometheus.eventually(&light, |seconds| seconds > 0.0 && seconds < 1.0).await;
+    prometheus
+        .eventually(&light, |seconds| seconds > 0.0 && seconds < 1.0)
+        .await;
     let failures = r#"sum(rate(http_requests_total{status_code=~"5.."}[30s])) or vector(0)"#;
     prometheus.eventually(failures, |rate| rate == 0.0).await;
 
     // Inventory refuses connections: calls are tried again, and recovery has something to do.
     stack.inventory.process.kill().await.unwrap();
     assert_eq!(stack.place("PROD-001", 1).await.status, 202);
-    prometheus.eventually(r#"up{service="inventory-service"}"#, |up| up == 0.0).await;
+    prometheus
+        .eventually(r#"up{service="inventory-service"}"#, |up| up == 0.0)
+        .await;
     stack.restart_inventory(&[]).await;
     stack.settled().await;
 
     stack.inventory.latency(true, 3000).await;
     for annotation in each(&dashboard["annotations"], "list") {
-        prometheus.eventually(annotation["expr"].as_str().unwrap(), |changes| changes > 0.0).await;
+        prometheus
+            .eventually(annotation["expr"].as_str().unwrap(), |changes| {
+                changes > 0.0
+            })
+            .await;
     }
     for answer in join_all((0..40).map(|_| stack.place("PROD-001", 1))).await {
         assert_eq!(answer.status, 202, "{answer:?}");
@@ -178,9 +238,17 @@ async fn every_panel_has_data_and_the_light_turns_red_under_the_gremlin() {
     stack.inventory.latency(false, 0).await;
 
     for (title, expression) in expressions(&dashboard) {
-        prometheus.eventually(&format!("({expression}) # {title}"), |value| !value.is_nan()).await;
+        prometheus
+            .eventually(&format!("({expression}) # {title}"), |value| {
+                !value.is_nan()
+            })
+            .await;
         if expression.contains("by (service") {
-            assert_eq!(prometheus.query(&expression).await.len(), 3, "{title}: one of each service");
+            assert_eq!(
+                prometheus.query(&expression).await.len(),
+                3,
+                "{title}: one of each service"
+            );
         }
     }
     for group in each(&prometheus.api("rules", &[]).await, "groups") {
@@ -203,17 +271,28 @@ async fn exported(stack: &Stack) -> Series {
         for line in text.lines() {
             if let Some(declared) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = declared.split_once(' ').unwrap();
-                series.entry(name.to_owned()).or_insert_with(|| (kind.to_owned(), BTreeSet::new()));
+                series
+                    .entry(name.to_owned())
+                    .or_insert_with(|| (kind.to_owned(), BTreeSet::new()));
             } else if let Some((name, labels)) = line.split_once('{') {
                 let name = ["_bucket", "_sum", "_count"]
                     .iter()
-                    .find_map(|suffix| name.strip_suffix(suffix).filter(|name| series.contains_key(*name)))
+                    .find_map(|suffix| {
+                        name.strip_suffix(suffix)
+                            .filter(|name| series.contains_key(*name))
+                    })
                     .unwrap_or(name);
                 let mut parts: Vec<_> = labels.split("=\"").collect();
                 parts.pop();
-                let labels =
-                    parts.iter().filter_map(|part| part.rsplit(',').next()).filter(|name| *name != "le");
-                series.get_mut(name).unwrap().1.extend(labels.map(str::to_owned));
+                let labels = parts
+                    .iter()
+                    .filter_map(|part| part.rsplit(',').next())
+                    .filter(|name| *name != "le");
+                series
+                    .get_mut(name)
+                    .unwrap()
+                    .1
+                    .extend(labels.map(str::to_owned));
             }
         }
     }
@@ -223,11 +302,21 @@ async fn exported(stack: &Stack) -> Series {
 /// What the table in the docs has.
 fn documented() -> Series {
     let text = read("docs/metrics.md");
-    let rows = text.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+    let rows = text
+        .lines()
+        .map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
     rows.filter(|cells| cells.len() == 8 && cells[1].starts_with('`'))
         .map(|cells| {
-            let labels = cells[3].split('`').skip(1).step_by(2).map(str::to_owned).collect();
-            (cells[1].trim_matches('`').to_owned(), (cells[2].to_owned(), labels))
+            let labels = cells[3]
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect();
+            (
+                cells[1].trim_matches('`').to_owned(),
+                (cells[2].to_owned(), labels),
+            )
         })
         .collect()
 }
@@ -235,37 +324,72 @@ fn documented() -> Series {
 #[test]
 fn the_dashboard_begins_with_the_four_panels_and_uses_provisioned_sources() {
     let dashboard = dashboard();
-    assert_eq!((&dashboard["title"], &dashboard["refresh"]), (&"Valerix overview".into(), &"5s".into()));
-    let titles: Vec<_> = each(&dashboard, "panels").filter_map(|panel| panel["title"].as_str()).collect();
-    assert_eq!(titles[..4], ["SLA traffic light", "Request rate", "Error rate", "Latency percentiles"]);
+    assert_eq!(
+        (&dashboard["title"], &dashboard["refresh"]),
+        (&"Valerix overview".into(), &"5s".into())
+    );
+    let titles: Vec<_> = each(&dashboard, "panels")
+        .filter_map(|panel| panel["title"].as_str())
+        .collect();
+    assert_eq!(
+        titles[..4],
+        [
+            "SLA traffic light",
+            "Request rate",
+            "Error rate",
+            "Latency percentiles"
+        ]
+    );
     let sources = read("grafana/provisioning/datasources/valerix.yml");
     for panel in each(&dashboard, "panels") {
-        for source in each(panel, "targets").map(|target| &target["datasource"]).chain([&panel["datasource"]])
+        for source in each(panel, "targets")
+            .map(|target| &target["datasource"])
+            .chain([&panel["datasource"]])
         {
             let uid = format!("uid: {}\n", source["uid"].as_str().unwrap());
             assert!(sources.contains(&uid), "{}: no {uid}", panel["title"]);
         }
     }
     // The light and the alert mean the same.
-    let rules = read("infra/prometheus/rules/sla.yml").split_whitespace().collect::<Vec<_>>().join(" ");
+    let rules = read("infra/prometheus/rules/sla.yml")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     let light = sla_light(&dashboard);
-    let average = light.strip_prefix('(').and_then(|light| light.strip_suffix(") or vector(0)")).unwrap();
+    let average = light
+        .strip_prefix('(')
+        .and_then(|light| light.strip_suffix(") or vector(0)"))
+        .unwrap();
     assert!(rules.contains(average), "{average}");
 }
 
 async fn run(program: &str, arguments: &[&str]) -> std::io::Result<Output> {
-    Command::new(program).args(arguments).current_dir(project("")).output().await
+    Command::new(program)
+        .args(arguments)
+        .current_dir(project(""))
+        .output()
+        .await
 }
 
 async fn succeeds(program: &str, arguments: &[&str]) {
-    let output = run(program, arguments).await.unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(output.status.success(), "{program} {arguments:?}: {output:#?}");
+    let output = run(program, arguments)
+        .await
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {output:#?}"
+    );
 }
 
 fn files(directory: &str) -> Vec<String> {
     let entries = std::fs::read_dir(project(directory)).unwrap();
     let mut names: Vec<_> = entries
-        .map(|entry| format!("{directory}/{}", entry.unwrap().file_name().to_str().unwrap()))
+        .map(|entry| {
+            format!(
+                "{directory}/{}",
+                entry.unwrap().file_name().to_str().unwrap()
+            )
+        })
         .collect();
     names.sort();
     assert!(!names.is_empty());
@@ -275,21 +399,35 @@ fn files(directory: &str) -> Vec<String> {
 #[tokio::test]
 async fn prometheus_accepts_its_configuration_and_each_alert_fires_when_it_should() {
     let with = |first: [&'static str; 2], files: Vec<String>| {
-        first.into_iter().map(str::to_owned).chain(files).collect::<Vec<_>>()
+        first
+            .into_iter()
+            .map(str::to_owned)
+            .chain(files)
+            .collect::<Vec<_>>()
     };
     for arguments in [
-        with(["check", "config"], vec!["infra/prometheus/prometheus.yml".to_owned()]),
+        with(
+            ["check", "config"],
+            vec!["infra/prometheus/prometheus.yml".to_owned()],
+        ),
         with(["check", "rules"], files("infra/prometheus/rules")),
         with(["test", "rules"], files("infra/prometheus/tests")),
     ] {
-        succeeds("promtool", &arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        succeeds(
+            "promtool",
+            &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+        )
+        .await;
     }
 }
 
 /// Where Docker is; elsewhere there is nothing to run it with either.
 #[tokio::test]
 async fn the_compose_file_is_valid() {
-    if run("docker", &["compose", "version"]).await.is_ok_and(|output| output.status.success()) {
+    if run("docker", &["compose", "version"])
+        .await
+        .is_ok_and(|output| output.status.success())
+    {
         succeeds("docker", &["compose", "config", "--quiet"]).await;
     }
 }

@@ -19,13 +19,27 @@ async fn get(service: &Service, path: &str, headers: &[(&str, &str)]) -> Answer 
 async fn files_are_served_compressed_cached_and_under_a_strict_policy() {
     let stack = Stack::start().await;
     let page = stack.order.get("/").await;
-    assert_eq!((page.status.as_u16(), page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert_eq!(
+        (page.status.as_u16(), page.header("content-type")),
+        (200, "text/html; charset=utf-8")
+    );
     let policy = page.header("content-security-policy");
-    assert!(policy.starts_with("default-src 'self';") && !policy.contains("unsafe"), "{policy}");
-    for rule in ["object-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"] {
+    assert!(
+        policy.starts_with("default-src 'self';") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    for rule in [
+        "object-src 'none'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+    ] {
         assert!(policy.contains(rule), "{policy}");
     }
-    assert!(!policy.contains("http") && !policy.contains('*'), "nobody else: {policy}");
+    assert!(
+        !policy.contains("http") && !policy.contains('*'),
+        "nobody else: {policy}"
+    );
 
     let mut files = references(&page.text, &["src=\"/static/", "href=\"/static/"]);
     let mut seen = Vec::new();
@@ -40,8 +54,15 @@ async fn files_are_served_compressed_cached_and_under_a_strict_policy() {
             "svg" => "image/svg+xml",
             other => panic!("{other}"),
         };
-        assert_eq!((file.status.as_u16(), file.header("content-type")), (200, wanted), "{name}");
-        for (header, value) in [("x-content-type-options", "nosniff"), ("content-security-policy", policy)] {
+        assert_eq!(
+            (file.status.as_u16(), file.header("content-type")),
+            (200, wanted),
+            "{name}"
+        );
+        for (header, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("content-security-policy", policy),
+        ] {
             assert_eq!(file.header(header), value, "{name}");
         }
         files.extend(references(&file.text, &["from \"./", "import \"./"]));
@@ -53,9 +74,15 @@ async fn files_are_served_compressed_cached_and_under_a_strict_policy() {
     for path in ["/", "/static/app.js", "/static/app.css"] {
         let plain = stack.order.get(path).await;
         let small = get(&stack.order, path, &[("accept-encoding", "gzip")]).await;
-        assert!(plain.headers.get("content-encoding").is_none(), "{path}: {plain:?}");
+        assert!(
+            plain.headers.get("content-encoding").is_none(),
+            "{path}: {plain:?}"
+        );
         assert_eq!(
-            small.headers.get("content-encoding").map(HeaderValue::as_bytes),
+            small
+                .headers
+                .get("content-encoding")
+                .map(HeaderValue::as_bytes),
             Some(&b"gzip"[..]),
             "{path}"
         );
@@ -64,8 +91,20 @@ async fn files_are_served_compressed_cached_and_under_a_strict_policy() {
     let plain = stack.order.get("/static/app.js").await;
     let tag = plain.header("etag");
     let known = get(&stack.order, "/static/app.js", &[("if-none-match", tag)]).await;
-    assert_eq!((known.status.as_u16(), known.text.as_str(), known.header("etag")), (304, "", tag));
-    let other = get(&stack.order, "/static/app.js", &[("if-none-match", "W/\"0\"")]).await;
+    assert_eq!(
+        (
+            known.status.as_u16(),
+            known.text.as_str(),
+            known.header("etag")
+        ),
+        (304, "", tag)
+    );
+    let other = get(
+        &stack.order,
+        "/static/app.js",
+        &[("if-none-match", "W/\"0\"")],
+    )
+    .await;
     assert_eq!((other.status.as_u16(), &other.text), (200, &plain.text));
     for path in ["/static/nothing.js", "/static/..%2FCargo.toml", "/static/"] {
         stack.order.get(path).await.is_problem(404, "not-found");
@@ -75,41 +114,97 @@ async fn files_are_served_compressed_cached_and_under_a_strict_policy() {
 /// What follows one of these, up to the closing quote.
 fn references(text: &str, marks: &[&str]) -> Vec<String> {
     let after = marks.iter().flat_map(|mark| text.split(mark).skip(1));
-    after.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+    after
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_services_behind_are_reached_through_the_order_service() {
     let mut stack = Stack::with(&[("GREMLIN_TOKEN", "s3cret")]).await;
     let token = [("authorization", "Bearer s3cret")];
-    for (name, service) in [("inventory-service", &stack.inventory), ("payment-service", &stack.payment)] {
+    for (name, service) in [
+        ("inventory-service", &stack.inventory),
+        ("payment-service", &stack.payment),
+    ] {
         let through = |path: &str| format!("/services/{name}/{path}");
         let health = stack.order.get(&through("health")).await;
-        assert_eq!((&health.json()["service"], health.status.as_u16()), (&json!(name), 200));
+        assert_eq!(
+            (&health.json()["service"], health.status.as_u16()),
+            (&json!(name), 200)
+        );
         let metrics = stack.order.get(&through("metrics")).await;
-        assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
-        assert!(metrics.text.contains(&format!("service=\"{name}\"")), "{}", metrics.text);
+        assert!(
+            metrics
+                .header("content-type")
+                .starts_with("text/plain; version=0.0.4")
+        );
+        assert!(
+            metrics.text.contains(&format!("service=\"{name}\"")),
+            "{}",
+            metrics.text
+        );
 
         let rules = through("gremlin/rules");
         let body = json!({"kind": "error", "route": "/none"}).to_string();
-        stack.order.request(Method::POST, &rules, &[], Some(&body)).await.is_problem(401, "unauthorized");
-        let made = stack.order.request(Method::POST, &rules, &token, Some(&body)).await;
+        stack
+            .order
+            .request(Method::POST, &rules, &[], Some(&body))
+            .await
+            .is_problem(401, "unauthorized");
+        let made = stack
+            .order
+            .request(Method::POST, &rules, &token, Some(&body))
+            .await;
         assert_eq!(made.status, 201, "{made:?}");
-        stack.order.request(Method::POST, &rules, &token, Some(&body)).await;
+        stack
+            .order
+            .request(Method::POST, &rules, &token, Some(&body))
+            .await;
         let direct = get(service, "/gremlin/rules", &token).await.json();
         assert_eq!(get(&stack.order, &rules, &token).await.json(), direct);
         let one = format!("{rules}/{}", made.json()["id"]);
-        assert_eq!(stack.order.request(Method::DELETE, &one, &token, None).await.status, 204);
-        assert_eq!(get(service, "/gremlin/rules", &token).await.json()["rules"].as_array().unwrap().len(), 1);
-        assert_eq!(stack.order.request(Method::DELETE, &rules, &token, None).await.status, 200);
-        assert_eq!(get(service, "/gremlin/rules", &token).await.json()["rules"], json!([]));
+        assert_eq!(
+            stack
+                .order
+                .request(Method::DELETE, &one, &token, None)
+                .await
+                .status,
+            204
+        );
+        assert_eq!(
+            get(service, "/gremlin/rules", &token).await.json()["rules"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+        assert_eq!(
+            stack
+                .order
+                .request(Method::DELETE, &rules, &token, None)
+                .await
+                .status,
+            200
+        );
+        assert_eq!(
+            get(service, "/gremlin/rules", &token).await.json()["rules"],
+            json!([])
+        );
         let on = json!({"enabled": true, "delay_ms": 0}).to_string();
         let latency = through("gremlin/latency");
         assert_eq!(
-            stack.order.request(Method::POST, &latency, &token, Some(&on)).await.json()["enabled"],
+            stack
+                .order
+                .request(Method::POST, &latency, &token, Some(&on))
+                .await
+                .json()["enabled"],
             true
         );
-        assert_eq!(get(service, "/gremlin/latency", &token).await.json()["enabled"], true);
+        assert_eq!(
+            get(service, "/gremlin/latency", &token).await.json()["enabled"],
+            true
+        );
     }
     for path in [
         "order-service/health",
@@ -119,11 +214,18 @@ async fn the_services_behind_are_reached_through_the_order_service() {
         "inventory-service/gremlin/all",
         "inventory-service/..%2F..%2Fpayments",
     ] {
-        stack.order.get(&format!("/services/{path}")).await.is_problem(404, "not-found");
+        stack
+            .order
+            .get(&format!("/services/{path}"))
+            .await
+            .is_problem(404, "not-found");
     }
     stack.payment.process.kill().await.unwrap();
     for path in ["health", "metrics", "gremlin/rules"] {
-        let answer = stack.order.get(&format!("/services/payment-service/{path}")).await;
+        let answer = stack
+            .order
+            .get(&format!("/services/payment-service/{path}"))
+            .await;
         answer.is_problem(502, "service-unreachable");
     }
 }
@@ -131,22 +233,53 @@ async fn the_services_behind_are_reached_through_the_order_service() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_is_told_where_traces_are_and_what_the_last_minutes_were_like() {
     let pattern = "http://localhost:16686/trace/{trace_id}";
-    let stack = Stack::with(&[("TRACE_URL", pattern), ("GRAFANA_URL", "http://localhost:3030")]).await;
+    let stack = Stack::with(&[
+        ("TRACE_URL", pattern),
+        ("GRAFANA_URL", "http://localhost:3030"),
+    ])
+    .await;
     let told = stack.order.get("/dashboard.json").await.json();
-    assert_eq!((&told["trace_url"], &told["version"]), (&json!(pattern), &json!(env!("CARGO_PKG_VERSION"))));
-    assert!(told["grafana_url"].as_str().unwrap().starts_with("http://localhost:3030"), "{told}");
+    assert_eq!(
+        (&told["trace_url"], &told["version"]),
+        (&json!(pattern), &json!(env!("CARGO_PKG_VERSION")))
+    );
+    assert!(
+        told["grafana_url"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://localhost:3030"),
+        "{told}"
+    );
 
     stack.place("PROD-001", 1).await;
     stack.place("PROD-404", 1).await;
     let history = stack.order.get("/sla/history").await.json();
     let points = history["points"].as_array().unwrap();
     assert_eq!(history["step_seconds"], 5);
-    let sum: u64 = points.iter().map(|point| point["requests"].as_u64().unwrap()).sum();
+    let sum: u64 = points
+        .iter()
+        .map(|point| point["requests"].as_u64().unwrap())
+        .sum();
     assert_eq!(sum, 2, "{history}");
-    let busy: Vec<&Value> = points.iter().filter(|point| point["requests"] != 0).collect();
-    assert!(busy.iter().all(|point| point["average_ms"].as_f64() > Some(0.0)), "{history}");
-    let plain = Stack::start().await.order.get("/dashboard.json").await.json();
-    assert!(plain["trace_url"].is_null() && plain["grafana_url"].is_null(), "{plain}");
+    let busy: Vec<&Value> = points
+        .iter()
+        .filter(|point| point["requests"] != 0)
+        .collect();
+    assert!(
+        busy.iter()
+            .all(|point| point["average_ms"].as_f64() > Some(0.0)),
+        "{history}"
+    );
+    let plain = Stack::start()
+        .await
+        .order
+        .get("/dashboard.json")
+        .await
+        .json();
+    assert!(
+        plain["trace_url"].is_null() && plain["grafana_url"].is_null(),
+        "{plain}"
+    );
 }
 
 /// Stands in for inventory: gives the same response to each request, and remembers the heads.
@@ -168,7 +301,9 @@ impl Behind {
                 tokio::spawn(async move {
                     let mut request = vec![0; 8192];
                     while let Ok(length @ 1..) = stream.read(&mut request).await {
-                        seen.lock().unwrap().push(String::from_utf8_lossy(&request[..length]).to_lowercase());
+                        seen.lock()
+                            .unwrap()
+                            .push(String::from_utf8_lossy(&request[..length]).to_lowercase());
                         if stream.write_all(response).await.is_err() || ends {
                             return;
                         }
@@ -180,7 +315,8 @@ impl Behind {
     }
 }
 
-const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+const EMPTY: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
 const HEALTH: &str = "/services/inventory-service/health";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,9 +331,16 @@ async fn a_token_is_passed_on_to_the_gremlin_and_to_nothing_else() {
         behind.heads.lock().unwrap().clear();
         assert_eq!(get(&order, &path, &token).await.status, 200);
         let heads = behind.heads.lock().unwrap();
-        let asked = format!("get {} ", path.trim_start_matches("/services/inventory-service"));
+        let asked = format!(
+            "get {} ",
+            path.trim_start_matches("/services/inventory-service")
+        );
         let head = heads.iter().find(|head| head.starts_with(&asked)).unwrap();
-        assert_eq!(head.contains("bearer s3cret"), resource.starts_with("gremlin/"), "{head}");
+        assert_eq!(
+            head.contains("bearer s3cret"),
+            resource.starts_with("gremlin/"),
+            "{head}"
+        );
     }
 }
 
@@ -232,12 +375,17 @@ async fn a_response_of_a_service_behind_counts_once_it_is_final_and_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_for_the_gremlin_behind_that_dribbles_is_given_up() {
     let stack = Stack::start().await;
-    let mut stream = TcpStream::connect(stack.order.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let mut stream = TcpStream::connect(stack.order.url.strip_prefix("http://").unwrap())
+        .await
+        .unwrap();
     let path = "/services/payment-service/gremlin/rules";
     let begun = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{{");
     stream.write_all(begun.as_bytes()).await.unwrap();
     let mut answer = vec![0; 4096];
     let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await;
     let answer = String::from_utf8_lossy(&answer[..read.expect("an answer").unwrap()]).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("too-slow"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 408") && answer.contains("too-slow"),
+        "{answer}"
+    );
 }

@@ -1,4 +1,5 @@
-//! How the database finds things: no service reads a whole table, and no index is there for nothing.
+//! How the database finds things: no service reads a whole table, and no index is there for
+//! nothing.
 
 use std::time::Duration;
 
@@ -18,10 +19,19 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
         ANALYZE orders";
     stack.database.execute(backlog).await;
     let mut listener = Listener::open(&stack.order, None).await;
-    // Takes, declines, repeats, lists, recovers, releases and voids: all that services do but the audit.
+    // Takes, declines, repeats, lists, recovers, releases and voids: all that services do but the
+    // audit.
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
     for _ in 0..2 {
-        stack.order.request(Method::POST, "/orders", &[("idempotency-key", "k")], Some(body)).await;
+        stack
+            .order
+            .request(
+                Method::POST,
+                "/orders",
+                &[("idempotency-key", "k")],
+                Some(body),
+            )
+            .await;
     }
     // Filters that fit few orders of many, or none.
     for (filter, orders) in [
@@ -42,12 +52,24 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
     let confirmed = stack.order.get("/orders?status=CONFIRMED").await.json();
     let id = confirmed["orders"][0]["id"].as_str().unwrap();
     assert_eq!(stack.order.get(&format!("/orders/{id}")).await.status, 200);
-    stack.payment.post("/payments/void", &json!({"order_id": Uuid::new_v4()})).await;
-    stack.inventory.post("/inventory/release", &json!({"order_id": Uuid::new_v4()})).await;
+    stack
+        .payment
+        .post("/payments/void", &json!({"order_id": Uuid::new_v4()}))
+        .await;
+    stack
+        .inventory
+        .post("/inventory/release", &json!({"order_id": Uuid::new_v4()}))
+        .await;
     stack.inventory.get("/inventory").await;
-    eventually("some recoveries", async || (attempts(&stack).await > 500.0).then_some(())).await;
+    eventually("some recoveries", async || {
+        (attempts(&stack).await > 500.0).then_some(())
+    })
+    .await;
     listener.changes(100).await;
-    Listener::open(&stack.order, Some("0-0")).await.changes(100).await;
+    Listener::open(&stack.order, Some("0-0"))
+        .await
+        .changes(100)
+        .await;
     // The server's own statistics come late.
     eventually("every index to be read", async || {
         let unread = unread(&stack).await;
@@ -57,36 +79,62 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let whole = "SELECT relname::text, seq_scan FROM pg_stat_user_tables
         WHERE seq_scan > 0 AND relname IN ('orders', 'order_events', 'sla_figures', 'inventory', 'reservations', 'payments')";
-    let whole: Vec<(String, i64)> =
-        stack.database.query(whole).await.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let whole: Vec<(String, i64)> = stack
+        .database
+        .query(whole)
+        .await
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
     assert!(whole.is_empty(), "read whole: {whole:?}");
     // Nor by way of an index.
     let read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'orders_pkey'";
     let (read, attempts) = (stack.database.count(read).await, attempts(&stack).await);
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52")]
     let each = read as f64 / attempts;
-    assert!(each < 50.0, "{read} orders were read for {attempts} attempts");
+    assert!(
+        each < 50.0,
+        "{read} orders were read for {attempts} attempts"
+    );
     // A page reads a page's worth of each status, however many orders there are.
     let pages = "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes
         WHERE indexrelname IN ('orders_by_status', 'orders_by_product')";
     let read = stack.database.count(pages).await;
     assert!(read < 1500, "{read} entries were read for 13 pages");
     // The live stream reads each change once, and again for a listener that resumes.
-    let read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'order_events_pkey'";
-    let (read, changes) = (stack.database.count(read).await, Change::stored(&stack.database).await.len());
-    assert!(read < 10 * i64::try_from(changes).unwrap(), "{read} changes were read of {changes}");
+    let read =
+        "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'order_events_pkey'";
+    let (read, changes) = (
+        stack.database.count(read).await,
+        Change::stored(&stack.database).await.len(),
+    );
+    assert!(
+        read < 10 * i64::try_from(changes).unwrap(),
+        "{read} changes were read of {changes}"
+    );
 }
 
 /// Indexes that no statement has used; a primary key has its use without that.
 async fn unread(stack: &Stack) -> Vec<String> {
-    let statement = "SELECT indexrelname::text FROM pg_stat_user_indexes JOIN pg_index USING (indexrelid)
+    let statement =
+        "SELECT indexrelname::text FROM pg_stat_user_indexes JOIN pg_index USING (indexrelid)
         WHERE idx_scan = 0 AND NOT indisprimary ORDER BY 1";
-    stack.database.query(statement).await.iter().map(|row| row.get(0)).collect()
+    stack
+        .database
+        .query(statement)
+        .await
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
 }
 
 /// Of recovery, counted by the service: a count in the table would read it whole.
 async fn attempts(stack: &Stack) -> f64 {
     let metrics = stack.order.get("/metrics").await.text;
-    let series = metrics.lines().filter(|line| line.starts_with("valerix_recovery_attempts_total"));
-    series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    let series = metrics
+        .lines()
+        .filter(|line| line.starts_with("valerix_recovery_attempts_total"));
+    series
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }

@@ -1,4 +1,5 @@
-//! A PgBouncer in transaction mode between the services and PostgreSQL: each transaction may go through another session.
+//! A PgBouncer in transaction mode between the services and PostgreSQL: each transaction may go
+//! through another session.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -13,7 +14,10 @@ use valerix::platform::db::{DatabaseUrl, migrate};
 use crate::harness::own::Own;
 use crate::harness::{PROGRAM, Service, eventually, free_port};
 
-const POOLER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/pgbouncer/pgbouncer");
+const POOLER: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/target/tools/pgbouncer/pgbouncer"
+);
 /// Sessions on the server, fewer than the services have connections to the pooler.
 const SESSIONS: usize = 3;
 
@@ -44,15 +48,26 @@ impl Pooler {
             ",
             sockets.display()
         );
-        let configuration = configuration.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        let configuration = configuration
+            .lines()
+            .map(str::trim)
+            .collect::<Vec<_>>()
+            .join("\n");
         let path = own.root.join("pgbouncer.ini");
         std::fs::write(&path, configuration).unwrap();
         let configuration = path.to_str().unwrap().to_owned();
-        Self { process: spawn(&configuration), configuration, port }
+        Self {
+            process: spawn(&configuration),
+            configuration,
+            port,
+        }
     }
 
     fn url(&self, user: &str, database: &str) -> String {
-        format!("postgres://{user}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+        format!(
+            "postgres://{user}@127.0.0.1:{}/{database}?sslmode=disable",
+            self.port
+        )
     }
 
     async fn restart(&mut self) {
@@ -62,8 +77,9 @@ impl Pooler {
 
     async fn client(&self, user: &str, database: &str) -> Client {
         eventually("the pooler to answer", async || {
-            let (client, connection) =
-                tokio_postgres::connect(&self.url(user, database), NoTls).await.ok()?;
+            let (client, connection) = tokio_postgres::connect(&self.url(user, database), NoTls)
+                .await
+                .ok()?;
             tokio::spawn(connection);
             Some(client)
         })
@@ -72,27 +88,48 @@ impl Pooler {
 
     /// A figure of the pool that the services share.
     async fn figure(&self, column: &str) -> usize {
-        let rows = self.client("admin", "pgbouncer").await.simple_query("SHOW POOLS").await.unwrap();
+        let rows = self
+            .client("admin", "pgbouncer")
+            .await
+            .simple_query("SHOW POOLS")
+            .await
+            .unwrap();
         let rows = rows.iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
         let of_services = |row: &&SimpleQueryRow| row.get("database") == Some("postgres");
-        rows.filter(of_services).map(|row| row.get(column).unwrap().parse::<usize>().unwrap()).sum()
+        rows.filter(of_services)
+            .map(|row| row.get(column).unwrap().parse::<usize>().unwrap())
+            .sum()
     }
 }
 
 fn spawn(configuration: &str) -> Child {
-    assert!(Path::new(POOLER).exists(), "PgBouncer is not there: run scripts/install-pgbouncer");
+    assert!(
+        Path::new(POOLER).exists(),
+        "PgBouncer is not there: run scripts/install-pgbouncer"
+    );
     let mut command = Command::new(POOLER);
     if Uid::effective().is_root() {
         // It refuses to be root, as PostgreSQL does, whose socket it has to reach.
-        let user = User::from_name("postgres").unwrap().or(User::from_name("nobody").unwrap()).unwrap();
+        let user = User::from_name("postgres")
+            .unwrap()
+            .or(User::from_name("nobody").unwrap())
+            .unwrap();
         command.args(["-u", &user.name]);
     }
-    let log =
-        std::fs::OpenOptions::new().create(true).append(true).open(format!("{configuration}.log")).unwrap();
-    command.arg(configuration).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(format!("{configuration}.log"))
+        .unwrap();
+    command
+        .arg(configuration)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true);
     command.spawn().unwrap()
 }
 
@@ -102,12 +139,22 @@ async fn services(pooler: &Pooler) -> ([Service; 3], Vec<(&'static str, String)>
     let env = vec![
         ("DATABASE_URL", pooler.url("postgres", "postgres")),
         ("DATABASE_POOL_SIZE", "12".to_owned()),
-        ("INVENTORY_SERVICE_URL", format!("http://127.0.0.1:{}", ports[1])),
-        ("PAYMENT_SERVICE_URL", format!("http://127.0.0.1:{}", ports[2])),
+        (
+            "INVENTORY_SERVICE_URL",
+            format!("http://127.0.0.1:{}", ports[1]),
+        ),
+        (
+            "PAYMENT_SERVICE_URL",
+            format!("http://127.0.0.1:{}", ports[2]),
+        ),
         ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
     ];
     let start = |role: &str, port| Service::start(role, port, &env);
-    let services = [start("order", ports[0]), start("inventory", ports[1]), start("payment", ports[2])];
+    let services = [
+        start("order", ports[0]),
+        start("inventory", ports[1]),
+        start("payment", ports[2]),
+    ];
     futures_util::future::join_all(services.iter().map(Service::ready)).await;
     (services, env)
 }
@@ -118,7 +165,11 @@ async fn orders(order: &Service, count: usize) -> Vec<u16> {
         let body = json!({"product_id": "PROD-001", "quantity": 1});
         let placed = order.post("/orders", &body).await;
         let shown = order.get(placed.header("location")).await;
-        assert_eq!(shown.json()["id"], placed.json()["id"], "{placed:?} {shown:?}");
+        assert_eq!(
+            shown.json()["id"],
+            placed.json()["id"],
+            "{placed:?} {shown:?}"
+        );
         assert_eq!(order.get("/orders").await.status, 200);
         placed.status.as_u16()
     };
@@ -131,11 +182,15 @@ async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
     let mut pooler = Pooler::start(&own);
     // All three bring up the empty database's schema, at once and through the pooler.
     let ([order, mut inventory, payment], env) = services(&pooler).await;
-    own.execute(&["UPDATE inventory SET stock = 100000, stocked = 100000"]).await;
+    own.execute(&["UPDATE inventory SET stock = 100000, stocked = 100000"])
+        .await;
     for _ in 0..5 {
         assert_eq!(orders(&order, 40).await, vec![201; 40]);
     }
-    assert_eq!(pooler.figure("sv_active").await + pooler.figure("sv_idle").await, SESSIONS);
+    assert_eq!(
+        pooler.figure("sv_active").await + pooler.figure("sv_idle").await,
+        SESSIONS
+    );
     let connected = "SELECT count(*) FROM pg_stat_activity
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
     let client = own.client().await;
@@ -146,10 +201,20 @@ async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
     })
     .await;
     let clients = pooler.figure("cl_active").await;
-    assert!(clients > SESSIONS, "{clients} connections to the pooler are no test of it");
-    let setting =
-        pooler.client("postgres", "postgres").await.simple_query("SHOW enable_seqscan").await.unwrap();
-    assert!(matches!(&setting[1], SimpleQueryMessage::Row(row) if row.get(0) == Some("off")), "{setting:?}");
+    assert!(
+        clients > SESSIONS,
+        "{clients} connections to the pooler are no test of it"
+    );
+    let setting = pooler
+        .client("postgres", "postgres")
+        .await
+        .simple_query("SHOW enable_seqscan")
+        .await
+        .unwrap();
+    assert!(
+        matches!(&setting[1], SimpleQueryMessage::Row(row) if row.get(0) == Some("off")),
+        "{setting:?}"
+    );
 
     // What is left undone is finished by recovery.
     inventory.process.kill().await.unwrap();
@@ -159,7 +224,10 @@ async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
     pooler.restart().await;
     eventually("orders to be confirmed again", async || {
         let body = json!({"product_id": "PROD-001", "quantity": 1}).to_string();
-        let placed = order.try_request(Method::POST, "/orders", &[], Some(&body)).await.ok()?;
+        let placed = order
+            .try_request(Method::POST, "/orders", &[], Some(&body))
+            .await
+            .ok()?;
         (placed.status == 201).then_some(())
     })
     .await;
@@ -170,10 +238,16 @@ async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
     .await;
 
     let mut audit = Command::new(PROGRAM);
-    audit.args(["audit", "--json"]).env_clear().env("DATABASE_URL", pooler.url("postgres", "postgres"));
+    audit
+        .args(["audit", "--json"])
+        .env_clear()
+        .env("DATABASE_URL", pooler.url("postgres", "postgres"));
     let audit = audit.output().await.unwrap();
     let books: Value = serde_json::from_slice(&audit.stdout).unwrap();
-    assert!(audit.status.success() && books["clean"] == true, "{audit:?}");
+    assert!(
+        audit.status.success() && books["clean"] == true,
+        "{audit:?}"
+    );
     for service in [&order, &inventory, &payment] {
         let mixed_up = |line: &String| line.contains("prepared statement");
         assert_eq!(service.lines().into_iter().find(mixed_up), None);
@@ -190,9 +264,21 @@ async fn migrations_through_a_pooler_leave_no_lock_behind() {
     pooler.client("postgres", "postgres").await;
     let url: DatabaseUrl = pooler.url("postgres", "postgres").parse().unwrap();
     let all = futures_util::future::join_all((0..6).map(|_| migrate(&url))).await;
-    assert_eq!(all.iter().filter(|applied| !applied.as_ref().unwrap().is_empty()).count(), 1, "{all:?}");
-    let locks =
-        own.client().await.query_one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", &[]).await;
+    assert_eq!(
+        all.iter()
+            .filter(|applied| !applied.as_ref().unwrap().is_empty())
+            .count(),
+        1,
+        "{all:?}"
+    );
+    let locks = own
+        .client()
+        .await
+        .query_one(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'",
+            &[],
+        )
+        .await;
     assert_eq!(locks.unwrap().get::<_, i64>(0), 0);
     drop(pooler);
     own.end().await;

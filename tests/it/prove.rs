@@ -1,31 +1,71 @@
-//! `valerix prove`: a short campaign that must prove, and the same check on a database that was tampered with.
+//! `valerix prove`: a short campaign that must prove, and the same check on a database that was
+//! tampered with.
 
 use serde_json::Value;
 use tokio::process::Command;
 
 use crate::harness::PROGRAM;
 
-const WITHOUT_FAULTS: [&str; 8] =
-    ["--seed", "1", "--orders", "20", "--kills", "0", "--database-restarts", "0"];
+const WITHOUT_FAULTS: [&str; 8] = [
+    "--seed",
+    "1",
+    "--orders",
+    "20",
+    "--kills",
+    "0",
+    "--database-restarts",
+    "0",
+];
 
 async fn prove(arguments: &[&str]) -> (Option<i32>, Value) {
-    let output = Command::new(PROGRAM).args(["prove", "--json"]).args(arguments).output().await.unwrap();
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let output = Command::new(PROGRAM)
+        .args(["prove", "--json"])
+        .args(arguments)
+        .output()
+        .await
+        .unwrap();
+    let report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
     (output.status.code(), report)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_campaign_proves() {
-    let (code, report) =
-        prove(&["--seed", "3", "--orders", "500", "--kills", "18", "--database-restarts", "2"]).await;
-    assert_eq!((code, report["verdict"].as_str()), (Some(0), Some("proved")), "{report:#}");
+    let (code, report) = prove(&[
+        "--seed",
+        "3",
+        "--orders",
+        "500",
+        "--kills",
+        "18",
+        "--database-restarts",
+        "2",
+    ])
+    .await;
+    assert_eq!(
+        (code, report["verdict"].as_str()),
+        (Some(0), Some("proved")),
+        "{report:#}"
+    );
     assert_eq!(report["proved"], true);
-    let answered: u64 =
-        report["answers"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    let answered: u64 = report["answers"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|count| count.as_u64().unwrap())
+        .sum();
     assert_eq!(answered, 500);
     let faults = report["faults"].as_object().unwrap();
-    assert!(faults.values().all(|count| count.as_u64() > Some(0)), "{report:#}");
-    for new in ["lock-product", "lock-orders", "standby-wait", "end-sessions-order"] {
+    assert!(
+        faults.values().all(|count| count.as_u64() > Some(0)),
+        "{report:#}"
+    );
+    for new in [
+        "lock-product",
+        "lock-orders",
+        "standby-wait",
+        "end-sessions-order",
+    ] {
         assert!(faults.contains_key(new), "{faults:?}");
     }
 }
@@ -35,12 +75,25 @@ async fn a_database_that_was_tampered_with_is_found_out() {
     const CONFIRMED: &str = "(SELECT id FROM orders WHERE status = 'CONFIRMED' LIMIT 1)";
     for (tamper, finding) in [
         (format!("DELETE FROM orders WHERE id = {CONFIRMED}"), "lost"),
-        (format!("UPDATE payments SET status = 'REFUNDED' WHERE order_id = {CONFIRMED}"), "uncharged"),
-        (format!("UPDATE reservations SET state = 'RELEASED' WHERE order_id = {CONFIRMED}"), "oversold"),
-        ("INSERT INTO orders (product_id, quantity) VALUES ('P-0', 1)".to_owned(), "unasked"),
+        (
+            format!("UPDATE payments SET status = 'REFUNDED' WHERE order_id = {CONFIRMED}"),
+            "uncharged",
+        ),
+        (
+            format!("UPDATE reservations SET state = 'RELEASED' WHERE order_id = {CONFIRMED}"),
+            "oversold",
+        ),
+        (
+            "INSERT INTO orders (product_id, quantity) VALUES ('P-0', 1)".to_owned(),
+            "unasked",
+        ),
     ] {
         let (code, report) = prove(&[&WITHOUT_FAULTS[..], &["--tamper", &tamper]].concat()).await;
-        assert_eq!((code, report["verdict"].as_str()), (Some(1), Some("broken")), "{tamper}: {report:#}");
+        assert_eq!(
+            (code, report["verdict"].as_str()),
+            (Some(1), Some("broken")),
+            "{tamper}: {report:#}"
+        );
         let found = report["findings"][finding].as_array().unwrap();
         assert_eq!(found.len(), 1, "{tamper}: {report:#}");
     }
@@ -49,10 +102,18 @@ async fn a_database_that_was_tampered_with_is_found_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_without_faults_is_incomplete_and_says_what_to_raise() {
     let (code, report) = prove(&WITHOUT_FAULTS).await;
-    assert_eq!((code, report["verdict"].as_str()), (Some(2), Some("incomplete")), "{report:#}");
+    assert_eq!(
+        (code, report["verdict"].as_str()),
+        (Some(2), Some("incomplete")),
+        "{report:#}"
+    );
     assert_eq!(report["proved"], false);
-    let never_ran: Vec<_> =
-        report["never_ran"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let never_ran: Vec<_> = report["never_ran"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect();
     for kind in ["database-kill", "gremlin-vanish", "standby-wait"] {
         assert!(never_ran.contains(&kind), "{never_ran:?}");
     }

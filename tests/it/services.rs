@@ -13,50 +13,86 @@ async fn an_order_ends_as_the_table_says() {
     let confirmed = stack.place("PROD-002", 3).await;
     assert_eq!(confirmed.status, 201);
     let body = confirmed.json();
-    assert_eq!(confirmed.header("location"), format!("/orders/{}", body["id"].as_str().unwrap()));
+    assert_eq!(
+        confirmed.header("location"),
+        format!("/orders/{}", body["id"].as_str().unwrap())
+    );
     assert_eq!(body["trace_id"], confirmed.header("x-trace-id"));
-    for (field, value) in
-        [("product_id", json!("PROD-002")), ("quantity", json!(3)), ("status", json!("CONFIRMED"))]
-    {
+    for (field, value) in [
+        ("product_id", json!("PROD-002")),
+        ("quantity", json!(3)),
+        ("status", json!("CONFIRMED")),
+    ] {
         assert_eq!(body[field], value, "{body}");
     }
-    assert_eq!((body["failure_reason"].is_null(), &body["message"]), (true, &json!("Order confirmed")));
+    assert_eq!(
+        (body["failure_reason"].is_null(), &body["message"]),
+        (true, &json!("Order confirmed"))
+    );
     assert_eq!(stack.stock("PROD-002").await, (47, 3));
 
-    let too_many = stack.place("PROD-003", 26).await.is_problem(409, "insufficient-stock");
-    let unknown = stack.place("PROD-999", 1).await.is_problem(422, "unknown-product");
+    let too_many = stack
+        .place("PROD-003", 26)
+        .await
+        .is_problem(409, "insufficient-stock");
+    let unknown = stack
+        .place("PROD-999", 1)
+        .await
+        .is_problem(422, "unknown-product");
     for problem in [too_many, unknown] {
         let id = problem["order_id"].as_str().unwrap();
         let order = stack.order.get(&format!("/orders/{id}")).await.json();
-        assert_eq!((&order["status"], &order["failure_reason"]), (&json!("FAILED"), &problem["code"]));
+        assert_eq!(
+            (&order["status"], &order["failure_reason"]),
+            (&json!("FAILED"), &problem["code"])
+        );
     }
     assert_eq!(stack.stock("PROD-003").await, (25, 0));
 }
 
-/// What a statement need not return is put together from what it was given: that must be what it stored.
+/// What a statement need not return is put together from what it was given: that must be what it
+/// stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_answered_is_what_was_stored() {
     let stack = Stack::start().await;
     let place = async || {
         let body = r#"{"product_id":"PROD-001","quantity":2}"#;
-        let answer =
-            stack.order.request(Method::POST, "/orders", &[("idempotency-key", "a")], Some(body)).await;
+        let answer = stack
+            .order
+            .request(
+                Method::POST,
+                "/orders",
+                &[("idempotency-key", "a")],
+                Some(body),
+            )
+            .await;
         assert_eq!(answer.status, 201);
         answer.json()
     };
     let placed = place().await;
-    let mut stored = stack.order.get(&format!("/orders/{}", placed["id"].as_str().unwrap())).await.json();
+    let mut stored = stack
+        .order
+        .get(&format!("/orders/{}", placed["id"].as_str().unwrap()))
+        .await
+        .json();
     stored.as_object_mut().unwrap().remove("events");
     assert_eq!(placed, stored);
     assert_eq!(place().await, stored, "the same again for the same key");
 
     let charge = |order: Uuid| json!({"order_id": order, "amount": 12.34});
-    let alone = stack.payment.post("/payments", &charge(Uuid::new_v4())).await.json();
+    let alone = stack
+        .payment
+        .post("/payments", &charge(Uuid::new_v4()))
+        .await
+        .json();
     let bundle = json!({"calls": [{"body": charge(Uuid::new_v4())}]});
     let line = stack.payment.post("/payments/bundle", &bundle).await.json()["body"].clone();
     for charged in [alone, line] {
-        let stored =
-            stack.payment.get(&format!("/payments/{}", charged["id"].as_str().unwrap())).await.json();
+        let stored = stack
+            .payment
+            .get(&format!("/payments/{}", charged["id"].as_str().unwrap()))
+            .await
+            .json();
         assert_eq!(charged, stored);
     }
 }
@@ -64,14 +100,25 @@ async fn what_is_answered_is_what_was_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_declined_payment_fails_the_order_and_gives_the_stock_back() {
     let stack = Stack::with(&[("PAYMENT_SUCCESS_RATE", "0")]).await;
-    let declined = stack.place("PROD-001", 5).await.is_problem(402, "payment-declined");
+    let declined = stack
+        .place("PROD-001", 5)
+        .await
+        .is_problem(402, "payment-declined");
     assert_eq!(stack.stock("PROD-001").await, (100, 0));
     let id = declined["order_id"].as_str().unwrap();
     let order = stack.order.get(&format!("/orders/{id}")).await.json();
-    let reasons: Vec<_> =
-        order["events"].as_array().unwrap().iter().map(|event| event["reason"].clone()).collect();
+    let reasons: Vec<_> = order["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["reason"].clone())
+        .collect();
     assert_eq!(reasons, ["placed", "payment-declined", "stock-returned"]);
-    let payment = stack.payment.get(&format!("/payments?order_id={id}")).await.json();
+    let payment = stack
+        .payment
+        .get(&format!("/payments?order_id={id}"))
+        .await
+        .json();
     assert_eq!(payment["status"], "FAILED");
 }
 
@@ -83,41 +130,96 @@ async fn invalid_orders_are_refused_field_by_field_and_leave_nothing_behind() {
         (json!({}), &["product_id", "quantity"][..]),
         (json!({"product_id": "", "quantity": 1}), &["product_id"]),
         (json!({"product_id": long, "quantity": 1}), &["product_id"]),
-        (json!({"product_id": 7, "quantity": "7"}), &["product_id", "quantity"]),
-        (json!({"product_id": "PROD-001", "quantity": 0}), &["quantity"]),
-        (json!({"product_id": "PROD-001", "quantity": 1001}), &["quantity"]),
-        (json!({"product_id": "PROD-001", "quantity": 1.5}), &["quantity"]),
-        (json!({"product_id": "PROD-001", "quantity": -1}), &["quantity"]),
-        (json!({"product_id": "PROD-001", "quantity": null}), &["quantity"]),
-        (json!({"product_id": "a\u{0}b", "quantity": 1}), &["product_id"]),
+        (
+            json!({"product_id": 7, "quantity": "7"}),
+            &["product_id", "quantity"],
+        ),
+        (
+            json!({"product_id": "PROD-001", "quantity": 0}),
+            &["quantity"],
+        ),
+        (
+            json!({"product_id": "PROD-001", "quantity": 1001}),
+            &["quantity"],
+        ),
+        (
+            json!({"product_id": "PROD-001", "quantity": 1.5}),
+            &["quantity"],
+        ),
+        (
+            json!({"product_id": "PROD-001", "quantity": -1}),
+            &["quantity"],
+        ),
+        (
+            json!({"product_id": "PROD-001", "quantity": null}),
+            &["quantity"],
+        ),
+        (
+            json!({"product_id": "a\u{0}b", "quantity": 1}),
+            &["product_id"],
+        ),
     ] {
-        let problem = stack.order.post("/orders", &body).await.is_problem(400, "invalid-request");
-        let named: Vec<_> =
-            problem["errors"].as_array().unwrap().iter().map(|error| &error["field"]).collect();
+        let problem = stack
+            .order
+            .post("/orders", &body)
+            .await
+            .is_problem(400, "invalid-request");
+        let named: Vec<_> = problem["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| &error["field"])
+            .collect();
         assert_eq!(named, fields, "{body}");
     }
-    for body in ["", "{", "[]", "null", "\"PROD-001\"", "{\"product_id\":\"\\ud800\",\"quantity\":1}"] {
-        let answer = stack.order.request(Method::POST, "/orders", &[], Some(body)).await;
+    for body in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"PROD-001\"",
+        "{\"product_id\":\"\\ud800\",\"quantity\":1}",
+    ] {
+        let answer = stack
+            .order
+            .request(Method::POST, "/orders", &[], Some(body))
+            .await;
         answer.is_problem(400, "malformed-json");
     }
-    let big = format!("{{\"product_id\":\"{}\",\"quantity\":1}}", "x".repeat(17_000));
-    stack.order.request(Method::POST, "/orders", &[], Some(&big)).await.is_problem(413, "too-large");
+    let big = format!(
+        "{{\"product_id\":\"{}\",\"quantity\":1}}",
+        "x".repeat(17_000)
+    );
+    stack
+        .order
+        .request(Method::POST, "/orders", &[], Some(&big))
+        .await
+        .is_problem(413, "too-large");
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
 
     // The longest name that fits, in characters of several bytes each.
     let longest = "ü".repeat(255);
-    stack.place(&longest, 1000).await.is_problem(422, "unknown-product");
+    stack
+        .place(&longest, 1000)
+        .await
+        .is_problem(422, "unknown-product");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_json_body_is_read_whatever_its_content_type_says() {
     let stack = Stack::start().await;
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
-    for content_type in
-        ["application/x-www-form-urlencoded", "text/plain", "application/json", "x/y; charset=latin1"]
-    {
+    for content_type in [
+        "application/x-www-form-urlencoded",
+        "text/plain",
+        "application/json",
+        "x/y; charset=latin1",
+    ] {
         let headers = [("content-type", content_type)];
-        let answer = stack.order.request(Method::POST, "/orders", &headers, Some(body)).await;
+        let answer = stack
+            .order
+            .request(Method::POST, "/orders", &headers, Some(body))
+            .await;
         assert_eq!(answer.status, 201, "{content_type}: {answer:?}");
     }
 }
@@ -139,19 +241,37 @@ async fn orders_are_listed_newest_first_page_by_page() {
     };
     let all = list("").await;
     assert_eq!((ids(&all).len(), all["next_cursor"].is_null()), (5, true));
-    let times: Vec<_> =
-        all["orders"].as_array().unwrap().iter().map(|o| o["created_at"].as_str().unwrap()).collect();
-    assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
+    let times: Vec<_> = all["orders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| o["created_at"].as_str().unwrap())
+        .collect();
+    assert!(
+        times.is_sorted_by(|newer, older| newer >= older),
+        "{times:?}"
+    );
 
     let first = list("?limit=2").await;
-    let second = list(&format!("?limit=2&cursor={}", first["next_cursor"].as_str().unwrap())).await;
-    let third = list(&format!("?limit=2&cursor={}", second["next_cursor"].as_str().unwrap())).await;
+    let second = list(&format!(
+        "?limit=2&cursor={}",
+        first["next_cursor"].as_str().unwrap()
+    ))
+    .await;
+    let third = list(&format!(
+        "?limit=2&cursor={}",
+        second["next_cursor"].as_str().unwrap()
+    ))
+    .await;
     assert_eq!([ids(&first), ids(&second), ids(&third)].concat(), ids(&all));
     assert!(third["next_cursor"].is_null());
 
     assert_eq!(ids(&list("?product_id=PROD-001").await).len(), 3);
     assert_eq!(ids(&list("?status=FAILED").await).len(), 1);
-    assert_eq!(ids(&list("?status=CONFIRMED&product_id=PROD-002").await).len(), 1);
+    assert_eq!(
+        ids(&list("?status=CONFIRMED&product_id=PROD-002").await).len(),
+        1
+    );
     for (query, field) in [
         ("?limit=0", "limit"),
         ("?limit=101", "limit"),
@@ -160,11 +280,19 @@ async fn orders_are_listed_newest_first_page_by_page() {
         ("?cursor=abc", "cursor"),
         ("?product_id=", "product_id"),
     ] {
-        let problem = stack.order.get(&format!("/orders{query}")).await.is_problem(400, "invalid-request");
+        let problem = stack
+            .order
+            .get(&format!("/orders{query}"))
+            .await
+            .is_problem(400, "invalid-request");
         assert_eq!(problem["errors"][0]["field"], field);
     }
     for id in ["00000000-0000-0000-0000-000000000001", "nonsense"] {
-        stack.order.get(&format!("/orders/{id}")).await.is_problem(404, "not-found");
+        stack
+            .order
+            .get(&format!("/orders/{id}"))
+            .await
+            .is_problem(404, "not-found");
     }
 }
 
@@ -177,22 +305,47 @@ async fn inventory_reserves_and_releases_once_per_order() {
     for _ in 0..3 {
         let held = inventory.post("/inventory/reserve", &reserve).await;
         let body = held.json();
-        assert_eq!((held.status.as_u16(), &body["stock"], &body["reserved"]), (200, &json!(90), &json!(10)));
-        assert_eq!((&body["order_id"], &body["quantity"]), (&json!(order), &json!(10)));
+        assert_eq!(
+            (held.status.as_u16(), &body["stock"], &body["reserved"]),
+            (200, &json!(90), &json!(10))
+        );
+        assert_eq!(
+            (&body["order_id"], &body["quantity"]),
+            (&json!(order), &json!(10))
+        );
     }
     let other = json!({"product_id": "PROD-001", "quantity": 11, "order_id": order});
-    inventory.post("/inventory/reserve", &other).await.is_problem(422, "reservation-mismatch");
+    inventory
+        .post("/inventory/reserve", &other)
+        .await
+        .is_problem(422, "reservation-mismatch");
 
     let release = json!({"order_id": order});
     for released in [10, 0, 0] {
-        assert_eq!(inventory.post("/inventory/release", &release).await.json()["released"], released);
+        assert_eq!(
+            inventory.post("/inventory/release", &release).await.json()["released"],
+            released
+        );
     }
     assert_eq!(stack.stock("PROD-001").await, (100, 0));
-    inventory.post("/inventory/reserve", &reserve).await.is_problem(409, "stale-epoch");
+    inventory
+        .post("/inventory/reserve", &reserve)
+        .await
+        .is_problem(409, "stale-epoch");
 
-    let made =
-        inventory.post("/inventory/reserve", &json!({"product_id": "PROD-002", "quantity": 1})).await.json();
-    assert!(made["order_id"].as_str().is_some_and(|id| id.parse::<Uuid>().is_ok()), "{made}");
+    let made = inventory
+        .post(
+            "/inventory/reserve",
+            &json!({"product_id": "PROD-002", "quantity": 1}),
+        )
+        .await
+        .json();
+    assert!(
+        made["order_id"]
+            .as_str()
+            .is_some_and(|id| id.parse::<Uuid>().is_ok()),
+        "{made}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,27 +353,69 @@ async fn a_late_message_of_an_earlier_epoch_changes_nothing() {
     let stack = Stack::start().await;
     let inventory = &stack.inventory;
     let order = Uuid::new_v4();
-    let reserve =
-        |epoch: i32| json!({"product_id": "PROD-001", "quantity": 10, "order_id": order, "epoch": epoch});
+    let reserve = |epoch: i32| json!({"product_id": "PROD-001", "quantity": 10, "order_id": order, "epoch": epoch});
     let release = |epoch: i32| json!({"order_id": order, "epoch": epoch});
-    assert_eq!(inventory.post("/inventory/reserve", &reserve(1)).await.status, 200);
     assert_eq!(
-        inventory.post("/inventory/reserve", &reserve(2)).await.status,
+        inventory
+            .post("/inventory/reserve", &reserve(1))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        inventory
+            .post("/inventory/reserve", &reserve(2))
+            .await
+            .status,
         200,
         "taken over, no stock moved"
     );
     assert_eq!(stack.stock("PROD-001").await, (90, 10));
-    assert_eq!(inventory.post("/inventory/release", &release(1)).await.json()["released"], 0, "late");
-    inventory.post("/inventory/reserve", &reserve(1)).await.is_problem(409, "stale-epoch");
-    assert_eq!(inventory.post("/inventory/release", &release(2)).await.json()["released"], 10);
-    inventory.post("/inventory/reserve", &reserve(2)).await.is_problem(409, "stale-epoch");
-    assert_eq!(inventory.post("/inventory/reserve", &reserve(3)).await.status, 200);
+    assert_eq!(
+        inventory
+            .post("/inventory/release", &release(1))
+            .await
+            .json()["released"],
+        0,
+        "late"
+    );
+    inventory
+        .post("/inventory/reserve", &reserve(1))
+        .await
+        .is_problem(409, "stale-epoch");
+    assert_eq!(
+        inventory
+            .post("/inventory/release", &release(2))
+            .await
+            .json()["released"],
+        10
+    );
+    inventory
+        .post("/inventory/reserve", &reserve(2))
+        .await
+        .is_problem(409, "stale-epoch");
+    assert_eq!(
+        inventory
+            .post("/inventory/reserve", &reserve(3))
+            .await
+            .status,
+        200
+    );
 
     // A release that overtakes its reserve.
     let early = Uuid::new_v4();
-    assert_eq!(inventory.post("/inventory/release", &json!({"order_id": early})).await.status, 200);
+    assert_eq!(
+        inventory
+            .post("/inventory/release", &json!({"order_id": early}))
+            .await
+            .status,
+        200
+    );
     let late = json!({"product_id": "PROD-001", "quantity": 1, "order_id": early});
-    inventory.post("/inventory/reserve", &late).await.is_problem(409, "stale-epoch");
+    inventory
+        .post("/inventory/reserve", &late)
+        .await
+        .is_problem(409, "stale-epoch");
     assert_eq!(stack.stock("PROD-001").await, (90, 10));
 }
 
@@ -229,14 +424,35 @@ async fn inventory_refuses_what_it_cannot_do() {
     let stack = Stack::start().await;
     let inventory = &stack.inventory;
     let all = inventory.get("/inventory").await.json();
-    let products: Vec<_> = all.as_array().unwrap().iter().map(|p| (&p["product_id"], &p["stock"])).collect();
+    let products: Vec<_> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| (&p["product_id"], &p["stock"]))
+        .collect();
     let stocked = [("PROD-001", 100), ("PROD-002", 50), ("PROD-003", 25)];
-    assert_eq!(products, stocked.map(|(p, n)| (json!(p), json!(n))).each_ref().map(|(p, n)| (p, n)));
-    inventory.get("/inventory/NOPE").await.is_problem(404, "unknown-product");
-    inventory.get("/inventory/a%00b").await.is_problem(404, "unknown-product");
+    assert_eq!(
+        products,
+        stocked
+            .map(|(p, n)| (json!(p), json!(n)))
+            .each_ref()
+            .map(|(p, n)| (p, n))
+    );
+    inventory
+        .get("/inventory/NOPE")
+        .await
+        .is_problem(404, "unknown-product");
+    inventory
+        .get("/inventory/a%00b")
+        .await
+        .is_problem(404, "unknown-product");
     let post = async |body: Value| inventory.post("/inventory/reserve", &body).await;
-    post(json!({"product_id": "NOPE", "quantity": 1})).await.is_problem(404, "unknown-product");
-    post(json!({"product_id": "PROD-003", "quantity": 26})).await.is_problem(409, "insufficient-stock");
+    post(json!({"product_id": "NOPE", "quantity": 1}))
+        .await
+        .is_problem(404, "unknown-product");
+    post(json!({"product_id": "PROD-003", "quantity": 26}))
+        .await
+        .is_problem(409, "insufficient-stock");
     let nil = "00000000-0000-0000-0000-000000000000";
     for (extra, field) in [
         (json!({"order_id": "x"}), "order_id"),
@@ -246,21 +462,38 @@ async fn inventory_refuses_what_it_cannot_do() {
         (json!({"epoch": 1e10}), "epoch"),
     ] {
         let mut body = json!({"product_id": "PROD-001", "quantity": 1});
-        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
         let problem = post(body).await.is_problem(400, "invalid-request");
         assert_eq!(problem["errors"][0]["field"], field);
     }
-    let no_order = inventory.post("/inventory/release", &json!({})).await.is_problem(400, "invalid-request");
+    let no_order = inventory
+        .post("/inventory/release", &json!({}))
+        .await
+        .is_problem(400, "invalid-request");
     assert_eq!(no_order["errors"][0]["field"], "order_id");
-    assert_eq!(stack.database.count("SELECT count(*) FROM reservations").await, 0);
+    assert_eq!(
+        stack
+            .database
+            .count("SELECT count(*) FROM reservations")
+            .await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_hot_product_is_never_oversold() {
     let stack = Stack::start().await;
     let body = json!({"product_id": "PROD-003", "quantity": 1});
-    let buyers =
-        (0..60).map(|_| async { stack.inventory.post("/inventory/reserve", &body).await.status.as_u16() });
+    let buyers = (0..60).map(|_| async {
+        stack
+            .inventory
+            .post("/inventory/reserve", &body)
+            .await
+            .status
+            .as_u16()
+    });
     let answers = futures_util::future::join_all(buyers).await;
     assert_eq!(answers.iter().filter(|status| **status == 200).count(), 25);
     assert_eq!(answers.iter().filter(|status| **status == 409).count(), 35);
@@ -274,44 +507,84 @@ async fn payment_charges_once_and_voids_for_good() {
     let order = json!({"order_id": Uuid::new_v4()});
     let first = payment.post("/payments", &order).await;
     assert_eq!(
-        (first.status.as_u16(), &first.json()["status"], &first.json()["amount"]),
+        (
+            first.status.as_u16(),
+            &first.json()["status"],
+            &first.json()["amount"]
+        ),
         (201, &json!("SUCCESS"), &json!(99.99))
     );
     let again = payment.post("/payments", &order).await;
     assert_eq!((again.status.as_u16(), again.json()), (200, first.json()));
     let id = first.json()["id"].as_str().unwrap().to_owned();
-    assert_eq!(payment.get(&format!("/payments/{id}")).await.json(), first.json());
+    assert_eq!(
+        payment.get(&format!("/payments/{id}")).await.json(),
+        first.json()
+    );
 
     for _ in 0..2 {
         let voided = payment.post("/payments/void", &order).await;
-        assert_eq!((voided.status.as_u16(), &voided.json()["status"]), (200, &json!("REFUNDED")));
+        assert_eq!(
+            (voided.status.as_u16(), &voided.json()["status"]),
+            (200, &json!("REFUNDED"))
+        );
     }
     let after = payment.post("/payments", &order).await;
-    assert_eq!((after.status.as_u16(), &after.json()["status"]), (402, &json!("REFUNDED")));
+    assert_eq!(
+        (after.status.as_u16(), &after.json()["status"]),
+        (402, &json!("REFUNDED"))
+    );
 
     let early = json!({"order_id": Uuid::new_v4(), "amount": 12.5});
-    assert_eq!(payment.post("/payments/void", &early).await.json()["status"], "VOIDED");
+    assert_eq!(
+        payment.post("/payments/void", &early).await.json()["status"],
+        "VOIDED"
+    );
     let late = payment.post("/payments", &early).await;
-    assert_eq!((late.status.as_u16(), &late.json()["status"]), (402, &json!("VOIDED")));
+    assert_eq!(
+        (late.status.as_u16(), &late.json()["status"]),
+        (402, &json!("VOIDED"))
+    );
 
     let priced = json!({"order_id": Uuid::new_v4(), "amount": 12.5});
-    assert_eq!(payment.post("/payments", &priced).await.json()["amount"], 12.5);
+    assert_eq!(
+        payment.post("/payments", &priced).await.json()["amount"],
+        12.5
+    );
     for (amount, epoch) in [(12.51, None), (99.99, None), (12.51, Some(1))] {
         let other = json!({"order_id": priced["order_id"], "amount": amount, "epoch": epoch});
-        let problem = payment.post("/payments", &other).await.is_problem(422, "payment-mismatch");
+        let problem = payment
+            .post("/payments", &other)
+            .await
+            .is_problem(422, "payment-mismatch");
         assert_eq!(problem["order_id"], priced["order_id"]);
     }
     for body in [priced.clone(), json!({"order_id": priced["order_id"]})] {
         let again = payment.post("/payments", &body).await;
-        assert_eq!((again.status.as_u16(), &again.json()["amount"]), (200, &json!(12.5)));
+        assert_eq!(
+            (again.status.as_u16(), &again.json()["amount"]),
+            (200, &json!(12.5))
+        );
     }
 
-    payment.get(&format!("/payments?order_id={}", Uuid::new_v4())).await.is_problem(404, "unknown-payment");
-    payment.get(&format!("/payments/{}", Uuid::new_v4())).await.is_problem(404, "unknown-payment");
-    payment.get("/payments").await.is_problem(400, "invalid-request");
+    payment
+        .get(&format!("/payments?order_id={}", Uuid::new_v4()))
+        .await
+        .is_problem(404, "unknown-payment");
+    payment
+        .get(&format!("/payments/{}", Uuid::new_v4()))
+        .await
+        .is_problem(404, "unknown-payment");
+    payment
+        .get("/payments")
+        .await
+        .is_problem(400, "invalid-request");
     for amount in [json!(0), json!(-1), json!(0.001), json!(1e9), json!("9.99")] {
         let body = json!({"order_id": Uuid::new_v4(), "amount": amount});
-        let problem = payment.post("/payments", &body).await.is_problem(400, "invalid-request");
+        let problem = payment
+            .post("/payments", &body)
+            .await
+            .is_problem(400, "invalid-request");
         assert_eq!(problem["errors"][0]["field"], "amount");
     }
 }
@@ -321,8 +594,18 @@ async fn one_order_charged_at_once_by_many_is_charged_once() {
     let stack = Stack::with(&[("PAYMENT_LATENCY_MS", "50")]).await;
     let order = json!({"order_id": Uuid::new_v4()});
     let answers =
-        futures_util::future::join_all((0..20).map(|_| stack.payment.post("/payments", &order))).await;
+        futures_util::future::join_all((0..20).map(|_| stack.payment.post("/payments", &order)))
+            .await;
     let created = answers.iter().filter(|answer| answer.status == 201).count();
-    assert_eq!((created, answers.iter().filter(|answer| answer.status == 200).count()), (1, 19));
-    assert_eq!(stack.database.count("SELECT count(*) FROM payments").await, 1);
+    assert_eq!(
+        (
+            created,
+            answers.iter().filter(|answer| answer.status == 200).count()
+        ),
+        (1, 19)
+    );
+    assert_eq!(
+        stack.database.count("SELECT count(*) FROM payments").await,
+        1
+    );
 }

@@ -1,5 +1,5 @@
-//! Every command that starts processes ends them, and removes what it made, however it is asked to stop; and what it
-//! cannot print does not make it panic.
+//! Every command that starts processes ends them, and removes what it made, however it is asked to
+//! stop; and what it cannot print does not make it panic.
 
 use std::fs::File;
 use std::io::Write;
@@ -21,14 +21,22 @@ impl Temporary {
         let path = std::env::temp_dir().join(format!("stopping-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         // The database server of root runs as another user.
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
         Self(path)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.args(arguments).env("TMPDIR", &self.0).env_remove("DATABASE_URL");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(arguments)
+            .env("TMPDIR", &self.0)
+            .env_remove("DATABASE_URL");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         command
     }
 
@@ -56,21 +64,28 @@ impl Temporary {
 
     fn has_server(&self) -> bool {
         let is_server = |pid: &i32| {
-            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "postgres")
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name.trim() == "postgres")
         };
         self.processes().iter().any(is_server)
     }
 
     fn entries(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).unwrap().flatten();
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
     }
 
     /// When a program has ended, so has everything that it started.
     #[track_caller]
     fn is_clean(&self) {
         assert_eq!(self.processes(), [0; 0]);
-        let left: Vec<_> = self.entries().into_iter().filter(|name| name != "demo").collect();
+        let left: Vec<_> = self
+            .entries()
+            .into_iter()
+            .filter(|name| name != "demo")
+            .collect();
         assert_eq!(left, [""; 0]);
     }
 }
@@ -85,7 +100,11 @@ impl Drop for Temporary {
 }
 
 fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(child.id().unwrap().try_into().unwrap()), signal).unwrap();
+    kill(
+        Pid::from_raw(child.id().unwrap().try_into().unwrap()),
+        signal,
+    )
+    .unwrap();
 }
 
 /// Reads until a line holds the text, and returns what comes after it still unread.
@@ -94,18 +113,30 @@ async fn read_until(child: &mut Child, text: &str) -> BufReader<tokio::process::
     let mut line = String::new();
     while !line.contains(text) {
         line.clear();
-        assert!(output.read_line(&mut line).await.unwrap() > 0, "the output ended before '{text}'");
+        assert!(
+            output.read_line(&mut line).await.unwrap() > 0,
+            "the output ended before '{text}'"
+        );
     }
     output
 }
 
 async fn ended(child: Child) -> Output {
-    tokio::time::timeout(crate::harness::PATIENCE, child.wait_with_output()).await.expect("it ends").unwrap()
+    tokio::time::timeout(crate::harness::PATIENCE, child.wait_with_output())
+        .await
+        .expect("it ends")
+        .unwrap()
 }
 
 async fn complaint(child: &mut Child) -> String {
     let mut text = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut text).await.unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .await
+        .unwrap();
     text
 }
 
@@ -116,7 +147,11 @@ async fn a_demo_whose_reader_goes_away_ends_quietly_and_leaves_nothing_running()
         let mut demo = temporary.demo().spawn().unwrap();
         drop(read_until(&mut demo, text).await);
         let output = ended(demo).await;
-        assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{output:?}");
+        assert_eq!(
+            (output.status.code(), &*output.stderr),
+            (Some(0), &b""[..]),
+            "{output:?}"
+        );
         temporary.is_clean();
     }
 }
@@ -139,15 +174,26 @@ async fn a_demo_that_was_started_under_nohup_stays_when_the_terminal_hangs_up() 
     let temporary = Temporary::new("nohup");
     let demo = temporary.demo();
     let mut nohup = Command::new("nohup");
-    nohup.arg(PROGRAM).args(demo.as_std().get_args()).env("TMPDIR", &temporary.0).env_remove("DATABASE_URL");
-    nohup.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    nohup
+        .arg(PROGRAM)
+        .args(demo.as_std().get_args())
+        .env("TMPDIR", &temporary.0)
+        .env_remove("DATABASE_URL");
+    nohup
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let mut demo = nohup.spawn().unwrap();
     let mut output = read_until(&mut demo, "Valerix is running").await;
     signal(&demo, Signal::SIGHUP);
     signal(&demo, Signal::SIGTERM);
     let mut rest = String::new();
     output.read_to_string(&mut rest).await.unwrap();
-    assert!(rest.contains("SIGTERM") && !rest.contains("SIGHUP"), "{rest}");
+    assert!(
+        rest.contains("SIGTERM") && !rest.contains("SIGHUP"),
+        "{rest}"
+    );
     assert_eq!(ended(demo).await.status.code(), Some(0));
 }
 
@@ -158,8 +204,15 @@ async fn a_demo_that_cannot_write_says_so_once_and_ends() {
     let demo = temporary.demo().stdout(full).spawn().unwrap();
     let output = ended(demo).await;
     let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{told}");
-    assert!(told.starts_with("valerix: cannot write to standard output: "), "{told}");
+    assert_eq!(
+        (output.status.code(), told.lines().count()),
+        (Some(1), 1),
+        "{told}"
+    );
+    assert!(
+        told.starts_with("valerix: cannot write to standard output: "),
+        "{told}"
+    );
     temporary.is_clean();
 }
 
@@ -169,9 +222,14 @@ async fn a_demo_whose_output_is_not_read_still_stops() {
     let temporary = Temporary::new("demo-blocked");
     let (reader, mut writer) = std::io::pipe().unwrap();
     let size = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
-    writer.write_all(&vec![b'.'; size.try_into().unwrap()]).unwrap();
+    writer
+        .write_all(&vec![b'.'; size.try_into().unwrap()])
+        .unwrap();
     let demo = temporary.demo().stdout(writer).spawn().unwrap();
-    eventually("the services to run", async || (temporary.processes().len() > 1).then_some(())).await;
+    eventually("the services to run", async || {
+        (temporary.processes().len() > 1).then_some(())
+    })
+    .await;
     signal(&demo, Signal::SIGTERM);
     let output = ended(demo).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -183,16 +241,31 @@ async fn a_demo_whose_output_is_not_read_still_stops() {
 async fn campaigns_and_soaks_clean_up_on_each_signal() {
     let temporary = Temporary::new("campaigns");
     for (arguments, asked, code) in [
-        (&["prove", "--orders", "100000", "--kills", "1000"][..], Signal::SIGTERM, 143),
-        (&["prove", "--orders", "100000", "--kills", "1000"], Signal::SIGINT, 130),
+        (
+            &["prove", "--orders", "100000", "--kills", "1000"][..],
+            Signal::SIGTERM,
+            143,
+        ),
+        (
+            &["prove", "--orders", "100000", "--kills", "1000"],
+            Signal::SIGINT,
+            130,
+        ),
         (&["soak", "--minutes", "5"], Signal::SIGHUP, 129),
     ] {
         let child = temporary.command(arguments).spawn().unwrap();
-        eventually("the database server to run", async || temporary.has_server().then_some(())).await;
+        eventually("the database server to run", async || {
+            temporary.has_server().then_some(())
+        })
+        .await;
         signal(&child, asked);
         let output = ended(child).await;
         let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), told.lines().count()), (Some(code), 1), "{arguments:?}: {told}");
+        assert_eq!(
+            (output.status.code(), told.lines().count()),
+            (Some(code), 1),
+            "{arguments:?}: {told}"
+        );
         temporary.is_clean();
     }
 }
@@ -200,8 +273,14 @@ async fn campaigns_and_soaks_clean_up_on_each_signal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_whose_reader_goes_away_ends_quietly() {
     let temporary = Temporary::new("campaign-pipe");
-    let mut child = temporary.command(&["prove", "--orders", "100000", "--kills", "1000"]).spawn().unwrap();
-    eventually("the database server to run", async || temporary.has_server().then_some(())).await;
+    let mut child = temporary
+        .command(&["prove", "--orders", "100000", "--kills", "1000"])
+        .spawn()
+        .unwrap();
+    eventually("the database server to run", async || {
+        temporary.has_server().then_some(())
+    })
+    .await;
     drop(child.stdout.take());
     let told = complaint(&mut child).await;
     assert_eq!((ended(child).await.status.code(), &*told), (Some(141), ""));
@@ -212,7 +291,11 @@ async fn a_campaign_whose_reader_goes_away_ends_quietly() {
 async fn a_tour_ends_the_platform_that_it_started() {
     let temporary = Temporary::new("tour");
     let nowhere = format!("http://127.0.0.1:{}", free_port());
-    let mut tour = temporary.command(&["gremlin", "tour"]).env("ORDER_SERVICE_URL", nowhere).spawn().unwrap();
+    let mut tour = temporary
+        .command(&["gremlin", "tour"])
+        .env("ORDER_SERVICE_URL", nowhere)
+        .spawn()
+        .unwrap();
     let output = read_until(&mut tour, "An order, all well").await;
     signal(&tour, Signal::SIGTERM);
     assert_eq!(ended(tour).await.status.code(), Some(143));
@@ -226,11 +309,16 @@ async fn a_tour_whose_reader_goes_away_leaves_no_gremlin_behind() {
     let temporary = Temporary::new("tour-pipe");
     let mut tour = temporary.command(&["gremlin", "tour"]);
     tour.env("ORDER_SERVICE_URL", &stack.order.url);
-    tour.env("INVENTORY_SERVICE_URL", &stack.inventory.url).env("PAYMENT_SERVICE_URL", &stack.payment.url);
+    tour.env("INVENTORY_SERVICE_URL", &stack.inventory.url)
+        .env("PAYMENT_SERVICE_URL", &stack.payment.url);
     let mut tour = tour.spawn().unwrap();
     drop(read_until(&mut tour, "makes every answer of inventory 3 s late").await);
     let output = ended(tour).await;
-    assert_eq!((output.status.code(), &*output.stderr), (Some(141), &b""[..]), "{output:?}");
+    assert_eq!(
+        (output.status.code(), &*output.stderr),
+        (Some(141), &b""[..]),
+        "{output:?}"
+    );
     let latency = stack.inventory.get("/gremlin/latency").await.json();
     assert_eq!(latency["enabled"], false, "{latency}");
 }
@@ -241,12 +329,32 @@ async fn what_is_printed_into_a_closed_pipe_or_a_full_disk_is_no_panic() {
     let mut child = temporary.command(&["completions", "bash"]).spawn().unwrap();
     drop(child.stdout.take());
     let output = ended(child).await;
-    assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{output:?}");
+    assert_eq!(
+        (output.status.code(), &*output.stderr),
+        (Some(0), &b""[..]),
+        "{output:?}"
+    );
     let full = || File::options().write(true).open("/dev/full").unwrap();
-    let output = ended(temporary.command(&["completions", "bash"]).stdout(full()).spawn().unwrap()).await;
+    let output = ended(
+        temporary
+            .command(&["completions", "bash"])
+            .stdout(full())
+            .spawn()
+            .unwrap(),
+    )
+    .await;
     let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{told}");
-    let both = temporary.command(&["completions", "bash"]).stdout(full()).stderr(full()).spawn().unwrap();
+    assert_eq!(
+        (output.status.code(), told.lines().count()),
+        (Some(1), 1),
+        "{told}"
+    );
+    let both = temporary
+        .command(&["completions", "bash"])
+        .stdout(full())
+        .stderr(full())
+        .spawn()
+        .unwrap();
     assert_eq!(ended(both).await.status.code(), Some(1));
 }
 
@@ -257,7 +365,10 @@ async fn a_service_serves_on_when_its_log_cannot_be_written() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
     let port = free_port();
     let mut command = temporary.command(&["inventory"]);
-    command.env("DATABASE_URL", database.url()).env("PORT", port.to_string()).env("RUST_LOG", "debug");
+    command
+        .env("DATABASE_URL", database.url())
+        .env("PORT", port.to_string())
+        .env("RUST_LOG", "debug");
     let child = command.stdout(full()).stderr(full()).spawn().unwrap();
     let url = format!("http://127.0.0.1:{port}");
     eventually("the service to be ready", async || {
@@ -266,8 +377,20 @@ async fn a_service_serves_on_when_its_log_cannot_be_written() {
     })
     .await;
     for _ in 0..3 {
-        assert_eq!(reqwest::get(format!("{url}/inventory")).await.unwrap().status(), 200);
-        assert_eq!(reqwest::get(format!("{url}/nothing")).await.unwrap().status(), 404);
+        assert_eq!(
+            reqwest::get(format!("{url}/inventory"))
+                .await
+                .unwrap()
+                .status(),
+            200
+        );
+        assert_eq!(
+            reqwest::get(format!("{url}/nothing"))
+                .await
+                .unwrap()
+                .status(),
+            404
+        );
     }
     signal(&child, Signal::SIGTERM);
     assert_eq!(ended(child).await.status.code(), Some(0));
@@ -280,7 +403,10 @@ async fn commands_that_wait_hear_sigterm_by_themselves() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     let url = format!("postgres://u@{address}/x?sslmode=disable");
-    for arguments in [&["migrate", "--database-url", &url][..], &["audit", "--database-url", &url]] {
+    for arguments in [
+        &["migrate", "--database-url", &url][..],
+        &["audit", "--database-url", &url],
+    ] {
         let child = temporary.command(arguments).spawn().unwrap();
         let (connection, _) = silent.accept().await.unwrap();
         signal(&child, Signal::SIGTERM);
@@ -293,7 +419,16 @@ async fn commands_that_wait_hear_sigterm_by_themselves() {
 async fn a_load_that_is_interrupted_reports_what_it_has() {
     let stack = Stack::start().await;
     let temporary = Temporary::new("load");
-    let arguments = ["load", "--json", "--url", &stack.order.url, "--rate", "50", "--seconds", "3600"];
+    let arguments = [
+        "load",
+        "--json",
+        "--url",
+        &stack.order.url,
+        "--rate",
+        "50",
+        "--seconds",
+        "3600",
+    ];
     let child = temporary.command(&arguments).spawn().unwrap();
     eventually("the load to begin", async || {
         (stack.database.count("SELECT count(*) FROM orders").await > 5).then_some(())
@@ -304,19 +439,39 @@ async fn a_load_that_is_interrupted_reports_what_it_has() {
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let step = &report["steps"][0];
-    let answers: u64 =
-        step["answers"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
-    assert!(step["sent"].as_u64().unwrap() > 5 && step["sent"] == answers, "{step}");
+    let answers: u64 = step["answers"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|count| count.as_u64().unwrap())
+        .sum();
+    assert!(
+        step["sent"].as_u64().unwrap() > 5 && step["sent"] == answers,
+        "{step}"
+    );
 }
 
 #[tokio::test]
 async fn a_load_without_any_answer_fails() {
     let temporary = Temporary::new("load-nothing");
     let url = format!("http://127.0.0.1:{}", free_port());
-    let arguments = ["load", "--json", "--url", &url, "--rate", "5", "--seconds", "1"];
+    let arguments = [
+        "load",
+        "--json",
+        "--url",
+        &url,
+        "--rate",
+        "5",
+        "--seconds",
+        "1",
+    ];
     let output = ended(temporary.command(&arguments).spawn().unwrap()).await;
     let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{told}");
+    assert_eq!(
+        (output.status.code(), told.lines().count()),
+        (Some(1), 1),
+        "{told}"
+    );
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["steps"][0]["answers"]["none"], 5, "{report}");
 }
@@ -330,11 +485,27 @@ async fn a_dead_service_keeps_the_gremlin_on_no_other() {
     let temporary = Temporary::new("gremlin-off");
     let mut command = temporary.command(&["gremlin", "off", "--on", "all"]);
     let dead = || format!("http://127.0.0.1:{}", free_port());
-    command.env("ORDER_SERVICE_URL", dead()).env("INVENTORY_SERVICE_URL", dead());
-    let child = command.env("PAYMENT_SERVICE_URL", &payment.url).spawn().unwrap();
+    command
+        .env("ORDER_SERVICE_URL", dead())
+        .env("INVENTORY_SERVICE_URL", dead());
+    let child = command
+        .env("PAYMENT_SERVICE_URL", &payment.url)
+        .spawn()
+        .unwrap();
     let output = ended(child).await;
     let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), told.lines().count()), (Some(1), 2), "{told}");
-    assert!(String::from_utf8(output.stdout).unwrap().contains("payment-service"));
-    assert_eq!(payment.get("/gremlin/latency").await.json()["enabled"], false);
+    assert_eq!(
+        (output.status.code(), told.lines().count()),
+        (Some(1), 2),
+        "{told}"
+    );
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("payment-service")
+    );
+    assert_eq!(
+        payment.get("/gremlin/latency").await.json()["enabled"],
+        false
+    );
 }

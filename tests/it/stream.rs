@@ -21,7 +21,11 @@ async fn changes_are_told_as_they_happen_by_every_replica() {
     let elsewhere = stack.another_order_service().await;
     stack.place("PROD-003", 1).await;
     let mut listener = Listener::open(&elsewhere, None).await;
-    assert!(listener.id.starts_with(&newest_key(&stack).await), "{}: only what is new is told", listener.id);
+    assert!(
+        listener.id.starts_with(&newest_key(&stack).await),
+        "{}: only what is new is told",
+        listener.id
+    );
     let order = stack.place("PROD-001", 2).await.json();
     let told = listener.change().await;
     assert_eq!(
@@ -33,9 +37,16 @@ async fn changes_are_told_as_they_happen_by_every_replica() {
         (&told["id"], &told["status"], &told["attempt"]),
         (&order["id"], &json!("CONFIRMED"), &json!(1))
     );
-    assert_eq!((&told["product_id"], &told["quantity"]), (&order["product_id"], &order["quantity"]));
+    assert_eq!(
+        (&told["product_id"], &told["quantity"]),
+        (&order["product_id"], &order["quantity"])
+    );
     assert_eq!(told["trace_id"], order["trace_id"]);
-    assert!(listener.id.starts_with(&newest_key(&stack).await), "{}", listener.id);
+    assert!(
+        listener.id.starts_with(&newest_key(&stack).await),
+        "{}",
+        listener.id
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,8 +57,8 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
     let mut listener = Listener::open(&stack.order, None).await;
     let shop = async {
         let body = json!({"product_id": "PROD-001", "quantity": 1});
-        let customers =
-            (0..40).map(|n| if n % 2 == 0 { &stack.order } else { &elsewhere }.post("/orders", &body));
+        let customers = (0..40)
+            .map(|n| if n % 2 == 0 { &stack.order } else { &elsewhere }.post("/orders", &body));
         futures_util::future::join_all(customers).await;
         stack.settled().await;
         stack.place(LAST, 1).await;
@@ -55,7 +66,11 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
     // Comes back every few changes, now here, now there, in the middle of everything.
     let follow = async {
         let (mut told, mut ids) = (Vec::new(), Vec::new());
-        for (service, count) in [&elsewhere, &stack.order].into_iter().cycle().zip((1..14).cycle()) {
+        for (service, count) in [&elsewhere, &stack.order]
+            .into_iter()
+            .cycle()
+            .zip((1..14).cycle())
+        {
             for _ in 0..count {
                 let change = listener.change().await;
                 told.push(Change::of(&change));
@@ -71,7 +86,8 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
     let ((), (told, ids)) = tokio::join!(shop, follow);
     // Recovery may go on to settle what the last one owes.
     let mut happened = Change::stored(&stack.database).await;
-    happened.retain(|change| change.order_id != told.last().unwrap().order_id || told.contains(change));
+    happened
+        .retain(|change| change.order_id != told.last().unwrap().order_id || told.contains(change));
     assert_eq!(sorted(told.clone()), sorted(happened.clone()));
     // What happened to one order is told in the order in which it happened.
     let mut of_orders: HashMap<&str, [Vec<&Change>; 2]> = HashMap::new();
@@ -81,7 +97,10 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
         }
     }
     assert_eq!(of_orders.len(), 41);
-    assert!(of_orders.values().all(|[told, happened]| told == happened), "{of_orders:#?}");
+    assert!(
+        of_orders.values().all(|[told, happened]| told == happened),
+        "{of_orders:#?}"
+    );
 
     // An address can say where to go on; the header knows better.
     let path = format!("/orders/stream?last_event_id={}", ids[5]);
@@ -93,7 +112,11 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
     assert_eq!(sorted(by_header.changes(rest.len()).await), sorted(rest));
     for wrong in ["x", "7", "-7", "1-2-3"] {
         let path = format!("/orders/stream?last_event_id={wrong}");
-        stack.order.get(&path).await.is_problem(400, "invalid-request");
+        stack
+            .order
+            .get(&path)
+            .await
+            .is_problem(400, "invalid-request");
     }
 }
 
@@ -161,8 +184,16 @@ async fn a_change_that_commits_late_reaches_those_who_listen_and_those_who_resum
     for (id, count) in resumed {
         let mut listener = Listener::open(&elsewhere, Some(&id)).await;
         let missed = told[count..].to_vec();
-        assert_eq!(sorted(listener.changes(missed.len()).await), sorted(missed), "resumed at {id}");
-        assert_eq!(listener.change().await["product_id"], "PROD-404", "resumed at {id}");
+        assert_eq!(
+            sorted(listener.changes(missed.len()).await),
+            sorted(missed),
+            "resumed at {id}"
+        );
+        assert_eq!(
+            listener.change().await["product_id"],
+            "PROD-404",
+            "resumed at {id}"
+        );
     }
 }
 
@@ -190,7 +221,11 @@ async fn a_stream_goes_on_after_an_outage_of_the_database() {
     stack.place("PROD-001", 1).await;
     let told = listener.changes(2).await;
     stack.database.unreachable().await;
-    stack.order.get("/orders/stream").await.is_problem(503, "database-unavailable");
+    stack
+        .order
+        .get("/orders/stream")
+        .await
+        .is_problem(503, "database-unavailable");
     stack.database.reachable().await;
     stack.order.ready().await;
     stack.place("PROD-001", 1).await;
@@ -207,7 +242,11 @@ async fn who_missed_too_much_or_came_from_elsewhere_is_told_to_look_anew() {
         let mut listener = Listener::open(&stack.order, Some(foreign)).await;
         listener.is_reset().await;
         stack.place("PROD-001", 1).await;
-        assert_eq!(listener.change().await["reason"], "placed", "and it goes on after {foreign}");
+        assert_eq!(
+            listener.change().await["reason"],
+            "placed",
+            "and it goes on after {foreign}"
+        );
     }
     let too_early = Listener::open(&stack.order, None).await.id;
     let one = "INSERT INTO order_events (order_id, status, reason, attempt)
@@ -220,12 +259,19 @@ async fn who_missed_too_much_or_came_from_elsewhere_is_told_to_look_anew() {
         SELECT (SELECT id FROM orders LIMIT 1), 'CONFIRMED', 'flood-' || n, 1 FROM generate_series(1, {MOST_REPLAYED}) n"
     );
     stack.database.execute(&flood).await;
-    Listener::open(&stack.order, Some(&too_early)).await.is_reset().await;
+    Listener::open(&stack.order, Some(&too_early))
+        .await
+        .is_reset()
+        .await;
     let mut just_in_time = Listener::open(&stack.order, Some(&just_in_time)).await;
     // It came all at once, more than a process keeps for those who listen.
     for listener in [&mut live, &mut just_in_time] {
         let told = listener.changes(MOST_REPLAYED).await;
-        assert!(told.iter().enumerate().all(|(n, change)| change.reason == format!("flood-{}", n + 1)));
+        assert!(
+            told.iter()
+                .enumerate()
+                .all(|(n, change)| change.reason == format!("flood-{}", n + 1))
+        );
     }
     stack.place("PROD-001", 1).await;
     for listener in [&mut live, &mut just_in_time] {
@@ -244,7 +290,10 @@ async fn rows_of_a_newer_release_or_another_server_do_not_break_the_stream() {
         INSERT INTO order_events (order_id, status, reason, attempt) SELECT id, 'ON_HOLD', 'fraud-suspected', 1 FROM orders";
     stack.database.execute(rows).await;
     let newer = listener.change().await;
-    assert_eq!((&newer["status"], &newer["reason"]), (&json!("ON_HOLD"), &json!("fraud-suspected")));
+    assert_eq!(
+        (&newer["status"], &newer["reason"]),
+        (&json!("ON_HOLD"), &json!("fraud-suspected"))
+    );
     let elsewhere = stack.another_order_service().await;
     let mut other = Listener::open(&elsewhere, None).await;
     stack.place("PROD-001", 1).await;
@@ -262,7 +311,11 @@ async fn a_stop_ends_open_streams_in_good_order() {
     assert!(listener.frame().await.is_none(), "the stream ends");
     let status = stack.order.process.ended().await.unwrap();
     assert_eq!(status.code(), Some(0), "{:#?}", stack.order.lines());
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,8 +36,16 @@ impl Received {
     }
 }
 
-fn text(attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue], key: &str) -> Option<String> {
-    let value = attributes.iter().find(|attribute| attribute.key == key)?.value.clone()?.value?;
+fn text(
+    attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue],
+    key: &str,
+) -> Option<String> {
+    let value = attributes
+        .iter()
+        .find(|attribute| attribute.key == key)?
+        .value
+        .clone()?
+        .value?;
     Some(match value {
         Value::StringValue(text) => text,
         Value::IntValue(number) => number.to_string(),
@@ -64,8 +72,14 @@ impl Collector {
     fn keep(&self, request: ExportTraceServiceRequest) {
         for resource in request.resource_spans {
             let service = text(&resource.resource.unwrap().attributes, "service.name").unwrap();
-            let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            let received = spans.map(|span| Received { service: service.clone(), span });
+            let spans = resource
+                .scope_spans
+                .into_iter()
+                .flat_map(|scope| scope.spans);
+            let received = spans.map(|span| Received {
+                service: service.clone(),
+                span,
+            });
             self.0.lock().unwrap().extend(received);
         }
     }
@@ -73,15 +87,18 @@ impl Collector {
     fn start() -> (Self, String) {
         let collector = Self::default();
         let address = format!("127.0.0.1:{}", free_port());
-        let server =
-            tonic::transport::Server::builder().add_service(TraceServiceServer::new(collector.clone()));
+        let server = tonic::transport::Server::builder()
+            .add_service(TraceServiceServer::new(collector.clone()));
         tokio::spawn(server.serve(address.parse().unwrap()));
         (collector, address)
     }
 
     fn of_trace(&self, trace_id: &str) -> Vec<Received> {
         let all = self.0.lock().unwrap();
-        all.iter().filter(|received| hex(&received.span.trace_id) == trace_id).cloned().collect()
+        all.iter()
+            .filter(|received| hex(&received.span.trace_id) == trace_id)
+            .cloned()
+            .collect()
     }
 }
 
@@ -101,21 +118,40 @@ async fn traced(collector: &str, extra: &[(&'static str, &str)]) -> Stack {
 }
 
 fn find<'a>(spans: &'a [Received], service: &str, name: &str) -> Option<&'a Received> {
-    spans.iter().find(|received| received.service == service && received.span.name == name)
+    spans
+        .iter()
+        .find(|received| received.service == service && received.span.name == name)
 }
 
 /// A trace as indented text, for people who run the test with `--nocapture`.
 fn tree(spans: &[Received], parent: &[u8], depth: usize) -> String {
-    let mut children: Vec<_> =
-        spans.iter().filter(|received| received.span.parent_span_id == parent).collect();
+    let mut children: Vec<_> = spans
+        .iter()
+        .filter(|received| received.span.parent_span_id == parent)
+        .collect();
     children.sort_by_key(|received| received.span.start_time_unix_nano);
     let lines = children.into_iter().map(|received| {
         let span = &received.span;
         let took = Duration::from_nanos(span.end_time_unix_nano - span.start_time_unix_nano);
-        let error = received.attribute("error.type").map(|error| format!("  ✗ {error}")).unwrap_or_default();
-        let links = span.links.iter().map(|link| hex(&link.trace_id)).collect::<Vec<_>>().join(" ");
-        let links = if links.is_empty() { links } else { format!("  ↗ {links}") };
-        let own = format!("{:depth$}{} [{}] {took:.1?}{error}{links}\n", "", span.name, received.service);
+        let error = received
+            .attribute("error.type")
+            .map(|error| format!("  ✗ {error}"))
+            .unwrap_or_default();
+        let links = span
+            .links
+            .iter()
+            .map(|link| hex(&link.trace_id))
+            .collect::<Vec<_>>()
+            .join(" ");
+        let links = if links.is_empty() {
+            links
+        } else {
+            format!("  ↗ {links}")
+        };
+        let own = format!(
+            "{:depth$}{} [{}] {took:.1?}{error}{links}\n",
+            "", span.name, received.service
+        );
         own + &tree(spans, &span.span_id, depth + 2)
     });
     lines.collect()
@@ -128,7 +164,15 @@ async fn an_order_is_one_trace_through_three_services_and_their_sql() {
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
-    let answer = stack.order.request(Method::POST, "/orders", &[("traceparent", &parent)], Some(body)).await;
+    let answer = stack
+        .order
+        .request(
+            Method::POST,
+            "/orders",
+            &[("traceparent", &parent)],
+            Some(body),
+        )
+        .await;
     assert_eq!(answer.header("x-trace-id"), trace);
     let spans = eventually("the whole trace", async || {
         let spans = collector.of_trace(trace);
@@ -140,26 +184,35 @@ async fn an_order_is_one_trace_through_three_services_and_their_sql() {
         roots
             .iter()
             .all(|(service, name)| {
-                spans
-                    .iter()
-                    .any(|r| r.service == *service && r.span.name == *name && r.kind() == SpanKind::Server)
+                spans.iter().any(|r| {
+                    r.service == *service && r.span.name == *name && r.kind() == SpanKind::Server
+                })
             })
             .then_some(spans)
     })
     .await;
-    let by_id: HashMap<_, _> =
-        spans.iter().map(|received| (received.span.span_id.clone(), received)).collect();
+    let by_id: HashMap<_, _> = spans
+        .iter()
+        .map(|received| (received.span.span_id.clone(), received))
+        .collect();
     let server = |service: &str, name: &str| {
         let of_kind = spans.iter().filter(|r| r.kind() == SpanKind::Server);
-        of_kind.into_iter().find(|r| r.service == service && r.span.name == name).unwrap()
+        of_kind
+            .into_iter()
+            .find(|r| r.service == service && r.span.name == name)
+            .unwrap()
     };
     let order = server("order-service", "POST /orders");
     assert_eq!(hex(&order.span.parent_span_id), "00f067aa0ba902b7");
-    assert_eq!(order.attribute("http.response.status_code").as_deref(), Some("201"));
+    assert_eq!(
+        order.attribute("http.response.status_code").as_deref(),
+        Some("201")
+    );
     assert_eq!(order.attribute("http.route").as_deref(), Some("/orders"));
-    for (service, name) in
-        [("inventory-service", "POST /inventory/reserve"), ("payment-service", "POST /payments")]
-    {
+    for (service, name) in [
+        ("inventory-service", "POST /inventory/reserve"),
+        ("payment-service", "POST /payments"),
+    ] {
         let call = by_id[&server(service, name).span.parent_span_id];
         assert_eq!(
             (call.service.as_str(), call.kind(), call.span.name.as_str()),
@@ -170,12 +223,27 @@ async fn an_order_is_one_trace_through_three_services_and_their_sql() {
     }
     for (service, statement, parent) in [
         ("order-service", "UPDATE orders", order),
-        ("inventory-service", "UPDATE inventory", server("inventory-service", "POST /inventory/reserve")),
-        ("payment-service", "INSERT payments", server("payment-service", "POST /payments")),
+        (
+            "inventory-service",
+            "UPDATE inventory",
+            server("inventory-service", "POST /inventory/reserve"),
+        ),
+        (
+            "payment-service",
+            "INSERT payments",
+            server("payment-service", "POST /payments"),
+        ),
     ] {
-        let sql = find(&spans, service, statement).unwrap_or_else(|| panic!("no {statement}: {spans:#?}"));
-        assert_eq!((sql.kind(), &sql.span.parent_span_id), (SpanKind::Client, &parent.span.span_id));
-        assert_eq!(sql.attribute("db.system.name").as_deref(), Some("postgresql"));
+        let sql = find(&spans, service, statement)
+            .unwrap_or_else(|| panic!("no {statement}: {spans:#?}"));
+        assert_eq!(
+            (sql.kind(), &sql.span.parent_span_id),
+            (SpanKind::Client, &parent.span.span_id)
+        );
+        assert_eq!(
+            sql.attribute("db.system.name").as_deref(),
+            Some("postgresql")
+        );
         let text = sql.attribute("db.query.text").unwrap();
         assert!(
             !text.contains("PROD-001") && !text.contains("binds"),
@@ -183,7 +251,11 @@ async fn an_order_is_one_trace_through_three_services_and_their_sql() {
         );
     }
     assert!(
-        spans.iter().all(|received| received.span.status.as_ref().is_none_or(|status| status.code != 2)),
+        spans.iter().all(|received| received
+            .span
+            .status
+            .as_ref()
+            .is_none_or(|status| status.code != 2)),
         "{spans:#?}"
     );
 }
@@ -193,47 +265,82 @@ async fn calls_of_one_bundle_stay_in_the_traces_of_their_orders() {
     let (collector, address) = Collector::start();
     let stack = traced(&address, &[]).await;
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
-    let orders = stack.together(join_all((0..10).map(|_| stack.place("PROD-001", 1)))).await;
-    assert!(stack.order.metric("valerix_bundle_calls_count").await > 0.0, "nothing went together");
+    let orders = stack
+        .together(join_all((0..10).map(|_| stack.place("PROD-001", 1))))
+        .await;
+    assert!(
+        stack.order.metric("valerix_bundle_calls_count").await > 0.0,
+        "nothing went together"
+    );
     for order in orders {
         let trace = order.header("x-trace-id");
         let (call, work) = eventually("both ends of its call", async || {
             let spans = collector.of_trace(trace);
             let of_kind = |kind| {
-                let mut named = spans.iter().filter(|r| r.span.name == "POST /inventory/reserve");
+                let mut named = spans
+                    .iter()
+                    .filter(|r| r.span.name == "POST /inventory/reserve");
                 named.find(|r| r.kind() == kind).cloned()
             };
             of_kind(SpanKind::Client).zip(of_kind(SpanKind::Server))
         })
         .await;
-        assert_eq!((call.service.as_str(), work.service.as_str()), ("order-service", "inventory-service"));
+        assert_eq!(
+            (call.service.as_str(), work.service.as_str()),
+            ("order-service", "inventory-service")
+        );
         assert_eq!(work.span.parent_span_id, call.span.span_id);
-        assert_eq!(work.attribute("http.response.status_code").as_deref(), Some("200"));
-        assert_eq!(work.attribute("order_id").as_deref(), order.json()["id"].as_str());
+        assert_eq!(
+            work.attribute("http.response.status_code").as_deref(),
+            Some("200")
+        );
+        assert_eq!(
+            work.attribute("order_id").as_deref(),
+            order.json()["id"].as_str()
+        );
     }
     let all = collector.0.lock().unwrap();
-    assert!(all.iter().all(|r| !r.span.name.ends_with("/bundle")), "what carries calls has no trace");
+    assert!(
+        all.iter().all(|r| !r.span.name.ends_with("/bundle")),
+        "what carries calls has no trace"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_attempt_is_a_trace_of_its_own_linked_to_the_order() {
     let (collector, address) = Collector::start();
-    let stack = traced(&format!("http://{address}"), &[("DOWNSTREAM_TIMEOUT_MS", "400")]).await;
+    let stack = traced(
+        &format!("http://{address}"),
+        &[("DOWNSTREAM_TIMEOUT_MS", "400")],
+    )
+    .await;
     stack.inventory.latency(true, 30_000).await;
     let order = stack.place("PROD-001", 1).await;
     let placed = order.json()["trace_id"].as_str().unwrap().to_owned();
     let call = eventually("the failed call", async || {
-        find(&collector.of_trace(&placed), "order-service", "POST /inventory/reserve").cloned()
+        find(
+            &collector.of_trace(&placed),
+            "order-service",
+            "POST /inventory/reserve",
+        )
+        .cloned()
     })
     .await;
     assert_eq!(call.span.status.as_ref().map(|status| status.code), Some(2));
-    assert_eq!(call.attribute("error.type").as_deref(), Some("no answer in time"));
+    assert_eq!(
+        call.attribute("error.type").as_deref(),
+        Some("no answer in time")
+    );
     stack.inventory.latency(false, 0).await;
     stack.settled().await;
     let recovered = eventually("the recovery's trace", async || {
         let all = collector.0.lock().unwrap().clone();
         all.into_iter().find(|received| {
-            let links = received.span.links.iter().any(|link| hex(&link.trace_id) == placed);
+            let links = received
+                .span
+                .links
+                .iter()
+                .any(|link| hex(&link.trace_id) == placed);
             received.span.name == "recover order" && links
         })
     })
@@ -241,9 +348,15 @@ async fn a_recovery_attempt_is_a_trace_of_its_own_linked_to_the_order() {
     assert_ne!(hex(&recovered.span.trace_id), placed);
     println!("{placed}\n{}", tree(&collector.of_trace(&placed), &[], 2));
     let recovery = hex(&recovered.span.trace_id);
-    println!("{recovery}\n{}", tree(&collector.of_trace(&recovery), &[], 2));
+    println!(
+        "{recovery}\n{}",
+        tree(&collector.of_trace(&recovery), &[], 2)
+    );
     assert!(recovered.span.parent_span_id.is_empty(), "it is a root");
-    assert_eq!(recovered.attribute("order_id").as_deref(), order.json()["id"].as_str());
+    assert_eq!(
+        recovered.attribute("order_id").as_deref(),
+        order.json()["id"].as_str()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,17 +364,33 @@ async fn the_sampler_is_the_standard_variables() {
     let (collector, address) = Collector::start();
     let stack = traced(
         &address,
-        &[("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")],
+        &[
+            ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0"),
+        ],
     )
     .await;
-    let unsampled = stack.place("PROD-001", 1).await.header("x-trace-id").to_owned();
+    let unsampled = stack
+        .place("PROD-001", 1)
+        .await
+        .header("x-trace-id")
+        .to_owned();
     let sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    stack.order.request(Method::GET, "/orders", &[("traceparent", sampled)], None).await;
+    stack
+        .order
+        .request(Method::GET, "/orders", &[("traceparent", sampled)], None)
+        .await;
     eventually("the sampled parent's trace", async || {
-        (!collector.of_trace("0af7651916cd43dd8448eb211c80319c").is_empty()).then_some(())
+        (!collector
+            .of_trace("0af7651916cd43dd8448eb211c80319c")
+            .is_empty())
+        .then_some(())
     })
     .await;
-    assert!(collector.of_trace(&unsampled).is_empty(), "a ratio of 0 exports nothing of its own");
+    assert!(
+        collector.of_trace(&unsampled).is_empty(),
+        "a ratio of 0 exports nothing of its own"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,17 +408,27 @@ async fn a_collector_that_hangs_or_is_absent_holds_nothing_up() {
         }
         let started = std::time::Instant::now();
         assert_eq!(stack.order.process.stop().await.unwrap().code(), Some(0));
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_yet_sent_is_flushed_at_shutdown() {
     let (collector, address) = Collector::start();
-    let mut stack =
-        Stack::with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &address), ("OTEL_BSP_SCHEDULE_DELAY", "600000")])
-            .await;
-    let trace = stack.place("PROD-001", 1).await.header("x-trace-id").to_owned();
+    let mut stack = Stack::with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &address),
+        ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
+    ])
+    .await;
+    let trace = stack
+        .place("PROD-001", 1)
+        .await
+        .header("x-trace-id")
+        .to_owned();
     assert!(collector.of_trace(&trace).is_empty());
     assert_eq!(stack.order.process.stop().await.unwrap().code(), Some(0));
     assert!(find(&collector.of_trace(&trace), "order-service", "POST /orders").is_some());
@@ -298,23 +437,42 @@ async fn what_is_not_yet_sent_is_flushed_at_shutdown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_carry_a_trace_id_whatever_is_logged() {
     let stack = Stack::with(&[("RUST_LOG", "off")]).await;
-    assert_eq!(stack.order.get("/livez").await.header("x-trace-id").len(), 32);
-    stack.order.get("/nothing").await.is_problem(404, "not-found");
+    assert_eq!(
+        stack.order.get("/livez").await.header("x-trace-id").len(),
+        32
+    );
+    stack
+        .order
+        .get("/nothing")
+        .await
+        .is_problem(404, "not-found");
     assert_eq!(stack.order.lines(), Vec::<String>::new());
 }
 
 /// The name under which a service's spans arrive.
-async fn name_in_traces(collector: &Collector, address: &str, extra: &[(&'static str, &str)]) -> String {
+async fn name_in_traces(
+    collector: &Collector,
+    address: &str,
+    extra: &[(&'static str, &str)],
+) -> String {
     let database = TestDatabase::create().await;
     let mut env = vec![
         ("DATABASE_URL", database.url()),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address.to_owned()),
         (QUICK.0, QUICK.1.to_owned()),
     ];
-    env.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    env.extend(
+        extra
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned())),
+    );
     let service = Service::start("inventory", free_port(), &env);
     service.ready().await;
-    let trace = service.get("/inventory").await.header("x-trace-id").to_owned();
+    let trace = service
+        .get("/inventory")
+        .await
+        .header("x-trace-id")
+        .to_owned();
     eventually(&format!("spans: {:#?}", service.lines()), async || {
         Some(collector.of_trace(&trace).first()?.service.clone())
     })
@@ -326,24 +484,52 @@ async fn the_service_is_named_as_opentelemetry_says() {
     let (collector, address) = Collector::start();
     for (extra, name) in [
         (&[("OTEL_SERVICE_NAME", "")][..], "inventory-service"),
-        (&[("OTEL_RESOURCE_ATTRIBUTES", "team=a,service.name=shop%20stock")], "shop stock"),
-        (&[("OTEL_SERVICE_NAME", "stock"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=x")], "stock"),
+        (
+            &[(
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "team=a,service.name=shop%20stock",
+            )],
+            "shop stock",
+        ),
+        (
+            &[
+                ("OTEL_SERVICE_NAME", "stock"),
+                ("OTEL_RESOURCE_ATTRIBUTES", "service.name=x"),
+            ],
+            "stock",
+        ),
         (&[("OTEL_SDK_DISABLED", "")], "inventory-service"),
         (&[("OTEL_SDK_DISABLED", "maybe")], "inventory-service"),
         (&[("OTEL_TRACES_EXPORTER", "otlp")], "inventory-service"),
     ] {
-        assert_eq!(name_in_traces(&collector, &address, extra).await, name, "{extra:?}");
+        assert_eq!(
+            name_in_traces(&collector, &address, extra).await,
+            name,
+            "{extra:?}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exporter_of_none_exports_nothing_and_an_unknown_boolean_is_a_warning() {
     let (collector, address) = Collector::start();
-    let extra = [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_SDK_DISABLED", "maybe")];
+    let extra = [
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_SDK_DISABLED", "maybe"),
+    ];
     let mut stack = traced(&address, &extra).await;
     stack.place("PROD-001", 1).await;
-    let warned = |line: &String| line.contains("OTEL_SDK_DISABLED is 'maybe', which counts as false");
-    assert_eq!(stack.order.lines().iter().filter(|line| warned(line)).count(), 1);
+    let warned =
+        |line: &String| line.contains("OTEL_SDK_DISABLED is 'maybe', which counts as false");
+    assert_eq!(
+        stack
+            .order
+            .lines()
+            .iter()
+            .filter(|line| warned(line))
+            .count(),
+        1
+    );
     // What was to be sent is sent by then.
     assert_eq!(stack.order.process.stop().await.unwrap().code(), Some(0));
     assert!(collector.0.lock().unwrap().is_empty());
@@ -354,17 +540,25 @@ async fn the_state_of_a_trace_is_passed_on_and_exported() {
     let (collector, address) = Collector::start();
     let stack = traced(&address, &[]).await;
     let trace = "0af7651916cd43dd8448eb211c80319c";
-    let headers =
-        [("traceparent", &*format!("00-{trace}-b7ad6b7169203331-01")), ("tracestate", "vendor=a:1,other=2")];
+    let headers = [
+        ("traceparent", &*format!("00-{trace}-b7ad6b7169203331-01")),
+        ("tracestate", "vendor=a:1,other=2"),
+    ];
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
-    let answer = stack.order.request(Method::POST, "/orders", &headers, Some(body)).await;
+    let answer = stack
+        .order
+        .request(Method::POST, "/orders", &headers, Some(body))
+        .await;
     assert_eq!(answer.status, 201);
     eventually("the trace", async || {
         let spans = collector.of_trace(trace);
         let of = |service: &str| spans.iter().find(|received| received.service == service);
         let states = ["order-service", "inventory-service", "payment-service"]
             .map(|service| Some(of(service)?.span.trace_state.clone()));
-        states.iter().all(|state| state.as_deref() == Some("vendor=a:1,other=2")).then_some(())
+        states
+            .iter()
+            .all(|state| state.as_deref() == Some("vendor=a:1,other=2"))
+            .then_some(())
     })
     .await;
 }
@@ -375,8 +569,8 @@ async fn a_collector_is_reached_by_tls_and_trusted_by_its_certificate() {
     let port = free_port();
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (pem, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
-    let tls =
-        tonic::transport::ServerTlsConfig::new().identity(tonic::transport::Identity::from_pem(&pem, key));
+    let tls = tonic::transport::ServerTlsConfig::new()
+        .identity(tonic::transport::Identity::from_pem(&pem, key));
     let mut server = tonic::transport::Server::builder().tls_config(tls).unwrap();
     let server = server.add_service(TraceServiceServer::new(collector.clone()));
     tokio::spawn(server.serve(format!("127.0.0.1:{port}").parse().unwrap()));
@@ -388,8 +582,12 @@ async fn a_collector_is_reached_by_tls_and_trusted_by_its_certificate() {
     std::fs::remove_file(&file).unwrap();
 }
 
-/// Takes requests of OTLP by HTTP from one connection after the other, with TLS where a certificate is given.
-fn http_collector(listener: std::net::TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> Collector {
+/// Takes requests of OTLP by HTTP from one connection after the other, with TLS where a certificate
+/// is given.
+fn http_collector(
+    listener: std::net::TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> Collector {
     let collector = Collector::default();
     let taker = collector.clone();
     std::thread::spawn(move || {
@@ -409,7 +607,10 @@ fn http_collector(listener: std::net::TcpListener, tls: Option<Arc<rustls::Serve
 }
 
 impl Collector {
-    fn take_requests(&self, mut connection: impl std::io::Read + std::io::Write) -> std::io::Result<()> {
+    fn take_requests(
+        &self,
+        mut connection: impl std::io::Read + std::io::Write,
+    ) -> std::io::Result<()> {
         let (mut head, mut byte) = (Vec::new(), [0]);
         loop {
             connection.read_exact(&mut byte)?;
@@ -417,9 +618,17 @@ impl Collector {
             if !head.ends_with(b"\r\n\r\n") {
                 continue;
             }
-            let text = String::from_utf8(std::mem::take(&mut head)).unwrap().to_lowercase();
+            let text = String::from_utf8(std::mem::take(&mut head))
+                .unwrap()
+                .to_lowercase();
             assert!(text.starts_with("post /v1/traces http/1.1\r\n"), "{text}");
-            let length = text.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
+            let length = text
+                .split("content-length: ")
+                .nth(1)
+                .unwrap()
+                .split("\r\n")
+                .next()
+                .unwrap();
             let mut body = vec![0; length.parse().unwrap()];
             connection.read_exact(&mut body)?;
             let request = <ExportTraceServiceRequest as prost::Message>::decode(&*body).unwrap();
@@ -434,13 +643,16 @@ impl Collector {
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_go_by_http_too_with_tls_and_without() {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
+    let key =
+        rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_no_client_auth()
+    .with_single_cert(vec![certified.cert.der().clone()], key)
+    .unwrap();
     for (scheme, tls) in [("http", None), ("https", Some(Arc::new(tls)))] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -452,7 +664,11 @@ async fn spans_go_by_http_too_with_tls_and_without() {
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", file.to_str().unwrap()),
         ];
         let address = format!("{scheme}://localhost:{port}");
-        assert_eq!(name_in_traces(&collector, &address, &extra).await, "inventory-service", "{scheme}");
+        assert_eq!(
+            name_in_traces(&collector, &address, &extra).await,
+            "inventory-service",
+            "{scheme}"
+        );
         std::fs::remove_file(&file).unwrap();
     }
 }

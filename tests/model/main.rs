@@ -1,12 +1,14 @@
-//! The protocol, explored exhaustively: one order, a rival for the only unit of stock, the request that placed the
-//! order and two workers that take it over, on a network that loses, delays and repeats whatever it carries.
+//! The protocol, explored exhaustively: one order, a rival for the only unit of stock, the request
+//! that placed the order and two workers that take it over, on a network that loses, delays and
+//! repeats whatever it carries.
 //!
-//! What decides is the service's own code: `order::flow`, `inventory::ledger` and `payment::rules`. The model adds
-//! only what those run on: the order's row with its compare-and-set, the ledger's row and the stock, payment's row
-//! and the gateway's money, and the network.
+//! What decides is the service's own code: `order::flow`, `inventory::ledger` and `payment::rules`.
+//! The model adds only what those run on: the order's row with its compare-and-set, the ledger's
+//! row and the stock, payment's row and the gateway's money, and the network.
 //!
-//! An invariant that no mutation breaks proves nothing. So each rule that the protocol says it needs is also taken
-//! away, and the search must then find the disaster. `cargo test --test model -- --nocapture` shows the traces.
+//! An invariant that no mutation breaks proves nothing. So each rule that the protocol says it
+//! needs is also taken away, and the search must then find the disaster. `cargo test --test model
+//! -- --nocapture` shows the traces.
 
 mod network;
 mod rules;
@@ -33,11 +35,19 @@ struct Protocol {
 
 impl Protocol {
     const fn as_it_is(beside: Beside) -> Self {
-        Self { rules: Rules { without: None }, beside }
+        Self {
+            rules: Rules { without: None },
+            beside,
+        }
     }
 
     const fn without(rule: Rule, beside: Beside) -> Self {
-        Self { rules: Rules { without: Some(rule) }, beside }
+        Self {
+            rules: Rules {
+                without: Some(rule),
+            },
+            beside,
+        }
     }
 }
 
@@ -47,7 +57,10 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<World> {
         // The gateway decides by order: what it will say is settled before it is asked.
-        vec![World::new(true, self.beside), World::new(false, self.beside)]
+        vec![
+            World::new(true, self.beside),
+            World::new(false, self.beside),
+        ]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
@@ -65,7 +78,8 @@ impl Model for Protocol {
     }
 }
 
-/// The least that the search must have seen: far below what it sees now, far above what a broken model would.
+/// The least that the search must have seen: far below what it sees now, far above what a broken
+/// model would.
 const FEWEST_STATES: usize = 100_000;
 
 #[test]
@@ -92,10 +106,17 @@ fn nothing_breaks(beside: Beside) {
         .spawn_bfs()
         .join();
     let (unique, generated) = (checker.unique_state_count(), checker.state_count());
-    println!("{unique} states, {generated} steps, depth {}, {:?}", checker.max_depth(), began.elapsed());
+    println!(
+        "{unique} states, {generated} steps, depth {}, {:?}",
+        checker.max_depth(),
+        began.elapsed()
+    );
     checker.assert_properties();
     assert!(checker.is_done(), "the search ended early");
-    assert!(unique >= FEWEST_STATES, "only {unique} states: the model has lost something");
+    assert!(
+        unique >= FEWEST_STATES,
+        "only {unique} states: the model has lost something"
+    );
 }
 
 /// Without the rule, the search finds the disaster. One thread, so that the trace is the shortest.
@@ -105,12 +126,21 @@ fn without_it_breaks(rule: Rule, truth: &'static str) {
 
 fn without_it_breaks_beside(beside: Beside, rule: Rule, truth: &'static str) {
     let protocol = Protocol::without(rule, beside);
-    let checker =
-        protocol.checker().finish_when(HasDiscoveries::AnyOf(BTreeSet::from([truth]))).spawn_bfs().join();
+    let checker = protocol
+        .checker()
+        .finish_when(HasDiscoveries::AnyOf(BTreeSet::from([truth])))
+        .spawn_bfs()
+        .join();
     let path = checker.assert_any_discovery(truth);
-    println!("without {rule:?} this breaks: '{truth}' ({} states):", checker.unique_state_count());
+    println!(
+        "without {rule:?} this breaks: '{truth}' ({} states):",
+        checker.unique_state_count()
+    );
     for (_, action) in path.clone().into_vec() {
-        println!("  {}", action.map_or_else(|| "...".to_owned(), |action| format!("{action:?}")));
+        println!(
+            "  {}",
+            action.map_or_else(|| "...".to_owned(), |action| format!("{action:?}"))
+        );
     }
     println!("  {:?}", path.last_state());
 }
@@ -123,17 +153,26 @@ fn a_release_needs_its_tombstone() {
 
 #[test]
 fn a_reservation_needs_its_epoch_against_a_late_release() {
-    without_it_breaks(Rule::ReservationEpochs(Instead::ReleasedForEver), CONFIRMED_HAS_BOTH);
+    without_it_breaks(
+        Rule::ReservationEpochs(Instead::ReleasedForEver),
+        CONFIRMED_HAS_BOTH,
+    );
 }
 
 #[test]
 fn a_reservation_needs_its_epoch_to_be_taken_again_after_a_release() {
-    without_it_breaks(Rule::ReservationEpochs(Instead::ReleasedForEver), RECOVERABLE);
+    without_it_breaks(
+        Rule::ReservationEpochs(Instead::ReleasedForEver),
+        RECOVERABLE,
+    );
 }
 
 #[test]
 fn a_reservation_needs_its_epoch_against_a_late_reserve() {
-    without_it_breaks(Rule::ReservationEpochs(Instead::LastMessageWins), FAILED_HAS_NEITHER);
+    without_it_breaks(
+        Rule::ReservationEpochs(Instead::LastMessageWins),
+        FAILED_HAS_NEITHER,
+    );
 }
 
 #[test]
@@ -178,10 +217,18 @@ fn a_void_needs_a_gateway_that_remembers_it() {
 
 #[test]
 fn a_final_status_needs_a_guard_of_its_own() {
-    without_it_breaks_beside(Beside::LossyFailover, Rule::FinalStatusGuard, FINAL_NEVER_LEFT);
+    without_it_breaks_beside(
+        Beside::LossyFailover,
+        Rule::FinalStatusGuard,
+        FINAL_NEVER_LEFT,
+    );
 }
 
 #[test]
 fn a_failed_order_needs_a_release_at_every_epoch() {
-    without_it_breaks_beside(Beside::StrangersReserve, Rule::ReleaseAtEveryEpoch, FAILED_HAS_NEITHER);
+    without_it_breaks_beside(
+        Beside::StrangersReserve,
+        Rule::ReleaseAtEveryEpoch,
+        FAILED_HAS_NEITHER,
+    );
 }

@@ -3,15 +3,17 @@
 use valerix::api::PaymentStatus;
 use valerix::domain::saga::EVERY_EPOCH;
 
-/// What changes something where it arrives. A question to payment changes nothing, and is only ever answered.
+/// What changes something where it arrives. A question to payment changes nothing, and is only ever
+/// answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Message {
     Reserve(i32),
     Release(i32),
     Charge,
     Void,
-    /// Payment found no row and turns to the gateway. Its own steps are messages too: a handler that died, hangs or
-    /// wakes up late is to the rest of the world a message that is lost, on its way or late.
+    /// Payment found no row and turns to the gateway. Its own steps are messages too: a handler
+    /// that died, hangs or wakes up late is to the rest of the world a message that is lost, on
+    /// its way or late.
     AskGateway,
     /// The gateway approved or declined; payment stores it.
     StoreCharge(PaymentStatus),
@@ -36,14 +38,17 @@ const MESSAGES: [Message; 14] = [
     Message::StoreVoid,
 ];
 
-/// Every message ever sent. None is taken out again: it may arrive never, late, or any number of times.
+/// Every message ever sent. None is taken out again: it may arrive never, late, or any number of
+/// times.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Sent(u16);
 
 impl Sent {
     pub fn messages(self) -> impl Iterator<Item = Message> {
         let was_sent = move |bit: &usize| self.0 & (1 << bit) != 0;
-        (0..MESSAGES.len()).filter(was_sent).map(|bit| MESSAGES[bit])
+        (0..MESSAGES.len())
+            .filter(was_sent)
+            .map(|bit| MESSAGES[bit])
     }
 
     pub fn add(&mut self, message: Message) {

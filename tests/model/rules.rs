@@ -19,7 +19,8 @@ pub enum Rule {
     VoidOwed,
     /// A void of an order that payment has no row of leaves none.
     VoidTombstone,
-    /// Each charge that arrives is made: neither payment's row nor the order's id at the gateway prevents it.
+    /// Each charge that arrives is made: neither payment's row nor the order's id at the gateway
+    /// prevents it.
     ChargeIdempotence,
     /// An order told that there is no stock takes inventory's word that it holds none.
     ReleaseOwedOutOfStock,
@@ -29,7 +30,8 @@ pub enum Rule {
     ReleaseIdempotence,
     /// The gateway gives back what it charged, but a void does not keep it from charging later.
     GatewayRemembersVoid,
-    /// The order's row takes a change of whoever holds its epoch, also one that leaves a final status.
+    /// The order's row takes a change of whoever holds its epoch, also one that leaves a final
+    /// status.
     FinalStatusGuard,
     /// A failed order releases at the epoch of its attempt.
     ReleaseAtEveryEpoch,
@@ -67,8 +69,10 @@ impl Rules {
 
     pub fn release(self, entry: Option<Entry>, epoch: i32) -> ReleasePlan {
         let knows_epochs = !matches!(self.without, Some(Rule::ReservationEpochs(_)));
-        let seen =
-            entry.map(|entry| Entry { epoch: if knows_epochs { entry.epoch } else { epoch }, ..entry });
+        let seen = entry.map(|entry| Entry {
+            epoch: if knows_epochs { entry.epoch } else { epoch },
+            ..entry
+        });
         match ledger::release(seen.as_ref(), epoch) {
             ReleasePlan::Tombstone if self.lacks(Rule::ReleaseTombstone) => ReleasePlan::Nothing,
             ReleasePlan::Stamp if self.lacks(Rule::ReleaseIdempotence) => ReleasePlan::GiveBack,
@@ -77,7 +81,11 @@ impl Rules {
     }
 
     pub fn charge(self, stored: Option<PaymentStatus>) -> ChargePlan {
-        if self.lacks(Rule::ChargeIdempotence) { ChargePlan::Decide } else { payment::charge(stored) }
+        if self.lacks(Rule::ChargeIdempotence) {
+            ChargePlan::Decide
+        } else {
+            payment::charge(stored)
+        }
     }
 
     pub fn void(self, stored: Option<PaymentStatus>) -> Option<PaymentStatus> {
@@ -98,7 +106,10 @@ impl Rules {
     /// The row as a takeover stores and sees it.
     pub fn claim(self, order: State) -> State {
         let raise = i32::from(!self.lacks(Rule::NewEpochAtClaim));
-        State { epoch: order.epoch + raise, ..order }
+        State {
+            epoch: order.epoch + raise,
+            ..order
+        }
     }
 
     /// Whether the order's row takes a driver's change.
@@ -110,7 +121,11 @@ impl Rules {
     }
 
     pub fn release_epoch(self, order: State) -> i32 {
-        if self.lacks(Rule::ReleaseAtEveryEpoch) { order.epoch } else { order.release_epoch() }
+        if self.lacks(Rule::ReleaseAtEveryEpoch) {
+            order.epoch
+        } else {
+            order.release_epoch()
+        }
     }
 
     pub fn on(self, attempt: Attempt, event: Event) -> (Attempt, Option<Change>) {

@@ -19,8 +19,8 @@ pub const AT_REST: &str = "nothing that arrives after the end changes anything";
 
 type Truth = Property<Protocol>;
 
-/// A failover that loses commits breaks more than a protocol can mend, and a stranger's reserve holds an order up: then
-/// only some of these can hold.
+/// A failover that loses commits breaks more than a protocol can mend, and a stranger's reserve
+/// holds an order up: then only some of these can hold.
 pub fn of(beside: Beside) -> Vec<Truth> {
     let (must_hold, must_be_reachable): (&[&str], usize) = match beside {
         Beside::Nothing => (
@@ -36,27 +36,43 @@ pub fn of(beside: Beside) -> Vec<Truth> {
             usize::MAX,
         ),
         Beside::LossyFailover => (&[FINAL_NEVER_LEFT], 1),
-        Beside::StrangersReserve => {
-            (&[BOOKED_ONCE, CAPTURED_ONCE, CONFIRMED_HAS_BOTH, FAILED_HAS_NEITHER, FINAL_STAYS], 1)
-        }
+        Beside::StrangersReserve => (
+            &[
+                BOOKED_ONCE,
+                CAPTURED_ONCE,
+                CONFIRMED_HAS_BOTH,
+                FAILED_HAS_NEITHER,
+                FINAL_STAYS,
+            ],
+            1,
+        ),
     };
-    let kept = always().into_iter().filter(|truth| must_hold.contains(&truth.name));
-    kept.chain(sometimes().into_iter().take(must_be_reachable)).collect()
+    let kept = always()
+        .into_iter()
+        .filter(|truth| must_hold.contains(&truth.name));
+    kept.chain(sometimes().into_iter().take(must_be_reachable))
+        .collect()
 }
 
 fn always() -> [Truth; 8] {
     [
         Property::always(BOOKED_ONCE, |_, world: &World| booked_once(world)),
-        Property::always(CAPTURED_ONCE, |_, world: &World| world.gateway.captured <= 1),
+        Property::always(CAPTURED_ONCE, |_, world: &World| {
+            world.gateway.captured <= 1
+        }),
         Property::always(CONFIRMED_HAS_BOTH, |_, world: &World| {
             world.order.status != OrderStatus::Confirmed || has_both(world)
         }),
         Property::always(FAILED_HAS_NEITHER, |_, world: &World| {
             !is_failed_and_settled(world) || has_neither(world)
         }),
-        Property::always(FINAL_STAYS, |_, world: &World| world.forbidden_move.is_none()),
+        Property::always(FINAL_STAYS, |_, world: &World| {
+            world.forbidden_move.is_none()
+        }),
         Property::always(FINAL_NEVER_LEFT, |_, world: &World| {
-            world.forbidden_move.is_none_or(|(from, to)| !from.is_final() || from == to)
+            world
+                .forbidden_move
+                .is_none_or(|(from, to)| !from.is_final() || from == to)
         }),
         Property::always(RECOVERABLE, |protocol: &Protocol, world: &World| {
             ended_well(&world.recovered(protocol.rules))
@@ -73,27 +89,49 @@ fn sometimes() -> [Truth; 8] {
         Property::sometimes("the request confirms its order", |_, world: &World| {
             world.order.status == OrderStatus::Confirmed && world.order.epoch == 1
         }),
-        Property::sometimes("the last takeover confirms the order", |_, world: &World| {
-            world.order.status == OrderStatus::Confirmed && world.order.epoch == 3
+        Property::sometimes(
+            "the last takeover confirms the order",
+            |_, world: &World| {
+                world.order.status == OrderStatus::Confirmed && world.order.epoch == 3
+            },
+        ),
+        Property::sometimes("an order fails and settles", |_, world: &World| {
+            is_failed_and_settled(world)
         }),
-        Property::sometimes("an order fails and settles", |_, world: &World| is_failed_and_settled(world)),
-        Property::sometimes("a charge of an order that failed is given back", |_, world: &World| {
-            is_failed_and_settled(world) && world.payment == Some(PaymentStatus::Refunded)
-        }),
-        Property::sometimes("a takeover finds the hold of an earlier attempt", |_, world: &World| {
-            finds(world, Hold::Held, |sent, row| sent > row)
-        }),
-        Property::sometimes("a late reserve finds that its order gave up", |_, world: &World| {
-            is_failed_and_settled(world) && finds(world, Hold::Released, |sent, row| sent <= row)
-        }),
+        Property::sometimes(
+            "a charge of an order that failed is given back",
+            |_, world: &World| {
+                is_failed_and_settled(world) && world.payment == Some(PaymentStatus::Refunded)
+            },
+        ),
+        Property::sometimes(
+            "a takeover finds the hold of an earlier attempt",
+            |_, world: &World| finds(world, Hold::Held, |sent, row| sent > row),
+        ),
+        Property::sometimes(
+            "a late reserve finds that its order gave up",
+            |_, world: &World| {
+                is_failed_and_settled(world)
+                    && finds(world, Hold::Released, |sent, row| sent <= row)
+            },
+        ),
         Property::sometimes("a late release finds a newer hold", |_, world: &World| {
             world.order.status == OrderStatus::Confirmed
-                && world.sent.messages().any(|message| matches!(message, Message::Release(_)))
+                && world
+                    .sent
+                    .messages()
+                    .any(|message| matches!(message, Message::Release(_)))
         }),
-        Property::sometimes("a late charge finds that its order gave up", |_, world: &World| {
-            world.payment == Some(PaymentStatus::Voided)
-                && world.sent.messages().any(|message| message == Message::Charge)
-        }),
+        Property::sometimes(
+            "a late charge finds that its order gave up",
+            |_, world: &World| {
+                world.payment == Some(PaymentStatus::Voided)
+                    && world
+                        .sent
+                        .messages()
+                        .any(|message| message == Message::Charge)
+            },
+        ),
     ]
 }
 

@@ -21,10 +21,12 @@ pub enum Who {
 
 const DRIVERS: [Who; 3] = [Who::Request, Who::FirstWorker, Who::SecondWorker];
 
-/// Far more than an attempt takes that nothing disturbs; one that goes in circles has not ended the order by then.
+/// Far more than an attempt takes that nothing disturbs; one that goes in circles has not ended the
+/// order by then.
 const MOST_STEPS: usize = 20;
 
-/// Where a driver stands. It may stall anywhere, since everyone else may always go first, and it may die.
+/// Where a driver stands. It may stall anywhere, since everyone else may always go first, and it
+/// may die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Driver {
     Absent,
@@ -65,7 +67,11 @@ impl Gateway {
             approved
         });
         self.approved = Some(approved);
-        if approved { PaymentStatus::Success } else { PaymentStatus::Failed }
+        if approved {
+            PaymentStatus::Success
+        } else {
+            PaymentStatus::Failed
+        }
     }
 
     fn cancel(&mut self, rules: Rules) {
@@ -78,8 +84,8 @@ impl Gateway {
 pub enum Action {
     RivalBuys,
     RivalReturns,
-    /// A worker takes the order over. Leases only make it rare that the earlier driver still lives, so here they
-    /// never prevent it.
+    /// A worker takes the order over. Leases only make it rare that the earlier driver still lives,
+    /// so here they never prevent it.
     Claim,
     /// A driver sends its step's message.
     Send(Who),
@@ -89,7 +95,8 @@ pub enum Action {
     Answer(Who),
     /// A driver waits no longer; its message may still be on its way.
     TimeOut(Who),
-    /// The order was older than the recovery bound when the worker took it over: it fails without a call.
+    /// The order was older than the recovery bound when the worker took it over: it fails without a
+    /// call.
     Expire(Who),
     /// A driver's compare-and-set reaches the order's database.
     Store(Who),
@@ -146,13 +153,22 @@ impl World {
         Self {
             order: State::PLACED,
             standby,
-            drivers: [Driver::Ready(Attempt::new(State::PLACED)), Driver::Absent, Driver::Absent],
+            drivers: [
+                Driver::Ready(Attempt::new(State::PLACED)),
+                Driver::Absent,
+                Driver::Absent,
+            ],
             sent,
             reservation: None,
             stock: STOCKED,
             rival: 0,
             payment: None,
-            gateway: Gateway { would_approve, approved: None, cancelled: false, captured: 0 },
+            gateway: Gateway {
+                would_approve,
+                approved: None,
+                cancelled: false,
+                captured: 0,
+            },
             forbidden_move: None,
         }
     }
@@ -180,7 +196,8 @@ impl World {
                 Driver::Absent | Driver::Gone => continue,
                 Driver::Ready(attempt) => {
                     actions.push(Action::Send(who));
-                    let took_over_now = who != Who::Request && attempt == Attempt::new(attempt.state);
+                    let took_over_now =
+                        who != Who::Request && attempt == Attempt::new(attempt.state);
                     if took_over_now && !attempt.state.is_final() {
                         actions.push(Action::Expire(who));
                     }
@@ -216,7 +233,11 @@ impl World {
     }
 
     fn claim(&mut self, rules: Rules) {
-        if let Some(place) = self.drivers.iter().position(|driver| *driver == Driver::Absent) {
+        if let Some(place) = self
+            .drivers
+            .iter()
+            .position(|driver| *driver == Driver::Absent)
+        {
             if let Standby::Behind(_) = self.standby {
                 self.standby = Standby::Behind(self.order);
             }
@@ -239,7 +260,9 @@ impl World {
                 let event = self.perform(rules, attempt);
                 hear(rules, attempt, event)
             }
-            (Driver::Waiting(attempt), Action::TimeOut(_)) => hear(rules, attempt, Event::Unavailable),
+            (Driver::Waiting(attempt), Action::TimeOut(_)) => {
+                hear(rules, attempt, Event::Unavailable)
+            }
             (Driver::Storing(attempt), Action::Store(_)) if self.store(rules, attempt.state) => {
                 go_on(attempt)
             }
@@ -267,9 +290,17 @@ impl World {
         world
     }
 
-    /// Whether nothing that is still on its way could change anything, in whatever order and however often it comes.
+    /// Whether nothing that is still on its way could change anything, in whatever order and
+    /// however often it comes.
     pub fn is_at_rest(&self, rules: Rules) -> bool {
-        let books = |world: &Self| (world.reservation, world.stock, world.payment, world.gateway.captured);
+        let books = |world: &Self| {
+            (
+                world.reservation,
+                world.stock,
+                world.payment,
+                world.gateway.captured,
+            )
+        };
         let mut world = *self;
         loop {
             let before = world;
@@ -286,18 +317,25 @@ impl World {
         }
     }
 
-    /// The compare-and-set; false where the order was overtaken. As the statement does, it keeps the reason of a failure.
+    /// The compare-and-set; false where the order was overtaken. As the statement does, it keeps
+    /// the reason of a failure.
     fn store(&mut self, rules: Rules, state: State) -> bool {
         if !rules.may_store(self.order, state) {
             return false;
         }
         let failure_reason = self.order.failure_reason.or(state.failure_reason);
-        let state = State { failure_reason, ..state };
+        let state = State {
+            failure_reason,
+            ..state
+        };
         if !may_become(self.order, state) {
             self.forbidden_move = Some((self.order.status, state.status));
         }
         // A statement that stores a change never moves the epoch.
-        self.order = State { epoch: self.order.epoch, ..state };
+        self.order = State {
+            epoch: self.order.epoch,
+            ..state
+        };
         true
     }
 
@@ -324,7 +362,9 @@ impl World {
         match self.payment {
             Some(PaymentStatus::Success) => Event::Charged,
             None | Some(PaymentStatus::Pending) => Event::NotCharged,
-            Some(PaymentStatus::Failed | PaymentStatus::Refunded | PaymentStatus::Voided) => Event::Declined,
+            Some(PaymentStatus::Failed | PaymentStatus::Refunded | PaymentStatus::Voided) => {
+                Event::Declined
+            }
         }
     }
 
@@ -379,7 +419,11 @@ impl World {
         if hold == Hold::Held || self.reservation.is_some() {
             self.reservation = Some(Reservation { epoch, hold });
         }
-        if hold == Hold::Held { Event::Reserved } else { Event::InsufficientStock }
+        if hold == Hold::Held {
+            Event::Reserved
+        } else {
+            Event::InsufficientStock
+        }
     }
 
     fn release(&mut self, rules: Rules, epoch: i32) {
@@ -388,22 +432,36 @@ impl World {
             ReleasePlan::GiveBack => self.stock += 1,
             ReleasePlan::Tombstone | ReleasePlan::Stamp => {}
         }
-        self.reservation = Some(Reservation { epoch, hold: Hold::Released });
+        self.reservation = Some(Reservation {
+            epoch,
+            hold: Hold::Released,
+        });
     }
 }
 
 fn go_on(attempt: Attempt) -> Driver {
-    if attempt.next() == Step::Stop { Driver::Gone } else { Driver::Ready(attempt) }
+    if attempt.next() == Step::Stop {
+        Driver::Gone
+    } else {
+        Driver::Ready(attempt)
+    }
 }
 
 /// What an attempt makes of an event: a change is stored before it goes on.
 fn hear(rules: Rules, attempt: Attempt, event: Event) -> Driver {
     let (after, change) = rules.on(attempt, event);
-    if change.is_some() { Driver::Storing(after) } else { go_on(after) }
+    if change.is_some() {
+        Driver::Storing(after)
+    } else {
+        go_on(after)
+    }
 }
 
 fn goods() -> Goods {
-    Goods { product_id: String::new(), quantity: 1 }
+    Goods {
+        product_id: String::new(),
+        quantity: 1,
+    }
 }
 
 fn message(rules: Rules, attempt: Attempt) -> Option<Message> {

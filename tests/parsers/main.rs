@@ -1,7 +1,10 @@
-//! The parsers that are ours, on whatever may come: none panics, and what one takes is what its own text form says. The
-//! same properties are in `fuzz/`, for longer runs that learn from coverage.
+//! The parsers that are ours, on whatever may come: none panics, and what one takes is what its own
+//! text form says. The same properties are in `fuzz/`, for longer runs that learn from coverage.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by failing"
+)]
 
 mod properties;
 
@@ -14,13 +17,13 @@ use serde_json::Value;
 use valerix::order::idempotency;
 
 /// Values that some field of a rule takes, the kinds first.
-const TEXTS: &[&str] =
-    &["latency", "error", "drop", "crash", "outbound", "inbound", "/orders", "/livez", "POST", "x\0"];
+const TEXTS: &[&str] = &[
+    "latency", "error", "drop", "crash", "outbound", "inbound", "/orders", "/livez", "POST", "x\0",
+];
 
 /// What is nearly right reaches further into a parser than noise does.
 fn nearly(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
-    let piece =
-        prop_oneof![4 => proptest::sample::select(pieces).prop_map(str::to_owned), 1 => any::<String>()];
+    let piece = prop_oneof![4 => proptest::sample::select(pieces).prop_map(str::to_owned), 1 => any::<String>()];
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
@@ -37,7 +40,15 @@ fn rule() -> impl Strategy<Value = Value> {
         "method",
         "product_id",
     ];
-    let more = ["probability", "seed", "every", "offset", "ttl_seconds", "max_fires", "typo"];
+    let more = [
+        "probability",
+        "seed",
+        "every",
+        "offset",
+        "ttl_seconds",
+        "max_fires",
+        "typo",
+    ];
     let value = prop_oneof![
         proptest::sample::select(TEXTS).prop_map(Value::from),
         (-1..70_000).prop_map(Value::from),
@@ -49,8 +60,15 @@ fn rule() -> impl Strategy<Value = Value> {
     let names = proptest::sample::select([&names[..], &more].concat());
     let kinds = proptest::sample::select(&TEXTS[..4]);
     (kinds, proptest::collection::hash_map(names, value, 0..4)).prop_map(|(kind, fields)| {
-        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
-        Value::Object([("kind".to_owned(), kind.into())].into_iter().chain(fields).collect())
+        let fields = fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        Value::Object(
+            [("kind".to_owned(), kind.into())]
+                .into_iter()
+                .chain(fields)
+                .collect(),
+        )
     })
 }
 
@@ -95,5 +113,7 @@ proptest! {
 /// Found by `rules`: such a share once changed in its last digit.
 #[test]
 fn a_share_is_read_to_its_last_digit() {
-    a_rule_is_taken_again_as_it_is_shown(br#"{"kind": "latency", "probability": 5.564424755896533e-280}"#);
+    a_rule_is_taken_again_as_it_is_shown(
+        br#"{"kind": "latency", "probability": 5.564424755896533e-280}"#,
+    );
 }

@@ -1,4 +1,5 @@
-//! What holds for each parser that is ours, whatever it is given: here for tests/parsers and fuzz/ alike.
+//! What holds for each parser that is ours, whatever it is given: here for tests/parsers and fuzz/
+//! alike.
 
 use valerix::cli::otlp_endpoint;
 use valerix::order::{Cursor, idempotency};
@@ -30,7 +31,10 @@ pub fn a_rule_is_taken_again_as_it_is_shown(body: &[u8]) {
     if let Ok(spec) = read_json::<RuleSpec>(body) {
         let shown = serde_json::to_vec(&spec).unwrap();
         assert_eq!(read_json::<RuleSpec>(&shown).unwrap(), spec);
-        assert!(spec.delay_ms.unwrap_or_default() + spec.jitter_ms.unwrap_or_default() <= 60_000, "{spec:?}");
+        assert!(
+            spec.delay_ms.unwrap_or_default() + spec.jitter_ms.unwrap_or_default() <= 60_000,
+            "{spec:?}"
+        );
     }
 }
 
@@ -39,7 +43,10 @@ pub fn an_endpoint_is_an_address_that_stays_as_it_is(text: &str) {
         && let Some(address) = endpoint.0
     {
         let plain = address.replacen("https://", "http://", 1);
-        assert!(plain.starts_with("http://") && plain.parse::<BaseUrl>().is_ok(), "{text:?}: {address}");
+        assert!(
+            plain.starts_with("http://") && plain.parse::<BaseUrl>().is_ok(),
+            "{text:?}: {address}"
+        );
         assert_eq!(otlp_endpoint(&address).unwrap().0, Some(address));
     }
 }

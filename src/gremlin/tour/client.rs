@@ -56,7 +56,12 @@ pub struct Placed {
 
 impl Placed {
     pub fn tell(&self) -> String {
-        format!("{} after {:.2} s: {}", self.status, self.took.as_secs_f64(), self.message)
+        format!(
+            "{} after {:.2} s: {}",
+            self.status,
+            self.took.as_secs_f64(),
+            self.message
+        )
     }
 }
 
@@ -72,8 +77,16 @@ pub struct Settled {
 
 impl Settled {
     pub fn tell(&self) -> String {
-        let Self { status, reason, after, attempt } = self;
-        format!("{status} ({reason}) {:.1} s after it was placed, by attempt {attempt}", after.as_secs_f64())
+        let Self {
+            status,
+            reason,
+            after,
+            attempt,
+        } = self;
+        format!(
+            "{status} ({reason}) {:.1} s after it was placed, by attempt {attempt}",
+            after.as_secs_f64()
+        )
     }
 }
 
@@ -81,7 +94,13 @@ impl Stage {
     pub fn new(urls: &[BaseUrl; 3], token: Option<&str>) -> Self {
         let clients = urls.clone().map(Client::new);
         let (urls, token) = (urls.clone(), token.map(str::to_owned));
-        Self { order: clients[0].clone(), clients, urls, token, product_id: String::new() }
+        Self {
+            order: clients[0].clone(),
+            clients,
+            urls,
+            token,
+            product_id: String::new(),
+        }
     }
 
     pub fn handle(&self, service: Service) -> Handle {
@@ -93,15 +112,23 @@ impl Stage {
         answer.is_ok_and(|answer| answer.status.is_success())
     }
 
-    /// Takes back what the tour, or whoever was before it, has set. A service that is down has nothing set.
+    /// Takes back what the tour, or whoever was before it, has set. A service that is down has
+    /// nothing set.
     pub async fn calm_down(&self) {
         for service in [Service::Order, Service::Inventory, Service::Payment] {
             let handle = self.handle(service);
-            let calm = Latency { enabled: false, delay_ms: 0 };
+            let calm = Latency {
+                enabled: false,
+                delay_ms: 0,
+            };
             if let Err(error) = handle.set_latency(calm).await {
-                output::complain(format_args!("the gremlin of {service:?} is still on: {error}"));
+                output::complain(format_args!(
+                    "the gremlin of {service:?} is still on: {error}"
+                ));
             } else if let Err(error) = handle.clear().await {
-                output::complain(format_args!("the gremlin of {service:?} keeps its rules: {error}"));
+                output::complain(format_args!(
+                    "the gremlin of {service:?} keeps its rules: {error}"
+                ));
             }
         }
     }
@@ -109,8 +136,13 @@ impl Stage {
     /// The product of which most is in stock.
     pub async fn choose_product(&mut self, units: i64) -> Result<(), TourError> {
         let audit: Audit = self.read(Service::Order, "/audit").await?;
-        let most = audit.products.into_iter().max_by_key(|product| product.available);
-        let product = most.filter(|product| product.available >= units).ok_or(TourError::SoldOut)?;
+        let most = audit
+            .products
+            .into_iter()
+            .max_by_key(|product| product.available);
+        let product = most
+            .filter(|product| product.available >= units)
+            .ok_or(TourError::SoldOut)?;
         self.product_id = product.product_id;
         Ok(())
     }
@@ -138,15 +170,22 @@ impl Stage {
     pub async fn place(&self) -> Result<Placed, TourError> {
         let body = json!({"product_id": self.product_id, "quantity": 1});
         let at = Instant::now();
-        let answer = self.order.post("/orders", &body, Deadline::after(CALL)).await;
+        let answer = self
+            .order
+            .post("/orders", &body, Deadline::after(CALL))
+            .await;
         let answer = answer.map_err(|cause| self.failed("an order", Service::Order, cause))?;
         let took = at.elapsed();
-        let body: Value = answer.json().map_err(|cause| self.failed("an order", Service::Order, cause))?;
+        let body: Value = answer
+            .json()
+            .map_err(|cause| self.failed("an order", Service::Order, cause))?;
         let text = |field: &str| body[field].as_str().map(str::to_owned);
         Ok(Placed {
             status: answer.status.as_u16(),
             took,
-            message: text("message").or_else(|| text("detail")).unwrap_or_default(),
+            message: text("message")
+                .or_else(|| text("detail"))
+                .unwrap_or_default(),
             id: text("id").or_else(|| text("order_id")),
             at,
         })
@@ -170,7 +209,9 @@ impl Stage {
                 let failed = order.order.failure_reason;
                 return Ok(Settled {
                     status,
-                    reason: failed.or_else(|| Some(last?.reason.clone())).unwrap_or_default(),
+                    reason: failed
+                        .or_else(|| Some(last?.reason.clone()))
+                        .unwrap_or_default(),
                     attempt: last.map(|event| event.attempt).unwrap_or_default(),
                     after: placed.at.elapsed(),
                 });
@@ -191,13 +232,24 @@ impl Stage {
         }
     }
 
-    async fn read<T: DeserializeOwned>(&self, service: Service, path: &str) -> Result<T, TourError> {
+    async fn read<T: DeserializeOwned>(
+        &self,
+        service: Service,
+        path: &str,
+    ) -> Result<T, TourError> {
         let client = &self.clients[service as usize];
-        let answer = client.get(path, Deadline::after(CALL)).await.and_then(|answer| answer.json());
+        let answer = client
+            .get(path, Deadline::after(CALL))
+            .await
+            .and_then(|answer| answer.json());
         answer.map_err(|cause| self.failed("reading", service, cause))
     }
 
     fn failed(&self, what: &'static str, service: Service, cause: CallError) -> TourError {
-        TourError::Call { what, url: self.urls[service as usize].clone(), cause }
+        TourError::Call {
+            what,
+            url: self.urls[service as usize].clone(),
+            cause,
+        }
     }
 }

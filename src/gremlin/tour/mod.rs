@@ -1,4 +1,5 @@
-//! `valerix gremlin tour`: the checklist, then each kind of fault, told while it happens and checked at each step.
+//! `valerix gremlin tour`: the checklist, then each kind of fault, told while it happens and
+//! checked at each step.
 
 mod client;
 mod narrator;
@@ -18,8 +19,14 @@ use narrator::Narrator;
 pub use narrator::Report;
 use private_platform::OwnPlatform;
 
-const SLOW: Latency = Latency { enabled: true, delay_ms: 3000 };
-const CALM: Latency = Latency { enabled: false, delay_ms: 0 };
+const SLOW: Latency = Latency {
+    enabled: true,
+    delay_ms: 3000,
+};
+const CALM: Latency = Latency {
+    enabled: false,
+    delay_ms: 0,
+};
 /// More than a tour orders.
 const UNITS: i64 = 80;
 /// One in ten payments is declined; so many in a row never are.
@@ -50,18 +57,27 @@ pub enum TourError {
     #[error("the platform that was started for the tour did not become ready:\n{0}")]
     NotReady(String),
     #[error("{what} at {url}: {cause}")]
-    Call { what: &'static str, url: BaseUrl, cause: CallError },
+    Call {
+        what: &'static str,
+        url: BaseUrl,
+        cause: CallError,
+    },
     #[error(transparent)]
     Gremlin(#[from] GremlinError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
-/// Returns what was found; nothing when the tour was asked to stop. What it broke is mended when it returns.
+/// Returns what was found; nothing when the tour was asked to stop. What it broke is mended when it
+/// returns.
 ///
 /// # Errors
 /// When the tour could not go on.
-pub async fn run(config: Config, json: bool, shutdown: &Shutdown) -> Result<Option<Report>, TourError> {
+pub async fn run(
+    config: Config,
+    json: bool,
+    shutdown: &Shutdown,
+) -> Result<Option<Report>, TourError> {
     let mut narrator = Narrator::new(json);
     let mut stage = Stage::new(&config.urls, config.token.as_deref());
     if stage.is_up().await {
@@ -151,7 +167,10 @@ async fn slow_warehouse(stage: &mut Stage, narrator: &mut Narrator) -> Result<()
 
 async fn light(stage: &Stage, narrator: &mut Narrator, wanted: &str) -> Result<(), TourError> {
     let sla = stage.sla().await?;
-    let told = format!("{}: {} ms on average over {} orders", sla.status, sla.average_ms, sla.requests);
+    let told = format!(
+        "{}: {} ms on average over {} orders",
+        sla.status, sla.average_ms, sla.requests
+    );
     narrator.check("the SLA light", sla.status == wanted, told);
     Ok(())
 }
@@ -174,7 +193,11 @@ async fn confirmed(stage: &Stage, narrator: &mut Narrator) -> Result<(), TourErr
     Ok(())
 }
 
-async fn finished(stage: &Stage, narrator: &mut Narrator, placed: &Placed) -> Result<(), TourError> {
+async fn finished(
+    stage: &Stage,
+    narrator: &mut Narrator,
+    placed: &Placed,
+) -> Result<(), TourError> {
     let settled = stage.settled(placed).await?;
     let well = settled.status == "CONFIRMED" || settled.reason == "payment-declined";
     narrator.check("the order", well, settled.tell());
@@ -231,13 +254,25 @@ impl Fault {
         narrator.check("the customer", placed.status == 202, placed.tell());
         stage.all_healthy().await?;
         // After a crash it is gone by itself.
-        if let Some(fired) = handle.rules().await?.iter().find(|known| known.id == rule.id) {
-            narrator.check("the gremlin", fired.fired == 1, format!("struck {} time", fired.fired));
+        if let Some(fired) = handle
+            .rules()
+            .await?
+            .iter()
+            .find(|known| known.id == rule.id)
+        {
+            narrator.check(
+                "the gremlin",
+                fired.fired == 1,
+                format!("struck {} time", fired.fired),
+            );
             handle.remove(rule.id).await?;
         }
         finished(stage, narrator, &placed).await?;
         let sla = stage.sla().await?;
-        narrator.note(&format!("the SLA light is {}: {} ms on average", sla.status, sla.average_ms));
+        narrator.note(&format!(
+            "the SLA light is {}: {} ms on average",
+            sla.status, sla.average_ms
+        ));
         Ok(())
     }
 }
@@ -250,12 +285,23 @@ async fn open_breaker(stage: &Stage, narrator: &mut Narrator) -> Result<(), Tour
     let crowd = join_all((0..CROWD).map(|_| stage.place())).await;
     let crowd = crowd.into_iter().collect::<Result<Vec<_>, _>>()?;
     let pending = crowd.iter().filter(|placed| placed.status == 202).count();
-    let slowest = crowd.iter().map(|placed| placed.took).max().unwrap_or_default();
-    let told = format!("{pending} of {CROWD} were told 202, the last after {:.1} s", slowest.as_secs_f64());
+    let slowest = crowd
+        .iter()
+        .map(|placed| placed.took)
+        .max()
+        .unwrap_or_default();
+    let told = format!(
+        "{pending} of {CROWD} were told 202, the last after {:.1} s",
+        slowest.as_secs_f64()
+    );
     narrator.check("the crowd", pending == CROWD, told);
     let next = stage.place().await?;
     let at_once = next.status == 202 && next.took < ONE_STEP;
-    narrator.check("the breaker is open: the next customer", at_once, next.tell());
+    narrator.check(
+        "the breaker is open: the next customer",
+        at_once,
+        next.tell(),
+    );
     handle.remove(rule.id).await?;
     let mut last = Duration::ZERO;
     for placed in crowd.iter().chain([&next]) {
@@ -264,7 +310,10 @@ async fn open_breaker(stage: &Stage, narrator: &mut Narrator) -> Result<(), Tour
     narrator.check(
         "their orders",
         true,
-        format!("all finished, the last {:.1} s after it was placed", last.as_secs_f64()),
+        format!(
+            "all finished, the last {:.1} s after it was placed",
+            last.as_secs_f64()
+        ),
     );
     Ok(())
 }
@@ -273,7 +322,10 @@ async fn books(stage: &Stage, narrator: &mut Narrator) -> Result<(), TourError> 
     narrator.say("The books");
     let audit = stage.settled_books().await?;
     for invariant in &audit.invariants {
-        let told = format!("{} of {} violate it", invariant.violations, invariant.checked);
+        let told = format!(
+            "{} of {} violate it",
+            invariant.violations, invariant.checked
+        );
         narrator.check(&invariant.meaning, invariant.violations == 0, told);
     }
     Ok(())

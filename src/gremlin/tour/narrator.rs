@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::platform::output;
 
-/// Prints each step as it happens, unless the report is for machines; then it is printed at the end.
+/// Prints each step as it happens, unless the report is for machines; then it is printed at the
+/// end.
 pub struct Narrator {
     started: Instant,
     prints: bool,
@@ -44,12 +45,20 @@ pub struct Finding {
 impl Narrator {
     pub fn new(json: bool) -> Self {
         let coloured = output::takes_colours(&std::io::stdout());
-        Self { started: Instant::now(), prints: !json, coloured, report: Report::default() }
+        Self {
+            started: Instant::now(),
+            prints: !json,
+            coloured,
+            report: Report::default(),
+        }
     }
 
     pub fn say(&mut self, what: &str) {
         self.headline(what);
-        self.report.steps.push(Step { title: what.to_owned(), findings: Vec::new() });
+        self.report.steps.push(Step {
+            title: what.to_owned(),
+            findings: Vec::new(),
+        });
     }
 
     pub fn note(&mut self, what: &str) {
@@ -57,7 +66,12 @@ impl Narrator {
         if self.prints {
             output::line(format_args!("  {seconds:5.1} s    {what}"));
         }
-        self.add(Finding { seconds, check: None, passed: None, found: what.to_owned() });
+        self.add(Finding {
+            seconds,
+            check: None,
+            passed: None,
+            found: what.to_owned(),
+        });
     }
 
     pub fn check(&mut self, what: &str, well: bool, got: impl std::fmt::Display) {
@@ -74,7 +88,12 @@ impl Narrator {
             output::line(format_args!("  {seconds:5.1} s  {mark} {what}: {got}"));
         }
         let (check, found) = (Some(what.to_owned()), got.to_string());
-        self.add(Finding { seconds, check, passed: Some(well), found });
+        self.add(Finding {
+            seconds,
+            check,
+            passed: Some(well),
+            found,
+        });
     }
 
     /// Prints the verdict, and returns what was found.

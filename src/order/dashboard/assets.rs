@@ -12,8 +12,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::platform::http::problem::{Problem, ProblemBody};
 
 /// No script, style, picture or connection from anywhere but this service.
-const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 #[derive(Embed)]
 #[folder = "static"]
@@ -33,23 +32,36 @@ fn file(name: &str, asked: &HeaderMap) -> Result<HttpResponse, Problem> {
     let file = Files::get(name).ok_or_else(|| Problem::not_found("There is no such file."))?;
     let etag = format!(
         "{:032x}",
-        file.metadata.sha256_hash().iter().take(16).fold(0_u128, |tag, byte| tag << 8 | u128::from(*byte))
+        file.metadata
+            .sha256_hash()
+            .iter()
+            .take(16)
+            .fold(0_u128, |tag, byte| tag << 8 | u128::from(*byte))
     );
-    let known = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known = asked
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
     // A proxy that compresses makes the tag a weak one.
     let unchanged = known.is_some_and(|known| known.contains(&etag));
-    let mut answer = HttpResponse::build(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    let mut answer = HttpResponse::build(if unchanged {
+        StatusCode::NOT_MODIFIED
+    } else {
+        StatusCode::OK
+    });
     answer
         .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        // Asked for each time, and answered with 304 as long as it is the same: a new version is seen at once.
+        // Asked for each time, and answered with 304 as long as it is the same: a new version is
+        // seen at once.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::ETAG, format!("W/\"{etag}\"")));
     if unchanged {
         return Ok(answer.finish());
     }
-    Ok(answer.content_type(media_type(name)).body(file.data.into_owned()))
+    Ok(answer
+        .content_type(media_type(name))
+        .body(file.data.into_owned()))
 }
 
 fn media_type(name: &str) -> &'static str {
@@ -86,5 +98,9 @@ async fn links(known: web::Data<Dashboard>) -> web::Json<Dashboard> {
 }
 
 pub fn routes(dashboard: &Dashboard, service: &mut ServiceConfig<'_>) {
-    service.app_data(web::Data::new(dashboard.clone())).service(index).service(asset).service(links);
+    service
+        .app_data(web::Data::new(dashboard.clone()))
+        .service(index)
+        .service(asset)
+        .service(links);
 }

@@ -1,5 +1,5 @@
-//! What the dashboard asks of inventory and payment, passed on: a browser need only reach the order service, wherever
-//! the others are.
+//! What the dashboard asks of inventory and payment, passed on: a browser need only reach the order
+//! service, wherever the others are.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::platform::deadline::Deadline;
 use crate::platform::http::extract::RawBody;
 use crate::platform::http::problem::{Problem, ProblemBody};
 
-/// Longer than the delay that one usually sets by the gremlin, so that a slow service still shows; shorter than the page waits.
+/// Longer than the delay that one usually sets by the gremlin, so that a slow service still shows;
+/// shorter than the page waits.
 const TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// The services behind, for one worker thread.
@@ -33,20 +34,34 @@ impl Services {
         body: Bytes,
     ) -> Result<HttpResponse, Problem> {
         let authorization = request.headers().get(header::AUTHORIZATION).cloned();
-        let forwarded = Forwarded { method: request.method().clone(), path, authorization, body };
+        let forwarded = Forwarded {
+            method: request.method().clone(),
+            path,
+            authorization,
+            body,
+        };
         self.pass_on(service, forwarded).await
     }
 
-    async fn pass_on(&self, service: &str, forwarded: Forwarded<'_>) -> Result<HttpResponse, Problem> {
+    async fn pass_on(
+        &self,
+        service: &str,
+        forwarded: Forwarded<'_>,
+    ) -> Result<HttpResponse, Problem> {
         let client = match service {
             INVENTORY => &self.inventory,
             PAYMENT => &self.payment,
             _ => return Err(Problem::not_found("There is no such service.")),
         };
-        let answer =
-            client.forward(forwarded, Deadline::after(TIMEOUT)).await.map_err(|error| match error {
+        let answer = client
+            .forward(forwarded, Deadline::after(TIMEOUT))
+            .await
+            .map_err(|error| match error {
                 CallError::TimedOut => {
-                    let detail = format!("{service} did not answer within {} ms.", TIMEOUT.as_millis());
+                    let detail = format!(
+                        "{service} did not answer within {} ms.",
+                        TIMEOUT.as_millis()
+                    );
                     Problem::new(StatusCode::GATEWAY_TIMEOUT, "service-silent", detail)
                 }
                 error => Problem::new(
@@ -83,7 +98,12 @@ async fn look(
         _ => return Err(Problem::not_found("There is nothing at this address.")),
     };
     // They need no token, so none is shown to them.
-    let forwarded = Forwarded { method: Method::GET, path, authorization: None, body: Bytes::new() };
+    let forwarded = Forwarded {
+        method: Method::GET,
+        path,
+        authorization: None,
+        body: Bytes::new(),
+    };
     services.pass_on(&service, forwarded).await
 }
 
@@ -109,7 +129,9 @@ async fn show_gremlin(
     request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    services.pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, Bytes::new()).await
+    services
+        .pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, Bytes::new())
+        .await
 }
 
 /// Sets the gremlin of a service behind
@@ -130,7 +152,9 @@ async fn set_gremlin(
     path: web::Path<(String, String)>,
     body: RawBody,
 ) -> Result<HttpResponse, Problem> {
-    services.pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, body.0).await
+    services
+        .pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, body.0)
+        .await
 }
 
 /// Removes all rules of a service behind
@@ -148,7 +172,9 @@ async fn clear_gremlin(
     request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    services.pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, Bytes::new()).await
+    services
+        .pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, Bytes::new())
+        .await
 }
 
 /// Removes a rule of a service behind
@@ -167,7 +193,14 @@ async fn remove_rule(
 ) -> Result<HttpResponse, Problem> {
     let no_rule = |_| Problem::not_found("There is no such rule.");
     let id: u32 = path.1.parse().map_err(no_rule)?;
-    services.pass_to_gremlin(&path.0, &format!("/gremlin/rules/{id}"), &request, Bytes::new()).await
+    services
+        .pass_to_gremlin(
+            &path.0,
+            &format!("/gremlin/rules/{id}"),
+            &request,
+            Bytes::new(),
+        )
+        .await
 }
 
 pub fn routes(services: Services, service: &mut ServiceConfig<'_>) {

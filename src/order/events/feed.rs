@@ -1,12 +1,13 @@
-//! The live feed: the changes of all orders, whichever replica made them, read from the database once
-//! for all listeners of this process.
+//! The live feed: the changes of all orders, whichever replica made them, read from the database
+//! once for all listeners of this process.
 //!
-//! The reader remembers a [`Position`], which says exactly what it has read. Each poll takes a snapshot
-//! of the database and reads the changes that this snapshot sees and the position does not hold. A
-//! change is therefore read in the first poll after its commit, however long its transaction was open.
+//! The reader remembers a [`Position`], which says exactly what it has read. Each poll takes a
+//! snapshot of the database and reads the changes that this snapshot sees and the position does not
+//! hold. A change is therefore read in the first poll after its commit, however long its
+//! transaction was open.
 //!
-//! A listener that resumes, or that fell behind, reads what it misses up to the reader's snapshot from
-//! the database, and goes on with what the reader reads after that snapshot.
+//! A listener that resumes, or that fell behind, reads what it misses up to the reader's snapshot
+//! from the database, and goes on with what the reader reads after that snapshot.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -102,7 +103,9 @@ impl Feed {
             wake: Notify::new(),
             is_open: watch::Sender::new(true),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Ends every listener.
@@ -110,8 +113,9 @@ impl Feed {
         self.shared.is_open.send_replace(false);
     }
 
-    /// Listens from a position on, or from now on. A position that is invalid, is not of this database,
-    /// or is too far back begins with [`Next::Reset`]. `database` is read for this listener alone.
+    /// Listens from a position on, or from now on. A position that is invalid, is not of this
+    /// database, or is too far back begins with [`Next::Reset`]. `database` is read for this
+    /// listener alone.
     ///
     /// # Errors
     /// 503 when the database cannot be read, or when the feed is closed.
@@ -121,13 +125,19 @@ impl Feed {
         after: Option<Result<Position, InvalidPosition>>,
     ) -> Result<Listener, Problem> {
         let (mut listener, poll) = self.register(database.clone());
-        // The position may be newer than the last poll: another replica can have given it out since.
+        // The position may be newer than the last poll: another replica can have given it out
+        // since.
         let head = timeout(WORK_TIMEOUT, listener.head_after(poll));
-        let (head, next) = head.await.unwrap_or_else(|_| Err(DatabaseError::TimedOut.of_read()))?;
+        let (head, next) = head
+            .await
+            .unwrap_or_else(|_| Err(DatabaseError::TimedOut.of_read()))?;
         match after {
             Some(Ok(position)) => {
                 listener.position = position;
-                listener.catch_up(head, next).await.map_err(DatabaseError::of_read)?;
+                listener
+                    .catch_up(head, next)
+                    .await
+                    .map_err(DatabaseError::of_read)?;
             }
             Some(Err(InvalidPosition)) => {
                 listener.start_at(head, next);
@@ -153,7 +163,18 @@ impl Feed {
         shared.wake.notify_one();
         let progress = shared.is_open.subscribe();
         let position = Position::default();
-        (Listener { shared, database, position, next: 0, replay: None, must_reset: false, progress }, poll)
+        (
+            Listener {
+                shared,
+                database,
+                position,
+                next: 0,
+                replay: None,
+                must_reset: false,
+                progress,
+            },
+            poll,
+        )
     }
 }
 
@@ -204,7 +225,14 @@ impl State {
     /// Entries from that number on, at most a page; none when some of them are gone.
     fn entries(&self, from: u64) -> Option<Vec<Arc<Entry>>> {
         let skip = usize::try_from(from.checked_sub(self.first)?).ok()?;
-        Some(self.entries.iter().skip(skip).take(PAGE as usize).cloned().collect())
+        Some(
+            self.entries
+                .iter()
+                .skip(skip)
+                .take(PAGE as usize)
+                .cloned()
+                .collect(),
+        )
     }
 
     fn add(&mut self, poll: Poll) {
@@ -238,16 +266,23 @@ async fn read(shared: Arc<Shared>) {
     let trouble = Trouble::new("the live stream cannot be read", "the live stream goes on");
     while shared.begin_poll() {
         let head = shared.state().head.clone();
-        let outcome = shared.database.run(async |connection| poll(connection, head).await).await;
+        let outcome = shared
+            .database
+            .run(async |connection| poll(connection, head).await)
+            .await;
         trouble.note(&outcome);
         shared.end_poll(outcome);
         let _ = timeout(POLL_INTERVAL, shared.wake.notified()).await;
     }
 }
 
-async fn poll(connection: &mut AsyncPgConnection, head: Option<Head>) -> Result<Poll, DatabaseError> {
+async fn poll(
+    connection: &mut AsyncPgConnection,
+    head: Option<Head>,
+) -> Result<Poll, DatabaseError> {
     let snapshot = store::snapshot(connection).await?;
-    // A snapshot from before the position is one of another server, such as a standby that was promoted.
+    // A snapshot from before the position is one of another server, such as a standby that was
+    // promoted.
     if let Some(Head { mut position, .. }) = head
         && position.precedes(&snapshot)
     {
@@ -266,10 +301,16 @@ async fn poll(connection: &mut AsyncPgConnection, head: Option<Head>) -> Result<
 fn entries(changes: Vec<ChangeRow>, position: &mut Position, snapshot: &Snapshot) -> Vec<Entry> {
     let entry = |change: ChangeRow| {
         position.advance(change.key(), snapshot);
-        let data = serde_json::to_string(&OrderChange::from(change))
-            .inspect_err(|error| tracing::error!(%error, "a change of an order cannot be written as JSON"));
-        let text = data.ok().map(|data| format!("event: order\nid: {position}\ndata: {data}\n\n"));
-        Entry { position: position.clone(), text }
+        let data = serde_json::to_string(&OrderChange::from(change)).inspect_err(
+            |error| tracing::error!(%error, "a change of an order cannot be written as JSON"),
+        );
+        let text = data
+            .ok()
+            .map(|data| format!("event: order\nid: {position}\ndata: {data}\n\n"));
+        Entry {
+            position: position.clone(),
+            text,
+        }
     };
     changes.into_iter().map(entry).collect()
 }
@@ -294,7 +335,8 @@ impl Listener {
         &self.position
     }
 
-    /// Waits for what comes next; none when the stream ends. A caller that gives up waiting loses nothing.
+    /// Waits for what comes next; none when the stream ends. A caller that gives up waiting loses
+    /// nothing.
     pub async fn next(&mut self) -> Option<Next> {
         while *self.progress.borrow_and_update() {
             if std::mem::take(&mut self.must_reset) {
@@ -311,12 +353,12 @@ impl Listener {
             } else {
                 self.fell_behind().await.map(|()| Vec::new())
             };
-            let failed =
-                |error: &_| tracing::warn!(%error, "a live stream ends: what it misses cannot be read");
+            let failed = |error: &_| tracing::warn!(%error, "a live stream ends: what it misses cannot be read");
             let entries = entries.inspect_err(failed).ok()?;
             if let Some(last) = entries.last() {
                 self.position = last.position.clone();
-                let texts: Option<Vec<&str>> = entries.iter().map(|entry| entry.text.as_deref()).collect();
+                let texts: Option<Vec<&str>> =
+                    entries.iter().map(|entry| entry.text.as_deref()).collect();
                 return texts.map(|texts| Next::Changes(texts.concat().into()));
             }
         }
@@ -326,12 +368,17 @@ impl Listener {
     /// A page of what the snapshot sees and the listener misses. The last page ends the replay.
     async fn replay_page(&mut self, snapshot: &Snapshot) -> Result<Vec<Arc<Entry>>, DatabaseError> {
         let mut position = self.position.clone();
-        let read = async |connection: &mut _| store::changes(connection, &position, snapshot, 0, PAGE).await;
+        let read = async |connection: &mut _| {
+            store::changes(connection, &position, snapshot, 0, PAGE).await
+        };
         let changes = self.database.run(read).await?;
         if changes.len() < PAGE as usize {
             self.replay = None;
         }
-        Ok(entries(changes, &mut position, snapshot).into_iter().map(Arc::new).collect())
+        Ok(entries(changes, &mut position, snapshot)
+            .into_iter()
+            .map(Arc::new)
+            .collect())
     }
 
     async fn fell_behind(&mut self) -> Result<(), DatabaseError> {
@@ -342,8 +389,9 @@ impl Listener {
     /// Goes on from the head, once it has read from the database what it misses up to there.
     async fn catch_up(&mut self, head: Head, next: u64) -> Result<(), DatabaseError> {
         let (position, snapshot) = (&self.position, &head.snapshot);
-        let missed =
-            async |connection: &mut _| store::changes(connection, position, snapshot, MAX_REPLAYED, 1).await;
+        let missed = async |connection: &mut _| {
+            store::changes(connection, position, snapshot, MAX_REPLAYED, 1).await
+        };
         if position.precedes(snapshot) && self.database.run(missed).await?.is_empty() {
             self.replay = Some(head.snapshot);
             self.next = next;
@@ -370,11 +418,19 @@ impl Listener {
             };
             match failure {
                 Some(Some(failure)) => return Err(failure.of_read()),
-                Some(None) => return self.shared.head().ok_or_else(|| DatabaseError::TimedOut.of_read()),
+                Some(None) => {
+                    return self
+                        .shared
+                        .head()
+                        .ok_or_else(|| DatabaseError::TimedOut.of_read());
+                }
                 None => _ = self.progress.changed().await,
             }
         }
-        Err(Problem::unavailable("stopping", "This process is stopping. Open the stream again."))
+        Err(Problem::unavailable(
+            "stopping",
+            "This process is stopping. Open the stream again.",
+        ))
     }
 }
 
@@ -389,11 +445,17 @@ mod tests {
     use super::*;
 
     fn head() -> Head {
-        Head { snapshot: "9:9:".parse().unwrap(), position: Position::default() }
+        Head {
+            snapshot: "9:9:".parse().unwrap(),
+            position: Position::default(),
+        }
     }
 
     fn changes(count: u32) -> Poll {
-        let entry = |_| Entry { position: Position::default(), text: None };
+        let entry = |_| Entry {
+            position: Position::default(),
+            text: None,
+        };
         Poll::Changes(head(), (0..count).map(entry).collect())
     }
 
@@ -406,10 +468,16 @@ mod tests {
         let mut state = State::default();
         assert_eq!(found(&state, 0), Some(0));
         state.add(changes(3));
-        assert_eq!((found(&state, 0), found(&state, 2), found(&state, 3)), (Some(3), Some(1), Some(0)));
+        assert_eq!(
+            (found(&state, 0), found(&state, 2), found(&state, 3)),
+            (Some(3), Some(1), Some(0))
+        );
         state.add(changes(MAX_BUFFERED));
         assert_eq!(state.entries.len(), MAX_BUFFERED as usize);
-        assert_eq!((found(&state, 2), found(&state, 3)), (None, Some(PAGE as usize)));
+        assert_eq!(
+            (found(&state, 2), found(&state, 3)),
+            (None, Some(PAGE as usize))
+        );
     }
 
     #[test]
@@ -421,6 +489,9 @@ mod tests {
         assert_eq!(found(&state, before), None);
         let next = state.next();
         state.add(changes(2));
-        assert_eq!((found(&state, before), found(&state, next)), (None, Some(2)));
+        assert_eq!(
+            (found(&state, before), found(&state, next)),
+            (None, Some(2))
+        );
     }
 }

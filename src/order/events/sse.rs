@@ -23,9 +23,10 @@ const RETRY_MS: u32 = 1000;
 
 /// Every change of an order, live
 ///
-/// Server-sent events: `order` with an order as of that change, and `reset` when too much was missed, or
-/// the event is not one of this stream: then read the list of orders again. Every replica shows the orders
-/// of all. An event's id is opaque; a client that sends the last one it got misses nothing.
+/// Server-sent events: `order` with an order as of that change, and `reset` when too much was
+/// missed, or the event is not one of this stream: then read the list of orders again. Every
+/// replica shows the orders of all. An event's id is opaque; a client that sends the last one it
+/// got misses nothing.
 #[utoipa::path(tag = "order", params(FollowOrders,
     ("last-event-id" = Option<String>, Header, description = "Goes on after this event")),
     responses((status = 200, content_type = "text/event-stream", body = OrderChange),
@@ -40,23 +41,31 @@ pub async fn follow(
     query: Query<FollowOrders>,
 ) -> Result<HttpResponse, Problem> {
     let Ok(place) = places.0.clone().try_acquire_owned() else {
-        return Err(Problem::unavailable("too-many-streams", "Too many streams are open."));
+        return Err(Problem::unavailable(
+            "too-many-streams",
+            "Too many streams are open.",
+        ));
     };
     // The browser's own header knows better than an address that was made when the page began.
-    let header = request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default());
+    let header = request
+        .headers()
+        .get("last-event-id")
+        .map(|value| value.to_str().unwrap_or_default());
     let after = header.or(query.0.last_event_id.as_deref());
     let listener = feed.listen(&database, after.map(str::parse)).await?;
     let hello = format!("retry: {RETRY_MS}\nid: {}\n\n", listener.position());
     let first = Some((Some(Bytes::from(hello)), listener, place));
-    let events =
-        stream::unfold(first, |state: Option<(Option<Bytes>, Listener, OwnedSemaphorePermit)>| async {
+    let events = stream::unfold(
+        first,
+        |state: Option<(Option<Bytes>, Listener, OwnedSemaphorePermit)>| async {
             let (hello, mut listener, place) = state?;
             let bytes = match hello {
                 Some(hello) => hello,
                 None => next(&mut listener).await?,
             };
             Some((Ok::<_, Error>(bytes), Some((None, listener, place))))
-        });
+        },
+    );
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -1,4 +1,5 @@
-//! Drives one attempt at an order: asks the flow what to do, calls, stores, until there is nothing more to do now.
+//! Drives one attempt at an order: asks the flow what to do, calls, stores, until there is nothing
+//! more to do now.
 
 use std::time::Duration;
 
@@ -38,18 +39,22 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Goes on with an order until it is settled, overtaken, or has to wait; calls nobody once the budget is spent,
-    /// and leaves what is owed then to recovery. Returns the order as it then is.
+    /// Goes on with an order until it is settled, overtaken, or has to wait; calls nobody once the
+    /// budget is spent, and leaves what is owed then to recovery. Returns the order as it then
+    /// is.
     ///
     /// # Errors
-    /// When the order's own database fails; what was stored before stays, and recovery goes on from it.
+    /// When the order's own database fails; what was stored before stays, and recovery goes on from
+    /// it.
     pub async fn drive(
         &self,
         mut order: OrderRow,
         budget: Deadline,
         expired: bool,
     ) -> Result<OrderRow, DatabaseError> {
-        let state = order.state().map_err(|error| DatabaseError::Internal(error.to_string()))?;
+        let state = order
+            .state()
+            .map_err(|error| DatabaseError::Internal(error.to_string()))?;
         let mut attempt = Attempt::new(state);
         let mut holds_lease = true;
         loop {
@@ -93,7 +98,11 @@ impl Driver {
         let deadline = Deadline::after(self.step_timeout).min(budget);
         let event = match step {
             Step::Reserve => self.inventory.reserve(subject, deadline).await,
-            Step::Release => self.inventory.release(subject, release_epoch, deadline).await,
+            Step::Release => {
+                self.inventory
+                    .release(subject, release_epoch, deadline)
+                    .await
+            }
             Step::Charge => self.payments.charge(subject, deadline).await,
             Step::AskPayment => self.payments.ask(subject, deadline).await,
             Step::Void => self.payments.void(subject, deadline).await,
@@ -116,10 +125,23 @@ impl Driver {
         rest: Option<Duration>,
     ) -> Result<Option<DateTime<Utc>>, DatabaseError> {
         let trace_id = telemetry::current_trace_id();
-        let change = Transition { id: order.id, state, reason, trace_id, rest };
-        let changed = self.batchers.changes.submit(change, Deadline::after(WORK_TIMEOUT)).await?;
+        let change = Transition {
+            id: order.id,
+            state,
+            reason,
+            trace_id,
+            rest,
+        };
+        let changed = self
+            .batchers
+            .changes
+            .submit(change, Deadline::after(WORK_TIMEOUT))
+            .await?;
         if changed.is_some() {
-            self.metrics.orders.with_label_values(&[state.status.as_str(), reason]).inc();
+            self.metrics
+                .orders
+                .with_label_values(&[state.status.as_str(), reason])
+                .inc();
             tracing::info!(order_id = %order.id, status = %state.status, reason, attempt = state.epoch, "order changed");
             failpoint::point(match state.status {
                 OrderStatus::Confirmed => "order.confirmed",
@@ -131,7 +153,8 @@ impl Driver {
         Ok(changed)
     }
 
-    /// The attempt ends with something left to do and nothing to store: the next one need not wait for the lease.
+    /// The attempt ends with something left to do and nothing to store: the next one need not wait
+    /// for the lease.
     async fn give_up(&self, order: &OrderRow, state: &State) -> Result<(), DatabaseError> {
         let rest = rest(order, state);
         self.database
@@ -150,9 +173,18 @@ impl Driver {
     }
 }
 
-/// How long the next attempt waits. A change of status begins a new count of attempts, as in the store.
+/// How long the next attempt waits. A change of status begins a new count of attempts, as in the
+/// store.
 fn rest(order: &OrderRow, state: &State) -> Duration {
-    let attempts = if order.status == state.status.as_str() { order.attempts } else { 0 };
-    let max = if state.is_final() { recovery::MAX_OWED_BACKOFF } else { recovery::MAX_UNFINISHED_BACKOFF };
+    let attempts = if order.status == state.status.as_str() {
+        order.attempts
+    } else {
+        0
+    };
+    let max = if state.is_final() {
+        recovery::MAX_OWED_BACKOFF
+    } else {
+        recovery::MAX_UNFINISHED_BACKOFF
+    };
     recovery::backoff(attempts, max, rand::random())
 }

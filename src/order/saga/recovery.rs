@@ -1,9 +1,10 @@
 //! The recovery worker: finishes what a request, or a worker before it, left unfinished.
 //!
-//! One in every order process, on a thread of its own. It claims orders that are in nobody's hands and drives each as a
-//! request would. Orders to finish, releases and refunds are queues of their own: what cannot succeed in one takes no
-//! attempt from the others. While a breaker that a queue needs is open, its orders wait; half-open, one order is tried at a
-//! time; when it closes, all that waited is tried at once. Recovery's own calls never open a breaker.
+//! One in every order process, on a thread of its own. It claims orders that are in nobody's hands
+//! and drives each as a request would. Orders to finish, releases and refunds are queues of their
+//! own: what cannot succeed in one takes no attempt from the others. While a breaker that a queue
+//! needs is open, its orders wait; half-open, one order is tried at a time; when it closes, all
+//! that waited is tried at once. Recovery's own calls never open a breaker.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -27,11 +28,13 @@ use crate::platform::shutdown::Shutdown;
 
 /// How often the worker looks for orders when nothing wakes it.
 const POLL_INTERVAL: Duration = Duration::from_millis(400);
-/// Attempts in progress at once for orders to finish: few enough that customers hardly notice a backlog being worked off.
+/// Attempts in progress at once for orders to finish: few enough that customers hardly notice a
+/// backlog being worked off.
 const MAX_UNFINISHED_ATTEMPTS: usize = 16;
 /// Attempts in progress at once for each kind of obligation.
 const MAX_OWED_ATTEMPTS: usize = 8;
-/// A full queue is claimed from again when half of its permits are free, and the worker looks at this many at once.
+/// A full queue is claimed from again when half of its permits are free, and the worker looks at
+/// this many at once.
 const MIN_FREE_TO_CLAIM: u32 = 8;
 /// Beyond the attempt's budget: how long a lease outlives it.
 const LEASE_MARGIN: Duration = Duration::from_secs(2);
@@ -70,12 +73,14 @@ pub fn trouble() -> Trouble {
     Trouble::new("recovery cannot use the database now", "recovery goes on")
 }
 
-/// Exponential backoff with full jitter: between zero and a limit that doubles with each attempt, up to `max`. `random` is
-/// from 0 to 1.
+/// Exponential backoff with full jitter: between zero and a limit that doubles with each attempt,
+/// up to `max`. `random` is from 0 to 1.
 #[must_use]
 pub fn backoff(attempts: i32, max: Duration, random: f64) -> Duration {
     let doublings = u32::try_from(attempts).unwrap_or_default().min(8);
-    (MIN_BACKOFF * 2_u32.pow(doublings)).min(max).mul_f64(random)
+    (MIN_BACKOFF * 2_u32.pow(doublings))
+        .min(max)
+        .mul_f64(random)
 }
 
 /// A queue's permits, one for each attempt in progress.
@@ -86,13 +91,21 @@ struct Permits {
 
 impl Permits {
     fn of(queue: Queue) -> Self {
-        let permits = if queue == Queue::Unfinished { MAX_UNFINISHED_ATTEMPTS } else { MAX_OWED_ATTEMPTS };
-        Self { queue, semaphore: Arc::new(Semaphore::new(permits)) }
+        let permits = if queue == Queue::Unfinished {
+            MAX_UNFINISHED_ATTEMPTS
+        } else {
+            MAX_OWED_ATTEMPTS
+        };
+        Self {
+            queue,
+            semaphore: Arc::new(Semaphore::new(permits)),
+        }
     }
 }
 
 impl Worker {
-    /// Works until told to stop. What is in progress then is finished by whoever claims it after its lease.
+    /// Works until told to stop. What is in progress then is finished by whoever claims it after
+    /// its lease.
     pub async fn run(self, shutdown: Shutdown) {
         let worker = Rc::new(self);
         let queues = Queue::ALL.map(Permits::of);
@@ -120,11 +133,14 @@ impl Worker {
         }
     }
 
-    /// Claims as many of a queue's orders as there are permits and starts on them; tells whether there may be more.
+    /// Claims as many of a queue's orders as there are permits and starts on them; tells whether
+    /// there may be more.
     async fn start_attempts(self: &Rc<Self>, permits: &Permits, any_expired: bool) -> bool {
         let available = permits.semaphore.available_permits();
         let (claim, limit) = match self.worst_breaker(permits.queue) {
-            State::Open if permits.queue == Queue::Unfinished && any_expired => (Claim::Expired, available),
+            State::Open if permits.queue == Queue::Unfinished && any_expired => {
+                (Claim::Expired, available)
+            }
             State::Open => return false,
             State::HalfOpen => (Claim::Probe, available.min(1)),
             State::Closed => (Claim::Due, available),
@@ -132,12 +148,20 @@ impl Worker {
         if limit == 0 {
             return claim == Claim::Due;
         }
-        let claimed = self.claim(permits.queue, claim, i32::try_from(limit).unwrap_or(i32::MAX)).await;
+        let claimed = self
+            .claim(
+                permits.queue,
+                claim,
+                i32::try_from(limit).unwrap_or(i32::MAX),
+            )
+            .await;
         self.note(&claimed);
         let Ok(claimed) = claimed else { return false };
         let full = claim == Claim::Due && claimed.len() == limit;
         for order in claimed {
-            let Ok(permit) = Arc::clone(&permits.semaphore).acquire_owned().await else { return false };
+            let Ok(permit) = Arc::clone(&permits.semaphore).acquire_owned().await else {
+                return false;
+            };
             let worker = Rc::clone(self);
             tokio::task::spawn_local(async move {
                 worker.attempt(order).await;
@@ -147,12 +171,16 @@ impl Worker {
         full
     }
 
-    /// The worst state among the routes that an order of the queue needs. Customers' calls open these breakers: those that
-    /// recovery alone calls (a payment's query, a refund) stay closed.
+    /// The worst state among the routes that an order of the queue needs. Customers' calls open
+    /// these breakers: those that recovery alone calls (a payment's query, a refund) stay
+    /// closed.
     fn worst_breaker(&self, queue: Queue) -> State {
         let states = match queue {
             Queue::Unfinished => {
-                vec![self.inventory.state(clients::RESERVE), self.payment.state(clients::CHARGE)]
+                vec![
+                    self.inventory.state(clients::RESERVE),
+                    self.payment.state(clients::CHARGE),
+                ]
             }
             Queue::Releases => vec![self.inventory.state(clients::RELEASE)],
             Queue::Refunds => vec![self.payment.state(clients::REFUND)],
@@ -170,12 +198,19 @@ impl Worker {
         self.driver.step_timeout * 4
     }
 
-    async fn claim(&self, queue: Queue, claim: Claim, limit: i32) -> Result<Vec<Claimed>, DatabaseError> {
+    async fn claim(
+        &self,
+        queue: Queue,
+        claim: Claim,
+        limit: i32,
+    ) -> Result<Vec<Claimed>, DatabaseError> {
         let lease = self.budget() + LEASE_MARGIN;
         let bound = self.config.bound;
         self.driver
             .database
-            .run(async |connection| store::claim(connection, queue, claim, limit, lease, bound).await)
+            .run(async |connection| {
+                store::claim(connection, queue, claim, limit, lease, bound).await
+            })
             .await
     }
 
@@ -203,28 +238,46 @@ impl Worker {
                     let done = after.state().is_ok_and(|state| state.is_settled());
                     settled.set(if done { "settled" } else { "waiting" });
                 }
-                Err(error) => tracing::warn!(order_id = %id, %error, "the attempt could not be stored"),
+                Err(error) => {
+                    tracing::warn!(order_id = %id, %error, "the attempt could not be stored")
+                }
             }
         }
         .instrument(span)
         .await;
-        self.driver.metrics.recovery_attempts.with_label_values(&[settled.get()]).inc();
+        self.driver
+            .metrics
+            .recovery_attempts
+            .with_label_values(&[settled.get()])
+            .inc();
     }
 
     async fn wake(&self) -> Result<(), DatabaseError> {
-        let woken =
-            self.driver.database.run(async |connection| store::wake(connection, WAKE_BATCH).await).await?;
-        tracing::info!(woken, "a dependency is back: what waited for it is tried now");
+        let woken = self
+            .driver
+            .database
+            .run(async |connection| store::wake(connection, WAKE_BATCH).await)
+            .await?;
+        tracing::info!(
+            woken,
+            "a dependency is back: what waited for it is tried now"
+        );
         Ok(())
     }
 
     /// Tells whether an order is older than the recovery bound.
     async fn keep_house(&self) -> Result<bool, DatabaseError> {
         let Config { bound, key_ttl } = self.config;
-        let Driver { database, metrics, .. } = &self.driver;
-        let backlog = database.run(async |connection| store::backlog(connection, bound).await).await?;
+        let Driver {
+            database, metrics, ..
+        } = &self.driver;
+        let backlog = database
+            .run(async |connection| store::backlog(connection, bound).await)
+            .await?;
         metrics.orders_unfinished.set(backlog.orders);
-        metrics.oldest_unfinished_seconds.set(backlog.oldest_seconds);
+        metrics
+            .oldest_unfinished_seconds
+            .set(backlog.oldest_seconds);
         metrics.orders_stuck.set(backlog.stuck);
         let forgotten = database
             .run(async |connection| store::forget_keys(connection, key_ttl, FORGET_BATCH).await)
@@ -238,7 +291,11 @@ impl Worker {
     fn note<T>(&self, outcome: &Result<T, DatabaseError>) {
         self.trouble.note(outcome);
         if outcome.is_err() {
-            self.driver.metrics.recovery_attempts.with_label_values(&["error"]).inc();
+            self.driver
+                .metrics
+                .recovery_attempts
+                .with_label_values(&["error"])
+                .inc();
         }
     }
 }
@@ -249,12 +306,27 @@ mod tests {
 
     #[test]
     fn backoff_doubles_up_to_its_maximum_and_jitters_over_the_whole_range() {
-        let limits =
-            |max| (0..10).map(|attempts| backoff(attempts, max, 1.0).as_millis()).collect::<Vec<_>>();
-        assert_eq!(limits(MAX_UNFINISHED_BACKOFF)[..6], [250, 500, 1000, 2000, 3000, 3000]);
-        assert_eq!(limits(MAX_OWED_BACKOFF)[6..], [16_000, 32_000, 60_000, 60_000]);
+        let limits = |max| {
+            (0..10)
+                .map(|attempts| backoff(attempts, max, 1.0).as_millis())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            limits(MAX_UNFINISHED_BACKOFF)[..6],
+            [250, 500, 1000, 2000, 3000, 3000]
+        );
+        assert_eq!(
+            limits(MAX_OWED_BACKOFF)[6..],
+            [16_000, 32_000, 60_000, 60_000]
+        );
         assert_eq!(backoff(3, MAX_OWED_BACKOFF, 0.0), Duration::ZERO);
-        assert_eq!(backoff(i32::MAX, MAX_UNFINISHED_BACKOFF, 0.5), Duration::from_millis(1500));
-        assert_eq!(backoff(-1, MAX_OWED_BACKOFF, 1.0), Duration::from_millis(250));
+        assert_eq!(
+            backoff(i32::MAX, MAX_UNFINISHED_BACKOFF, 0.5),
+            Duration::from_millis(1500)
+        );
+        assert_eq!(
+            backoff(-1, MAX_OWED_BACKOFF, 1.0),
+            Duration::from_millis(250)
+        );
     }
 }

@@ -16,13 +16,17 @@ impl Default for Figures {
     /// Two significant digits: a quantile is right within 1 %, and a second costs a few kilobytes.
     fn default() -> Self {
         let micros = Histogram::new_with_bounds(1, micros_of(SLOWEST), 2);
-        Self { total: Duration::ZERO, micros: micros.expect("constant bounds that the type allows") }
+        Self {
+            total: Duration::ZERO,
+            micros: micros.expect("constant bounds that the type allows"),
+        }
     }
 }
 
 impl Figures {
     pub fn record(&mut self, took: Duration) {
-        // Whole microseconds, as they are told to other replicas, so that all come to the same average.
+        // Whole microseconds, as they are told to other replicas, so that all come to the same
+        // average.
         let micros = micros_of(took.min(SLOWEST));
         self.total += Duration::from_micros(micros);
         self.micros.saturating_record(micros.max(1));
@@ -37,7 +41,8 @@ impl Figures {
     pub fn add_packed(&mut self, other: &Packed) {
         self.total += Duration::from_micros(u64::try_from(other.total_us).unwrap_or_default());
         for (micros, times) in &other.took {
-            self.micros.saturating_record_n(u64::from(*micros).max(1), *times);
+            self.micros
+                .saturating_record_n(u64::from(*micros).max(1), *times);
         }
     }
 
@@ -52,7 +57,11 @@ impl Figures {
     }
 
     pub fn quantile_ms(&self, quantile: f64) -> f64 {
-        let micros = if self.micros.is_empty() { 0 } else { self.micros.value_at_quantile(quantile) };
+        let micros = if self.micros.is_empty() {
+            0
+        } else {
+            self.micros.value_at_quantile(quantile)
+        };
         rounded(Duration::from_micros(micros).as_secs_f64() * 1000.0)
     }
 
@@ -98,7 +107,10 @@ mod tests {
         let mut again = Figures::default();
         again.add_packed(&figures.pack());
         assert_eq!(again.pack(), figures.pack());
-        assert_eq!((again.requests(), again.average_ms()), (8, figures.average_ms()));
+        assert_eq!(
+            (again.requests(), again.average_ms()),
+            (8, figures.average_ms())
+        );
         for quantile in [0.0, 0.5, 0.9, 0.99, 1.0] {
             let both = [&again, &figures].map(|figures| figures.quantile_ms(quantile).to_bits());
             assert_eq!(both[0], both[1], "{quantile}");

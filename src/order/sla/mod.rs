@@ -1,5 +1,6 @@
-//! The service level of the last 30 s and 10 minutes, of all replicas together: figures for each second and for each step
-//! of 5 s. A replica's own come from its memory; `share` brings those of the others.
+//! The service level of the last 30 s and 10 minutes, of all replicas together: figures for each
+//! second and for each step of 5 s. A replica's own come from its memory; `share` brings those of
+//! the others.
 
 mod latency_histogram;
 mod replication;
@@ -55,8 +56,8 @@ pub struct Point {
     pub p99_ms: f64,
 }
 
-/// The window itself, shared by the process's workers. Seconds are counted as the system does, since 1970, but a clock
-/// that is set does not move them.
+/// The window itself, shared by the process's workers. Seconds are counted as the system does,
+/// since 1970, but a clock that is set does not move them.
 pub struct Window {
     started: Instant,
     /// Since 1970.
@@ -87,14 +88,21 @@ struct State {
 /// What happened in a step: once it is over, in little space.
 enum Step {
     Open(Figures),
-    Closed { packed: Packed, requests: u64, average_ms: f64, p99_ms: f64 },
+    Closed {
+        packed: Packed,
+        requests: u64,
+        average_ms: f64,
+        p99_ms: f64,
+    },
 }
 
 impl Default for Window {
     fn default() -> Self {
         Self {
             started: Instant::now(),
-            started_at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            started_at: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
             state: Mutex::default(),
         }
     }
@@ -125,7 +133,11 @@ impl Window {
 
     fn record_at(&self, now: u64, took: Duration) {
         let mut state = self.state();
-        if state.fresh.as_ref().is_some_and(|(second, _)| *second != now) {
+        if state
+            .fresh
+            .as_ref()
+            .is_some_and(|(second, _)| *second != now)
+        {
             state.cut(now);
         }
         let (_, fresh) = state.fresh.get_or_insert_with(|| (now, Figures::default()));
@@ -136,8 +148,15 @@ impl Window {
         let mut state = self.state();
         state.forget(now);
         let mut all = Figures::default();
-        let fresh = state.fresh.iter().filter(|(second, _)| second + WINDOW_SECONDS > now);
-        state.seconds.values().chain(fresh.map(|(_, figures)| figures)).for_each(|figures| all.add(figures));
+        let fresh = state
+            .fresh
+            .iter()
+            .filter(|(second, _)| second + WINDOW_SECONDS > now);
+        state
+            .seconds
+            .values()
+            .chain(fresh.map(|(_, figures)| figures))
+            .for_each(|figures| all.add(figures));
         drop(state);
         let average_ms = all.average_ms();
         let red = average_ms > Duration::from_millis(THRESHOLD_MS).as_secs_f64() * 1000.0;
@@ -161,9 +180,17 @@ impl Window {
         let point = |number: u64| {
             let at = DateTime::from(UNIX_EPOCH + Duration::from_secs(number * STEP_SECONDS));
             let (requests, average_ms, p99_ms) = state.in_step(number);
-            Point { at, requests, average_ms, p99_ms }
+            Point {
+                at,
+                requests,
+                average_ms,
+                p99_ms,
+            }
         };
-        History { step_seconds: STEP_SECONDS, points: (first..=last).map(point).collect() }
+        History {
+            step_seconds: STEP_SECONDS,
+            points: (first..=last).map(point).collect(),
+        }
     }
 
     /// What the others do not know yet, the oldest first, so many slices at the most.
@@ -176,7 +203,11 @@ impl Window {
     /// Everything up to this number is known to the others.
     fn told(&self, number: i64) {
         let mut state = self.state();
-        while state.untold.front().is_some_and(|slice| slice.number <= number) {
+        while state
+            .untold
+            .front()
+            .is_some_and(|slice| slice.number <= number)
+        {
             state.untold.pop_front();
         }
     }
@@ -185,7 +216,8 @@ impl Window {
     fn hear(&self, now: Duration, age: Duration, packed: &Packed) {
         let mut figures = Figures::default();
         figures.add_packed(packed);
-        self.state().add(now.as_secs(), now.saturating_sub(age).as_secs(), &figures);
+        self.state()
+            .add(now.as_secs(), now.saturating_sub(age).as_secs(), &figures);
     }
 }
 
@@ -194,24 +226,42 @@ impl State {
     fn cut(&mut self, now: u64) {
         if let Some((second, figures)) = self.fresh.take() {
             self.numbered += 1;
-            self.untold.push_back(Slice { number: self.numbered, second, packed: figures.pack() });
+            self.untold.push_back(Slice {
+                number: self.numbered,
+                second,
+                packed: figures.pack(),
+            });
             self.add(now, second, &figures);
         }
         self.forget(now);
     }
 
     fn forget(&mut self, now: u64) {
-        while self.seconds.first_key_value().is_some_and(|(second, _)| second + WINDOW_SECONDS <= now) {
+        while self
+            .seconds
+            .first_key_value()
+            .is_some_and(|(second, _)| second + WINDOW_SECONDS <= now)
+        {
             self.seconds.pop_first();
         }
-        while self.untold.front().is_some_and(|slice| slice.second + HISTORY_SECONDS <= now) {
+        while self
+            .untold
+            .front()
+            .is_some_and(|slice| slice.second + HISTORY_SECONDS <= now)
+        {
             self.untold.pop_front();
         }
         let this_step = now / STEP_SECONDS;
-        while self.steps.first_key_value().is_some_and(|(number, _)| number + HISTORY_STEPS <= this_step) {
+        while self
+            .steps
+            .first_key_value()
+            .is_some_and(|(number, _)| number + HISTORY_STEPS <= this_step)
+        {
             self.steps.pop_first();
         }
-        self.steps.range_mut(..this_step).for_each(|(_, step)| step.close());
+        self.steps
+            .range_mut(..this_step)
+            .for_each(|(_, step)| step.close());
     }
 
     fn add(&mut self, now: u64, second: u64, figures: &Figures) {
@@ -228,7 +278,10 @@ impl State {
     /// Requests of a step, their average and their 99th percentile.
     fn in_step(&self, number: u64) -> (u64, f64, f64) {
         let step = self.steps.get(&number);
-        let fresh = self.fresh.as_ref().filter(|(second, _)| second / STEP_SECONDS == number);
+        let fresh = self
+            .fresh
+            .as_ref()
+            .filter(|(second, _)| second / STEP_SECONDS == number);
         match (step, fresh) {
             (None, None) => (0, 0.0, 0.0),
             (Some(step), None) => step.told(),
@@ -255,19 +308,33 @@ impl Step {
     fn close(&mut self) {
         let Self::Open(all) = self else { return };
         let (requests, average_ms, p99_ms) = told(all);
-        *self = Self::Closed { packed: all.pack(), requests, average_ms, p99_ms };
+        *self = Self::Closed {
+            packed: all.pack(),
+            requests,
+            average_ms,
+            p99_ms,
+        };
     }
 
     fn told(&self) -> (u64, f64, f64) {
         match self {
             Self::Open(all) => told(all),
-            Self::Closed { requests, average_ms, p99_ms, .. } => (*requests, *average_ms, *p99_ms),
+            Self::Closed {
+                requests,
+                average_ms,
+                p99_ms,
+                ..
+            } => (*requests, *average_ms, *p99_ms),
         }
     }
 }
 
 fn told(figures: &Figures) -> (u64, f64, f64) {
-    (figures.requests(), figures.average_ms(), figures.quantile_ms(0.99))
+    (
+        figures.requests(),
+        figures.average_ms(),
+        figures.quantile_ms(0.99),
+    )
 }
 
 #[cfg(test)]
@@ -281,19 +348,38 @@ mod tests {
     #[test]
     fn an_empty_window_is_green() {
         let report = Window::default().report_at(0);
-        assert_eq!((report.requests, report.average_ms, report.status.as_str()), (0, 0.0, "green"));
+        assert_eq!(
+            (report.requests, report.average_ms, report.status.as_str()),
+            (0, 0.0, "green")
+        );
     }
 
     #[test]
     fn turns_red_above_the_threshold_and_green_when_the_window_has_passed() {
         let window = Window::default();
         window.record_at(0, ms(1000));
-        assert_eq!(window.report_at(0).status, "green", "1 s on average is not above 1 s");
+        assert_eq!(
+            window.report_at(0).status,
+            "green",
+            "1 s on average is not above 1 s"
+        );
         window.record_at(1, ms(2000));
-        assert_eq!((window.report_at(1).status.as_str(), window.report_at(1).average_ms), ("red", 1500.0));
+        assert_eq!(
+            (
+                window.report_at(1).status.as_str(),
+                window.report_at(1).average_ms
+            ),
+            ("red", 1500.0)
+        );
         assert_eq!(window.report_at(29).requests, 2);
         assert_eq!(window.report_at(30).requests, 1, "the first second is out");
-        assert_eq!((window.report_at(31).requests, window.report_at(31).status.as_str()), (0, "green"));
+        assert_eq!(
+            (
+                window.report_at(31).requests,
+                window.report_at(31).status.as_str()
+            ),
+            (0, "green")
+        );
     }
 
     #[test]
@@ -303,13 +389,23 @@ mod tests {
         window.record_at(4, ms(300));
         window.record_at(12, ms(1000));
         let history = window.history_at(14);
-        let told: Vec<_> = history.points.iter().map(|point| (point.requests, point.average_ms)).collect();
+        let told: Vec<_> = history
+            .points
+            .iter()
+            .map(|point| (point.requests, point.average_ms))
+            .collect();
         assert_eq!(told, [(2, 200.0), (0, 0.0), (1, 1000.0)]);
-        assert!((history.points[0].p99_ms - 300.0).abs() < 3.0, "{history:?}");
+        assert!(
+            (history.points[0].p99_ms - 300.0).abs() < 3.0,
+            "{history:?}"
+        );
         window.record_at(2000, ms(1));
         let later = window.history_at(2001);
         assert_eq!(
-            (later.points.len(), later.points.iter().map(|point| point.requests).sum::<u64>()),
+            (
+                later.points.len(),
+                later.points.iter().map(|point| point.requests).sum::<u64>()
+            ),
             (120, 1)
         );
     }
@@ -321,8 +417,15 @@ mod tests {
             window.record_at(n / 50, ms(n));
         }
         let report = window.report_at(20);
-        for (quantile, wanted) in [(report.p50_ms, 500.0), (report.p90_ms, 900.0), (report.p99_ms, 990.0)] {
-            assert!((quantile - wanted).abs() <= wanted * 0.01, "{quantile} for {wanted}");
+        for (quantile, wanted) in [
+            (report.p50_ms, 500.0),
+            (report.p90_ms, 900.0),
+            (report.p99_ms, 990.0),
+        ] {
+            assert!(
+                (quantile - wanted).abs() <= wanted * 0.01,
+                "{quantile} for {wanted}"
+            );
         }
     }
 
@@ -337,13 +440,25 @@ mod tests {
             state.cut(100);
             state.untold.drain(..).collect()
         };
-        assert_eq!(told.len(), 1, "one second is one slice when nobody asks in between");
-        here.hear(Duration::from_secs(100), Duration::from_millis(1500), &told[0].packed);
+        assert_eq!(
+            told.len(),
+            1,
+            "one second is one slice when nobody asks in between"
+        );
+        here.hear(
+            Duration::from_secs(100),
+            Duration::from_millis(1500),
+            &told[0].packed,
+        );
         let report = here.report_at(100);
         assert_eq!((report.requests, report.average_ms), (3, 300.0));
         assert_eq!(here.report_at(128).requests, 1, "second 98 is out");
         // The step of second 98 was closed long ago.
-        here.hear(Duration::from_secs(300), Duration::from_secs(202), &told[0].packed);
+        here.hear(
+            Duration::from_secs(300),
+            Duration::from_secs(202),
+            &told[0].packed,
+        );
         assert_eq!(here.report_at(300).requests, 0);
         let points = here.history_at(300).points;
         assert_eq!(points[points.len() - 42].requests, 4, "{points:?}");
@@ -359,7 +474,11 @@ mod tests {
         }
         let untold = window.untold(10_000);
         let waits = usize::try_from(HISTORY_SECONDS).unwrap();
-        assert!(untold.len() <= waits && untold.len() > waits - 3, "{}", untold.len());
+        assert!(
+            untold.len() <= waits && untold.len() > waits - 3,
+            "{}",
+            untold.len()
+        );
         assert!(untold.is_sorted_by_key(|slice| slice.number));
         window.told(untold[9].number);
         assert_eq!(window.untold(1)[0].number, untold[10].number);

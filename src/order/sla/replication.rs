@@ -1,5 +1,6 @@
-//! Replicas tell each other how long their requests took, by a table: one statement twice a second, in no request's way.
-//! While the database is away each goes on with its own figures, and what it could not tell it tells later.
+//! Replicas tell each other how long their requests took, by a table: one statement twice a second,
+//! in no request's way. While the database is away each goes on with its own figures, and what it
+//! could not tell it tells later.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use crate::platform::db::{Database, DatabaseError, WORK_TIMEOUT};
 const EVERY: Duration = Duration::from_millis(500);
 /// Told by one statement.
 const MOST_TOLD: usize = 200;
-/// Looked back beyond the last look: what was written before it can have become visible after it, by so much.
+/// Looked back beyond the last look: what was written before it can have become visible after it,
+/// by so much.
 const OVERLAP: Duration = Duration::from_secs(WORK_TIMEOUT.as_secs() + 1);
 const HISTORY: Duration = Duration::from_secs(HISTORY_SECONDS);
 /// A new replica still finds the whole history.
@@ -37,7 +39,13 @@ impl Sharing {
     #[must_use]
     pub fn new(window: Arc<Window>) -> Self {
         let replica = Uuid::new_v4();
-        Self { window, replica, heard_at: None, heard: HashMap::new(), failing: false }
+        Self {
+            window,
+            replica,
+            heard_at: None,
+            heard: HashMap::new(),
+            failing: false,
+        }
     }
 
     /// Goes on for as long as the process lives: what is still answered while it stops counts too.
@@ -47,7 +55,9 @@ impl Sharing {
             let mut outcome = self.exchange(&database).await;
             if outcome.is_ok() && forgot.is_none_or(|last| last.elapsed() >= FORGET_EVERY) {
                 forgot = Some(Instant::now());
-                outcome = database.run(async |connection| store::forget(connection, KEPT).await).await;
+                outcome = database
+                    .run(async |connection| store::forget(connection, KEPT).await)
+                    .await;
             }
             self.log(&outcome);
             tokio::time::sleep(EVERY).await;
@@ -58,7 +68,9 @@ impl Sharing {
         let untold = self.window.untold(MOST_TOLD);
         let last = untold.last().map(|slice| slice.number);
         let asked = Instant::now();
-        let since = self.heard_at.map_or(KEPT, |last| (last.elapsed() + OVERLAP).min(KEPT));
+        let since = self
+            .heard_at
+            .map_or(KEPT, |last| (last.elapsed() + OVERLAP).min(KEPT));
         let exchanged = database.run(async |connection| {
             // With the connection in hand: this moment is as near to the server's as can be.
             let now = self.window.now();
@@ -80,7 +92,10 @@ impl Sharing {
 
     /// A replica's slices come in the order of their numbers, the last ones more than once.
     fn hear(&mut self, now: Duration, heard: &Heard) {
-        let (last, at) = self.heard.entry(heard.replica).or_insert((0, Instant::now()));
+        let (last, at) = self
+            .heard
+            .entry(heard.replica)
+            .or_insert((0, Instant::now()));
         if heard.number <= *last {
             return;
         }
@@ -96,7 +111,9 @@ impl Sharing {
             Err(error) if !self.failing => {
                 tracing::warn!(%error, "the service level is this replica's own for now: the others cannot be heard");
             }
-            Ok(()) if self.failing => tracing::info!("the service level is that of all replicas again"),
+            Ok(()) if self.failing => {
+                tracing::info!("the service level is that of all replicas again")
+            }
             _ => {}
         }
         self.failing = outcome.is_err();

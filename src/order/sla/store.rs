@@ -39,12 +39,15 @@ pub struct Heard {
 impl Heard {
     /// Nothing when it is of a form that this program does not know.
     pub fn packed(&self) -> Option<Packed> {
-        Some(Packed { total_us: self.total_us, took: Vec::deserialize(&self.took).ok()? })
+        Some(Packed {
+            total_us: self.total_us,
+            took: Vec::deserialize(&self.took).ok()?,
+        })
     }
 }
 
-/// Tells the others what is new here, and hears what they have told of late; writes nothing when there is nothing to
-/// tell. What was told before is not told again.
+/// Tells the others what is new here, and hears what they have told of late; writes nothing when
+/// there is nothing to tell. What was told before is not told again.
 ///
 /// # Errors
 /// Those of the database.
@@ -63,7 +66,8 @@ pub async fn exchange(
         SELECT replica, number, EXTRACT(EPOCH FROM now() - at)::float8 AS age, total_us, took
         FROM sla_figures WHERE told_at > now() - $3 * interval '1 second' AND replica <> $1
         ORDER BY number";
-    let news = serde_json::to_value(news).map_err(|error| DatabaseError::Internal(error.to_string()))?;
+    let news =
+        serde_json::to_value(news).map_err(|error| DatabaseError::Internal(error.to_string()))?;
     Ok(diesel::sql_query(statement)
         .bind::<SqlUuid, _>(replica)
         .bind::<Jsonb, _>(news)
@@ -76,8 +80,14 @@ pub async fn exchange(
 ///
 /// # Errors
 /// Those of the database.
-pub async fn forget(connection: &mut AsyncPgConnection, older_than: Duration) -> Result<(), DatabaseError> {
+pub async fn forget(
+    connection: &mut AsyncPgConnection,
+    older_than: Duration,
+) -> Result<(), DatabaseError> {
     let statement = "DELETE FROM sla_figures WHERE told_at < now() - $1 * interval '1 second'";
-    diesel::sql_query(statement).bind::<Double, _>(older_than.as_secs_f64()).execute(connection).await?;
+    diesel::sql_query(statement)
+        .bind::<Double, _>(older_than.as_secs_f64())
+        .execute(connection)
+        .await?;
     Ok(())
 }

@@ -29,8 +29,13 @@ pub async fn events(
     connection: &mut AsyncPgConnection,
     order_id: Uuid,
 ) -> Result<Vec<EventRow>, DatabaseError> {
-    let of_order = order_events::table.filter(order_events::order_id.eq(order_id)).order(order_events::id);
-    Ok(of_order.select(EventRow::as_select()).load(connection).await?)
+    let of_order = order_events::table
+        .filter(order_events::order_id.eq(order_id))
+        .order(order_events::id);
+    Ok(of_order
+        .select(EventRow::as_select())
+        .load(connection)
+        .await?)
 }
 
 /// A change of an order, with what the order is about.
@@ -65,7 +70,10 @@ pub struct ChangeRow {
 impl ChangeRow {
     #[must_use]
     pub fn key(&self) -> Key {
-        Key { xid: self.xid, id: self.id }
+        Key {
+            xid: self.xid,
+            id: self.id,
+        }
     }
 }
 
@@ -80,9 +88,12 @@ struct SnapshotRow {
 /// # Errors
 /// Those of the database.
 pub async fn snapshot(connection: &mut AsyncPgConnection) -> Result<Snapshot, DatabaseError> {
-    let row: SnapshotRow =
-        sql_query("SELECT pg_current_snapshot()::text AS snapshot").get_result(connection).await?;
-    row.snapshot.parse().map_err(|error: InvalidSnapshot| DatabaseError::Internal(error.to_string()))
+    let row: SnapshotRow = sql_query("SELECT pg_current_snapshot()::text AS snapshot")
+        .get_result(connection)
+        .await?;
+    row.snapshot
+        .parse()
+        .map_err(|error: InvalidSnapshot| DatabaseError::Internal(error.to_string()))
 }
 
 #[derive(QueryableByName)]
@@ -104,16 +115,19 @@ pub async fn position_at(
     let statement = "SELECT xid::text::bigint AS xid, id FROM order_events
         WHERE xid < pg_snapshot_xmax($1::pg_snapshot) AND pg_visible_in_snapshot(xid, $1::pg_snapshot)
         ORDER BY order_events.xid DESC, id DESC LIMIT 1";
-    let newest: Option<KeyRow> =
-        sql_query(statement).bind::<Text, _>(snapshot.as_str()).get_result(connection).await.optional()?;
+    let newest: Option<KeyRow> = sql_query(statement)
+        .bind::<Text, _>(snapshot.as_str())
+        .get_result(connection)
+        .await
+        .optional()?;
     let newest = newest.map(|KeyRow { xid, id }| Key { xid, id });
     Ok(Position::of(snapshot, newest.unwrap_or_default()))
 }
 
 // Diesel has no xid8, so transactions are passed as text. A range is a scan of the primary key, and
 // an order a look-up in its own: LIMIT 1 keeps the planner from joining in any other way. Rows that
-// came with a dump of another server can be of transactions that no snapshot here sees; the upper bound
-// keeps them from being scanned each time.
+// came with a dump of another server can be of transactions that no snapshot here sees; the upper
+// bound keeps them from being scanned each time.
 const CHANGES: &str = "
     WITH missing AS (
         SELECT * FROM unnest($1::xid8[], $2::bigint[], $3::xid8[]) AS range (after_xid, after_id, before_xid))
@@ -142,10 +156,20 @@ pub async fn changes(
     limit: u32,
 ) -> Result<Vec<ChangeRow>, DatabaseError> {
     let ranges = position.missing(snapshot);
-    let texts = |of: fn(&Range) -> i64| ranges.iter().map(|range| of(range).to_string()).collect::<Vec<_>>();
+    let texts = |of: fn(&Range) -> i64| {
+        ranges
+            .iter()
+            .map(|range| of(range).to_string())
+            .collect::<Vec<_>>()
+    };
     let query = sql_query(CHANGES)
         .bind::<Array<Text>, _>(texts(|range| range.after.xid))
-        .bind::<Array<BigInt>, _>(ranges.iter().map(|range| range.after.id).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(
+            ranges
+                .iter()
+                .map(|range| range.after.id)
+                .collect::<Vec<_>>(),
+        )
         .bind::<Array<Text>, _>(texts(|range| range.before))
         .bind::<Text, _>(snapshot.as_str())
         .bind::<BigInt, _>(i64::from(skip))

@@ -1,5 +1,5 @@
-//! Order's tables. Each change of an order is one statement: a compare-and-set on (id, epoch) that also writes the event;
-//! changes of many orders that wait together are one statement too.
+//! Order's tables. Each change of an order is one statement: a compare-and-set on (id, epoch) that
+//! also writes the event; changes of many orders that wait together are one statement too.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -55,7 +55,10 @@ impl OrderRow {
     pub fn state(&self) -> Result<State, UnknownName> {
         Ok(State {
             status: self.status.parse()?,
-            failure_reason: self.failure_reason.as_deref().and_then(|reason| reason.parse().ok()),
+            failure_reason: self
+                .failure_reason
+                .as_deref()
+                .and_then(|reason| reason.parse().ok()),
             epoch: self.epoch,
             release_due: self.release_due,
             void_due: self.void_due,
@@ -67,11 +70,17 @@ impl OrderRow {
     pub fn changed(self, state: State, at: DateTime<Utc>) -> Self {
         let status = state.status.as_str().to_owned();
         Self {
-            attempts: if self.status == status { self.attempts } else { 0 },
+            attempts: if self.status == status {
+                self.attempts
+            } else {
+                0
+            },
             status,
-            failure_reason: self
-                .failure_reason
-                .or_else(|| state.failure_reason.map(|reason| reason.as_str().to_owned())),
+            failure_reason: self.failure_reason.or_else(|| {
+                state
+                    .failure_reason
+                    .map(|reason| reason.as_str().to_owned())
+            }),
             release_due: state.release_due,
             void_due: state.void_due,
             updated_at: at,
@@ -83,7 +92,8 @@ impl OrderRow {
 const COLUMNS: &str = "id, product_id, quantity, amount, status, failure_reason, epoch, release_due, void_due, \
                        attempts, traceparent, created_at, updated_at";
 
-/// Must be the condition of the index `orders_unfinished`, word for word, or that index is not used.
+/// Must be the condition of the index `orders_unfinished`, word for word, or that index is not
+/// used.
 const UNFINISHED: &str = "status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')";
 /// As above, of the index `orders_owing`.
 const OWING: &str = "status IN ('CONFIRMED', 'FAILED') AND (release_due IS NOT NULL OR void_due)";
@@ -124,8 +134,10 @@ impl NewOrder {
 struct Insert;
 
 impl Statement for Insert {
-    const COLUMNS: &'static str = "id, product_id, quantity, traceparent, lease_ms, idempotency_key";
-    // The trace's id is the second part of its `traceparent`. By key, so that no two batches wait for each other in a circle.
+    const COLUMNS: &'static str =
+        "id, product_id, quantity, traceparent, lease_ms, idempotency_key";
+    // The trace's id is the second part of its `traceparent`. By key, so that no two batches wait
+    // for each other in a circle.
     const TEXT: &'static str = ",
         placed AS (
             INSERT INTO orders (id, product_id, quantity, traceparent, lease_until, idempotency_key)
@@ -141,7 +153,8 @@ impl Statement for Insert {
     type Returns = (SqlUuid, Numeric, Timestamptz);
 }
 
-/// An insert is not begun unless it will probably be answered: the client is told whether its order was stored.
+/// An insert is not begun unless it will probably be answered: the client is told whether its order
+/// was stored.
 pub const INSERT: BatchSpec<NewOrder, Option<OrderRow>> = BatchSpec {
     name: "place",
     statement: Insert::TEXT,
@@ -150,7 +163,8 @@ pub const INSERT: BatchSpec<NewOrder, Option<OrderRow>> = BatchSpec {
     min_time: CHANGE_TIMEOUT,
 };
 
-/// Stores the orders, each unless its idempotency key is taken: then returns nothing for it and changes nothing.
+/// Stores the orders, each unless its idempotency key is taken: then returns nothing for it and
+/// changes nothing.
 ///
 /// # Errors
 /// Those of the database; then nothing was changed.
@@ -160,16 +174,42 @@ pub async fn insert(
 ) -> Result<Vec<Option<OrderRow>>, DatabaseError> {
     let rows: Vec<(Uuid, Decimal, DateTime<Utc>)> = Given::<Insert, _>::new((
         array::<SqlUuid, _>(orders.iter().map(|order| order.id).collect()),
-        array::<Varchar, _>(orders.iter().map(|order| order.product_id.as_str()).collect()),
+        array::<Varchar, _>(
+            orders
+                .iter()
+                .map(|order| order.product_id.as_str())
+                .collect(),
+        ),
         array::<Integer, _>(orders.iter().map(|order| order.quantity).collect()),
-        array::<Nullable<Varchar>, _>(orders.iter().map(|order| order.traceparent.as_deref()).collect()),
-        array::<Integer, _>(orders.iter().map(|order| milliseconds(order.lease)).collect()),
-        array::<Nullable<Varchar>, _>(orders.iter().map(|order| order.idempotency_key.as_deref()).collect()),
+        array::<Nullable<Varchar>, _>(
+            orders
+                .iter()
+                .map(|order| order.traceparent.as_deref())
+                .collect(),
+        ),
+        array::<Integer, _>(
+            orders
+                .iter()
+                .map(|order| milliseconds(order.lease))
+                .collect(),
+        ),
+        array::<Nullable<Varchar>, _>(
+            orders
+                .iter()
+                .map(|order| order.idempotency_key.as_deref())
+                .collect(),
+        ),
     ))
     .load(connection)
     .await?;
-    let rows: HashMap<_, _> = rows.into_iter().map(|(id, amount, at)| (id, (amount, at))).collect();
-    let placed = |order: &NewOrder| rows.get(&order.id).map(|(amount, at)| order.placed(*amount, *at));
+    let rows: HashMap<_, _> = rows
+        .into_iter()
+        .map(|(id, amount, at)| (id, (amount, at)))
+        .collect();
+    let placed = |order: &NewOrder| {
+        rows.get(&order.id)
+            .map(|(amount, at)| order.placed(*amount, *at))
+    };
     Ok(orders.iter().map(placed).collect())
 }
 
@@ -184,7 +224,8 @@ pub struct Transition {
     pub state: State,
     pub reason: &'static str,
     pub trace_id: Option<String>,
-    /// The attempt ends with this change: give up the lease, and let the next one come after so long.
+    /// The attempt ends with this change: give up the lease, and let the next one come after so
+    /// long.
     pub rest: Option<Duration>,
 }
 
@@ -231,18 +272,30 @@ async fn locked(
     changes: &[Transition],
 ) -> Result<Vec<bool>, DatabaseError> {
     let ids: Vec<_> = changes.iter().map(|change| change.id).collect();
-    let rows = || orders::table.filter(orders::id.eq_any(&ids)).select(orders::id);
+    let rows = || {
+        orders::table
+            .filter(orders::id.eq_any(&ids))
+            .select(orders::id)
+    };
     let free = rolled_back(connection, async |connection| {
-        Ok(rows().order(orders::id).for_update().skip_locked().load::<Uuid>(connection).await?)
+        Ok(rows()
+            .order(orders::id)
+            .for_update()
+            .skip_locked()
+            .load::<Uuid>(connection)
+            .await?)
     });
     let free: HashSet<_> = free.await?.into_iter().collect();
     let all: HashSet<Uuid> = rows().load(connection).await?.into_iter().collect();
-    Ok(ids.iter().map(|id| all.contains(id) && !free.contains(id)).collect())
+    Ok(ids
+        .iter()
+        .map(|id| all.contains(id) && !free.contains(id))
+        .collect())
 }
 
-/// Stores each change if its order still has that epoch and does not leave a final status, and returns when; nothing where
-/// it was overtaken. One epoch has one driver, which waits for each of its changes: no two of a batch are about the same
-/// order and epoch.
+/// Stores each change if its order still has that epoch and does not leave a final status, and
+/// returns when; nothing where it was overtaken. One epoch has one driver, which waits for each of
+/// its changes: no two of a batch are about the same order and epoch.
 ///
 /// # Errors
 /// Those of the database; then nothing was changed.
@@ -250,22 +303,53 @@ pub async fn transition(
     connection: &mut AsyncPgConnection,
     changes: &[Transition],
 ) -> Result<Vec<Option<DateTime<Utc>>>, DatabaseError> {
-    let failure = |change: &Transition| change.state.failure_reason.map(crate::api::FailureReason::as_str);
+    let failure = |change: &Transition| {
+        change
+            .state
+            .failure_reason
+            .map(crate::api::FailureReason::as_str)
+    };
     let rows: Vec<(Uuid, i32, DateTime<Utc>)> = Given::<Change, _>::new((
         array::<SqlUuid, _>(changes.iter().map(|change| change.id).collect()),
         array::<Integer, _>(changes.iter().map(|change| change.state.epoch).collect()),
-        array::<Varchar, _>(changes.iter().map(|change| change.state.status.as_str()).collect()),
+        array::<Varchar, _>(
+            changes
+                .iter()
+                .map(|change| change.state.status.as_str())
+                .collect(),
+        ),
         array::<Nullable<Varchar>, _>(changes.iter().map(failure).collect()),
-        array::<Nullable<Integer>, _>(changes.iter().map(|change| change.state.release_due).collect()),
+        array::<Nullable<Integer>, _>(
+            changes
+                .iter()
+                .map(|change| change.state.release_due)
+                .collect(),
+        ),
         array::<Bool, _>(changes.iter().map(|change| change.state.void_due).collect()),
         array::<Varchar, _>(changes.iter().map(|change| change.reason).collect()),
-        array::<Nullable<Varchar>, _>(changes.iter().map(|change| change.trace_id.as_deref()).collect()),
-        array::<Nullable<Integer>, _>(changes.iter().map(|change| change.rest.map(milliseconds)).collect()),
+        array::<Nullable<Varchar>, _>(
+            changes
+                .iter()
+                .map(|change| change.trace_id.as_deref())
+                .collect(),
+        ),
+        array::<Nullable<Integer>, _>(
+            changes
+                .iter()
+                .map(|change| change.rest.map(milliseconds))
+                .collect(),
+        ),
     ))
     .load(connection)
     .await?;
-    let rows: HashMap<_, _> = rows.into_iter().map(|(id, epoch, at)| ((id, epoch), at)).collect();
-    Ok(changes.iter().map(|change| rows.get(&(change.id, change.state.epoch)).copied()).collect())
+    let rows: HashMap<_, _> = rows
+        .into_iter()
+        .map(|(id, epoch, at)| ((id, epoch), at))
+        .collect();
+    Ok(changes
+        .iter()
+        .map(|change| rows.get(&(change.id, change.state.epoch)).copied())
+        .collect())
 }
 
 /// The order that has an idempotency key, and whether its request may still be under way.
@@ -287,13 +371,25 @@ pub async fn find_by_key(
         "SELECT {COLUMNS}, answered IS NULL AND epoch = 1 AND COALESCE(lease_until > now(), false) AS in_flight
          FROM orders WHERE idempotency_key = $1"
     );
-    Ok(diesel::sql_query(statement).bind::<Varchar, _>(key).get_result(connection).await.optional()?)
+    Ok(diesel::sql_query(statement)
+        .bind::<Varchar, _>(key)
+        .get_result(connection)
+        .await
+        .optional()?)
 }
 
 /// # Errors
 /// Those of the database.
-pub async fn find(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option<OrderRow>, DatabaseError> {
-    Ok(orders::table.find(id).select(OrderRow::as_select()).first(connection).await.optional()?)
+pub async fn find(
+    connection: &mut AsyncPgConnection,
+    id: Uuid,
+) -> Result<Option<OrderRow>, DatabaseError> {
+    Ok(orders::table
+        .find(id)
+        .select(OrderRow::as_select())
+        .first(connection)
+        .await
+        .optional()?)
 }
 
 #[cfg(test)]
@@ -311,10 +407,16 @@ mod tests {
             idempotency_key: None,
         };
         let now = Utc::now();
-        let order = OrderRow { attempts: 7, ..new.placed(Decimal::ONE, now) };
+        let order = OrderRow {
+            attempts: 7,
+            ..new.placed(Decimal::ONE, now)
+        };
         let state = order.state().unwrap();
         assert_eq!(order.clone().changed(state, now).attempts, 7);
-        let waiting = State { status: OrderStatus::PendingPayment, ..state };
+        let waiting = State {
+            status: OrderStatus::PendingPayment,
+            ..state
+        };
         assert_eq!(order.changed(waiting, now).attempts, 0);
     }
 }

@@ -9,7 +9,8 @@ use super::{COLUMNS, OWING, OrderRow};
 use crate::api::OrderStatus;
 use crate::platform::db::DatabaseError;
 
-/// Sixteen digits, until the year 2286. PostgreSQL's times end earlier than those that a number can stand for.
+/// Sixteen digits, until the year 2286. PostgreSQL's times end earlier than those that a number can
+/// stand for.
 const LATEST_MICROS: i64 = 9_999_999_999_999_999;
 
 /// Where a page ends: the next one begins with the next older order.
@@ -21,7 +22,12 @@ pub struct Cursor {
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.created_at.timestamp_micros(), self.id.simple())
+        write!(
+            f,
+            "{}-{}",
+            self.created_at.timestamp_micros(),
+            self.id.simple()
+        )
     }
 }
 
@@ -30,11 +36,21 @@ impl std::str::FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (micros, id) = text.rsplit_once('-').ok_or(())?;
-        let micros = micros.parse().ok().filter(|micros| (0..=LATEST_MICROS).contains(micros));
+        let micros = micros
+            .parse()
+            .ok()
+            .filter(|micros| (0..=LATEST_MICROS).contains(micros));
         let created_at = micros.and_then(DateTime::from_timestamp_micros).ok_or(())?;
-        let cursor = Self { created_at, id: Uuid::try_parse(id).map_err(|_| ())? };
+        let cursor = Self {
+            created_at,
+            id: Uuid::try_parse(id).map_err(|_| ())?,
+        };
         // As it was given out, and in no other way of writing the same.
-        if cursor.to_string() == text { Ok(cursor) } else { Err(()) }
+        if cursor.to_string() == text {
+            Ok(cursor)
+        } else {
+            Err(())
+        }
     }
 }
 
@@ -53,13 +69,20 @@ pub struct Filter<'a> {
 }
 
 impl Filter<'_> {
-    /// The statuses that orders of the page can have. Those that owe something are found apart from them.
+    /// The statuses that orders of the page can have. Those that owe something are found apart from
+    /// them.
     fn statuses(&self) -> Vec<&'static str> {
         let wanted = |status: &&OrderStatus| {
             self.status.is_none_or(|only| only == **status)
-                && self.settled.is_none_or(|settled| settled == status.is_final())
+                && self
+                    .settled
+                    .is_none_or(|settled| settled == status.is_final())
         };
-        OrderStatus::ALL.iter().filter(wanted).map(|status| status.as_str()).collect()
+        OrderStatus::ALL
+            .iter()
+            .filter(wanted)
+            .map(|status| status.as_str())
+            .collect()
     }
 
     /// Conditions beside the status; the numbers are those of the values that [`list`] binds.
@@ -69,7 +92,10 @@ impl Filter<'_> {
             (self.before.is_some(), "AND (created_at, id) < ($4, $5)"),
             (self.created_after.is_some(), "AND created_at > $6"),
             (self.created_before.is_some(), "AND created_at < $7"),
-            (self.settled == Some(true), "AND release_due IS NULL AND NOT void_due"),
+            (
+                self.settled == Some(true),
+                "AND release_due IS NULL AND NOT void_due",
+            ),
         ];
         present
             .into_iter()
@@ -81,7 +107,9 @@ impl Filter<'_> {
 
     /// Final orders that owe something are few, and their own index finds them.
     fn owing(&self, conditions: &str) -> String {
-        let status = self.status.map_or(String::new(), |status| format!("AND status = '{status}'"));
+        let status = self
+            .status
+            .map_or(String::new(), |status| format!("AND status = '{status}'"));
         format!(
             "UNION ALL SELECT * FROM (
                  SELECT {COLUMNS} FROM orders WHERE {OWING} {status} {conditions}
@@ -90,8 +118,8 @@ impl Filter<'_> {
     }
 }
 
-/// Newest first. A page is merged from one page of each status, each read from the index of that status (or of that product
-/// and status): no filter reads past more orders than it shows.
+/// Newest first. A page is merged from one page of each status, each read from the index of that
+/// status (or of that product and status): no filter reads past more orders than it shows.
 ///
 /// # Errors
 /// Those of the database.
@@ -100,9 +128,17 @@ pub async fn list(
     filter: &Filter<'_>,
 ) -> Result<Vec<OrderRow>, DatabaseError> {
     let conditions = filter.conditions();
-    let owing = if filter.settled == Some(false) { filter.owing(&conditions) } else { String::new() };
+    let owing = if filter.settled == Some(false) {
+        filter.owing(&conditions)
+    } else {
+        String::new()
+    };
     // Only the product's own index has this collation (migrations/).
-    let status = if filter.product_id.is_some() { "status COLLATE \"C\"" } else { "status" };
+    let status = if filter.product_id.is_some() {
+        "status COLLATE \"C\""
+    } else {
+        "status"
+    };
     let statement = format!(
         "SELECT {COLUMNS} FROM (
              SELECT page.* FROM unnest($1) AS wanted (status) CROSS JOIN LATERAL (
@@ -111,8 +147,10 @@ pub async fn list(
              {owing}) pages
          ORDER BY created_at DESC, id DESC LIMIT $2"
     );
-    let Cursor { created_at, id } =
-        filter.before.unwrap_or(Cursor { created_at: DateTime::default(), id: Uuid::nil() });
+    let Cursor { created_at, id } = filter.before.unwrap_or(Cursor {
+        created_at: DateTime::default(),
+        id: Uuid::nil(),
+    });
     Ok(diesel::sql_query(statement)
         .bind::<Array<Varchar>, _>(filter.statuses())
         .bind::<BigInt, _>(filter.limit)
@@ -136,11 +174,25 @@ mod tests {
             id: Uuid::now_v7(),
         };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for wrong in ["", "-", "x-y", "12", "99999999999999999999-0", "1700000000123456-nothex"] {
+        for wrong in [
+            "",
+            "-",
+            "x-y",
+            "12",
+            "99999999999999999999-0",
+            "1700000000123456-nothex",
+        ] {
             assert_eq!(wrong.parse::<Cursor>(), Err(()), "{wrong}");
         }
         let id = Uuid::nil().simple();
-        for far in ["-1", "-8000000000000000000", "10000000000000000", "8000000000000000000", "+1", "01"] {
+        for far in [
+            "-1",
+            "-8000000000000000000",
+            "10000000000000000",
+            "8000000000000000000",
+            "+1",
+            "01",
+        ] {
             assert_eq!(format!("{far}-{id}").parse::<Cursor>(), Err(()), "{far}");
         }
     }

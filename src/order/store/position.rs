@@ -1,7 +1,8 @@
-//! Positions in the live stream: which events a listener has, in terms of transactions and snapshots.
+//! Positions in the live stream: which events a listener has, in terms of transactions and
+//! snapshots.
 //!
-//! The numbers of events cannot say what a listener has: a transaction takes its numbers long before
-//! it commits, so an event can become visible after others with higher numbers.
+//! The numbers of events cannot say what a listener has: a transaction takes its numbers long
+//! before it commits, so an event can become visible after others with higher numbers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -37,10 +38,21 @@ impl FromStr for Snapshot {
     fn from_str(text: &str) -> Result<Self, InvalidSnapshot> {
         let invalid = || InvalidSnapshot(text.to_owned());
         let mut parts = text.split(':').skip(1);
-        let xmax = parts.next().and_then(|xmax| xmax.parse().ok()).ok_or_else(invalid)?;
-        let list = parts.next().ok_or_else(invalid)?.split(',').filter(|xid| !xid.is_empty());
+        let xmax = parts
+            .next()
+            .and_then(|xmax| xmax.parse().ok())
+            .ok_or_else(invalid)?;
+        let list = parts
+            .next()
+            .ok_or_else(invalid)?
+            .split(',')
+            .filter(|xid| !xid.is_empty());
         let in_progress: Result<_, _> = list.map(str::parse).collect();
-        Ok(Self { text: text.to_owned(), xmax, in_progress: in_progress.map_err(|_| invalid())? })
+        Ok(Self {
+            text: text.to_owned(),
+            xmax,
+            in_progress: in_progress.map_err(|_| invalid())?,
+        })
     }
 }
 
@@ -79,11 +91,15 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position that holds exactly the events that the snapshot sees, of which `newest` is the last.
+    /// The position that holds exactly the events that the snapshot sees, of which `newest` is the
+    /// last.
     #[must_use]
     pub fn of(snapshot: &Snapshot, newest: Key) -> Self {
         let open = snapshot.in_progress.iter().filter(|xid| **xid < newest.xid);
-        Self { last: newest, open: open.map(|xid| Key { xid: *xid, id: 0 }).collect() }
+        Self {
+            last: newest,
+            open: open.map(|xid| Key { xid: *xid, id: 0 }).collect(),
+        }
     }
 
     /// Whether the snapshot can have come after this position in the same database.
@@ -92,19 +108,27 @@ impl Position {
         self.last.xid < snapshot.xmax
     }
 
-    /// Where the events are that the snapshot sees and the position does not hold, in ascending order.
-    /// The last range also has events that the snapshot does not see.
+    /// Where the events are that the snapshot sees and the position does not hold, in ascending
+    /// order. The last range also has events that the snapshot does not see.
     #[must_use]
     pub fn missing(&self, snapshot: &Snapshot) -> Vec<Range> {
         let ended = self.open.iter().filter(|key| snapshot.sees(key.xid));
-        let late = ended.map(|key| Range { after: *key, before: key.xid + 1 });
-        late.chain([Range { after: self.last, before: snapshot.xmax }]).collect()
+        let late = ended.map(|key| Range {
+            after: *key,
+            before: key.xid + 1,
+        });
+        late.chain([Range {
+            after: self.last,
+            before: snapshot.xmax,
+        }])
+        .collect()
     }
 
     /// Adds the next event, in key order, of those that are missing at the snapshot.
     pub fn advance(&mut self, key: Key, snapshot: &Snapshot) {
         if key > self.last {
-            // Late events come first in key order: of the transactions that ended, nothing is missing.
+            // Late events come first in key order: of the transactions that ended, nothing is
+            // missing.
             *self = Self::of(snapshot, key);
         } else if let Some(open) = self.open.iter_mut().find(|open| open.xid == key.xid) {
             open.id = key.id;
@@ -118,12 +142,16 @@ impl Position {
 }
 
 impl fmt::Display for Position {
-    /// Of more than [`MAX_OPEN`] open transactions, the lowest are named. The text then stands for fewer
-    /// events than the position holds, so a listener that resumes there can get some of them again.
+    /// Of more than [`MAX_OPEN`] open transactions, the lowest are named. The text then stands for
+    /// fewer events than the position holds, so a listener that resumes there can get some of
+    /// them again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = self.open.get(MAX_OPEN).unwrap_or(&self.last);
         write!(f, "{}-{}", last.xid, last.id)?;
-        self.open.iter().take(MAX_OPEN).try_for_each(|open| write!(f, "-{}-{}", open.xid, open.id))
+        self.open
+            .iter()
+            .take(MAX_OPEN)
+            .try_for_each(|open| write!(f, "-{}-{}", open.xid, open.id))
     }
 }
 
@@ -137,11 +165,20 @@ impl FromStr for Position {
     fn from_str(text: &str) -> Result<Self, InvalidPosition> {
         let numbers: Result<Vec<i64>, _> = text.split('-').map(str::parse).collect();
         let numbers = numbers.map_err(|_| InvalidPosition)?;
-        let (pairs, []) = numbers.as_chunks::<2>() else { return Err(InvalidPosition) };
+        let (pairs, []) = numbers.as_chunks::<2>() else {
+            return Err(InvalidPosition);
+        };
         let mut keys = pairs.iter().map(|[xid, id]| Key { xid: *xid, id: *id });
         let last = keys.next().ok_or(InvalidPosition)?;
-        let position = Self { last, open: keys.collect() };
-        let xids = position.open.iter().chain([&position.last]).map(|key| key.xid);
+        let position = Self {
+            last,
+            open: keys.collect(),
+        };
+        let xids = position
+            .open
+            .iter()
+            .chain([&position.last])
+            .map(|key| key.xid);
         // As it was given out, and in no other way of writing the same.
         if xids.is_sorted_by(|lower, higher| lower < higher) && position.to_string() == text {
             Ok(position)
@@ -161,12 +198,28 @@ mod tests {
 
     #[test]
     fn a_position_survives_its_text_form_and_has_only_one() {
-        for text in ["0-0", "812-9", "812-9-805-0-807-3", "9223372036854775807-9223372036854775807"] {
+        for text in [
+            "0-0",
+            "812-9",
+            "812-9-805-0-807-3",
+            "9223372036854775807-9223372036854775807",
+        ] {
             assert_eq!(text.parse::<Position>().unwrap().to_string(), text);
         }
-        for wrong in
-            ["", "-", "7", "-7", "1-2-", "x-1", "1-2-3", "+1-2", "01-2", "1-2 ", "5-1-5-0", "5-1-3-0-2-0"]
-        {
+        for wrong in [
+            "",
+            "-",
+            "7",
+            "-7",
+            "1-2-",
+            "x-1",
+            "1-2-3",
+            "+1-2",
+            "01-2",
+            "1-2 ",
+            "5-1-5-0",
+            "5-1-3-0-2-0",
+        ] {
             assert!(wrong.parse::<Position>().is_err(), "{wrong}");
         }
         assert!("9223372036854775808-1".parse::<Position>().is_err());
@@ -195,7 +248,13 @@ mod tests {
 
     fn snapshot(open: &BTreeSet<i64>, xmax: i64) -> Snapshot {
         let list: Vec<_> = open.iter().map(ToString::to_string).collect();
-        format!("{}:{xmax}:{}", open.first().unwrap_or(&xmax), list.join(",")).parse().unwrap()
+        format!(
+            "{}:{xmax}:{}",
+            open.first().unwrap_or(&xmax),
+            list.join(",")
+        )
+        .parse()
+        .unwrap()
     }
 
     /// A server: each transaction writes some events and commits or aborts, in any order.
@@ -215,10 +274,20 @@ mod tests {
         }
 
         fn act(&mut self, chosen: usize, write: bool, commit: bool) {
-            let Some(xid) = self.open.iter().nth(chosen % self.open.len().max(1)).copied() else { return };
+            let Some(xid) = self
+                .open
+                .iter()
+                .nth(chosen % self.open.len().max(1))
+                .copied()
+            else {
+                return;
+            };
             if write {
                 self.next_id += 1;
-                self.written.push(Key { xid, id: self.next_id });
+                self.written.push(Key {
+                    xid,
+                    id: self.next_id,
+                });
             } else {
                 self.open.remove(&xid);
                 let (ended, rest) = self.written.iter().partition(|key: &&Key| key.xid == xid);
@@ -228,7 +297,8 @@ mod tests {
             }
         }
 
-        /// Transactions that wrote nothing to disk are forgotten, and what follows gets their numbers.
+        /// Transactions that wrote nothing to disk are forgotten, and what follows gets their
+        /// numbers.
         fn crash(&mut self) {
             self.open.clear();
             self.written.clear();
@@ -237,7 +307,9 @@ mod tests {
 
         fn snapshot(&self) -> Snapshot {
             // As the server has it: one above the last transaction that ended.
-            let last_ended = (1..=self.next_xid).rev().find(|xid| !self.open.contains(xid));
+            let last_ended = (1..=self.next_xid)
+                .rev()
+                .find(|xid| !self.open.contains(xid));
             let xmax = last_ended.unwrap_or_default() + 1;
             snapshot(&self.open.range(..xmax).copied().collect(), xmax)
         }
@@ -245,8 +317,15 @@ mod tests {
         /// As the store's statement reads them.
         fn changes(&self, position: &Position, snapshot: &Snapshot, limit: usize) -> Vec<Key> {
             let ranges = position.missing(snapshot);
-            let is_in = |key: &Key| ranges.iter().any(|range| *key > range.after && key.xid < range.before);
-            let missing = self.committed.iter().filter(|key| is_in(key) && snapshot.sees(key.xid));
+            let is_in = |key: &Key| {
+                ranges
+                    .iter()
+                    .any(|range| *key > range.after && key.xid < range.before)
+            };
+            let missing = self
+                .committed
+                .iter()
+                .filter(|key| is_in(key) && snapshot.sees(key.xid));
             missing.take(limit).copied().collect()
         }
     }

@@ -1,5 +1,5 @@
-//! What recovery does with many orders: claims those that are due, wakes those that wait, counts what is left, forgets old
-//! idempotency keys.
+//! What recovery does with many orders: claims those that are due, wakes those that wait, counts
+//! what is left, forgets old idempotency keys.
 
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ pub struct Claimed {
     pub expired: bool,
 }
 
-/// Orders that wait for the same thing. Each queue is worked off by itself, so that what cannot succeed in one does not
-/// hold up the others.
+/// Orders that wait for the same thing. Each queue is worked off by itself, so that what cannot
+/// succeed in one does not hold up the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queue {
     /// They are neither confirmed nor failed.
@@ -72,12 +72,13 @@ pub enum Claim {
     Due,
     /// Whichever comes next, due or not: to see whether a dependency is back.
     Probe,
-    /// Those that are older than the recovery bound: they can be failed whatever the dependencies do.
+    /// Those that are older than the recovery bound: they can be failed whatever the dependencies
+    /// do.
     Expired,
 }
 
-/// Takes over orders of a queue that are in nobody's hands: each gets a higher epoch and a new lease. The locks are gone
-/// when the statement is; only the database's clock is used.
+/// Takes over orders of a queue that are in nobody's hands: each gets a higher epoch and a new
+/// lease. The locks are gone when the statement is; only the database's clock is used.
 ///
 /// # Errors
 /// Those of the database.
@@ -114,8 +115,8 @@ pub async fn claim(
     Ok(claimed)
 }
 
-/// Makes what waits due at once, and returns how many orders that were. What is beyond the limit of a queue comes due by
-/// itself soon.
+/// Makes what waits due at once, and returns how many orders that were. What is beyond the limit of
+/// a queue comes due by itself soon.
 ///
 /// # Errors
 /// Those of the database.
@@ -129,7 +130,10 @@ pub async fn wake(connection: &mut AsyncPgConnection, limit: i32) -> Result<usiz
                  WHERE {condition} AND next_attempt_at > now() AND (lease_until IS NULL OR lease_until <= now())
                  ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
         );
-        woken += diesel::sql_query(statement).bind::<Integer, _>(limit).execute(connection).await?;
+        woken += diesel::sql_query(statement)
+            .bind::<Integer, _>(limit)
+            .execute(connection)
+            .await?;
     }
     Ok(woken)
 }
@@ -150,7 +154,10 @@ pub struct Backlog {
 
 /// # Errors
 /// Those of the database.
-pub async fn backlog(connection: &mut AsyncPgConnection, bound: Duration) -> Result<Backlog, DatabaseError> {
+pub async fn backlog(
+    connection: &mut AsyncPgConnection,
+    bound: Duration,
+) -> Result<Backlog, DatabaseError> {
     let statement = format!(
         "SELECT unfinished.orders + owing.orders AS orders, oldest_seconds, stuck
          FROM (SELECT count(*) AS orders,
@@ -161,11 +168,14 @@ pub async fn backlog(connection: &mut AsyncPgConnection, bound: Duration) -> Res
                           < now() - $1 * interval '1 millisecond') AS stuck
                FROM orders WHERE {OWING}) owing"
     );
-    Ok(diesel::sql_query(statement).bind::<Integer, _>(milliseconds(bound)).get_result(connection).await?)
+    Ok(diesel::sql_query(statement)
+        .bind::<Integer, _>(milliseconds(bound))
+        .get_result(connection)
+        .await?)
 }
 
-/// Forgets old keys of settled orders, up to a limit; returns how many. The key of an order that is not settled is kept: a
-/// client may still wait to learn how it ends.
+/// Forgets old keys of settled orders, up to a limit; returns how many. The key of an order that is
+/// not settled is kept: a client may still wait to learn how it ends.
 ///
 /// # Errors
 /// Those of the database.

@@ -9,7 +9,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 const FEWEST_CALLS: usize = 10;
 /// More are not remembered: the newest say enough.
 const MOST_CALLS: usize = 100;
-/// How long a breaker stays open: doubles while probes fail, and bounds how late a return is noticed.
+/// How long a breaker stays open: doubles while probes fail, and bounds how late a return is
+/// noticed.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
@@ -51,15 +52,21 @@ enum Phase {
     Probing,
 }
 
-/// What a call that was let through shows when it has ended. From a phase that is over it tells nothing new: calls that
-/// were under way when the breaker opened must neither pass for the probe nor open it once more.
+/// What a call that was let through shows when it has ended. From a phase that is over it tells
+/// nothing new: calls that were under way when the breaker opened must neither pass for the probe
+/// nor open it once more.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct Pass(u64);
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { phase: Phase::Closed, generation: 0, calls: VecDeque::new(), pause: FIRST_PAUSE }
+        Self {
+            phase: Phase::Closed,
+            generation: 0,
+            calls: VecDeque::new(),
+            pause: FIRST_PAUSE,
+        }
     }
 }
 
@@ -78,7 +85,8 @@ impl Breaker {
         self.generation += 1;
     }
 
-    /// A pass for a call, if it may go out now. Whoever gets one must tell how the call ended, or that it was given up.
+    /// A pass for a call, if it may go out now. Whoever gets one must tell how the call ended, or
+    /// that it was given up.
     pub fn admit(&mut self, now: Instant) -> Option<Pass> {
         match self.phase {
             Phase::Closed => {}
@@ -108,21 +116,29 @@ impl Breaker {
             }
             (Phase::Probing, false) => {
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                self.enter(Phase::Open { until: now + self.pause });
+                self.enter(Phase::Open {
+                    until: now + self.pause,
+                });
             }
             // Nobody is let through.
             (Phase::Open { .. }, _) => {}
             (Phase::Closed, _) => {
                 self.calls.push_back((now, good));
                 while self.calls.len() > MOST_CALLS
-                    || self.calls.front().is_some_and(|(ended, _)| *ended + WINDOW < now)
+                    || self
+                        .calls
+                        .front()
+                        .is_some_and(|(ended, _)| *ended + WINDOW < now)
                 {
                     self.calls.pop_front();
                 }
                 let bad = self.calls.iter().filter(|(_, good)| !good).count();
-                // Never by a good call: it shows that the dependency is there, whatever it was before.
+                // Never by a good call: it shows that the dependency is there, whatever it was
+                // before.
                 if !good && self.calls.len() >= FEWEST_CALLS && bad * 2 >= self.calls.len() {
-                    self.enter(Phase::Open { until: now + self.pause });
+                    self.enter(Phase::Open {
+                        until: now + self.pause,
+                    });
                 }
             }
         }
@@ -146,7 +162,9 @@ const MOST_TENTHS: u32 = 100;
 
 impl Default for RetryBudget {
     fn default() -> Self {
-        Self { tenths: MOST_TENTHS }
+        Self {
+            tenths: MOST_TENTHS,
+        }
     }
 }
 
@@ -196,7 +214,11 @@ mod tests {
             assert_eq!(breaker.state(start), State::Closed, "after {number} calls");
         }
         call(&mut breaker, start, true);
-        assert_eq!(breaker.state(start), State::Closed, "a good call opens nothing");
+        assert_eq!(
+            breaker.state(start),
+            State::Closed,
+            "a good call opens nothing"
+        );
         call(&mut breaker, start, false);
         assert_eq!(breaker.state(start), State::Open);
 
@@ -223,7 +245,10 @@ mod tests {
         let mut breaker = opened(start);
         assert!(breaker.admit(after(start, 999)).is_none());
         let probe = breaker.admit(after(start, 1000)).unwrap();
-        assert!(breaker.admit(after(start, 1000)).is_none(), "one probe at a time");
+        assert!(
+            breaker.admit(after(start, 1000)).is_none(),
+            "one probe at a time"
+        );
         breaker.record(probe, after(start, 1100), true);
         assert_eq!(breaker.state(after(start, 1100)), State::Closed);
         assert!(breaker.admit(after(start, 1100)).is_some());
@@ -244,7 +269,10 @@ mod tests {
         for _ in 0..FEWEST_CALLS {
             call(&mut breaker, now, false);
         }
-        assert!(breaker.admit(after(now, 1000)).is_some(), "once it was closed, the pause is short again");
+        assert!(
+            breaker.admit(after(now, 1000)).is_some(),
+            "once it was closed, the pause is short again"
+        );
     }
 
     #[test]
@@ -257,7 +285,11 @@ mod tests {
         }
         assert_eq!(breaker.state(start), State::Closed);
         call(&mut breaker, start, false);
-        assert_eq!(breaker.state(start), State::Closed, "nor do they count towards its opening");
+        assert_eq!(
+            breaker.state(start),
+            State::Closed,
+            "nor do they count towards its opening"
+        );
 
         let mut breaker = opened(start);
         let failed = breaker.admit(after(start, 1000)).unwrap();
@@ -287,12 +319,19 @@ mod tests {
         }
         assert_eq!(breaker.state(after(start, 10)), State::Open);
         breaker.record(early[10], after(start, 20), true);
-        assert_eq!(breaker.state(after(start, 20)), State::Open, "a late good one does not close it");
+        assert_eq!(
+            breaker.state(after(start, 20)),
+            State::Open,
+            "a late good one does not close it"
+        );
         let probe = breaker.admit(after(start, 1010)).unwrap();
         breaker.record(early[11], after(start, 1020), false);
         breaker.record(early[12], after(start, 1020), true);
         breaker.abandon(early[13], after(start, 1020));
-        assert!(breaker.admit(after(start, 1020)).is_none(), "none of them passes for the probe");
+        assert!(
+            breaker.admit(after(start, 1020)).is_none(),
+            "none of them passes for the probe"
+        );
         breaker.record(probe, after(start, 1030), true);
         for pass in &early[14..] {
             breaker.record(*pass, after(start, 1040), false);
@@ -300,7 +339,11 @@ mod tests {
         for _ in 0..FEWEST_CALLS - 6 {
             call(&mut breaker, after(start, 1050), false);
         }
-        assert_eq!(breaker.state(after(start, 1050)), State::Closed, "nor counts once it is closed again");
+        assert_eq!(
+            breaker.state(after(start, 1050)),
+            State::Closed,
+            "nor counts once it is closed again"
+        );
     }
 
     #[test]

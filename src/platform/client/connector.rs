@@ -21,25 +21,36 @@ use crate::platform::client::response_stream::ResponseStream;
 /// allows: the time for a call may be short.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(100);
 
-/// For every client of ours: tries every address of a name, and reads responses as [`ResponseStream`] does.
+/// For every client of ours: tries every address of a name, and reads responses as
+/// [`ResponseStream`] does.
 #[must_use]
 pub fn connector() -> awc::Connector<
-    impl Service<ConnectInfo<Uri>, Response = Connection<Uri, ResponseStream<TcpStream>>, Error = ConnectError>
-    + Clone
+    impl Service<
+        ConnectInfo<Uri>,
+        Response = Connection<Uri, ResponseStream<TcpStream>>,
+        Error = ConnectError,
+    > + Clone
     + 'static,
 > {
     awc::Connector::new().connector(fn_service(connect))
 }
 
-async fn connect(info: ConnectInfo<Uri>) -> Result<Connection<Uri, ResponseStream<TcpStream>>, ConnectError> {
+async fn connect(
+    info: ConnectInfo<Uri>,
+) -> Result<Connection<Uri, ResponseStream<TcpStream>>, ConnectError> {
     let host = format!("{}:{}", info.hostname(), info.port());
-    let addresses: Vec<_> =
-        lookup_host(host).await.map_err(|error| ConnectError::Resolver(error.into()))?.collect();
+    let addresses: Vec<_> = lookup_host(host)
+        .await
+        .map_err(|error| ConnectError::Resolver(error.into()))?
+        .collect();
     if addresses.is_empty() {
         return Err(ConnectError::NoRecords);
     }
     let stream = connect_to_any(&addresses).await.map_err(ConnectError::Io)?;
-    Ok(Connection::new(info.request().clone(), ResponseStream::new(stream)))
+    Ok(Connection::new(
+        info.request().clone(),
+        ResponseStream::new(stream),
+    ))
 }
 
 /// Begins with the first address. The next one joins in when the last attempt has failed, or has
@@ -92,10 +103,16 @@ mod tests {
             let listener = socket.listen(1).unwrap();
             let address = listener.local_addr().unwrap();
             let mut queue = Vec::new();
-            while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+            while let Ok(stream) =
+                timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+            {
                 queue.push(stream.unwrap());
             }
-            Self { address, _listener: listener, _queue: queue }
+            Self {
+                address,
+                _listener: listener,
+                _queue: queue,
+            }
         }
     }
 
@@ -121,14 +138,19 @@ mod tests {
             &[closed, live],
             &[silent.address, silent.address, closed, silent.address, live],
         ] {
-            let stream = timeout(Duration::from_secs(20), connect_to_any(addresses)).await.unwrap().unwrap();
+            let stream = timeout(Duration::from_secs(20), connect_to_any(addresses))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(stream.peer_addr().unwrap(), live, "{addresses:?}");
         }
     }
 
     #[tokio::test]
     async fn addresses_that_are_all_closed_fail_at_once() {
-        let error = connect_to_any(&[closed().await, closed().await]).await.unwrap_err();
+        let error = connect_to_any(&[closed().await, closed().await])
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         let none = connect_to_any(&[]).await.unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::NotFound);

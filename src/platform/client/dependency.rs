@@ -1,5 +1,6 @@
-//! Calls to a service we depend on, guarded: a circuit breaker for each route, a bulkhead and a retry budget for the
-//! service. The guards are one for the process, shared by its worker threads; the connections belong to a worker.
+//! Calls to a service we depend on, guarded: a circuit breaker for each route, a bulkhead and a
+//! retry budget for the service. The guards are one for the process, shared by its worker threads;
+//! the connections belong to a worker.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -64,7 +65,10 @@ impl Guard {
         platform: &Platform,
         returned: Arc<Notify>,
     ) -> Self {
-        let routes = routes.iter().map(|route| RouteGuard { name: route.name, breaker: Mutex::default() });
+        let routes = routes.iter().map(|route| RouteGuard {
+            name: route.name,
+            breaker: Mutex::default(),
+        });
         let guard = Self {
             name,
             routes: routes.collect(),
@@ -84,22 +88,33 @@ impl Guard {
     /// State of a route's breaker. A route that has none admits every call.
     #[must_use]
     pub fn state(&self, route: Route) -> State {
-        self.route(route).map_or(State::Closed, |route| lock(&route.breaker).state(Instant::now()))
+        self.route(route).map_or(State::Closed, |route| {
+            lock(&route.breaker).state(Instant::now())
+        })
     }
 
     fn route(&self, route: Route) -> Option<&RouteGuard> {
-        self.routes.iter().find(|guarded| guarded.name == route.name)
+        self.routes
+            .iter()
+            .find(|guarded| guarded.name == route.name)
     }
 
     fn show(&self, route: &RouteGuard, state: State) {
         for known in [State::Closed, State::HalfOpen, State::Open] {
             let labels = [self.name, route.name, known.as_str()];
-            self.metrics.breaker_state.with_label_values(&labels).set(i64::from(known == state));
+            self.metrics
+                .breaker_state
+                .with_label_values(&labels)
+                .set(i64::from(known == state));
         }
     }
 
     /// Changes a route's breaker, and reports a change of its state.
-    fn with_breaker<T>(&self, route: &RouteGuard, change: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
+    fn with_breaker<T>(
+        &self,
+        route: &RouteGuard,
+        change: impl FnOnce(&mut Breaker, Instant) -> T,
+    ) -> T {
         let now = Instant::now();
         let mut breaker = lock(&route.breaker);
         let before = breaker.state(now);
@@ -123,27 +138,46 @@ impl Guard {
     }
 
     fn admit(&self, route: Route, may_open: bool) -> Result<Option<Admission<'_>>, CallError> {
-        let Some(route) = self.route(route) else { return Ok(None) };
-        let pass =
-            self.with_breaker(route, Breaker::admit).ok_or(CallError::NotTried("its breaker is open"))?;
-        Ok(Some(Admission { guard: self, route, pass, started: Instant::now(), may_open, open: true }))
+        let Some(route) = self.route(route) else {
+            return Ok(None);
+        };
+        let pass = self
+            .with_breaker(route, Breaker::admit)
+            .ok_or(CallError::NotTried("its breaker is open"))?;
+        Ok(Some(Admission {
+            guard: self,
+            route,
+            pass,
+            started: Instant::now(),
+            may_open,
+            open: true,
+        }))
     }
 
     async fn place(&self) -> Result<SemaphorePermit<'_>, CallError> {
         let place = tokio::time::timeout(BULKHEAD_WAIT, self.bulkhead.acquire()).await;
-        place.ok().and_then(Result::ok).ok_or(CallError::NotTried("its bulkhead is full"))
+        place
+            .ok()
+            .and_then(Result::ok)
+            .ok_or(CallError::NotTried("its bulkhead is full"))
     }
 
     fn may_retry(&self) -> bool {
         let may = lock(&self.budget).withdraw();
         if may {
-            self.metrics.dependency_retries.with_label_values(&[self.name]).inc();
+            self.metrics
+                .dependency_retries
+                .with_label_values(&[self.name])
+                .inc();
         }
         may
     }
 
     fn count(&self, outcome: &str) {
-        self.metrics.dependency_calls.with_label_values(&[self.name, outcome]).inc();
+        self.metrics
+            .dependency_calls
+            .with_label_values(&[self.name, outcome])
+            .inc();
     }
 }
 
@@ -151,7 +185,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A call that the breaker admitted. Dropped without a result, as when the client hung up, it counts as abandoned.
+/// A call that the breaker admitted. Dropped without a result, as when the client hung up, it
+/// counts as abandoned.
 struct Admission<'a> {
     guard: &'a Guard,
     route: &'a RouteGuard,
@@ -165,14 +200,21 @@ impl Admission<'_> {
     fn conclude(mut self, outcome: &Result<Answer, CallError>) {
         self.open = false;
         let good = match outcome {
-            // The trouble of this call alone: the service is there, and a lock is held on what the call needs.
+            // The trouble of this call alone: the service is there, and a lock is held on what the
+            // call needs.
             Ok(answer) if answer.is_locked() => true,
-            Ok(answer) => !answer.status.is_server_error() && self.started.elapsed() < self.guard.slow,
+            Ok(answer) => {
+                !answer.status.is_server_error() && self.started.elapsed() < self.guard.slow
+            }
             Err(_) => false,
         };
         let (pass, may_open) = (self.pass, self.may_open);
         self.guard.with_breaker(self.route, |breaker, now| {
-            if may_open { breaker.record(pass, now, good) } else { breaker.record_probe(pass, now, good) }
+            if may_open {
+                breaker.record(pass, now, good)
+            } else {
+                breaker.record_probe(pass, now, good)
+            }
         });
     }
 }
@@ -180,7 +222,8 @@ impl Admission<'_> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         if self.open {
-            self.guard.with_breaker(self.route, |breaker, now| breaker.abandon(self.pass, now));
+            self.guard
+                .with_breaker(self.route, |breaker, now| breaker.abandon(self.pass, now));
         }
     }
 }
@@ -197,22 +240,36 @@ pub struct Dependency {
 impl Dependency {
     #[must_use]
     pub fn new(client: Client, guard: Arc<Guard>) -> Self {
-        Self { client, guard, bundled: Vec::new(), may_open: true }
+        Self {
+            client,
+            guard,
+            bundled: Vec::new(),
+            may_open: true,
+        }
     }
 
-    /// The same for calls that respect the breakers but do not open them: they are repeated until they succeed, so that
-    /// their failures say little about the calls of others.
+    /// The same for calls that respect the breakers but do not open them: they are repeated until
+    /// they succeed, so that their failures say little about the calls of others.
     #[must_use]
     pub fn never_opening(self) -> Self {
-        Self { may_open: false, ..self }
+        Self {
+            may_open: false,
+            ..self
+        }
     }
 
-    /// The same, with calls of this route sent together where there are several at once and the service takes them so.
+    /// The same, with calls of this route sent together where there are several at once and the
+    /// service takes them so.
     #[must_use]
     pub fn bundling(mut self, route: Route) -> Self {
         let path = route.path;
-        let sizes = self.guard.metrics.bundle_calls.with_label_values(&[self.guard.name, path]);
-        self.bundled.push(Calls::new(self.client.clone(), path, sizes));
+        let sizes = self
+            .guard
+            .metrics
+            .bundle_calls
+            .with_label_values(&[self.guard.name, path]);
+        self.bundled
+            .push(Calls::new(self.client.clone(), path, sizes));
         self
     }
 
@@ -225,10 +282,19 @@ impl Dependency {
         deadline: Deadline,
     ) -> Result<Answer, CallError> {
         let path = route.path;
-        let call =
-            fault_injection::Call { dependency: self.guard.name, method: "POST", route: path, deadline };
+        let call = fault_injection::Call {
+            dependency: self.guard.name,
+            method: "POST",
+            route: path,
+            deadline,
+        };
         let product = || product_of(body);
-        let send = async || self.guard.gremlin.around(call, product, self.send(path, body, deadline)).await;
+        let send = async || {
+            self.guard
+                .gremlin
+                .around(call, product, self.send(path, body, deadline))
+                .await
+        };
         self.call("POST", route, deadline, send).await
     }
 
@@ -248,15 +314,30 @@ impl Dependency {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn get(&self, route: Route, query: &str, deadline: Deadline) -> Result<Answer, CallError> {
-        let call =
-            fault_injection::Call { dependency: self.guard.name, method: "GET", route: route.path, deadline };
+    pub async fn get(
+        &self,
+        route: Route,
+        query: &str,
+        deadline: Deadline,
+    ) -> Result<Answer, CallError> {
+        let call = fault_injection::Call {
+            dependency: self.guard.name,
+            method: "GET",
+            route: route.path,
+            deadline,
+        };
         let path = format!("{}{query}", route.path);
-        let send = async || self.guard.gremlin.around(call, || None, self.client.get(&path, deadline)).await;
+        let send = async || {
+            self.guard
+                .gremlin
+                .around(call, || None, self.client.get(&path, deadline))
+                .await
+        };
         self.call("GET", route, deadline, send).await
     }
 
-    /// One call in a span of its own, by OpenTelemetry's conventions for HTTP clients; retries are events in it.
+    /// One call in a span of its own, by OpenTelemetry's conventions for HTTP clients; retries are
+    /// events in it.
     async fn call(
         &self,
         method: &'static str,
@@ -279,7 +360,10 @@ impl Dependency {
             peer.service = self.guard.name,
             url.template = route.path,
         );
-        let (outcome, error) = self.counted(route, deadline, send).instrument(span.clone()).await;
+        let (outcome, error) = self
+            .counted(route, deadline, send)
+            .instrument(span.clone())
+            .await;
         if let Ok(answer) = &outcome {
             span.record("http.response.status_code", answer.status.as_u16());
         }
@@ -340,10 +424,14 @@ impl Dependency {
         for _ in 0..MOST_RETRIES {
             let outcome = send().await;
             let wait = rand::rng().random_range(Duration::ZERO..=pause);
-            if !cannot_have_run(&outcome) || wait >= deadline.remaining() || !self.guard.may_retry() {
+            if !cannot_have_run(&outcome) || wait >= deadline.remaining() || !self.guard.may_retry()
+            {
                 return outcome;
             }
-            tracing::info!(dependency = self.guard.name, "trying again: it cannot have run");
+            tracing::info!(
+                dependency = self.guard.name,
+                "trying again: it cannot have run"
+            );
             tokio::time::sleep(wait).await;
             pause *= 4;
         }
@@ -357,8 +445,9 @@ fn product_of<T: Serialize>(body: &T) -> Option<String> {
     body.get("product_id")?.as_str().map(str::to_owned)
 }
 
-/// Only a call that surely was not carried out is tried again; the saga knows what to do about the rest. A call that met a
-/// lock has waited already, and trying it again would take the caller's time.
+/// Only a call that surely was not carried out is tried again; the saga knows what to do about the
+/// rest. A call that met a lock has waited already, and trying it again would take the caller's
+/// time.
 fn cannot_have_run(outcome: &Result<Answer, CallError>) -> bool {
     match outcome {
         Ok(answer) => answer.promises_nothing_done() && !answer.is_locked(),

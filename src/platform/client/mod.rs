@@ -38,8 +38,15 @@ impl BaseUrl {
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         let uri = self.0.parse::<Uri>().ok();
-        let host = uri.as_ref().and_then(Uri::host).unwrap_or_default().trim_matches(['[', ']']);
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        let host = uri
+            .as_ref()
+            .and_then(Uri::host)
+            .unwrap_or_default()
+            .trim_matches(['[', ']']);
+        host == "localhost"
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback())
     }
 }
 
@@ -48,11 +55,18 @@ impl std::str::FromStr for BaseUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err("no service asks for a user's name or a password in its address".to_owned());
+        if uri
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            return Err(
+                "no service asks for a user's name or a password in its address".to_owned(),
+            );
         }
         let plain = uri.scheme_str() == Some("http") && uri.query().is_none();
-        let after_scheme = text.split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
+        let after_scheme = text
+            .split_once("://")
+            .map(|(_, rest)| rest.trim_end_matches('/'));
         match uri.host().zip(after_scheme) {
             // Whichever way the scheme was written.
             Some((host, rest)) if plain && !host.is_empty() => Ok(Self(format!("http://{rest}"))),
@@ -98,7 +112,11 @@ pub struct Answer {
 impl Answer {
     #[must_use]
     pub fn new(status: StatusCode, body: Vec<u8>) -> Self {
-        Self { status, bundle: None, body }
+        Self {
+            status,
+            bundle: None,
+            body,
+        }
     }
 
     /// An answer that nobody sent: the request was not carried out.
@@ -107,18 +125,21 @@ impl Answer {
         Self::new(status, br#"{"code":"injected-fault"}"#.to_vec())
     }
 
-    /// A 503 of one of our services: nothing was done, and nothing will be. A 503 without a problem document comes from
-    /// something in between, which cannot know.
+    /// A 503 of one of our services: nothing was done, and nothing will be. A 503 without a problem
+    /// document comes from something in between, which cannot know.
     #[must_use]
     pub fn promises_nothing_done(&self) -> bool {
         self.status == StatusCode::SERVICE_UNAVAILABLE
-            && self.code().is_some_and(|code| code != Problem::OUTCOME_UNKNOWN)
+            && self
+                .code()
+                .is_some_and(|code| code != Problem::OUTCOME_UNKNOWN)
     }
 
     /// The service is well, and a lock is held on what this request needs.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.status == StatusCode::SERVICE_UNAVAILABLE && self.code().as_deref() == Some(Problem::LOCKED)
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+            && self.code().as_deref() == Some(Problem::LOCKED)
     }
 
     /// Of a problem document.
@@ -127,7 +148,9 @@ impl Answer {
         struct Coded {
             code: String,
         }
-        serde_json::from_slice::<Coded>(&self.body).ok().map(|coded| coded.code)
+        serde_json::from_slice::<Coded>(&self.body)
+            .ok()
+            .map(|coded| coded.code)
     }
 
     /// # Errors
@@ -164,12 +187,18 @@ impl Client {
     pub fn with_token(base: BaseUrl, token: Option<&str>) -> Self {
         // The deadline of each call bounds the whole of it.
         let builder = awc::Client::builder().connector(connector());
-        let builder = builder.disable_timeout().disable_redirects().no_default_headers();
+        let builder = builder
+            .disable_timeout()
+            .disable_redirects()
+            .no_default_headers();
         let builder = match token {
             Some(token) => builder.bearer_auth(token),
             None => builder,
         };
-        Self { http: builder.finish(), base }
+        Self {
+            http: builder.finish(),
+            base,
+        }
     }
 
     /// # Errors
@@ -180,7 +209,8 @@ impl Client {
         body: &T,
         deadline: Deadline,
     ) -> Result<Answer, CallError> {
-        self.post_in_trace(path, body, &TraceHeaders::current(), deadline).await
+        self.post_in_trace(path, body, &TraceHeaders::current(), deadline)
+            .await
     }
 
     /// In the name of somebody whose trace this is.
@@ -194,8 +224,15 @@ impl Client {
         trace: &TraceHeaders,
         deadline: Deadline,
     ) -> Result<Answer, CallError> {
-        let request = in_trace(self.http.post(format!("{}{path}", self.base)), trace, deadline);
-        within(deadline, async { read(request.send_json(body).await).await }).await
+        let request = in_trace(
+            self.http.post(format!("{}{path}", self.base)),
+            trace,
+            deadline,
+        );
+        within(deadline, async {
+            read(request.send_json(body).await).await
+        })
+        .await
     }
 
     /// Sends JSON, and hands over the answer line by line, as it comes.
@@ -210,7 +247,11 @@ impl Client {
         each: impl FnMut(&[u8]),
     ) -> Result<Lines, CallError> {
         let untraced = TraceHeaders::unsampled();
-        let request = in_trace(self.http.post(format!("{}{path}", self.base)), &untraced, deadline);
+        let request = in_trace(
+            self.http.post(format!("{}{path}", self.base)),
+            &untraced,
+            deadline,
+        );
         within(deadline, async {
             let request = request.content_type("application/json");
             let response = request.send_body(json).await.map_err(not_answered)?;
@@ -227,14 +268,20 @@ impl Client {
     /// See [`CallError`].
     pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
         let request = self.http.get(format!("{}{path}", self.base));
-        within(deadline, async { read(prepared(request, deadline).send().await).await }).await
+        within(deadline, async {
+            read(prepared(request, deadline).send().await).await
+        })
+        .await
     }
 
     /// # Errors
     /// See [`CallError`].
     pub async fn delete(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
         let request = self.http.delete(format!("{}{path}", self.base));
-        within(deadline, async { read(prepared(request, deadline).send().await).await }).await
+        within(deadline, async {
+            read(prepared(request, deadline).send().await).await
+        })
+        .await
     }
 }
 
@@ -263,8 +310,16 @@ impl Client {
         wish: Forwarded<'_>,
         deadline: Deadline,
     ) -> Result<ForwardedAnswer, CallError> {
-        let Forwarded { method, path, authorization, body } = wish;
-        let mut request = prepared(self.http.request(method, format!("{}{path}", self.base)), deadline);
+        let Forwarded {
+            method,
+            path,
+            authorization,
+            body,
+        } = wish;
+        let mut request = prepared(
+            self.http.request(method, format!("{}{path}", self.base)),
+            deadline,
+        );
         if let Some(authorization) = authorization {
             request = request.insert_header((header::AUTHORIZATION, authorization));
         }
@@ -273,7 +328,11 @@ impl Client {
             let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
             let body = response.body().limit(FORWARD_LIMIT_BYTES).await;
             let body = body.map_err(|error| CallError::BrokenOff(error.to_string()))?;
-            Ok(ForwardedAnswer { status: response.status(), content_type, body })
+            Ok(ForwardedAnswer {
+                status: response.status(),
+                content_type,
+                body,
+            })
         })
         .await
     }
@@ -284,14 +343,21 @@ fn prepared(request: awc::ClientRequest, deadline: Deadline) -> awc::ClientReque
     in_trace(request, &TraceHeaders::current(), deadline)
 }
 
-fn in_trace(mut request: awc::ClientRequest, trace: &TraceHeaders, deadline: Deadline) -> awc::ClientRequest {
+fn in_trace(
+    mut request: awc::ClientRequest,
+    trace: &TraceHeaders,
+    deadline: Deadline,
+) -> awc::ClientRequest {
     if let Some(traceparent) = &trace.traceparent {
         request = request.insert_header((telemetry::TRACEPARENT, traceparent.as_str()));
     }
     if let Some(tracestate) = &trace.tracestate {
         request = request.insert_header((telemetry::TRACESTATE, tracestate.as_str()));
     }
-    request.insert_header((deadline::HEADER, deadline.remaining().as_millis().to_string()))
+    request.insert_header((
+        deadline::HEADER,
+        deadline.remaining().as_millis().to_string(),
+    ))
 }
 
 /// # Errors
@@ -304,23 +370,33 @@ pub async fn within<T>(
     if remaining == Duration::ZERO {
         return Err(CallError::TimedOut);
     }
-    tokio::time::timeout(remaining, call).await.map_err(|_| CallError::TimedOut)?
+    tokio::time::timeout(remaining, call)
+        .await
+        .map_err(|_| CallError::TimedOut)?
 }
 
-async fn read<S>(response: Result<awc::ClientResponse<S>, SendRequestError>) -> Result<Answer, CallError>
+async fn read<S>(
+    response: Result<awc::ClientResponse<S>, SendRequestError>,
+) -> Result<Answer, CallError>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
     let mut response = response.map_err(not_answered)?;
     let status = response.status();
-    let bundle =
-        response.headers().get(request_batch::OFFER).and_then(|most| most.to_str().ok()?.parse().ok());
+    let bundle = response
+        .headers()
+        .get(request_batch::OFFER)
+        .and_then(|most| most.to_str().ok()?.parse().ok());
     let body = response
         .body()
         .limit(ANSWER_LIMIT_BYTES)
         .await
         .map_err(|error| CallError::BrokenOff(error.to_string()))?;
-    Ok(Answer { status, bundle, body: body.to_vec() })
+    Ok(Answer {
+        status,
+        bundle,
+        body: body.to_vec(),
+    })
 }
 
 async fn read_lines<S>(
@@ -345,7 +421,9 @@ where
 
 fn not_answered(error: SendRequestError) -> CallError {
     match error {
-        SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => CallError::TimedOut,
+        SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => {
+            CallError::TimedOut
+        }
         // awc's name for a connection that was there, and closed before the answer came.
         SendRequestError::Connect(ConnectError::Disconnected) => {
             CallError::BrokenOff("closed before an answer came".to_owned())

@@ -1,9 +1,9 @@
 //! A connection to another service as the HTTP client is to see it.
 //!
-//! awc takes an interim response (RFC 9110, section 15.2: 100, 103) for the final one, and gives the
-//! connection back to its pool: the final response would then answer the next request. It also takes
-//! a body whose connection ends early for a whole one. This stream removes interim responses, and
-//! reports an early end as an error.
+//! awc takes an interim response (RFC 9110, section 15.2: 100, 103) for the final one, and gives
+//! the connection back to its pool: the final response would then answer the next request. It also
+//! takes a body whose connection ends early for a whole one. This stream removes interim responses,
+//! and reports an early end as an error.
 //!
 //! It relies on what awc does with a connection: one request at a time, written whole before its
 //! response is read. The first bytes that are read after a write begin a response.
@@ -35,14 +35,19 @@ pub struct ResponseStream<Io> {
 enum State {
     /// A response's head comes next.
     Head,
-    /// The head has been handed over. The body's end is known where its head gives a length, or chunks.
+    /// The head has been handed over. The body's end is known where its head gives a length, or
+    /// chunks.
     Body { has_end: bool },
 }
 
 impl<Io> ResponseStream<Io> {
     #[must_use]
     pub fn new(io: Io) -> Self {
-        Self { io, state: State::Head, buffer: BytesMut::new() }
+        Self {
+            io,
+            state: State::Head,
+            buffer: BytesMut::new(),
+        }
     }
 
     /// Removes interim responses from the buffer. Returns whether the final head is there.
@@ -50,12 +55,18 @@ impl<Io> ResponseStream<Io> {
         while let Some(length) = head_length(&self.buffer) {
             let head = &self.buffer[..length];
             if !is_interim(head) {
-                self.state = State::Body { has_end: has_end(head) };
+                self.state = State::Body {
+                    has_end: has_end(head),
+                };
                 return true;
             }
             self.buffer.advance(length);
         }
-        let begins_a_head = self.buffer.iter().zip(VERSION).all(|(byte, expected)| byte == expected);
+        let begins_a_head = self
+            .buffer
+            .iter()
+            .zip(VERSION)
+            .all(|(byte, expected)| byte == expected);
         if begins_a_head && self.buffer.len() < MAX_HEAD_BYTES {
             return false;
         }
@@ -66,7 +77,11 @@ impl<Io> ResponseStream<Io> {
 }
 
 impl<Io: AsyncRead + Unpin> ResponseStream<Io> {
-    fn poll_body(&mut self, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.buffer.is_empty() {
             let length = self.buffer.len().min(out.remaining());
             out.put_slice(&self.buffer.split_to(length));
@@ -107,7 +122,11 @@ impl<Io: AsyncRead + Unpin> AsyncRead for ResponseStream<Io> {
 }
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for ResponseStream<Io> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.state = State::Head;
         Pin::new(&mut this.io).poll_write(context, data)
@@ -152,10 +171,13 @@ fn is_interim(head: &[u8]) -> bool {
 
 /// Whether the head says where its body ends, other than by the end of the connection.
 fn has_end(head: &[u8]) -> bool {
-    let names = head.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b':').next());
+    let names = head
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b':').next());
     let mut names = names.map(<[u8]>::trim_ascii);
     names.any(|name| {
-        name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
+        name.eq_ignore_ascii_case(b"content-length")
+            || name.eq_ignore_ascii_case(b"transfer-encoding")
     })
 }
 
@@ -179,7 +201,8 @@ mod tests {
         far.read_exact(&mut sent).await.unwrap();
     }
 
-    /// What is read until the end, or the error that ends it, when the response comes in pieces of `size`.
+    /// What is read until the end, or the error that ends it, when the response comes in pieces of
+    /// `size`.
     async fn read_in_pieces(response: &[u8], size: usize) -> (Vec<u8>, io::Result<usize>) {
         let (mut stream, mut far) = requested().await;
         for piece in response.chunks(size) {
@@ -216,7 +239,12 @@ mod tests {
                 (cut_off, io::ErrorKind::UnexpectedEof)
             );
         }
-        for whole in [&b"HTTP/1.0 200 OK\r\n\r\n{}"[..], b"HTTP/1.1 2", b"not HTTP", b""] {
+        for whole in [
+            &b"HTTP/1.0 200 OK\r\n\r\n{}"[..],
+            b"HTTP/1.1 2",
+            b"not HTTP",
+            b"",
+        ] {
             let (read, outcome) = read_in_pieces(whole, 7).await;
             assert_eq!((read.as_slice(), outcome.unwrap()), (whole, whole.len()));
         }
@@ -226,7 +254,9 @@ mod tests {
     async fn the_next_request_on_a_connection_gets_its_own_response() {
         let (mut stream, mut far) = requested().await;
         for _ in 0..2 {
-            far.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").await.unwrap();
+            far.write_all(b"HTTP/1.1 102 Processing\r\n\r\n")
+                .await
+                .unwrap();
             far.write_all(FINAL).await.unwrap();
             let mut read = vec![0; FINAL.len()];
             stream.read_exact(&mut read).await.unwrap();
@@ -253,6 +283,9 @@ mod tests {
         stream.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"SSH-2.0-x\r\n");
         let lines = b"HTTP/1.1 100 Continue\n\nHTTP/1.1 204 No Content\n\n";
-        assert_eq!(read_in_pieces(lines, 5).await.0, b"HTTP/1.1 204 No Content\n\n");
+        assert_eq!(
+            read_in_pieces(lines, 5).await.0,
+            b"HTTP/1.1 204 No Content\n\n"
+        );
     }
 }

@@ -17,8 +17,15 @@ const HIDDEN: &str = "***";
 const DEFAULT_PORT: u16 = 5432;
 
 /// What has a meaning of its own before the query.
-const DELIMITERS: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'%').add(b'@').add(b':').add(b'/').add(b'?').add(b'#').add(b',');
+const DELIMITERS: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'%')
+    .add(b'@')
+    .add(b':')
+    .add(b'/')
+    .add(b'?')
+    .add(b'#')
+    .add(b',');
 /// What has a meaning of its own in a parameter's value.
 const QUERY_DELIMITERS: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'&').add(b'#');
 
@@ -53,7 +60,9 @@ pub enum AddressError {
         "in a user's name, a password and the name of a database, @ is written %40, : %3A, / %2F and ? %3F"
     )]
     Credentials,
-    #[error("a port is a number from 1 to 65535; in a password, @ is written %40, : %3A, / %2F and ? %3F")]
+    #[error(
+        "a port is a number from 1 to 65535; in a password, @ is written %40, : %3A, / %2F and ? %3F"
+    )]
     Port,
     #[error("an IPv6 address is written in brackets, as in [::1]:5432")]
     Brackets,
@@ -111,10 +120,14 @@ impl Address {
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let (scheme, rest) = scheme_of(text).ok_or(AddressError::Scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, database) =
-            rest.split_once('/').map_or((rest, None), |(authority, database)| (authority, Some(database)));
-        let (credentials, hosts) =
-            authority.split_once('@').map_or((None, authority), |(before, after)| (Some(before), after));
+        let (authority, database) = rest
+            .split_once('/')
+            .map_or((rest, None), |(authority, database)| {
+                (authority, Some(database))
+            });
+        let (credentials, hosts) = authority
+            .split_once('@')
+            .map_or((None, authority), |(before, after)| (Some(before), after));
         if hosts.contains('@') {
             return Err(AddressError::Credentials);
         }
@@ -134,7 +147,10 @@ impl Address {
             user: user.map(text_of).transpose()?,
             password: password.map(bytes_of),
             hosts: hosts_of(hosts)?,
-            database: database.filter(|database| !database.is_empty()).map(text_of).transpose()?,
+            database: database
+                .filter(|database| !database.is_empty())
+                .map(text_of)
+                .transpose()?,
             parameters: parameters_of(query)?,
         })
     }
@@ -142,10 +158,13 @@ impl Address {
     /// The last of the values that a parameter is given.
     #[must_use]
     pub fn parameter(&self, wanted: &str) -> Option<&str> {
-        self.parameters.iter().rev().find_map(|parameter| match parameter {
-            Parameter::Known { name, value } if *name == wanted => Some(value.as_str()),
-            _ => None,
-        })
+        self.parameters
+            .iter()
+            .rev()
+            .find_map(|parameter| match parameter {
+                Parameter::Known { name, value } if *name == wanted => Some(value.as_str()),
+                _ => None,
+            })
     }
 }
 
@@ -159,7 +178,10 @@ fn bytes_of(written: &str) -> Vec<u8> {
 }
 
 fn text_of(written: &str) -> Result<String, AddressError> {
-    percent_decode_str(written).decode_utf8().map(Cow::into_owned).map_err(|_| AddressError::Encoding)
+    percent_decode_str(written)
+        .decode_utf8()
+        .map(Cow::into_owned)
+        .map_err(|_| AddressError::Encoding)
 }
 
 fn hosts_of(written: &str) -> Result<Vec<Host>, AddressError> {
@@ -179,14 +201,19 @@ fn host_of(written: &str) -> Result<Host, AddressError> {
         }
         (address, port)
     } else {
-        written.split_once(':').map_or((written, None), |(name, port)| (name, Some(port)))
+        written
+            .split_once(':')
+            .map_or((written, None), |(name, port)| (name, Some(port)))
     };
     let port = match port {
         None | Some("") => None,
         Some(port) if port.contains(':') => return Err(AddressError::Brackets),
         Some(port) => Some(port_of(port).ok_or(AddressError::Port)?),
     };
-    Ok(Host { name: HostName::of(name)?, port })
+    Ok(Host {
+        name: HostName::of(name)?,
+        port,
+    })
 }
 
 pub fn port_of(written: &str) -> Option<u16> {
@@ -199,14 +226,20 @@ impl HostName {
         if decoded.first() == Some(&b'/') {
             return Ok(Self::Unix(OsStr::from_bytes(&decoded).into()));
         }
-        String::from_utf8(decoded).map(Self::Tcp).map_err(|_| AddressError::Encoding)
+        String::from_utf8(decoded)
+            .map(Self::Tcp)
+            .map_err(|_| AddressError::Encoding)
     }
 }
 
 /// How a host's name is given by the parameter `host`.
 impl From<&str> for HostName {
     fn from(value: &str) -> Self {
-        if value.starts_with('/') { Self::Unix(value.into()) } else { Self::Tcp(value.to_owned()) }
+        if value.starts_with('/') {
+            Self::Unix(value.into())
+        } else {
+            Self::Tcp(value.to_owned())
+        }
     }
 }
 
@@ -218,18 +251,26 @@ fn parameters_of(query: &str) -> Result<Vec<Parameter>, AddressError> {
         let name = text_of(name)?;
         let known = PARAMETERS.into_iter().find(|known| *known == name);
         parameters.push(match known {
-            Some(name) => Parameter::Known { name, value: text_of(value)? },
+            Some(name) => Parameter::Known {
+                name,
+                value: text_of(value)?,
+            },
             None if name == "password" => Parameter::Password(bytes_of(value)),
             // An @ in the value of a parameter that is not known: what stands before it may be a
             // password with a ?.
             None if value.contains('@') && !name.eq_ignore_ascii_case("password") => {
                 return Err(AddressError::Credentials);
             }
-            None if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
+            None if !name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') =>
+            {
                 return Err(AddressError::Parameter);
             }
             // A password with an & goes on with what looks like the next parameter's name.
-            None => Parameter::Unknown { name: Some(name.clone()).filter(|_| !after_password) },
+            None => Parameter::Unknown {
+                name: Some(name.clone()).filter(|_| !after_password),
+            },
         });
         after_password |= name.eq_ignore_ascii_case("password");
     }
@@ -263,7 +304,11 @@ impl fmt::Display for Host {
             HostName::Tcp(name) if name.contains(':') => write!(f, "[{name}]")?,
             HostName::Tcp(name) => f.write_str(&encoded(name, DELIMITERS))?,
             HostName::Unix(path) => {
-                write!(f, "{}", percent_encode(path.as_os_str().as_bytes(), DELIMITERS))?;
+                write!(
+                    f,
+                    "{}",
+                    percent_encode(path.as_os_str().as_bytes(), DELIMITERS)
+                )?;
             }
         }
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
@@ -298,7 +343,9 @@ pub fn redact(text: &str) -> String {
     match Address::parse(text) {
         Ok(address) => address.to_string(),
         Err(AddressError::Scheme) => HIDDEN.to_owned(),
-        Err(_) => scheme_of(text).map_or(HIDDEN.to_owned(), |(scheme, _)| format!("{scheme}://{HIDDEN}")),
+        Err(_) => scheme_of(text).map_or(HIDDEN.to_owned(), |(scheme, _)| {
+            format!("{scheme}://{HIDDEN}")
+        }),
     }
 }
 
@@ -309,22 +356,55 @@ mod tests {
     #[test]
     fn what_is_shown_has_every_part_but_the_password() {
         for (text, shown) in [
-            ("postgres://u:SECRET@h/db?sslmode=disable", "postgres://u:***@h/db?sslmode=disable"),
-            ("postgresql://u:a%40SECRET@h:7,i/db", "postgresql://u:***@h:7,i/db"),
+            (
+                "postgres://u:SECRET@h/db?sslmode=disable",
+                "postgres://u:***@h/db?sslmode=disable",
+            ),
+            (
+                "postgresql://u:a%40SECRET@h:7,i/db",
+                "postgresql://u:***@h:7,i/db",
+            ),
             ("postgres://u@h/db", "postgres://u@h/db"),
             (
                 "postgres://h/db?user=u&password=SECRET&sslmode=no",
                 "postgres://h/db?user=u&password=***&sslmode=no",
             ),
-            ("postgres://h/db?user=u&password=p@ssSECRET", "postgres://h/db?user=u&password=***"),
-            ("postgres://h/db?pass%77ord=SECRET", "postgres://h/db?password=***"),
-            ("postgres://h/db?PASSWORD=SECRET", "postgres://h/db?PASSWORD=***"),
-            ("postgres://h/db?PASSWORD=p@SECRET", "postgres://h/db?PASSWORD=***"),
-            ("postgres://h/db?sslpassword=SECRET", "postgres://h/db?sslpassword=***"),
-            ("postgres://h/db?password=p&SECRET=1", "postgres://h/db?password=***&***"),
-            ("postgres://h?application_name=me@work", "postgres://h?application_name=me@work"),
-            ("postgres://%2Frun%2Fa,[::1]:7/a%20b", "postgres://%2Frun%2Fa,[::1]:7/a%20b"),
-            ("postgres://u%0a@h/db%0d?options=%0a", "postgres://u%0A@h/db%0D?options=%0A"),
+            (
+                "postgres://h/db?user=u&password=p@ssSECRET",
+                "postgres://h/db?user=u&password=***",
+            ),
+            (
+                "postgres://h/db?pass%77ord=SECRET",
+                "postgres://h/db?password=***",
+            ),
+            (
+                "postgres://h/db?PASSWORD=SECRET",
+                "postgres://h/db?PASSWORD=***",
+            ),
+            (
+                "postgres://h/db?PASSWORD=p@SECRET",
+                "postgres://h/db?PASSWORD=***",
+            ),
+            (
+                "postgres://h/db?sslpassword=SECRET",
+                "postgres://h/db?sslpassword=***",
+            ),
+            (
+                "postgres://h/db?password=p&SECRET=1",
+                "postgres://h/db?password=***&***",
+            ),
+            (
+                "postgres://h?application_name=me@work",
+                "postgres://h?application_name=me@work",
+            ),
+            (
+                "postgres://%2Frun%2Fa,[::1]:7/a%20b",
+                "postgres://%2Frun%2Fa,[::1]:7/a%20b",
+            ),
+            (
+                "postgres://u%0a@h/db%0d?options=%0a",
+                "postgres://u%0A@h/db%0D?options=%0A",
+            ),
         ] {
             assert_eq!(redact(text), shown, "{text}");
         }
@@ -349,14 +429,21 @@ mod tests {
         ] {
             assert_eq!(Address::parse(text).err(), Some(error), "{text}");
             let shown = redact(text);
-            assert!(["***", "postgres://***"].contains(&shown.as_str()), "{text}: {shown}");
+            assert!(
+                ["***", "postgres://***"].contains(&shown.as_str()),
+                "{text}: {shown}"
+            );
         }
     }
 
     #[test]
     fn a_password_of_any_kind_is_never_shown() {
-        let odd = ["@", ":", "/", "?", "#", "&", "=", ",", "%", "[", "]", "%40", "\n", " ", "1", ""];
-        let pieces = odd.iter().flat_map(|left| odd.iter().map(move |right| format!("{left}SECRET{right}")));
+        let odd = [
+            "@", ":", "/", "?", "#", "&", "=", ",", "%", "[", "]", "%40", "\n", " ", "1", "",
+        ];
+        let pieces = odd
+            .iter()
+            .flat_map(|left| odd.iter().map(move |right| format!("{left}SECRET{right}")));
         for password in pieces {
             for text in [
                 format!("postgres://u:{password}@h:1/db?sslmode=disable"),

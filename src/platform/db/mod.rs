@@ -1,4 +1,5 @@
-//! PostgreSQL: where its address is read, connections are pooled, migrations run, and failures sorted.
+//! PostgreSQL: where its address is read, connections are pooled, migrations run, and failures
+//! sorted.
 
 mod address;
 pub mod batcher;
@@ -29,13 +30,15 @@ pub const WORK_TIMEOUT: Duration = Duration::from_secs(3);
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The server waits this long for a lock that another session holds, then refuses the statement.
 pub const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
-/// Time that a change needs in the worst ordinary case: its statement, and its commit. A change whose outcome matters to a
-/// client is not begun with less time left, because its outcome would probably be unknown.
+/// Time that a change needs in the worst ordinary case: its statement, and its commit. A change
+/// whose outcome matters to a client is not begun with less time left, because its outcome would
+/// probably be unknown.
 pub const CHANGE_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_millis(500));
 /// Time to wait for a free connection of the pool.
 const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why database work failed. Cheap to clone: one failure may concern many callers of the same transaction.
+/// Why database work failed. Cheap to clone: one failure may concern many callers of the same
+/// transaction.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
     /// Nothing was sent.
@@ -59,7 +62,8 @@ pub enum DatabaseError {
     /// The server did nothing.
     #[error("it takes no writes")]
     ReadOnly,
-    /// The server refused the statement and undid it, or Diesel refused it before it was sent, or cannot read its answer.
+    /// The server refused the statement and undid it, or Diesel refused it before it was sent, or
+    /// cannot read its answer.
     #[error("{0}")]
     Query(Arc<DieselError>),
     /// A mistake of this program, such as a panic.
@@ -97,7 +101,11 @@ impl DatabaseError {
     }
 
     fn query(&self) -> Option<&DieselError> {
-        if let Self::Query(error) = self { Some(error) } else { None }
+        if let Self::Query(error) = self {
+            Some(error)
+        } else {
+            None
+        }
     }
 
     /// The server refused the work because of what it was asked to do; other work may succeed.
@@ -114,20 +122,31 @@ impl DatabaseError {
     /// A change may have been stored, or may still be: nobody can say that nothing was done.
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
-        matches!(self, Self::TimedOut | Self::ConnectionLost(_) | Self::Internal(_))
+        matches!(
+            self,
+            Self::TimedOut | Self::ConnectionLost(_) | Self::Internal(_)
+        )
     }
 
     /// The server takes no writes: it is a standby, or was made one.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        let refused =
-            |error| matches!(error, &DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _));
+        let refused = |error| {
+            matches!(
+                error,
+                &DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)
+            )
+        };
         matches!(self, Self::ReadOnly) || self.query().is_some_and(refused)
     }
 
-    /// The server refused it, and Diesel does not say why: it hides the SQLSTATE, and the message is in the server's language.
+    /// The server refused it, and Diesel does not say why: it hides the SQLSTATE, and the message
+    /// is in the server's language.
     fn is_unexplained(&self) -> bool {
-        matches!(self.query(), Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, _)))
+        matches!(
+            self.query(),
+            Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, _))
+        )
     }
 
     /// A mistake of this program, where all else is trouble of the database's that may pass.
@@ -160,27 +179,26 @@ impl DatabaseError {
         self.unavailable()
     }
 
-    /// The answer to a request that was to change something about an order. It promises that nothing was done only where
-    /// that is certain.
+    /// The answer to a request that was to change something about an order. It promises that
+    /// nothing was done only where that is certain.
     #[must_use]
     pub fn of_write(self, order_id: Uuid) -> Problem {
         if self.is_our_mistake() {
             return Problem::internal(self).of_order(order_id);
         }
         if self.is_outcome_unknown() {
-            return Problem::outcome_unknown("The database did not answer in time.", order_id).because(self);
+            return Problem::outcome_unknown("The database did not answer in time.", order_id)
+                .because(self);
         }
         self.unavailable()
     }
 
     fn unavailable(self) -> Problem {
         if self.is_locked() {
-            let detail =
-                "Another database session holds a lock on what this request needs. Nothing was changed.";
+            let detail = "Another database session holds a lock on what this request needs. Nothing was changed.";
             return Problem::unavailable(Problem::LOCKED, detail).because(self);
         }
-        let detail =
-            "The database cannot be reached, or is too busy, or cannot do this now. Nothing was changed.";
+        let detail = "The database cannot be reached, or is too busy, or cannot do this now. Nothing was changed.";
         Problem::unavailable("database-unavailable", detail).because(self)
     }
 }

@@ -12,18 +12,20 @@ use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use tokio::time::{Instant, timeout_at};
 
-use super::{CHECKOUT_TIMEOUT, DatabaseError, DatabaseUrl, LOCK_TIMEOUT, STATEMENT_TIMEOUT, WORK_TIMEOUT};
+use super::{
+    CHECKOUT_TIMEOUT, DatabaseError, DatabaseUrl, LOCK_TIMEOUT, STATEMENT_TIMEOUT, WORK_TIMEOUT,
+};
 use crate::platform::db::spans::Statements;
 use crate::platform::http::health;
 use crate::platform::observability::incident_log::Trouble;
 
-/// Less than `/health` waits: a server that hangs is found out here, where its connection is then closed, and not by being
-/// given up from outside.
+/// Less than `/health` waits: a server that hangs is found out here, where its connection is then
+/// closed, and not by being given up from outside.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1200);
 const _: () = assert!(CHECK_TIMEOUT.as_millis() < health::DEADLINE.as_millis());
 
-/// A pool for each thread that needs one, so that a statement's way to the server and back never wakes another thread,
-/// and no connection dies with a thread that others still are using it from.
+/// A pool for each thread that needs one, so that a statement's way to the server and back never
+/// wakes another thread, and no connection dies with a thread that others still are using it from.
 #[derive(Clone)]
 pub struct Pools {
     url: DatabaseUrl,
@@ -45,7 +47,10 @@ impl Default for Troubles {
     fn default() -> Self {
         Self {
             connecting: Trouble::new("waiting for the database", "the database is there"),
-            checking: Trouble::new("not ready: the database cannot be used", "the database can be used"),
+            checking: Trouble::new(
+                "not ready: the database cannot be used",
+                "the database can be used",
+            ),
             schema_expected: AtomicBool::new(false),
         }
     }
@@ -57,22 +62,38 @@ impl Pools {
     pub fn new(url: &DatabaseUrl, connections: u32, threads: usize) -> Self {
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
         let size = connections.checked_div(threads).unwrap_or_default().max(1);
-        Self { url: url.clone(), size, opened: Arc::default(), troubles: Arc::default() }
+        Self {
+            url: url.clone(),
+            size,
+            opened: Arc::default(),
+            troubles: Arc::default(),
+        }
     }
 
-    /// A pool for this thread, whose runtime drives the connections. None is opened before it is needed.
+    /// A pool for this thread, whose runtime drives the connections. None is opened before it is
+    /// needed.
     #[must_use]
     pub fn here(&self) -> Database {
-        let manager = Manager { url: self.url.clone(), troubles: Arc::clone(&self.troubles) };
+        let manager = Manager {
+            url: self.url.clone(),
+            troubles: Arc::clone(&self.troubles),
+        };
         let pool = Pool::builder()
             .max_size(self.size)
             .connection_timeout(CHECKOUT_TIMEOUT)
             .retry_connection(false)
-            // The connection used last has its statements prepared and its caches warm; the others close after a while.
+            // The connection used last has its statements prepared and its caches warm; the others
+            // close after a while.
             .queue_strategy(QueueStrategy::Lifo)
             .build_unchecked(manager);
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
-        Database { pool, troubles: Arc::clone(&self.troubles) }
+        self.opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(pool.clone());
+        Database {
+            pool,
+            troubles: Arc::clone(&self.troubles),
+        }
     }
 
     /// What is told of a database that cannot be connected to; for whoever connects past the pools.
@@ -83,7 +104,9 @@ impl Pools {
 
     /// Whether the schema is still to be brought up to date, by whoever then says so.
     pub fn expect_schema(&self, expected: bool) {
-        self.troubles.schema_expected.store(expected, Ordering::Relaxed);
+        self.troubles
+            .schema_expected
+            .store(expected, Ordering::Relaxed);
     }
 
     /// Open connections, and how many of them are idle.
@@ -93,7 +116,9 @@ impl Pools {
         opened
             .iter()
             .map(Pool::state)
-            .fold((0, 0), |(open, idle), state| (open + state.connections, idle + state.idle_connections))
+            .fold((0, 0), |(open, idle), state| {
+                (open + state.connections, idle + state.idle_connections)
+            })
     }
 }
 
@@ -107,7 +132,8 @@ struct Manager {
 
 struct Pooled {
     connection: AsyncPgConnection,
-    /// It did not answer in time, or its server takes no writes any more: a new one may find a better server.
+    /// It did not answer in time, or its server takes no writes any more: a new one may find a
+    /// better server.
     given_up: bool,
 }
 
@@ -121,13 +147,18 @@ impl ManageConnection for Manager {
             Ok(_) => self.troubles.connecting.over(),
             Err(error) => self.troubles.connecting.met(error),
         };
-        opened.map(|connection| Pooled { connection, given_up: false })
+        opened.map(|connection| Pooled {
+            connection,
+            given_up: false,
+        })
     }
 
     /// Costs no round trip; a connection that the server closed is known as broken at once.
     async fn is_valid(&self, pooled: &mut Pooled) -> Result<(), ConnectionError> {
         if self.has_broken(pooled) {
-            return Err(ConnectionError::BadConnection("it broke while it was idle".to_owned()));
+            return Err(ConnectionError::BadConnection(
+                "it broke while it was idle".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -140,10 +171,11 @@ impl ManageConnection for Manager {
 async fn open(url: &DatabaseUrl) -> Result<AsyncPgConnection, ConnectionError> {
     let mut connection = url.connect().await?;
     let (statement, lock) = (STATEMENT_TIMEOUT.as_millis(), LOCK_TIMEOUT.as_millis());
-    // A prepared statement keeps its plan. One made while a table was small must not read the whole of it once it has
-    // grown: with an index to every row that a service looks up, reading whole tables is left to the audit. So no plan
-    // depends on the values either, and none need be made for them. Without bitmaps, rows are found, and locked, in the
-    // order of their index.
+    // A prepared statement keeps its plan. One made while a table was small must not read the whole
+    // of it once it has grown: with an index to every row that a service looks up, reading
+    // whole tables is left to the audit. So no plan depends on the values either, and none need
+    // be made for them. Without bitmaps, rows are found, and locked, in the order of their
+    // index.
     let settings = format!(
         "SET statement_timeout = {statement}; SET lock_timeout = {lock}; SET jit = off; SET enable_seqscan = off;
          SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
@@ -187,7 +219,8 @@ impl Database {
         self.run_once(deadline, deadline, work).await
     }
 
-    /// As [`Database::run`]. Work that meets a lock of another session was not done, and is tried again until the time is up.
+    /// As [`Database::run`]. Work that meets a lock of another session was not done, and is tried
+    /// again until the time is up.
     ///
     /// # Errors
     /// The same.
@@ -214,7 +247,8 @@ impl Database {
         }
     }
 
-    /// Runs work once, on one connection. It is not begun after `begin_by`, and given up at `deadline`.
+    /// Runs work once, on one connection. It is not begun after `begin_by`, and given up at
+    /// `deadline`.
     ///
     /// # Errors
     /// Those of the work; [`DatabaseError::TooLate`] where it was not begun.
@@ -224,13 +258,15 @@ impl Database {
         deadline: Instant,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
-        let mut pooled =
-            timeout_at(begin_by, self.checkout()).await.map_err(|_| DatabaseError::TooLate)??;
+        let mut pooled = timeout_at(begin_by, self.checkout())
+            .await
+            .map_err(|_| DatabaseError::TooLate)??;
         let begun = Instant::now();
         if begun > begin_by {
             return Err(DatabaseError::TooLate);
         }
-        // Work whose caller goes away inside a transaction leaves its connection marked broken by itself.
+        // Work whose caller goes away inside a transaction leaves its connection marked broken by
+        // itself.
         let outcome = timeout_at(deadline, work(&mut pooled.connection)).await;
         let outcome = match outcome.unwrap_or(Err(DatabaseError::TimedOut)) {
             Err(error) => Err(explained(&mut pooled.connection, error, begun, deadline).await),
@@ -242,8 +278,8 @@ impl Database {
         outcome
     }
 
-    /// Whether a service can do its work: this can be read, and its database takes writes. Trouble is logged when it
-    /// begins and when it is over.
+    /// Whether a service can do its work: this can be read, and its database takes writes. Trouble
+    /// is logged when it begins and when it is over.
     pub async fn is_usable<T>(
         &self,
         read: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
@@ -263,24 +299,29 @@ impl Database {
 
     async fn checkout(&self) -> Result<bb8::PooledConnection<'_, Manager>, DatabaseError> {
         self.pool.get().await.map_err(|error| match error {
-            RunError::TimedOut => {
-                self.troubles.connecting.cause().map_or(DatabaseError::Busy, DatabaseError::Unreachable)
-            }
+            RunError::TimedOut => self
+                .troubles
+                .connecting
+                .cause()
+                .map_or(DatabaseError::Busy, DatabaseError::Unreachable),
             RunError::User(error) => DatabaseError::Unreachable(error.to_string()),
         })
     }
 }
 
-/// Finds out what an error without an explanation means. A server that ends the session may have committed before, so a
-/// refusal is believed only where the session lives on. One that came after a wait was caused by a lock, or by a server
-/// that is too slow: nothing was done, and the same work may succeed later.
+/// Finds out what an error without an explanation means. A server that ends the session may have
+/// committed before, so a refusal is believed only where the session lives on. One that came after
+/// a wait was caused by a lock, or by a server that is too slow: nothing was done, and the same
+/// work may succeed later.
 async fn explained(
     connection: &mut AsyncPgConnection,
     error: DatabaseError,
     begun: Instant,
     deadline: Instant,
 ) -> DatabaseError {
-    let DatabaseError::Query(cause) = &error else { return error };
+    let DatabaseError::Query(cause) = &error else {
+        return error;
+    };
     if !error.is_unexplained() {
         return error;
     }
@@ -289,7 +330,11 @@ async fn explained(
     if !matches!(alive, Ok(Ok(()))) || connection.is_broken() {
         return DatabaseError::ConnectionLost(Arc::clone(cause));
     }
-    if has_waited { DatabaseError::Locked(cause.to_string()) } else { error }
+    if has_waited {
+        DatabaseError::Locked(cause.to_string())
+    } else {
+        error
+    }
 }
 
 #[derive(QueryableByName)]
@@ -301,5 +346,9 @@ struct Session {
 pub(super) async fn takes_writes(connection: &mut AsyncPgConnection) -> Result<(), DatabaseError> {
     let statement = "SELECT current_setting('transaction_read_only')::bool AS read_only";
     let session: Session = sql_query(statement).get_result(connection).await?;
-    if session.read_only { Err(DatabaseError::ReadOnly) } else { Ok(()) }
+    if session.read_only {
+        Err(DatabaseError::ReadOnly)
+    } else {
+        Ok(())
+    }
 }

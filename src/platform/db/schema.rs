@@ -10,8 +10,8 @@ use diesel::result::Error as DieselError;
 use diesel::sql_types::{Array, Bool, Integer, Nullable, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{
-    AnsiTransactionManager, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
-    TransactionManager,
+    AnsiTransactionManager, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl,
+    SimpleAsyncConnection, TransactionManager,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -39,7 +39,9 @@ pub enum SchemaError {
          CREATE DATABASE valerix ENCODING 'UTF8' TEMPLATE template0"
     )]
     Encoding { url: DatabaseUrl, encoding: String },
-    #[error("the database at {url} is PostgreSQL {major}; Valerix needs {MIN_MAJOR_VERSION} or newer")]
+    #[error(
+        "the database at {url} is PostgreSQL {major}; Valerix needs {MIN_MAJOR_VERSION} or newer"
+    )]
     TooOld { url: DatabaseUrl, major: i32 },
     #[error(
         "the database at {url} refused the schema, and was left as it was: {cause}; Valerix needs a database of its own, \
@@ -67,7 +69,9 @@ pub enum SchemaError {
 pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, SchemaError> {
     let mut connection = connect(url).await?;
     // A pooler may take a connection while the database behind it is not there yet.
-    begin_alone(&mut connection).await.map_err(|error| unreachable(url, &error))?;
+    begin_alone(&mut connection)
+        .await
+        .map_err(|error| unreachable(url, &error))?;
     // On a thread where blocking is allowed: Diesel's migration harness is synchronous.
     let applied = tokio::task::spawn(async move {
         let mut harness = AsyncMigrationHarness::new(connection);
@@ -80,14 +84,18 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, SchemaError> {
         let refused = outcome.is_err() && is_refusal(&mut connection).await;
         (outcome, refused)
     });
-    match applied.await.map_err(|error| SchemaError::Failed(error.to_string()))? {
+    match applied
+        .await
+        .map_err(|error| SchemaError::Failed(error.to_string()))?
+    {
         (Ok(versions), _) => Ok(versions),
         (Err(Failure::Newer(version)), _) => Err(SchemaError::Newer { version }),
         // No migration's fault. What was begun is undone with the session, and can be begun again.
         (Err(Failure::Migration(error)), false) => Err(unreachable(url, &error)),
-        (Err(Failure::Migration(error)), true) => {
-            Err(SchemaError::Refused { url: url.clone(), cause: in_one_line(&error.to_string()) })
-        }
+        (Err(Failure::Migration(error)), true) => Err(SchemaError::Refused {
+            url: url.clone(),
+            cause: in_one_line(&error.to_string()),
+        }),
     }
 }
 
@@ -117,14 +125,25 @@ pub async fn is_ready(url: &DatabaseUrl, tables: &[&str]) -> Result<bool, Schema
         .get_results(&mut connection)
         .await
         .map_err(|error| unreachable(url, &error))?;
-    for Table { name, usable, migrated } in &found {
+    for Table {
+        name,
+        usable,
+        migrated,
+    } in &found
+    {
         match (usable, migrated) {
             (Some(_), false) => {
                 let cause = format!("it has a table {name} that no migration of Valerix made");
-                return Err(SchemaError::Refused { url: url.clone(), cause });
+                return Err(SchemaError::Refused {
+                    url: url.clone(),
+                    cause,
+                });
             }
             (Some(false), true) => {
-                return Err(SchemaError::NoRights { url: url.clone(), table: name.clone() });
+                return Err(SchemaError::NoRights {
+                    url: url.clone(),
+                    table: name.clone(),
+                });
             }
             _ => {}
         }
@@ -143,25 +162,39 @@ async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection, SchemaError> {
     }
     let mut connection = url.try_connect().await.map_err(|failure| {
         if failure.is_forbidden {
-            return SchemaError::NoAccess { url: url.clone(), cause: in_one_line(&failure.reason) };
+            return SchemaError::NoAccess {
+                url: url.clone(),
+                cause: in_one_line(&failure.reason),
+            };
         }
         unreachable(url, &failure.reason)
     })?;
     let statement = "SELECT current_setting('server_encoding') AS encoding,
         current_setting('server_version_num')::int / 10000 AS major";
-    let server: Server =
-        sql_query(statement).get_result(&mut connection).await.map_err(|error| unreachable(url, &error))?;
+    let server: Server = sql_query(statement)
+        .get_result(&mut connection)
+        .await
+        .map_err(|error| unreachable(url, &error))?;
     if server.major < MIN_MAJOR_VERSION {
-        return Err(SchemaError::TooOld { url: url.clone(), major: server.major });
+        return Err(SchemaError::TooOld {
+            url: url.clone(),
+            major: server.major,
+        });
     }
     if server.encoding != "UTF8" {
-        return Err(SchemaError::Encoding { url: url.clone(), encoding: server.encoding });
+        return Err(SchemaError::Encoding {
+            url: url.clone(),
+            encoding: server.encoding,
+        });
     }
     Ok(connection)
 }
 
 fn unreachable(url: &DatabaseUrl, cause: &impl ToString) -> SchemaError {
-    SchemaError::Unreachable { url: url.clone(), cause: in_one_line(&cause.to_string()) }
+    SchemaError::Unreachable {
+        url: url.clone(),
+        cause: in_one_line(&cause.to_string()),
+    }
 }
 
 fn in_one_line(text: &str) -> String {
@@ -199,7 +232,9 @@ async fn is_refusal(connection: &mut AsyncPgConnection) -> bool {
 /// Begins a transaction that no other process that migrates is in at the same time.
 async fn begin_alone(connection: &mut AsyncPgConnection) -> Result<(), DieselError> {
     AnsiTransactionManager::begin_transaction(connection).await?;
-    connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await
+    connection
+        .batch_execute(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        .await
 }
 
 fn refuse_newer(harness: &mut AsyncMigrationHarness<AsyncPgConnection>) -> Result<(), Failure> {
@@ -208,7 +243,11 @@ fn refuse_newer(harness: &mut AsyncMigrationHarness<AsyncPgConnection>) -> Resul
         .iter()
         .map(|migration| migration.name().version().as_owned())
         .collect();
-    match harness.applied_migrations()?.into_iter().find(|version| !known.contains(version)) {
+    match harness
+        .applied_migrations()?
+        .into_iter()
+        .find(|version| !known.contains(version))
+    {
         Some(version) => Err(Failure::Newer(version.to_string())),
         None => Ok(()),
     }

@@ -33,10 +33,15 @@ impl Instrumentation for Statements {
     }
 }
 
-/// A statement that someone waits for, in a transaction that may do the same for others; until it is dropped.
+/// A statement that someone waits for, in a transaction that may do the same for others; until it
+/// is dropped.
 #[must_use]
 pub fn span(text: &str) -> Span {
-    if telemetry::is_sampled() { described(text) } else { Span::none() }
+    if telemetry::is_sampled() {
+        described(text)
+    } else {
+        Span::none()
+    }
 }
 
 /// `text` is a statement as Diesel shows it, with the values behind it.
@@ -56,10 +61,12 @@ fn described(text: &str) -> Span {
     )
 }
 
-/// What a statement does, and to which table: `UPDATE orders`. A statement that begins with `WITH` is named by its
-/// first change.
+/// What a statement does, and to which table: `UPDATE orders`. A statement that begins with `WITH`
+/// is named by its first change.
 fn operation(statement: &str) -> String {
-    let mut words = statement.split_whitespace().map(|word| word.trim_matches(|c: char| "\"(),".contains(c)));
+    let mut words = statement
+        .split_whitespace()
+        .map(|word| word.trim_matches(|c: char| "\"(),".contains(c)));
     let verb = words.clone().next().unwrap_or_default();
     let change = match verb {
         "SELECT" => words.find(|word| *word == "FROM").map(|_| "SELECT"),
@@ -79,8 +86,14 @@ mod tests {
     #[test]
     fn statements_are_named_by_what_they_do_and_to_what() {
         for (statement, name) in [
-            ("SELECT \"orders\".\"id\" FROM \"orders\" WHERE x", "SELECT orders"),
-            ("INSERT INTO \"reservations\" (a) VALUES ($1)", "INSERT reservations"),
+            (
+                "SELECT \"orders\".\"id\" FROM \"orders\" WHERE x",
+                "SELECT orders",
+            ),
+            (
+                "INSERT INTO \"reservations\" (a) VALUES ($1)",
+                "INSERT reservations",
+            ),
             ("UPDATE \"inventory\" SET a = b", "UPDATE inventory"),
             (
                 "WITH placed AS (\n INSERT INTO orders (id) VALUES ($1) RETURNING *) SELECT id FROM placed",

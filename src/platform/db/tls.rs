@@ -11,7 +11,9 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -40,8 +42,17 @@ impl Trust {
     ///
     /// # Errors
     /// When a value is unknown, or the two do not go together.
-    pub fn from_parameters(mode: Option<&str>, root: Option<&str>) -> Result<(SslMode, Self), String> {
-        let root = root.map(|root| if root == "system" { Roots::System } else { Roots::File(root.into()) });
+    pub fn from_parameters(
+        mode: Option<&str>,
+        root: Option<&str>,
+    ) -> Result<(SslMode, Self), String> {
+        let root = root.map(|root| {
+            if root == "system" {
+                Roots::System
+            } else {
+                Roots::File(root.into())
+            }
+        });
         let trust = match (mode, root) {
             (None, Some(Roots::System)) => Self::Host(Roots::System),
             (Some("verify-full"), root) => Self::Host(root.unwrap_or(Roots::System)),
@@ -55,10 +66,14 @@ impl Trust {
             }
             (None | Some("disable" | "prefer" | "require"), None) => Self::Anyone,
             (None | Some("disable" | "prefer" | "require"), Some(_)) => {
-                return Err("sslrootcert is of use with sslmode=verify-ca or verify-full alone".to_owned());
+                return Err(
+                    "sslrootcert is of use with sslmode=verify-ca or verify-full alone".to_owned(),
+                );
             }
             (Some(_), _) => {
-                return Err("sslmode takes disable, prefer, require, verify-ca or verify-full".to_owned());
+                return Err(
+                    "sslmode takes disable, prefer, require, verify-ca or verify-full".to_owned(),
+                );
             }
         };
         let mode = match (mode, &trust) {
@@ -79,12 +94,18 @@ impl Trust {
         let config = match self {
             Self::Anyone => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyHost { provider, authorities: None })),
+                .with_custom_certificate_verifier(Arc::new(AnyHost {
+                    provider,
+                    authorities: None,
+                })),
             Self::Authority(path) => {
                 let authorities = Some(Roots::File(path.clone()).read()?);
                 builder
                     .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(AnyHost { provider, authorities }))
+                    .with_custom_certificate_verifier(Arc::new(AnyHost {
+                        provider,
+                        authorities,
+                    }))
             }
             Self::Host(roots) => builder.with_root_certificates(roots.read()?),
         };
@@ -104,10 +125,15 @@ impl Roots {
         store.add_parsable_certificates(certificates);
         match self {
             _ if !store.is_empty() => Ok(store),
-            Self::File(path) => Err(format!("sslrootcert {}: it holds no certificate", path.display())),
-            Self::System => Err("this machine knows no certificate authorities; name a file of them with \
+            Self::File(path) => Err(format!(
+                "sslrootcert {}: it holds no certificate",
+                path.display()
+            )),
+            Self::System => Err(
+                "this machine knows no certificate authorities; name a file of them with \
                                  sslrootcert"
-                .to_owned()),
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -116,7 +142,10 @@ impl Roots {
 #[must_use]
 pub fn explain(error: &(dyn Error + 'static)) -> Option<&'static str> {
     // A failed handshake is an I/O error, which leaves itself out of the chain of sources.
-    let inner = error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let inner = error
+        .downcast_ref::<io::Error>()?
+        .get_ref()?
+        .downcast_ref::<rustls::Error>()?;
     match inner {
         rustls::Error::InvalidCertificate(CertificateError::Other(other))
             if other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
@@ -130,8 +159,8 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<&'static str> {
     }
 }
 
-/// `prefer` and `require` encrypt without asking who is there, as libpq does; `verify-ca` asks for a certificate of an
-/// authority, with any name in it.
+/// `prefer` and `require` encrypt without asking who is there, as libpq does; `verify-ca` asks for
+/// a certificate of an authority, with any name in it.
 #[derive(Debug)]
 struct AnyHost {
     provider: Arc<CryptoProvider>,
@@ -190,6 +219,8 @@ impl ServerCertVerifier for AnyHost {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -41,7 +41,8 @@ const PASSED_ON: [&str; 9] = [
     "tcp_user_timeout",
 ];
 
-const UNKNOWN_AFTER_PASSWORD: &str = "it has a parameter that is not known; in a password, & is written %26";
+const UNKNOWN_AFTER_PASSWORD: &str =
+    "it has a parameter that is not known; in a password, & is written %26";
 
 /// A checked `DATABASE_URL`. Its text forms never show the password.
 #[derive(Clone)]
@@ -83,15 +84,21 @@ impl FromStr for DatabaseUrl {
         let address = Address::parse(text).map_err(|error| error.to_string())?;
         for parameter in &address.parameters {
             match parameter {
-                Parameter::Unknown { name: Some(name) } => return Err(format!("unknown parameter {name}")),
+                Parameter::Unknown { name: Some(name) } => {
+                    return Err(format!("unknown parameter {name}"));
+                }
                 Parameter::Unknown { name: None } => return Err(UNKNOWN_AFTER_PASSWORD.to_owned()),
                 Parameter::Known { .. } | Parameter::Password(_) => {}
             }
         }
-        let (ssl_mode, tls) =
-            tls::Trust::from_parameters(address.parameter("sslmode"), address.parameter("sslrootcert"))?;
+        let (ssl_mode, tls) = tls::Trust::from_parameters(
+            address.parameter("sslmode"),
+            address.parameter("sslrootcert"),
+        )?;
         let shared = shared_config(&address, ssl_mode)?;
-        let hosts = hosts_of(&address)?.into_iter().map(|host| Host::new(&host, &address, &shared));
+        let hosts = hosts_of(&address)?
+            .into_iter()
+            .map(|host| Host::new(&host, &address, &shared));
         Ok(Self(Arc::new(Target {
             hosts: hosts.collect::<Result<_, _>>()?,
             first: AtomicUsize::default(),
@@ -115,7 +122,9 @@ fn hosts_of(address: &Address) -> Result<Vec<NamedHost>, String> {
         || (named && host.is_some())
         || (address.hosts.len() > 1 && hostaddr.is_some())
     {
-        return Err("several hosts are written as host1:5432,host2:5432, not as parameters".to_owned());
+        return Err(
+            "several hosts are written as host1:5432,host2:5432, not as parameters".to_owned(),
+        );
     }
     if named && port.is_some() {
         return Err("the port is written behind the host, as in host:5432".to_owned());
@@ -123,21 +132,33 @@ fn hosts_of(address: &Address) -> Result<Vec<NamedHost>, String> {
     let hosts = if named {
         address.hosts.clone()
     } else {
-        let port = port.map(|port| port_of(port).ok_or("port takes a number from 1 to 65535")).transpose()?;
-        vec![NamedHost { name: host.or(hostaddr).ok_or(unnamed)?.into(), port }]
+        let port = port
+            .map(|port| port_of(port).ok_or("port takes a number from 1 to 65535"))
+            .transpose()?;
+        vec![NamedHost {
+            name: host.or(hostaddr).ok_or(unnamed)?.into(),
+            port,
+        }]
     };
     let is_empty = |host: &NamedHost| matches!(&host.name, HostName::Tcp(name) if name.is_empty());
-    if hosts.iter().any(is_empty) { Err(unnamed.to_owned()) } else { Ok(hosts) }
+    if hosts.iter().any(is_empty) {
+        Err(unnamed.to_owned())
+    } else {
+        Ok(hosts)
+    }
 }
 
 fn connect_timeout(address: &Address) -> Result<Duration, String> {
     let Some(written) = address.parameter("connect_timeout") else {
         return Ok(DEFAULT_CONNECT_TIMEOUT);
     };
-    let seconds = written.parse().ok().filter(|seconds| (1..=MAX_CONNECT_TIMEOUT_SECONDS).contains(seconds));
-    seconds
-        .map(Duration::from_secs)
-        .ok_or_else(|| format!("connect_timeout takes whole seconds from 1 to {MAX_CONNECT_TIMEOUT_SECONDS}"))
+    let seconds = written
+        .parse()
+        .ok()
+        .filter(|seconds| (1..=MAX_CONNECT_TIMEOUT_SECONDS).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        format!("connect_timeout takes whole seconds from 1 to {MAX_CONNECT_TIMEOUT_SECONDS}")
+    })
 }
 
 /// What a session must allow. A service writes, so `primary` is `read-write`: a primary that takes
@@ -147,20 +168,33 @@ fn session_attributes(address: &Address) -> Result<TargetSessionAttrs, String> {
         None | Some("read-write" | "primary") => Ok(TargetSessionAttrs::ReadWrite),
         Some("read-only") => Ok(TargetSessionAttrs::ReadOnly),
         Some("any") => Ok(TargetSessionAttrs::Any),
-        Some(_) => Err("target_session_attrs takes read-write, primary, read-only or any".to_owned()),
+        Some(_) => {
+            Err("target_session_attrs takes read-write, primary, read-only or any".to_owned())
+        }
     }
 }
 
 /// All but the host.
 fn shared_config(address: &Address, ssl_mode: SslMode) -> Result<Config, String> {
     let mut config = passed_on(address)?;
-    config.tcp_user_timeout(config.get_tcp_user_timeout().copied().unwrap_or(UNACKNOWLEDGED));
+    config.tcp_user_timeout(
+        config
+            .get_tcp_user_timeout()
+            .copied()
+            .unwrap_or(UNACKNOWLEDGED),
+    );
     if address.parameter("keepalives_idle").is_none() {
         config.keepalives_idle(KEEPALIVE_IDLE);
     }
-    config.keepalives_interval(config.get_keepalives_interval().unwrap_or(KEEPALIVE_INTERVAL));
+    config.keepalives_interval(
+        config
+            .get_keepalives_interval()
+            .unwrap_or(KEEPALIVE_INTERVAL),
+    );
     config.keepalives_retries(config.get_keepalives_retries().unwrap_or(KEEPALIVE_RETRIES));
-    config.ssl_mode(ssl_mode).target_session_attrs(session_attributes(address)?);
+    config
+        .ssl_mode(ssl_mode)
+        .target_session_attrs(session_attributes(address)?);
     if config.get_application_name().is_none() {
         config.application_name("valerix");
     }
@@ -170,10 +204,14 @@ fn shared_config(address: &Address, ssl_mode: SslMode) -> Result<Config, String>
     if let Some(database) = address.parameter("dbname").or(address.database.as_deref()) {
         config.dbname(database);
     }
-    let password = address.parameters.iter().rev().find_map(|parameter| match parameter {
-        Parameter::Password(password) => Some(password),
-        _ => None,
-    });
+    let password = address
+        .parameters
+        .iter()
+        .rev()
+        .find_map(|parameter| match parameter {
+            Parameter::Password(password) => Some(password),
+            _ => None,
+        });
     if let Some(password) = password.or(address.password.as_ref()) {
         config.password(password);
     }
@@ -182,7 +220,9 @@ fn shared_config(address: &Address, ssl_mode: SslMode) -> Result<Config, String>
 
 /// In the form of tokio-postgres that quotes each value.
 fn passed_on(address: &Address) -> Result<Config, String> {
-    let pairs = PASSED_ON.iter().filter_map(|name| Some((name, address.parameter(name)?)));
+    let pairs = PASSED_ON
+        .iter()
+        .filter_map(|name| Some((name, address.parameter(name)?)));
     let text = pairs.map(|(name, value)| {
         let value = value.replace('\\', "\\\\").replace('\'', "\\'");
         format!("{name}='{value}'")
@@ -190,7 +230,9 @@ fn passed_on(address: &Address) -> Result<Config, String> {
     let text = text.collect::<Vec<_>>().join(" ");
     Config::from_str(&text).map_err(|error| {
         use std::error::Error;
-        error.source().map_or_else(|| error.to_string(), ToString::to_string)
+        error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string)
     })
 }
 
@@ -198,23 +240,35 @@ impl Host {
     fn new(host: &NamedHost, address: &Address, shared: &Config) -> Result<Self, String> {
         let mut config = shared.clone();
         config.port(host.port());
-        let given = address
-            .parameter("hostaddr")
-            .map(|given| given.parse::<IpAddr>().map_err(|_| "hostaddr takes an IP address".to_owned()));
+        let given = address.parameter("hostaddr").map(|given| {
+            given
+                .parse::<IpAddr>()
+                .map_err(|_| "hostaddr takes an IP address".to_owned())
+        });
         let kind = match (&host.name, given.transpose()?) {
             (HostName::Unix(path), None) => {
                 // As in libpq, TLS is for the network.
                 config.host_path(path).ssl_mode(SslMode::Disable);
                 HostKind::Unix
             }
-            (HostName::Unix(_), Some(_)) => return Err("hostaddr is of no use with a Unix socket".to_owned()),
+            (HostName::Unix(_), Some(_)) => {
+                return Err("hostaddr is of no use with a Unix socket".to_owned());
+            }
             (HostName::Tcp(name), given) => {
                 config.host(name);
-                let named = || HostKind::Named { name: name.clone(), last: Mutex::default() };
+                let named = || HostKind::Named {
+                    name: name.clone(),
+                    last: Mutex::default(),
+                };
                 given.map_or_else(named, HostKind::Given)
             }
         };
-        Ok(Self { name: host.to_string(), port: host.port(), kind, config })
+        Ok(Self {
+            name: host.to_string(),
+            port: host.port(),
+            kind,
+            config,
+        })
     }
 
     /// Opens a connection before the deadline. Of a name with several IP addresses each gets an
@@ -227,7 +281,9 @@ impl Host {
     ) -> Result<AsyncPgConnection, ConnectFailure> {
         let (name, last) = match &self.kind {
             HostKind::Unix => return open(&self.config, tls, deadline).await,
-            HostKind::Given(ip) => return open(self.config.clone().hostaddr(*ip), tls, deadline).await,
+            HostKind::Given(ip) => {
+                return open(self.config.clone().hostaddr(*ip), tls, deadline).await;
+            }
             HostKind::Named { name, last } => (name, last),
         };
         let begin = *last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -266,13 +322,18 @@ async fn addresses_of(
     if let Some(position) = addresses.iter().position(|ip| Some(*ip) == begin) {
         addresses[..=position].rotate_right(1);
     }
-    if addresses.is_empty() { Err("its name has no address".to_owned()) } else { Ok(addresses) }
+    if addresses.is_empty() {
+        Err("its name has no address".to_owned())
+    } else {
+        Ok(addresses)
+    }
 }
 
 /// When the first of so many has to be done.
 fn share(deadline: Instant, remaining: usize) -> Instant {
     let now = Instant::now();
-    now + deadline.saturating_duration_since(now) / u32::try_from(remaining).unwrap_or(u32::MAX).max(1)
+    now + deadline.saturating_duration_since(now)
+        / u32::try_from(remaining).unwrap_or(u32::MAX).max(1)
 }
 
 /// Of failures that come in the same order each time, so that the same trouble has the same words.
@@ -280,7 +341,9 @@ fn joined<T: fmt::Display>(failures: &[(T, ConnectFailure)]) -> ConnectFailure {
     if let [(_, failure)] = failures {
         return failure.clone();
     }
-    let each = failures.iter().map(|(which, failure)| format!("{which}: {}", failure.reason));
+    let each = failures
+        .iter()
+        .map(|(which, failure)| format!("{which}: {}", failure.reason));
     ConnectFailure {
         reason: each.collect::<Vec<_>>().join("; "),
         is_forbidden: failures.iter().all(|(_, failure)| failure.is_forbidden),
@@ -295,10 +358,13 @@ async fn open(
     let tls = tls.connector()?;
     let opened = async {
         let (client, connection) = config.connect(tls).await?;
-        let connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
+        let connection =
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await;
         connection.map_err(|error| error.to_string().into())
     };
-    timeout_at(deadline, opened).await.map_err(|_| "no answer in time".to_owned())?
+    timeout_at(deadline, opened)
+        .await
+        .map_err(|_| "no answer in time".to_owned())?
 }
 
 /// Why no connection was opened.
@@ -311,18 +377,24 @@ pub struct ConnectFailure {
 
 impl From<String> for ConnectFailure {
     fn from(reason: String) -> Self {
-        Self { reason, is_forbidden: false }
+        Self {
+            reason,
+            is_forbidden: false,
+        }
     }
 }
 
 impl From<tokio_postgres::Error> for ConnectFailure {
     fn from(error: tokio_postgres::Error) -> Self {
         use std::error::Error;
-        let cause = error
-            .source()
-            .map(|source| tls::explain(source).map_or_else(|| source.to_string(), ToOwned::to_owned));
+        let cause = error.source().map(|source| {
+            tls::explain(source).map_or_else(|| source.to_string(), ToOwned::to_owned)
+        });
         let reason = cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
-        Self { reason, is_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) }
+        Self {
+            reason,
+            is_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+        }
     }
 }
 
@@ -348,7 +420,9 @@ impl DatabaseUrl {
     /// # Errors
     /// When no host can be reached, or all refuse; each with its reason.
     pub async fn connect(&self) -> Result<AsyncPgConnection, ConnectionError> {
-        self.try_connect().await.map_err(|failure| ConnectionError::BadConnection(failure.reason))
+        self.try_connect()
+            .await
+            .map_err(|failure| ConnectionError::BadConnection(failure.reason))
     }
 
     /// As [`DatabaseUrl::connect`].
@@ -356,7 +430,13 @@ impl DatabaseUrl {
     /// # Errors
     /// The same, with what they mean.
     pub async fn try_connect(&self) -> Result<AsyncPgConnection, ConnectFailure> {
-        let Target { hosts, first, tls, connect_timeout, .. } = &*self.0;
+        let Target {
+            hosts,
+            first,
+            tls,
+            connect_timeout,
+            ..
+        } = &*self.0;
         let begin = first.load(Ordering::Relaxed);
         let mut failures = Vec::new();
         for index in (0..hosts.len()).map(|offset| (begin + offset) % hosts.len()) {
@@ -370,7 +450,9 @@ impl DatabaseUrl {
             }
         }
         failures.sort_unstable();
-        let named = failures.into_iter().map(|(index, failure)| (&hosts[index].name, failure));
+        let named = failures
+            .into_iter()
+            .map(|(index, failure)| (&hosts[index].name, failure));
         Err(joined(&named.collect::<Vec<_>>()))
     }
 }
@@ -437,7 +519,10 @@ mod tests {
         assert_eq!(hosts("postgres://[::1]:7,h/db")[0], ("::1".to_owned(), 7));
         for (url, socket) in [
             ("postgres://%2Frun%2Fa/db", "/run/a"),
-            ("postgres://%2Frun%2Fjob%402%2Ca%3Ab%3Fc/db", "/run/job@2,a:b?c"),
+            (
+                "postgres://%2Frun%2Fjob%402%2Ca%3Ab%3Fc/db",
+                "/run/job@2,a:b?c",
+            ),
             ("postgres:///db?host=/run/a", "/run/a"),
         ] {
             assert_eq!(hosts(url), [(socket.to_owned(), 5432)], "{url}");
@@ -461,7 +546,9 @@ mod tests {
         assert_eq!(config.get_options(), Some("-c a=b"));
         assert!(!format!("{url} {url:?}").contains("SECRET"), "{url}");
         for text in ["postgres://h/db", "postgres://h/db?sslmode=disable"] {
-            let named = DatabaseUrl::from_str(text).unwrap().with_password_for("a&b");
+            let named = DatabaseUrl::from_str(text)
+                .unwrap()
+                .with_password_for("a&b");
             let named = DatabaseUrl::from_str(&named).unwrap();
             assert_eq!(named.0.hosts[0].config.get_application_name(), Some("a&b"));
         }
@@ -472,14 +559,27 @@ mod tests {
         for (query, attributes) in [
             ("", TargetSessionAttrs::ReadWrite),
             ("?sslmode=disable", TargetSessionAttrs::ReadWrite),
-            ("?target_session_attrs=read-write", TargetSessionAttrs::ReadWrite),
-            ("?target_session_attrs=primary", TargetSessionAttrs::ReadWrite),
+            (
+                "?target_session_attrs=read-write",
+                TargetSessionAttrs::ReadWrite,
+            ),
+            (
+                "?target_session_attrs=primary",
+                TargetSessionAttrs::ReadWrite,
+            ),
             ("?target_session_attrs=any", TargetSessionAttrs::Any),
-            ("?target_session_attrs=read-only", TargetSessionAttrs::ReadOnly),
+            (
+                "?target_session_attrs=read-only",
+                TargetSessionAttrs::ReadOnly,
+            ),
         ] {
             let url = DatabaseUrl::from_str(&format!("postgres://h,i/db{query}")).unwrap();
             for host in &url.0.hosts {
-                assert_eq!(host.config.get_target_session_attrs(), attributes, "{query}");
+                assert_eq!(
+                    host.config.get_target_session_attrs(),
+                    attributes,
+                    "{query}"
+                );
             }
         }
     }
@@ -506,11 +606,20 @@ mod tests {
                 "postgres://h/db?target_session_attrs=standby",
                 "target_session_attrs takes read-write, primary",
             ),
-            ("postgres://h/db?connect_timeout=0", "connect_timeout takes whole seconds"),
+            (
+                "postgres://h/db?connect_timeout=0",
+                "connect_timeout takes whole seconds",
+            ),
             ("postgres://h/db?keepalives=x", "keepalives"),
             ("postgres://h/db?sslmode=verify-ca", "sslrootcert"),
-            ("postgres://h/db?sslmode=verify-ca&sslrootcert=system", "verify-full"),
-            ("postgres://h/db?sslmode=require&sslrootcert=/a.pem", "verify-ca"),
+            (
+                "postgres://h/db?sslmode=verify-ca&sslrootcert=system",
+                "verify-full",
+            ),
+            (
+                "postgres://h/db?sslmode=require&sslrootcert=/a.pem",
+                "verify-ca",
+            ),
         ] {
             let error = DatabaseUrl::from_str(url).unwrap_err();
             assert!(error.contains(reason), "{url}: {error}");
@@ -521,7 +630,10 @@ mod tests {
     fn the_time_to_connect_is_what_the_address_says() {
         let timeout = |url: &str| DatabaseUrl::from_str(url).unwrap().0.connect_timeout;
         assert_eq!(timeout("postgres://h/db"), DEFAULT_CONNECT_TIMEOUT);
-        assert_eq!(timeout("postgres://h/db?connect_timeout=7"), Duration::from_secs(7));
+        assert_eq!(
+            timeout("postgres://h/db?connect_timeout=7"),
+            Duration::from_secs(7)
+        );
     }
 
     #[tokio::test]
@@ -529,9 +641,19 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(10);
         let all = addresses_of("localhost", 1, None, deadline).await.unwrap();
         let last = *all.last().unwrap();
-        assert_eq!(addresses_of("localhost", 1, Some(last), deadline).await.unwrap()[0], last);
+        assert_eq!(
+            addresses_of("localhost", 1, Some(last), deadline)
+                .await
+                .unwrap()[0],
+            last
+        );
         let gone = "192.0.2.1".parse().unwrap();
-        assert_eq!(addresses_of("localhost", 1, Some(gone), deadline).await.unwrap(), all);
+        assert_eq!(
+            addresses_of("localhost", 1, Some(gone), deadline)
+                .await
+                .unwrap(),
+            all
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -539,7 +661,10 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(2);
         assert_eq!(share(deadline, 2) - Instant::now(), Duration::from_secs(1));
         tokio::time::advance(Duration::from_millis(500)).await;
-        assert_eq!(share(deadline, 3) - Instant::now(), Duration::from_millis(500));
+        assert_eq!(
+            share(deadline, 3) - Instant::now(),
+            Duration::from_millis(500)
+        );
         assert_eq!(share(deadline, 1), deadline);
         tokio::time::advance(Duration::from_secs(9)).await;
         assert_eq!(share(deadline, 1), Instant::now());
@@ -552,8 +677,16 @@ mod tests {
         let port = silent.local_addr().unwrap().port();
         let url = format!("postgres://u@127.0.0.1:{port}/db?connect_timeout=1&sslmode=disable");
         let began = Instant::now();
-        let error = DatabaseUrl::from_str(&url).unwrap().connect().await.err().unwrap().to_string();
+        let error = DatabaseUrl::from_str(&url)
+            .unwrap()
+            .connect()
+            .await
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("no answer in time"), "{error}");
-        assert!(began.elapsed() >= Duration::from_secs(1) && began.elapsed() < DEFAULT_CONNECT_TIMEOUT);
+        assert!(
+            began.elapsed() >= Duration::from_secs(1) && began.elapsed() < DEFAULT_CONNECT_TIMEOUT
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Crash points: named places between the steps of a service where a test makes the real process abort or stall.
+//! Crash points: named places between the steps of a service where a test makes the real process
+//! abort or stall.
 //!
 //! Set at start, by a hidden flag or its variable. When off, a point is one load and a branch.
 
@@ -28,7 +29,8 @@ pub const POINTS: &[&str] = &[
     "payment.void.committed",
 ];
 
-/// What happens at which point: `order.placed=abort`, `order.placed=stall:3000`, `order.placed=abort@2` (the second time).
+/// What happens at which point: `order.placed=abort`, `order.placed=stall:3000`,
+/// `order.placed=abort@2` (the second time).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     point: String,
@@ -47,19 +49,25 @@ impl FromStr for Plan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (point, action) = text.split_once('=').ok_or("point=abort or point=stall:ms, with @turn")?;
+        let (point, action) = text
+            .split_once('=')
+            .ok_or("point=abort or point=stall:ms, with @turn")?;
         let (action, turn) = action.split_once('@').unwrap_or((action, "1"));
         let action = match action.split_once(':') {
             None if action == "abort" => Action::Abort,
-            Some(("stall", ms)) => {
-                Action::Stall(Duration::from_millis(ms.parse().map_err(|_| "stall:milliseconds")?))
-            }
+            Some(("stall", ms)) => Action::Stall(Duration::from_millis(
+                ms.parse().map_err(|_| "stall:milliseconds")?,
+            )),
             _ => return Err("abort or stall:milliseconds".to_owned()),
         };
         if !POINTS.contains(&point) {
             return Err(format!("one of {}", POINTS.join(", ")));
         }
-        Ok(Self { point: point.to_owned(), action, turn: turn.parse().map_err(|_| "@turn, a number")? })
+        Ok(Self {
+            point: point.to_owned(),
+            action,
+            turn: turn.parse().map_err(|_| "@turn, a number")?,
+        })
     }
 }
 
@@ -73,7 +81,10 @@ static ARMED: OnceLock<Armed> = OnceLock::new();
 /// Arms one point for the life of the process.
 pub fn arm(plan: Plan) {
     // Only the first counts; a process is armed once, at its start.
-    let _ = ARMED.set(Armed { plan, passed: AtomicU32::new(0) });
+    let _ = ARMED.set(Armed {
+        plan,
+        passed: AtomicU32::new(0),
+    });
 }
 
 /// A place where the process may be made to die or to stall.
@@ -108,9 +119,18 @@ mod tests {
     #[test]
     fn plans_are_read_whole_or_refused() {
         let plan = Plan::from_str("order.placed=stall:30@2").unwrap();
-        assert_eq!((plan.turn, plan.action), (2, Action::Stall(Duration::from_millis(30))));
+        assert_eq!(
+            (plan.turn, plan.action),
+            (2, Action::Stall(Duration::from_millis(30)))
+        );
         assert_eq!(Plan::from_str("order.placed=abort").unwrap().turn, 1);
-        for wrong in ["", "order.placed", "nowhere=abort", "order.placed=stall", "order.placed=abort@x"] {
+        for wrong in [
+            "",
+            "order.placed",
+            "nowhere=abort",
+            "order.placed=stall",
+            "order.placed=abort@x",
+        ] {
             assert!(Plan::from_str(wrong).is_err(), "{wrong}");
         }
     }

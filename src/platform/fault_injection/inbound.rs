@@ -20,16 +20,20 @@ use crate::platform::http::extract::{BODY_LIMIT_BYTES, BODY_TIMEOUT, check_head,
 use crate::platform::http::problem::Problem;
 use crate::platform::observability::metrics::route_of;
 
-/// A request that hangs is let go after this long, so that the gremlin does not collect connections for ever.
+/// A request that hangs is let go after this long, so that the gremlin does not collect connections
+/// for ever.
 const LONGEST_HANG: Duration = Duration::from_secs(600);
-/// What logs and metrics show for a connection that was closed without an answer (nginx's convention).
+/// What logs and metrics show for a connection that was closed without an answer (nginx's
+/// convention).
 const NO_ANSWER: u16 = 444;
 
-/// Routes that stay as they are: nobody may be locked out of the gremlin, of the page that steers it, of the figures
-/// or of the probes.
+/// Routes that stay as they are: nobody may be locked out of the gremlin, of the page that steers
+/// it, of the figures or of the probes.
 #[must_use]
 pub fn is_exempt(path: &str) -> bool {
-    ["/gremlin/", "/services/", "/static/"].iter().any(|prefix| path.starts_with(prefix))
+    ["/gremlin/", "/services/", "/static/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
         || ["/", "/dashboard.json", "/metrics", "/livez", "/readyz"].contains(&path)
 }
 
@@ -41,7 +45,10 @@ pub async fn interfere<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let gremlin = request.app_data::<web::Data<Gremlin>>().filter(|gremlin| !gremlin.is_calm()).cloned();
+    let gremlin = request
+        .app_data::<web::Data<Gremlin>>()
+        .filter(|gremlin| !gremlin.is_calm())
+        .cloned();
     let Some(gremlin) = gremlin.filter(|_| !is_exempt(request.path())) else {
         return Ok(next.call(request).await?.map_into_left_body());
     };
@@ -49,7 +56,11 @@ pub async fn interfere<B: MessageBody>(
         // It will be refused, so that each of its calls comes by itself.
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let (method, path, route) = (request.method().clone(), request.path().to_owned(), route_of(&request));
+    let (method, path, route) = (
+        request.method().clone(),
+        request.path().to_owned(),
+        route_of(&request),
+    );
     let subject = Subject {
         direction: Direction::Inbound,
         dependency: None,
@@ -57,15 +68,21 @@ pub async fn interfere<B: MessageBody>(
         route: route.as_str(),
         path: &path,
     };
-    let product_id =
-        if gremlin.asks_for_product(subject) { product_of(&mut request, route.as_str()).await } else { None };
+    let product_id = if gremlin.asks_for_product(subject) {
+        product_of(&mut request, route.as_str()).await
+    } else {
+        None
+    };
     let faults = gremlin.meet(subject, product_id.as_deref());
     faults.wait(Duration::MAX).await;
     match faults.ending {
         None => Ok(next.call(request).await?.map_into_left_body()),
         Some(Ending::Error(status)) => {
-            let problem =
-                Problem::new(status, "injected-fault", "The gremlin answered in the handler's stead.");
+            let problem = Problem::new(
+                status,
+                "injected-fault",
+                "The gremlin answered in the handler's stead.",
+            );
             Ok(request.error_response(problem).map_into_right_body())
         }
         Some(Ending::Drop) => Ok(severed(request)),
@@ -75,12 +92,18 @@ pub async fn interfere<B: MessageBody>(
         }
         Some(Ending::Vanish) => {
             let (request, response) = next.call(request).await?.into_parts();
-            tracing::warn!(status = response.status().as_u16(), "handled, and its answer vanishes");
+            tracing::warn!(
+                status = response.status().as_u16(),
+                "handled, and its answer vanishes"
+            );
             Ok(ServiceResponse::new(request, silence()).map_into_right_body())
         }
         Some(Ending::Crash) => {
             let response = next.call(request).await?;
-            tracing::error!(status = response.status().as_u16(), "handled; the gremlin aborts the process");
+            tracing::error!(
+                status = response.status().as_u16(),
+                "handled; the gremlin aborts the process"
+            );
             std::process::abort()
         }
     }
@@ -90,7 +113,8 @@ fn severed<B: MessageBody>(request: ServiceRequest) -> ServiceResponse<EitherBod
     request.into_response(silence()).map_into_right_body()
 }
 
-/// An answer of which no byte is sent: its body fails before its head is flushed, and the connection closes.
+/// An answer of which no byte is sent: its body fails before its head is flushed, and the
+/// connection closes.
 fn silence() -> HttpResponse {
     let status = StatusCode::from_u16(NO_ANSWER).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status).body(Severed);
@@ -114,7 +138,10 @@ impl MessageBody for Severed {
         BodySize::Stream
     }
 
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         Poll::Ready(Some(Err("the gremlin closes the connection".into())))
     }
 }
@@ -127,14 +154,24 @@ async fn product_of(request: &mut ServiceRequest, pattern: &str) -> Option<Strin
 }
 
 fn in_path(pattern: &str, path: &str) -> Option<String> {
-    let segment = pattern.split('/').position(|segment| segment == "{product_id}")?;
+    let segment = pattern
+        .split('/')
+        .position(|segment| segment == "{product_id}")?;
     let encoded = path.split('/').nth(segment)?;
-    percent_encoding::percent_decode_str(encoded).decode_utf8().ok().map(Into::into)
+    percent_encoding::percent_decode_str(encoded)
+        .decode_utf8()
+        .ok()
+        .map(Into::into)
 }
 
 fn in_query(query: &str) -> Option<String> {
-    let pairs = web::Query::<Vec<(String, String)>>::from_query(query).ok()?.into_inner();
-    pairs.into_iter().find(|(name, _)| name == "product_id").map(|(_, value)| value)
+    let pairs = web::Query::<Vec<(String, String)>>::from_query(query)
+        .ok()?
+        .into_inner();
+    pairs
+        .into_iter()
+        .find(|(name, _)| name == "product_id")
+        .map(|(_, value)| value)
 }
 
 fn in_body(body: &[u8]) -> Option<String> {
@@ -142,8 +179,8 @@ fn in_body(body: &[u8]) -> Option<String> {
     body.get("product_id")?.as_str().map(str::to_owned)
 }
 
-/// Reads the body ahead of the handler and puts it back. One that is too long, too slow or broken off is put back as far
-/// as it came, followed by its rest: to refuse it is the handler's business.
+/// Reads the body ahead of the handler and puts it back. One that is too long, too slow or broken
+/// off is put back as far as it came, followed by its rest: to refuse it is the handler's business.
 async fn peek(request: &mut ServiceRequest) -> Bytes {
     if check_head(request.headers(), BODY_LIMIT_BYTES).is_err() {
         return Bytes::new();
@@ -165,8 +202,12 @@ async fn peek(request: &mut ServiceRequest) -> Bytes {
     // Too slow is the same as so far.
     let _: Result<(), _> = tokio::time::timeout(BODY_TIMEOUT, reading).await;
     let read = read.freeze();
-    let ahead = [Some(Ok(read.clone())), error.map(Err)].into_iter().flatten();
+    let ahead = [Some(Ok(read.clone())), error.map(Err)]
+        .into_iter()
+        .flatten();
     let whole = stream::iter(ahead).chain(payload);
-    request.set_payload(Payload::Stream { payload: Box::pin(whole) });
+    request.set_payload(Payload::Stream {
+        payload: Box::pin(whole),
+    });
     read
 }

@@ -1,6 +1,8 @@
-//! The gremlin: breaks the service on purpose. Its state lives in memory alone and ends with the process.
+//! The gremlin: breaks the service on purpose. Its state lives in memory alone and ends with the
+//! process.
 //!
-//! rule, rules: what is to be broken (pure) → middleware: requests that come in; outbound: calls that the service makes.
+//! rule, rules: what is to be broken (pure) → middleware: requests that come in; outbound: calls
+//! that the service makes.
 
 pub mod failpoint;
 mod inbound;
@@ -62,7 +64,9 @@ impl FromFields for Latency {
     fn from_fields(fields: &mut Fields) -> Self {
         Self {
             enabled: fields.required("enabled", boolean),
-            delay_ms: fields.optional("delay_ms", integer(0..=MOST_DELAY_MS)).unwrap_or(USUAL_DELAY_MS),
+            delay_ms: fields
+                .optional("delay_ms", integer(0..=MOST_DELAY_MS))
+                .unwrap_or(USUAL_DELAY_MS),
         }
     }
 }
@@ -98,9 +102,23 @@ struct State {
 impl Gremlin {
     #[must_use]
     pub fn new(config: Config, metrics: web::Data<Metrics>) -> Self {
-        let latency = Latency { enabled: false, delay_ms: USUAL_DELAY_MS };
-        let state = Mutex::new(State { latency, rules: Rules::default(), series: VecDeque::new() });
-        Self { shared: Arc::new(Shared { config, calm: AtomicBool::new(true), state, metrics }) }
+        let latency = Latency {
+            enabled: false,
+            delay_ms: USUAL_DELAY_MS,
+        };
+        let state = Mutex::new(State {
+            latency,
+            rules: Rules::default(),
+            series: VecDeque::new(),
+        });
+        Self {
+            shared: Arc::new(Shared {
+                config,
+                calm: AtomicBool::new(true),
+                state,
+                metrics,
+            }),
+        }
     }
 
     #[must_use]
@@ -109,7 +127,10 @@ impl Gremlin {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     #[must_use]
@@ -122,8 +143,16 @@ impl Gremlin {
         state.latency = latency;
         self.settle(&state, Instant::now());
         drop(state);
-        self.changed(if latency.enabled { "switch-on" } else { "switch-off" });
-        tracing::warn!(enabled = latency.enabled, delay_ms = latency.delay_ms, "gremlin latency switched");
+        self.changed(if latency.enabled {
+            "switch-on"
+        } else {
+            "switch-off"
+        });
+        tracing::warn!(
+            enabled = latency.enabled,
+            delay_ms = latency.delay_ms,
+            "gremlin latency switched"
+        );
     }
 
     /// Returns nothing when there are too many.
@@ -136,7 +165,12 @@ impl Gremlin {
         drop(state);
         self.changed("rule-added");
         let spec = serde_json::to_string(&view.spec).unwrap_or_default();
-        tracing::warn!(rule = view.id, kind = view.spec.kind.as_str(), spec, "gremlin rule added");
+        tracing::warn!(
+            rule = view.id,
+            kind = view.spec.kind.as_str(),
+            spec,
+            "gremlin rule added"
+        );
         Some(view)
     }
 
@@ -149,7 +183,9 @@ impl Gremlin {
     #[must_use]
     pub fn remove(&self, id: u32) -> bool {
         let mut state = self.state();
-        let Some(spec) = state.rules.remove(id) else { return false };
+        let Some(spec) = state.rules.remove(id) else {
+            return false;
+        };
         self.settle(&state, Instant::now());
         drop(state);
         self.changed("rule-removed");
@@ -171,14 +207,24 @@ impl Gremlin {
     /// Called with every change, and when a rule may have ended by itself.
     fn settle(&self, state: &State, now: Instant) {
         let active = state.rules.active(now);
-        self.shared.calm.store(active == 0 && !state.latency.enabled, Ordering::Relaxed);
+        self.shared
+            .calm
+            .store(active == 0 && !state.latency.enabled, Ordering::Relaxed);
         let metrics = &self.shared.metrics;
-        metrics.gremlin_rules.set(i64::try_from(active).unwrap_or(i64::MAX));
-        metrics.gremlin_latency_seconds.set(state.latency.delay().unwrap_or_default().as_secs_f64());
+        metrics
+            .gremlin_rules
+            .set(i64::try_from(active).unwrap_or(i64::MAX));
+        metrics
+            .gremlin_latency_seconds
+            .set(state.latency.delay().unwrap_or_default().as_secs_f64());
     }
 
     fn changed(&self, change: &str) {
-        self.shared.metrics.gremlin_changes.with_label_values(&[change]).inc();
+        self.shared
+            .metrics
+            .gremlin_changes
+            .with_label_values(&[change])
+            .inc();
     }
 
     fn asks_for_product(&self, subject: Subject<'_>) -> bool {
@@ -190,7 +236,10 @@ impl Gremlin {
         let now = Instant::now();
         let mut state = self.state();
         let mut faults = state.rules.meet(subject, product_id, now);
-        let switched = state.latency.delay().filter(|_| subject.direction == Direction::Inbound);
+        let switched = state
+            .latency
+            .delay()
+            .filter(|_| subject.direction == Direction::Inbound);
         faults.delay += switched.unwrap_or_default();
         for (id, kind) in &faults.fired {
             self.keep_series(&mut state.series, *id, *kind);
@@ -209,17 +258,33 @@ impl Gremlin {
             && let Some((id, kind)) = series.pop_front()
         {
             // It can only be missing, which is what is wanted.
-            let _ = self.shared.metrics.gremlin_faults.remove_label_values(&[&id.to_string(), kind.as_str()]);
+            let _ = self
+                .shared
+                .metrics
+                .gremlin_faults
+                .remove_label_values(&[&id.to_string(), kind.as_str()]);
         }
     }
 
     fn tell(&self, subject: Subject<'_>, faults: &Faults, switched: bool) {
-        let rules = faults.fired.iter().map(|(id, kind)| (id.to_string(), kind.as_str()));
+        let rules = faults
+            .fired
+            .iter()
+            .map(|(id, kind)| (id.to_string(), kind.as_str()));
         let switch = switched.then(|| ("switch".to_owned(), rule::Kind::Latency.as_str()));
         let mut struck = Vec::new();
         for (rule, kind) in rules.chain(switch) {
-            self.shared.metrics.gremlin_faults.with_label_values(&[&rule, kind]).inc();
-            let Subject { direction, method, route, .. } = subject;
+            self.shared
+                .metrics
+                .gremlin_faults
+                .with_label_values(&[&rule, kind])
+                .inc();
+            let Subject {
+                direction,
+                method,
+                route,
+                ..
+            } = subject;
             tracing::warn!(rule, kind, %direction, method, route, "gremlin fault injected");
             struck.push(format!("{rule}:{kind}"));
         }

@@ -17,7 +17,8 @@ pub struct Call<'a> {
 }
 
 impl Gremlin {
-    /// Makes the call, unless the gremlin wants it otherwise. `product` is asked only where a rule looks for one.
+    /// Makes the call, unless the gremlin wants it otherwise. `product` is asked only where a rule
+    /// looks for one.
     ///
     /// # Errors
     /// Those of the call, and those that the gremlin makes up.
@@ -37,7 +38,11 @@ impl Gremlin {
             route: call.route,
             path: call.route,
         };
-        let product = if self.asks_for_product(subject) { product() } else { None };
+        let product = if self.asks_for_product(subject) {
+            product()
+        } else {
+            None
+        };
         let faults = self.meet(subject, product.as_deref());
         let remaining = call.deadline.remaining();
         faults.wait(remaining).await;

@@ -37,7 +37,11 @@ impl Gremlin {
             return Ok(());
         }
         let detail = "The gremlin wants the header Authorization: Bearer with its token.";
-        Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
+        Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            detail,
+        ))
     }
 }
 
@@ -55,7 +59,8 @@ async fn show_latency(
 
 /// Makes every endpoint wait before it answers
 ///
-/// Except the gremlin's own, `/metrics`, `/livez`, `/readyz` and the dashboard's files. Ends with the process.
+/// Except the gremlin's own, `/metrics`, `/livez`, `/readyz` and the dashboard's files. Ends with
+/// the process.
 #[utoipa::path(tag = "gremlin", request_body = Latency, responses((status = 200, body = Latency),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
@@ -74,15 +79,22 @@ async fn set_latency(
 #[utoipa::path(tag = "gremlin", responses((status = 200, body = RuleList),
     (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/gremlin/rules")]
-async fn list(gremlin: web::Data<Gremlin>, request: HttpRequest) -> Result<web::Json<RuleList>, Problem> {
+async fn list(
+    gremlin: web::Data<Gremlin>,
+    request: HttpRequest,
+) -> Result<web::Json<RuleList>, Problem> {
     gremlin.allow(&request)?;
-    Ok(web::Json(RuleList { rules: gremlin.rules(), limit: MOST_RULES }))
+    Ok(web::Json(RuleList {
+        rules: gremlin.rules(),
+        limit: MOST_RULES,
+    }))
 }
 
 /// Adds a rule
 ///
-/// Rules are tried in the order in which they were added. Delays add up; the first other fault that fires decides how the
-/// request ends. The same routes are spared as by the latency switch. Rules end with the process.
+/// Rules are tried in the order in which they were added. Delays add up; the first other fault that
+/// fires decides how the request ends. The same routes are spared as by the latency switch. Rules
+/// end with the process.
 #[utoipa::path(tag = "gremlin", request_body = RuleSpec, responses(
     (status = 201, body = RuleView, headers(("location" = String))),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
@@ -125,9 +137,14 @@ async fn remove(
 #[utoipa::path(tag = "gremlin", responses((status = 200, body = Removed),
     (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
 #[delete("/gremlin/rules")]
-async fn clear(gremlin: web::Data<Gremlin>, request: HttpRequest) -> Result<web::Json<Removed>, Problem> {
+async fn clear(
+    gremlin: web::Data<Gremlin>,
+    request: HttpRequest,
+) -> Result<web::Json<Removed>, Problem> {
     gremlin.allow(&request)?;
-    Ok(web::Json(Removed { removed: gremlin.clear() }))
+    Ok(web::Json(Removed {
+        removed: gremlin.clear(),
+    }))
 }
 
 /// The gremlin's routes; none where it is switched off.

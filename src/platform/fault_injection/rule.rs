@@ -1,4 +1,5 @@
-//! One rule of the gremlin: what it hits, when it fires, when it ends. Pure: the clock is given, chance comes from a seed.
+//! One rule of the gremlin: what it hits, when it fires, when it ends. Pure: the clock is given,
+//! chance comes from a seed.
 
 use std::time::{Duration, Instant};
 
@@ -65,18 +66,33 @@ pub struct RuleSpec {
     pub direction: Direction,
     /// `outbound`: calls to this service alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000]+$", example = "payment-service")]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\u0000]+$",
+        example = "payment-service"
+    )]
     pub dependency: Option<String>,
     /// The route's pattern, such as `/orders/{id}`, or a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 255, pattern = r"^/[^\u0000]*$", example = "/inventory/reserve")]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^/[^\u0000]*$",
+        example = "/inventory/reserve"
+    )]
     pub route: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(GET|POST|PUT|DELETE)$", example = "POST")]
     pub method: Option<String>,
     /// Requests that name this product in path, query or body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000]+$", example = "PROD-001")]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\u0000]+$",
+        example = "PROD-001"
+    )]
     pub product_id: Option<String>,
     /// Share of the matching requests that it hits, at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +130,11 @@ impl FromFields for RuleSpec {
         // A wrong kind is told once; what would contradict it cannot be known.
         let kind = fields.optional("kind", name);
         if kind.is_none() && !fields.has_error("kind") {
-            let known = Kind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+            let known = Kind::ALL
+                .iter()
+                .map(|kind| kind.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
             fields.reject("kind", format!("is required: one of {known}"));
         }
         let spec = Self {
@@ -122,7 +142,9 @@ impl FromFields for RuleSpec {
             delay_ms: fields.optional("delay_ms", integer(0..=MOST_DELAY_MS)),
             jitter_ms: fields.optional("jitter_ms", integer(0..=MOST_DELAY_MS)),
             status: fields.optional("status", integer(400..=599)),
-            direction: fields.optional("direction", name).unwrap_or(Direction::Inbound),
+            direction: fields
+                .optional("direction", name)
+                .unwrap_or(Direction::Inbound),
             dependency: fields.optional("dependency", text(name_length.clone())),
             route: fields.optional("route", text(name_length.clone())),
             method: fields.optional("method", text(name_length.clone())),
@@ -151,23 +173,35 @@ impl RuleSpec {
             ("status", self.status.is_some(), Kind::Error),
         ] {
             if given && self.kind != kind {
-                fields.reject(field, format!("belongs to kind {kind}, not to {}", self.kind));
+                fields.reject(
+                    field,
+                    format!("belongs to kind {kind}, not to {}", self.kind),
+                );
             }
         }
         let longest = self.delay_ms.unwrap_or(USUAL_DELAY_MS) + self.jitter_ms.unwrap_or_default();
         if longest > MOST_DELAY_MS {
-            fields.reject("jitter_ms", format!("makes a delay of more than {MOST_DELAY_MS} ms possible"));
+            fields.reject(
+                "jitter_ms",
+                format!("makes a delay of more than {MOST_DELAY_MS} ms possible"),
+            );
         }
     }
 
     fn refuse_contradictions(&self, fields: &mut Fields) {
         if self.every.is_some() && self.probability.is_some() {
-            fields.reject("probability", "contradicts every: a rule fires at random or in a pattern");
+            fields.reject(
+                "probability",
+                "contradicts every: a rule fires at random or in a pattern",
+            );
         }
         match (self.offset, self.every) {
             (Some(_), None) => fields.reject("offset", "belongs to every"),
             (Some(offset), Some(every)) if offset >= every => {
-                fields.reject("offset", format!("must be less than every, which is {every}"));
+                fields.reject(
+                    "offset",
+                    format!("must be less than every, which is {every}"),
+                );
             }
             _ => {}
         }
@@ -181,7 +215,10 @@ impl RuleSpec {
             if !route.starts_with('/') {
                 fields.reject("route", "must begin with /");
             } else if self.direction == Direction::Inbound && super::is_exempt(route) {
-                fields.reject("route", "is one that the gremlin leaves alone, so that nobody is locked out");
+                fields.reject(
+                    "route",
+                    "is one that the gremlin leaves alone, so that nobody is locked out",
+                );
             }
         }
         if let Some(method) = &self.method
@@ -199,7 +236,9 @@ impl RuleSpec {
             _ => {}
         }
         if self.probability.is_some() || self.jitter_ms.is_some() {
-            self.seed = self.seed.or_else(|| Some(rand::rng().random_range(0..=i32::MAX)));
+            self.seed = self
+                .seed
+                .or_else(|| Some(rand::rng().random_range(0..=i32::MAX)));
         }
         self
     }
@@ -251,7 +290,15 @@ impl Rule {
     pub fn new(id: u32, spec: RuleSpec, now: Instant) -> Self {
         let seed = u64::try_from(spec.seed.unwrap_or_default()).unwrap_or_default();
         let chance = StdRng::seed_from_u64(seed);
-        Self { id, spec, added: now, matched: 0, fired: 0, spent: None, chance }
+        Self {
+            id,
+            spec,
+            added: now,
+            matched: 0,
+            fired: 0,
+            spent: None,
+            chance,
+        }
     }
 
     /// When it ended by itself.
@@ -273,14 +320,26 @@ impl Rule {
     pub fn covers(&self, subject: Subject<'_>) -> bool {
         let spec = &self.spec;
         spec.direction == subject.direction
-            && spec.dependency.as_deref().is_none_or(|wanted| subject.dependency == Some(wanted))
-            && spec.method.as_deref().is_none_or(|wanted| wanted == subject.method)
-            && spec.route.as_deref().is_none_or(|wanted| wanted == subject.route || wanted == subject.path)
+            && spec
+                .dependency
+                .as_deref()
+                .is_none_or(|wanted| subject.dependency == Some(wanted))
+            && spec
+                .method
+                .as_deref()
+                .is_none_or(|wanted| wanted == subject.method)
+            && spec
+                .route
+                .as_deref()
+                .is_none_or(|wanted| wanted == subject.route || wanted == subject.path)
     }
 
     #[must_use]
     pub fn concerns(&self, product_id: Option<&str>) -> bool {
-        self.spec.product_id.as_deref().is_none_or(|wanted| product_id == Some(wanted))
+        self.spec
+            .product_id
+            .as_deref()
+            .is_none_or(|wanted| product_id == Some(wanted))
     }
 
     /// Counts a matching request, and says what is done to it.
@@ -290,7 +349,12 @@ impl Rule {
             return None;
         }
         self.fired += 1;
-        if self.spec.max_fires.and_then(|most| u64::try_from(most).ok()) == Some(self.fired) {
+        if self
+            .spec
+            .max_fires
+            .and_then(|most| u64::try_from(most).ok())
+            == Some(self.fired)
+        {
             self.spent = Some(now);
         }
         Some(self.effect())
@@ -300,8 +364,16 @@ impl Rule {
         if let Some(probability) = self.spec.probability {
             return self.chance.random_bool(probability);
         }
-        let every = self.spec.every.and_then(|every| u64::try_from(every).ok()).unwrap_or(1);
-        let offset = self.spec.offset.and_then(|offset| u64::try_from(offset).ok()).unwrap_or_default();
+        let every = self
+            .spec
+            .every
+            .and_then(|every| u64::try_from(every).ok())
+            .unwrap_or(1);
+        let offset = self
+            .spec
+            .offset
+            .and_then(|offset| u64::try_from(offset).ok())
+            .unwrap_or_default();
         self.matched % every == offset
     }
 
@@ -309,12 +381,17 @@ impl Rule {
         Effect::End(match self.spec.kind {
             Kind::Latency => {
                 let jitter = self.spec.jitter_ms.unwrap_or_default();
-                let delay =
-                    self.spec.delay_ms.unwrap_or(USUAL_DELAY_MS) + self.chance.random_range(-jitter..=jitter);
-                return Effect::Delay(Duration::from_millis(u64::try_from(delay).unwrap_or_default()));
+                let delay = self.spec.delay_ms.unwrap_or(USUAL_DELAY_MS)
+                    + self.chance.random_range(-jitter..=jitter);
+                return Effect::Delay(Duration::from_millis(
+                    u64::try_from(delay).unwrap_or_default(),
+                ));
             }
             Kind::Error => {
-                let status = self.spec.status.and_then(|status| u16::try_from(status).ok());
+                let status = self
+                    .spec
+                    .status
+                    .and_then(|status| u16::try_from(status).ok());
                 let status = status.and_then(|status| StatusCode::from_u16(status).ok());
                 Ending::Error(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
             }
@@ -329,7 +406,11 @@ impl Rule {
     pub fn view(&self, now: Instant) -> RuleView {
         let active = self.ended(now).is_none();
         let remaining_seconds = self.expiry().map(|expiry| {
-            let left = if active { expiry.saturating_duration_since(now) } else { Duration::ZERO };
+            let left = if active {
+                expiry.saturating_duration_since(now)
+            } else {
+                Duration::ZERO
+            };
             (left.as_secs_f64() * 10.0).round() / 10.0
         });
         let remaining_fires = self

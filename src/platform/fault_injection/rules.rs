@@ -19,7 +19,8 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Waits for the delay, at most so long. Without one it does not wait at all: the shortest sleep is a millisecond.
+    /// Waits for the delay, at most so long. Without one it does not wait at all: the shortest
+    /// sleep is a millisecond.
     pub async fn wait(&self, most: Duration) {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay.min(most)).await;
@@ -38,7 +39,10 @@ impl Rules {
     pub fn add(&mut self, spec: RuleSpec, now: Instant) -> Option<RuleView> {
         self.forget_ended(now);
         if self.rules.len() >= MOST_RULES {
-            let ended = self.rules.iter().position(|rule| rule.ended(now).is_some())?;
+            let ended = self
+                .rules
+                .iter()
+                .position(|rule| rule.ended(now).is_some())?;
             self.rules.remove(ended);
         }
         self.last_id += 1;
@@ -64,29 +68,38 @@ impl Rules {
     }
 
     fn forget_ended(&mut self, now: Instant) {
-        self.rules.retain(|rule| rule.ended(now).is_none_or(|ended| now < ended + SHOW_ENDED));
+        self.rules
+            .retain(|rule| rule.ended(now).is_none_or(|ended| now < ended + SHOW_ENDED));
     }
 
     #[must_use]
     pub fn active(&self, now: Instant) -> usize {
-        self.rules.iter().filter(|rule| rule.ended(now).is_none()).count()
+        self.rules
+            .iter()
+            .filter(|rule| rule.ended(now).is_none())
+            .count()
     }
 
     /// Whether it matters which product such a request names.
     #[must_use]
     pub fn ask_for_product(&self, subject: Subject<'_>, now: Instant) -> bool {
-        self.rules
-            .iter()
-            .any(|rule| rule.spec.product_id.is_some() && rule.covers(subject) && rule.ended(now).is_none())
+        self.rules.iter().any(|rule| {
+            rule.spec.product_id.is_some() && rule.covers(subject) && rule.ended(now).is_none()
+        })
     }
 
-    /// Tries the rules in the order in which they were added. Delays add up, to 60 s at the most; the first other fault
-    /// decides how the request ends, and later rules of that sort are not tried.
+    /// Tries the rules in the order in which they were added. Delays add up, to 60 s at the most;
+    /// the first other fault decides how the request ends, and later rules of that sort are not
+    /// tried.
     pub fn meet(&mut self, subject: Subject<'_>, product_id: Option<&str>, now: Instant) -> Faults {
         let mut faults = Faults::default();
         for rule in &mut self.rules {
             let decided = faults.ending.is_some() && rule.spec.kind != Kind::Latency;
-            if decided || rule.ended(now).is_some() || !rule.covers(subject) || !rule.concerns(product_id) {
+            if decided
+                || rule.ended(now).is_some()
+                || !rule.covers(subject)
+                || !rule.concerns(product_id)
+            {
                 continue;
             }
             match rule.meet(now) {

@@ -25,7 +25,9 @@ fn spec(body: &Value) -> RuleSpec {
 fn hits(rule: &Value, requests: usize) -> Vec<bool> {
     let (mut rules, now) = (Rules::default(), Instant::now());
     rules.add(spec(rule), now).unwrap();
-    (0..requests).map(|_| !rules.meet(RESERVE, None, now).fired.is_empty()).collect()
+    (0..requests)
+        .map(|_| !rules.meet(RESERVE, None, now).fired.is_empty())
+        .collect()
 }
 
 proptest! {
@@ -126,13 +128,38 @@ fn a_rule_hits_what_it_names_and_nothing_else() {
     let (mut rules, now) = (Rules::default(), Instant::now());
     let rule = json!({"kind": "drop", "route": "/orders/{id}", "method": "GET", "product_id": "A"});
     rules.add(spec(&rule), now).unwrap();
-    let hit = Subject { method: "GET", route: "/orders/{id}", path: "/orders/7", ..RESERVE };
+    let hit = Subject {
+        method: "GET",
+        route: "/orders/{id}",
+        path: "/orders/7",
+        ..RESERVE
+    };
     let mut fires = |subject, product| !rules.meet(subject, product, now).fired.is_empty();
     assert!(fires(hit, Some("A")));
     assert!(!fires(hit, Some("B")) && !fires(hit, None));
-    assert!(!fires(Subject { method: "POST", ..hit }, Some("A")));
-    assert!(!fires(Subject { route: "/orders", path: "/orders", ..hit }, Some("A")));
-    assert!(!fires(Subject { direction: Direction::Outbound, dependency: Some("x"), ..hit }, Some("A")));
+    assert!(!fires(
+        Subject {
+            method: "POST",
+            ..hit
+        },
+        Some("A")
+    ));
+    assert!(!fires(
+        Subject {
+            route: "/orders",
+            path: "/orders",
+            ..hit
+        },
+        Some("A")
+    ));
+    assert!(!fires(
+        Subject {
+            direction: Direction::Outbound,
+            dependency: Some("x"),
+            ..hit
+        },
+        Some("A")
+    ));
 }
 
 #[test]
@@ -153,7 +180,10 @@ fn delays_add_up_and_the_first_other_fault_decides() {
         "60 s at the most"
     );
     let second = rules.meet(RESERVE, None, now);
-    assert_eq!(second.fired, [(1, Kind::Latency), (2, Kind::Error), (4, Kind::Latency)]);
+    assert_eq!(
+        second.fired,
+        [(1, Kind::Latency), (2, Kind::Error), (4, Kind::Latency)]
+    );
     let matched: Vec<_> = rules.views(now).iter().map(|rule| rule.matched).collect();
     assert_eq!(matched, [2, 2, 1, 2]);
 }
@@ -161,7 +191,9 @@ fn delays_add_up_and_the_first_other_fault_decides() {
 #[test]
 fn there_is_room_for_a_stated_number_and_ended_rules_give_way() {
     let (mut rules, start) = (Rules::default(), Instant::now());
-    rules.add(spec(&json!({"kind": "drop", "ttl_seconds": 1})), start).unwrap();
+    rules
+        .add(spec(&json!({"kind": "drop", "ttl_seconds": 1})), start)
+        .unwrap();
     for _ in 1..MOST_RULES {
         rules.add(spec(&json!({"kind": "drop"})), start).unwrap();
     }
@@ -170,7 +202,10 @@ fn there_is_room_for_a_stated_number_and_ended_rules_give_way() {
     let later = start + Duration::from_secs(2);
     let added = rules.add(spec(&json!({"kind": "hang"})), later).unwrap();
     let ids: Vec<_> = rules.views(later).iter().map(|rule| rule.id).collect();
-    assert!(ids.len() == MOST_RULES && !ids.contains(&1) && ids.contains(&added.id), "{ids:?}");
+    assert!(
+        ids.len() == MOST_RULES && !ids.contains(&1) && ids.contains(&added.id),
+        "{ids:?}"
+    );
 }
 
 #[test]
@@ -180,18 +215,30 @@ fn contradictions_and_unknown_fields_are_named() {
         (json!({"kind": "flood"}), "kind"),
         (json!({"kind": "latency", "delay_ms": -1}), "delay_ms"),
         (json!({"kind": "latency", "delay_ms": 60_001}), "delay_ms"),
-        (json!({"kind": "latency", "delay_ms": 59_000, "jitter_ms": 1_001}), "jitter_ms"),
+        (
+            json!({"kind": "latency", "delay_ms": 59_000, "jitter_ms": 1_001}),
+            "jitter_ms",
+        ),
         (json!({"kind": "drop", "delay_ms": 5}), "delay_ms"),
         (json!({"kind": "latency", "status": 500}), "status"),
         (json!({"kind": "error", "status": 200}), "status"),
         (json!({"kind": "drop", "probability": 1.1}), "probability"),
-        (json!({"kind": "drop", "probability": 0.5, "every": 2}), "probability"),
+        (
+            json!({"kind": "drop", "probability": 0.5, "every": 2}),
+            "probability",
+        ),
         (json!({"kind": "drop", "every": 0}), "every"),
         (json!({"kind": "drop", "offset": 1}), "offset"),
         (json!({"kind": "drop", "every": 2, "offset": 2}), "offset"),
         (json!({"kind": "drop", "seed": 1}), "seed"),
-        (json!({"kind": "drop", "dependency": "payment-service"}), "dependency"),
-        (json!({"kind": "drop", "direction": "sideways"}), "direction"),
+        (
+            json!({"kind": "drop", "dependency": "payment-service"}),
+            "dependency",
+        ),
+        (
+            json!({"kind": "drop", "direction": "sideways"}),
+            "direction",
+        ),
         (json!({"kind": "drop", "route": "orders"}), "route"),
         (json!({"kind": "drop", "route": "/gremlin/rules"}), "route"),
         (json!({"kind": "drop", "method": "BREW"}), "method"),

@@ -28,10 +28,11 @@ use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Bytes that a connection may hold without touching the budget: more than any ordinary request has.
+/// Bytes that a connection may hold without touching the budget: more than any ordinary request
+/// has.
 const FREE_BYTES: usize = 2 * 1024;
-/// Bytes beyond these, of all connections of a process together. A buffered request can take twice its size: with this
-/// much the whole stays below half of a container of 128 MiB.
+/// Bytes beyond these, of all connections of a process together. A buffered request can take twice
+/// its size: with this much the whole stays below half of a container of 128 MiB.
 const BUDGET_BYTES: usize = 24 * 1024 * 1024;
 /// How long a request's head may take to arrive.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,7 +46,9 @@ pub struct Budget {
 impl Budget {
     fn take(&self, bytes: usize) -> bool {
         let fits = |used: usize| used.checked_add(bytes).filter(|used| *used <= BUDGET_BYTES);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .is_ok()
     }
 
     fn give_back(&self, bytes: usize) {
@@ -79,7 +82,11 @@ impl Connection {
     /// Returns whether the budget has room for the bytes.
     fn hold(&self, bytes: usize) -> bool {
         self.held.set(self.held.get() + bytes);
-        let more = self.held.get().saturating_sub(FREE_BYTES).saturating_sub(self.charged.get());
+        let more = self
+            .held
+            .get()
+            .saturating_sub(FREE_BYTES)
+            .saturating_sub(self.charged.get());
         let fits = more == 0 || self.budget.take(more);
         if fits {
             self.charged.set(self.charged.get() + more);
@@ -89,7 +96,10 @@ impl Connection {
 
     fn begin(self: &Rc<Self>, bytes: usize) -> RequestInProgress {
         self.in_progress.set(self.in_progress.get() + 1);
-        RequestInProgress { connection: Rc::clone(self), bytes }
+        RequestInProgress {
+            connection: Rc::clone(self),
+            bytes,
+        }
     }
 
     fn finish(&self, bytes: usize) {
@@ -97,10 +107,15 @@ impl Connection {
         self.has_served.set(true);
         let left = self.held.get().saturating_sub(bytes);
         // Optional white space and the framing of chunks are not part of a request's computed size.
-        let left = if self.in_progress.get() == 0 && left <= FREE_BYTES { 0 } else { left };
+        let left = if self.in_progress.get() == 0 && left <= FREE_BYTES {
+            0
+        } else {
+            left
+        };
         self.held.set(left);
         let charged = self.charged.get().min(left.saturating_sub(FREE_BYTES));
-        self.budget.give_back(self.charged.replace(charged) - charged);
+        self.budget
+            .give_back(self.charged.replace(charged) - charged);
     }
 
     /// Whether a part of a later request has arrived, and nothing else is to be done.
@@ -131,8 +146,14 @@ impl Drop for RequestInProgress {
 fn size(head: &RequestHead) -> usize {
     let target = head.uri.path().len() + head.uri.query().map_or(0, |query| query.len() + 1);
     let line = head.method.as_str().len() + target + " HTTP/1.1\r\n".len() + 1;
-    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
-    let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let fields = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let length = head
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
     let head = line + fields.sum::<usize>() + "\r\n".len();
     head.saturating_add(length.unwrap_or(0))
 }
@@ -161,7 +182,11 @@ pub struct MeteredStream {
 impl MeteredStream {
     #[must_use]
     pub fn new(stream: TcpStream, budget: Arc<Budget>) -> Self {
-        Self { stream, connection: Connection::new(budget), head_deadline: None }
+        Self {
+            stream,
+            connection: Connection::new(budget),
+            head_deadline: None,
+        }
     }
 
     #[must_use]
@@ -175,12 +200,21 @@ impl MeteredStream {
             self.head_deadline = None;
             return Poll::Pending;
         }
-        let deadline = self.head_deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(HEAD_TIMEOUT)));
-        deadline.as_mut().poll(context).map(|()| Err(self.close("a request's head takes too long")))
+        let deadline = self
+            .head_deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(HEAD_TIMEOUT)));
+        deadline
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(self.close("a request's head takes too long")))
     }
 
     fn close(&self, reason: &str) -> io::Error {
-        tracing::debug!(held = self.connection.held.get(), reason, "connection closed");
+        tracing::debug!(
+            held = self.connection.held.get(),
+            reason,
+            "connection closed"
+        );
         io::ErrorKind::ConnectionReset.into()
     }
 
@@ -286,7 +320,8 @@ mod tests {
 
     #[test]
     fn the_size_of_a_request_is_what_was_sent() {
-        let sent = "POST /orders?a=b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n0123456789";
+        let sent =
+            "POST /orders?a=b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n0123456789";
         let request = actix_web::test::TestRequest::post()
             .uri("/orders?a=b")
             .insert_header(("host", "localhost"))

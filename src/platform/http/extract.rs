@@ -1,6 +1,7 @@
 //! Reading a request's body or query field by field, so that one answer names every wrong field.
 //!
-//! A body is JSON whatever its Content-Type says, without a Content-Encoding, at most 16 KiB, and must arrive within 5 s.
+//! A body is JSON whatever its Content-Type says, without a Content-Encoding, at most 16 KiB, and
+//! must arrive within 5 s.
 
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -42,31 +43,50 @@ type Expected = String;
 impl Fields {
     fn of_json(bytes: &[u8]) -> Result<Self, Problem> {
         match serde_json::from_slice(without_bom(bytes)) {
-            Ok(Value::Object(values)) => Ok(Self { values, errors: Vec::new() }),
+            Ok(Value::Object(values)) => Ok(Self {
+                values,
+                errors: Vec::new(),
+            }),
             Ok(_) => Err(Problem::malformed("The body must be a JSON object.")),
-            Err(error) if bytes.is_empty() => {
-                Err(Problem::malformed("The body is empty; it must be a JSON object.").because(error))
-            }
-            Err(error) => Err(Problem::malformed(format!("The body is not valid JSON: {error}."))),
+            Err(error) if bytes.is_empty() => Err(Problem::malformed(
+                "The body is empty; it must be a JSON object.",
+            )
+            .because(error)),
+            Err(error) => Err(Problem::malformed(format!(
+                "The body is not valid JSON: {error}."
+            ))),
         }
     }
 
     fn of_query(query: &str) -> Result<Self, Problem> {
         let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
             .map_err(|error| Problem::malformed(format!("The query cannot be read: {error}.")))?;
-        let values =
-            pairs.into_inner().into_iter().map(|(name, value)| (name, Value::String(value))).collect();
-        Ok(Self { values, errors: Vec::new() })
+        let values = pairs
+            .into_inner()
+            .into_iter()
+            .map(|(name, value)| (name, Value::String(value)))
+            .collect();
+        Ok(Self {
+            values,
+            errors: Vec::new(),
+        })
     }
 
     fn finish<T: FromFields>(mut self) -> Result<T, Problem> {
         let value = T::from_fields(&mut self);
-        if self.errors.is_empty() { Ok(value) } else { Err(Problem::invalid(self.errors)) }
+        if self.errors.is_empty() {
+            Ok(value)
+        } else {
+            Err(Problem::invalid(self.errors))
+        }
     }
 
     /// Notes a mistake that spans more than one field's own rule.
     pub fn reject(&mut self, field: &str, detail: impl Into<String>) {
-        self.errors.push(FieldError { field: field.to_owned(), detail: detail.into() });
+        self.errors.push(FieldError {
+            field: field.to_owned(),
+            detail: detail.into(),
+        });
     }
 
     /// Whether a mistake was noted for this field.
@@ -75,9 +95,13 @@ impl Fields {
         self.errors.iter().any(|error| error.field == field)
     }
 
-    /// Refuses every field that was not read: where a misspelt one would quietly mean something else.
+    /// Refuses every field that was not read: where a misspelt one would quietly mean something
+    /// else.
     pub fn reject_the_rest(&mut self) {
-        for name in std::mem::take(&mut self.values).into_iter().map(|(name, _)| name) {
+        for name in std::mem::take(&mut self.values)
+            .into_iter()
+            .map(|(name, _)| name)
+        {
             self.reject(&name, "is not known here");
         }
     }
@@ -96,7 +120,11 @@ impl Fields {
     }
 
     /// A field that may be absent or null.
-    pub fn optional<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Expected>) -> Option<T> {
+    pub fn optional<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&Value) -> Result<T, Expected>,
+    ) -> Option<T> {
         let value = self.values.remove(name).filter(|value| !value.is_null())?;
         match read(&value) {
             Ok(value) => Some(value),
@@ -112,21 +140,42 @@ impl Fields {
 pub fn text(characters: RangeInclusive<usize>) -> impl FnOnce(&Value) -> Result<String, Expected> {
     move |value| {
         let fits = |text: &&str| characters.contains(&text.chars().count()) && !text.contains('\0');
-        value.as_str().filter(fits).map(str::to_owned).ok_or_else(|| {
-            format!("text of {} to {} characters, without NUL", characters.start(), characters.end())
-        })
+        value
+            .as_str()
+            .filter(fits)
+            .map(str::to_owned)
+            .ok_or_else(|| {
+                format!(
+                    "text of {} to {} characters, without NUL",
+                    characters.start(),
+                    characters.end()
+                )
+            })
     }
 }
 
 /// A whole number in a range.
 pub fn integer(range: RangeInclusive<i32>) -> impl FnOnce(&Value) -> Result<i32, Expected> {
     // JSON does not tell 1 from 1.0.
-    move |value| in_range(value.as_f64().filter(|number| number.fract() == 0.0).and_then(whole_i32), &range)
+    move |value| {
+        in_range(
+            value
+                .as_f64()
+                .filter(|number| number.fract() == 0.0)
+                .and_then(whole_i32),
+            &range,
+        )
+    }
 }
 
 /// A whole number in a range, as a query has it: in decimal digits.
 pub fn digits(range: RangeInclusive<i32>) -> impl FnOnce(&Value) -> Result<i32, Expected> {
-    move |value| in_range(value.as_str().and_then(|digits| digits.parse().ok()), &range)
+    move |value| {
+        in_range(
+            value.as_str().and_then(|digits| digits.parse().ok()),
+            &range,
+        )
+    }
 }
 
 fn in_range(number: Option<i32>, range: &RangeInclusive<i32>) -> Result<i32, Expected> {
@@ -136,7 +185,10 @@ fn in_range(number: Option<i32>, range: &RangeInclusive<i32>) -> Result<i32, Exp
 
 fn whole_i32(number: f64) -> Option<i32> {
     let fits = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number);
-    #[expect(clippy::cast_possible_truncation, reason = "whole and inside i32, both checked")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "whole and inside i32, both checked"
+    )]
     fits.then_some(number as i32)
 }
 
@@ -152,13 +204,20 @@ pub fn boolean(value: &Value) -> Result<bool, Expected> {
 
 /// True or false, as a query has it.
 pub fn flag(value: &Value) -> Result<bool, Expected> {
-    value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| "true or false".to_owned())
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| "true or false".to_owned())
 }
 
 /// A moment as RFC 3339 has it.
 pub fn timestamp(value: &Value) -> Result<DateTime<Utc>, Expected> {
-    let moment = value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-    moment.map(Into::into).ok_or_else(|| "a time such as 2026-01-31T12:00:00Z (RFC 3339)".to_owned())
+    let moment = value
+        .as_str()
+        .and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    moment
+        .map(Into::into)
+        .ok_or_else(|| "a time such as 2026-01-31T12:00:00Z (RFC 3339)".to_owned())
 }
 
 /// A UUID other than the nil one, which names nothing.
@@ -177,7 +236,9 @@ pub fn amount(value: &Value) -> Result<Decimal, Expected> {
         .as_number()
         // Via its shortest decimal text, never via binary arithmetic: 99.99 stays 99.99.
         .and_then(|number| Decimal::from_str(&number.to_string()).ok())
-        .filter(|amount| amount.normalize().scale() <= 2 && *amount > Decimal::ZERO && *amount <= most)
+        .filter(|amount| {
+            amount.normalize().scale() <= 2 && *amount > Decimal::ZERO && *amount <= most
+        })
         .ok_or_else(|| format!("an amount from 0.01 to {most} with at most two decimals"))
 }
 
@@ -187,7 +248,8 @@ where
     T::Err: std::fmt::Display,
 {
     let text = value.as_str().ok_or_else(|| "text".to_owned())?;
-    text.parse().map_err(|error: T::Err| format!("a known name: {error}"))
+    text.parse()
+        .map_err(|error: T::Err| format!("a known name: {error}"))
 }
 
 /// Reads a whole body.
@@ -227,8 +289,8 @@ impl FromRequest for RawBody {
 /// Reads a body to its end.
 ///
 /// # Errors
-/// At once when the head says that the body is encoded, or larger than `limit` bytes; else when it is larger, breaks off,
-/// or takes longer than [`BODY_TIMEOUT`].
+/// At once when the head says that the body is encoded, or larger than `limit` bytes; else when it
+/// is larger, breaks off, or takes longer than [`BODY_TIMEOUT`].
 pub fn whole_body(
     request: &HttpRequest,
     payload: &mut Payload,
@@ -249,11 +311,16 @@ pub fn check_head(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING);
     if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "The body has a Content-Encoding. Send it without one.";
-        let problem =
-            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-content-encoding", detail);
+        let problem = Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-content-encoding",
+            detail,
+        );
         return Err(problem.with_header("accept-encoding", "identity"));
     }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > limit as u64) {
         return Err(too_large(limit));
     }
@@ -270,7 +337,8 @@ async fn read_to_end(mut payload: Payload, limit: usize) -> Result<BytesMut, Pro
     let reading = async {
         let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|error| Problem::malformed("The body broke off.").because(error))?;
+            let chunk =
+                chunk.map_err(|error| Problem::malformed("The body broke off.").because(error))?;
             if body.len() + chunk.len() > limit {
                 return Err(too_large(limit));
             }
@@ -278,10 +346,19 @@ async fn read_to_end(mut payload: Payload, limit: usize) -> Result<BytesMut, Pro
         }
         Ok(body)
     };
-    tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(|_| {
-        let detail = format!("The body did not arrive within {} s.", BODY_TIMEOUT.as_secs());
-        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail))
-    })
+    tokio::time::timeout(BODY_TIMEOUT, reading)
+        .await
+        .unwrap_or_else(|_| {
+            let detail = format!(
+                "The body did not arrive within {} s.",
+                BODY_TIMEOUT.as_secs()
+            );
+            Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "too-slow",
+                detail,
+            ))
+        })
 }
 
 #[must_use]
@@ -298,7 +375,11 @@ impl<T: FromFields> FromRequest for Query<T> {
     type Future = std::future::Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        std::future::ready(Fields::of_query(request.query_string()).and_then(Fields::finish).map(Query))
+        std::future::ready(
+            Fields::of_query(request.query_string())
+                .and_then(Fields::finish)
+                .map(Query),
+        )
     }
 }
 
@@ -308,7 +389,11 @@ pub fn read<T: FromFields>(body: &Value) -> Result<T, Vec<String>> {
     let mut fields = Fields::of_json(body.to_string().as_bytes()).unwrap();
     let value = T::from_fields(&mut fields);
     let wrong: Vec<_> = fields.errors.into_iter().map(|error| error.field).collect();
-    if wrong.is_empty() { Ok(value) } else { Err(wrong) }
+    if wrong.is_empty() {
+        Ok(value)
+    } else {
+        Err(wrong)
+    }
 }
 
 #[cfg(test)]
@@ -346,23 +431,48 @@ mod tests {
 
     #[test]
     fn limits_count_characters_and_hold_at_both_ends() {
-        assert_eq!(read(&json!({"name": "äöü", "count": 10})).unwrap().name, "äöü");
+        assert_eq!(
+            read(&json!({"name": "äöü", "count": 10})).unwrap().name,
+            "äöü"
+        );
         assert!(read(&json!({"name": "abcd", "count": 1})).is_err());
         assert!(read(&json!({"name": "a\u{0}", "count": 1})).is_err());
-        for count in [json!(0), json!(11), json!(1.5), json!(1e30), json!(true), json!("5"), json!(null)] {
-            assert_eq!(read(&json!({"name": "a", "count": count})).unwrap_err(), ["count"], "{count}");
+        for count in [
+            json!(0),
+            json!(11),
+            json!(1.5),
+            json!(1e30),
+            json!(true),
+            json!("5"),
+            json!(null),
+        ] {
+            assert_eq!(
+                read(&json!({"name": "a", "count": count})).unwrap_err(),
+                ["count"],
+                "{count}"
+            );
         }
         assert_eq!(read(&json!({"name": "a", "count": 1.0})).unwrap().count, 1);
     }
 
     #[test]
     fn amounts_are_exact_to_the_cent() {
-        let price =
-            |value| read(&json!({"name": "a", "count": 1, "price": value})).map(|sample| sample.price);
+        let price = |value| {
+            read(&json!({"name": "a", "count": 1, "price": value})).map(|sample| sample.price)
+        };
         assert_eq!(price(json!(99.99)).unwrap(), Some(Decimal::new(9999, 2)));
         assert_eq!(price(json!(5)).unwrap(), Some(Decimal::new(5, 0)));
-        assert_eq!(price(json!(99_999_999.99)).unwrap(), Some(Decimal::new(9_999_999_999, 2)));
-        for wrong in [json!(0), json!(-1), json!(0.001), json!(100_000_000), json!("1.00")] {
+        assert_eq!(
+            price(json!(99_999_999.99)).unwrap(),
+            Some(Decimal::new(9_999_999_999, 2))
+        );
+        for wrong in [
+            json!(0),
+            json!(-1),
+            json!(0.001),
+            json!(100_000_000),
+            json!("1.00"),
+        ] {
             assert!(price(wrong.clone()).is_err(), "{wrong}");
         }
     }

@@ -46,7 +46,11 @@ impl Checks {
         service: &'static str,
         database: impl Fn() -> F + 'static,
     ) -> Self {
-        Self { service, database: boxed(database), services: Vec::new() }
+        Self {
+            service,
+            database: boxed(database),
+            services: Vec::new(),
+        }
     }
 
     #[must_use]
@@ -59,11 +63,15 @@ impl Checks {
     }
 
     async fn run(&self) -> Health {
-        let database = async { ("database", word(&self.database, "connected", "disconnected").await) };
-        let services = self
-            .services
-            .iter()
-            .map(|(name, check)| async move { (*name, word(check, "reachable", "unreachable").await) });
+        let database = async {
+            (
+                "database",
+                word(&self.database, "connected", "disconnected").await,
+            )
+        };
+        let services = self.services.iter().map(|(name, check)| async move {
+            (*name, word(check, "reachable", "unreachable").await)
+        });
         let (database, services) = tokio::join!(database, join_all(services));
         let all: Vec<_> = std::iter::once(database).chain(services).collect();
         let healthy = all.iter().all(|(_, (ok, _))| *ok);
@@ -84,7 +92,9 @@ fn boxed<F: Future<Output = bool> + 'static>(check: impl Fn() -> F + 'static) ->
 }
 
 async fn word(check: &Check, good: &'static str, bad: &'static str) -> (bool, &'static str) {
-    let ok = tokio::time::timeout(DEADLINE, check()).await.unwrap_or(false);
+    let ok = tokio::time::timeout(DEADLINE, check())
+        .await
+        .unwrap_or(false);
     (ok, if ok { good } else { bad })
 }
 
@@ -118,8 +128,13 @@ pub async fn livez() -> &'static str {
 #[get("/readyz")]
 pub async fn readyz(checks: web::Data<Checks>) -> Result<HttpResponse, Problem> {
     match word(&checks.database, "", "").await {
-        (true, _) => Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")),
-        (false, _) => Err(Problem::unavailable("not-ready", "The service's database does not answer.")
-            .because("readiness check of the database failed")),
+        (true, _) => Ok(HttpResponse::Ok()
+            .content_type("text/plain; charset=utf-8")
+            .body("ok\n")),
+        (false, _) => Err(Problem::unavailable(
+            "not-ready",
+            "The service's database does not answer.",
+        )
+        .because("readiness check of the database failed")),
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use actix_http::body::MessageBody;
 use actix_http::{HttpService, Request, Response};
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+};
 use actix_web::Error;
 use actix_web::dev::{AppConfig, Server};
 use actix_web::rt::net::TcpStream;
@@ -17,20 +19,24 @@ use crate::platform::shutdown::Shutdown;
 
 /// Connections of one thread: more wait in the system's queue until others have gone.
 const MAX_CONNECTIONS_PER_WORKER: usize = 4096;
-/// Descriptors that a process needs beside connections and the database: its files, and the calls to other services.
+/// Descriptors that a process needs beside connections and the database: its files, and the calls
+/// to other services.
 const RESERVED_DESCRIPTORS: usize = 288;
-/// Longer than a client of ours keeps an idle connection (15 s), so that none is closed under its next request.
+/// Longer than a client of ours keeps an idle connection (15 s), so that none is closed under its
+/// next request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long requests in progress may take to finish after SIGTERM.
 const DRAIN_SECONDS: u64 = 5;
 
-/// Shares a process's descriptors out. `database` is the greatest number of connections to the database; returns how many
-/// connections each worker thread may serve.
+/// Shares a process's descriptors out. `database` is the greatest number of connections to the
+/// database; returns how many connections each worker thread may serve.
 #[must_use]
 pub fn connections_per_worker(descriptors: u64, database: u32, workers: usize) -> usize {
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let database = usize::try_from(database).unwrap_or(usize::MAX);
-    let left = descriptors.saturating_sub(RESERVED_DESCRIPTORS).saturating_sub(database);
+    let left = descriptors
+        .saturating_sub(RESERVED_DESCRIPTORS)
+        .saturating_sub(database);
     (left / workers.max(1)).clamp(16, MAX_CONNECTIONS_PER_WORKER)
 }
 
@@ -45,7 +51,11 @@ pub struct Settings {
 ///
 /// # Errors
 /// When the listener cannot be used.
-pub fn serve<F, I, S, B>(listener: std::net::TcpListener, settings: Settings, app: F) -> io::Result<Server>
+pub fn serve<F, I, S, B>(
+    listener: std::net::TcpListener,
+    settings: Settings,
+    app: F,
+) -> io::Result<Server>
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
@@ -57,7 +67,11 @@ where
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
-    let Settings { workers, connections_per_worker, shutdown } = settings;
+    let Settings {
+        workers,
+        connections_per_worker,
+        shutdown,
+    } = settings;
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
     let budget = Arc::new(Budget::default());
@@ -68,7 +82,9 @@ where
         .shutdown_signal(async move { shutdown.requested().await })
         .listen("http", listener, move || {
             let (budget, stopping) = (Arc::clone(&budget), stopping.clone());
-            let app = app().into_factory().map_err(|error| error.into().error_response());
+            let app = app()
+                .into_factory()
+                .map_err(|error| error.into().error_response());
             let http = HttpService::build()
                 .graceful_shutdown_signal(move || {
                     let stopping = stopping.clone();
@@ -93,8 +109,11 @@ fn accept(
     stream: TcpStream,
     budget: Arc<Budget>,
 ) -> Result<(MeteredStream, Option<std::net::SocketAddr>), actix_http::error::DispatchError> {
-    // An answer in several parts would wait for the acknowledgement of the first, which the other side holds back.
-    stream.set_nodelay(true).map_err(actix_http::error::DispatchError::Io)?;
+    // An answer in several parts would wait for the acknowledgement of the first, which the other
+    // side holds back.
+    stream
+        .set_nodelay(true)
+        .map_err(actix_http::error::DispatchError::Io)?;
     let peer = stream.peer_addr().ok();
     Ok((MeteredStream::new(stream, budget), peer))
 }
@@ -107,7 +126,14 @@ mod tests {
     fn descriptors_are_shared_out_among_database_calls_and_connections() {
         assert_eq!(connections_per_worker(1024, 16, 1), 720);
         assert_eq!(connections_per_worker(1024, 16, 2), 360);
-        assert_eq!(connections_per_worker(1_048_576, 16, 8), MAX_CONNECTIONS_PER_WORKER);
-        assert_eq!(connections_per_worker(100, 16, 4), 16, "a few are always served");
+        assert_eq!(
+            connections_per_worker(1_048_576, 16, 8),
+            MAX_CONNECTIONS_PER_WORKER
+        );
+        assert_eq!(
+            connections_per_worker(100, 16, 4),
+            16,
+            "a few are always served"
+        );
     }
 }

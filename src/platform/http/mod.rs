@@ -1,4 +1,5 @@
-//! The HTTP server that every service runs: routes, errors, request bodies, health and the middleware.
+//! The HTTP server that every service runs: routes, errors, request bodies, health and the
+//! middleware.
 
 mod connection;
 pub mod extract;

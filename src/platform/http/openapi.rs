@@ -33,31 +33,50 @@ impl Description {
         for (path, item) in &mut document.paths.paths {
             let described = operations_of(item).into_iter().map(|(method, operation)| {
                 add_common_responses(&method, operation);
-                Route { method, query_parameters: query_parameters_of(operation) }
+                Route {
+                    method,
+                    query_parameters: query_parameters_of(operation),
+                }
             });
             routes.insert(path.clone(), described.collect());
         }
-        let json = serde_json::to_vec(&document).unwrap_or_else(|_| Value::Null.to_string().into_bytes());
-        Self { json: json.into(), routes }
+        let json =
+            serde_json::to_vec(&document).unwrap_or_else(|_| Value::Null.to_string().into_bytes());
+        Self {
+            json: json.into(),
+            routes,
+        }
     }
 
     /// The names of the query parameters that a route takes: none where the document does not have
     /// the path. `None` where the path does not have the method.
     #[must_use]
-    pub fn query_parameters(&self, method: &Method, path: &str, pattern: &str) -> Option<&[String]> {
+    pub fn query_parameters(
+        &self,
+        method: &Method,
+        path: &str,
+        pattern: &str,
+    ) -> Option<&[String]> {
         // `/payments/void` matches the pattern of `/payments/{id}` too, but is a route of its own.
         let Some(routes) = self.routes.get(path).or_else(|| self.routes.get(pattern)) else {
             return Some(&[]);
         };
-        routes.iter().find(|route| route.method == method).map(|route| route.query_parameters.as_slice())
+        routes
+            .iter()
+            .find(|route| route.method == method)
+            .map(|route| route.query_parameters.as_slice())
     }
 
     /// The methods of a path, as `Allow` lists them.
     fn allowed(&self, path: &str) -> Option<String> {
-        let names = self.routes.get(path)?.iter().map(|route| match route.method {
-            Method::GET => "GET, HEAD",
-            ref other => other.as_str(),
-        });
+        let names = self
+            .routes
+            .get(path)?
+            .iter()
+            .map(|route| match route.method {
+                Method::GET => "GET, HEAD",
+                ref other => other.as_str(),
+            });
         Some(names.collect::<Vec<_>>().join(", "))
     }
 }
@@ -69,43 +88,76 @@ fn operations_of(item: &mut PathItem) -> Vec<(Method, &mut Operation)> {
         (Method::PUT, item.put.as_mut()),
         (Method::DELETE, item.delete.as_mut()),
     ];
-    operations.into_iter().filter_map(|(method, operation)| Some((method, operation?))).collect()
+    operations
+        .into_iter()
+        .filter_map(|(method, operation)| Some((method, operation?)))
+        .collect()
 }
 
 fn query_parameters_of(operation: &Operation) -> Vec<String> {
     let name = |parameter: &RefOr<Parameter>| match parameter {
-        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
+        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => {
+            Some(parameter.name.clone())
+        }
         _ => None,
     };
-    operation.parameters.iter().flatten().filter_map(name).collect()
+    operation
+        .parameters
+        .iter()
+        .flatten()
+        .filter_map(name)
+        .collect()
 }
 
 /// What `middleware` and `fields` answer on every route, where a route does not describe it itself.
 fn add_common_responses(method: &Method, operation: &mut Operation) {
     let always = [
-        ("400", "A query parameter is not known here, or is given more than once"),
-        ("421", "misdirected-request: the service listens on a loopback address, and Host names another"),
+        (
+            "400",
+            "A query parameter is not known here, or is given more than once",
+        ),
+        (
+            "421",
+            "misdirected-request: the service listens on a loopback address, and Host names another",
+        ),
     ];
-    let on_change = [("403", "cross-site-request: a page of another site made a browser send this")];
+    let on_change = [(
+        "403",
+        "cross-site-request: a page of another site made a browser send this",
+    )];
     let with_body = [
         ("408", "too-slow: the body did not arrive in time"),
         ("413", "too-large: the body is too large"),
-        ("415", "unsupported-content-encoding: the body has a Content-Encoding"),
+        (
+            "415",
+            "unsupported-content-encoding: the body has a Content-Encoding",
+        ),
     ];
     let on_change = on_change.into_iter().filter(|_| *method != Method::GET);
-    let with_body = with_body.into_iter().filter(|_| operation.request_body.is_some());
+    let with_body = with_body
+        .into_iter()
+        .filter(|_| operation.request_body.is_some());
     for (status, description) in always.into_iter().chain(on_change).chain(with_body) {
-        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| {
-            let content = Content::new(Some(Ref::from_schema_name("Problem")));
-            let response = ResponseBuilder::new().description(description);
-            response.content(problem::MEDIA_TYPE, content).build().into()
-        });
+        operation
+            .responses
+            .responses
+            .entry(status.to_owned())
+            .or_insert_with(|| {
+                let content = Content::new(Some(Ref::from_schema_name("Problem")));
+                let response = ResponseBuilder::new().description(description);
+                response
+                    .content(problem::MEDIA_TYPE, content)
+                    .build()
+                    .into()
+            });
     }
 }
 
 /// `GET /openapi.json`
 pub async fn document(description: web::Data<Description>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(description.json.clone())
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(description.json.clone())
 }
 
 /// What no route took: 405 where the path is known, else 404.
@@ -116,16 +168,24 @@ pub async fn no_route(
     request: HttpRequest,
     description: web::Data<Description>,
 ) -> Result<HttpResponse, Problem> {
-    Err(refusal(&request, request.match_pattern().as_deref(), &description))
+    Err(refusal(
+        &request,
+        request.match_pattern().as_deref(),
+        &description,
+    ))
 }
 
-/// A path parameter that cannot be read: the address of nothing, unless it is that of another route, which then lacks this
-/// method (`GET /payments/void` is not a payment named "void").
+/// A path parameter that cannot be read: the address of nothing, unless it is that of another
+/// route, which then lacks this method (`GET /payments/void` is not a payment named "void").
 #[must_use]
 pub fn unreadable_path(_: PathError, request: &HttpRequest) -> Error {
     let nothing = || Problem::not_found("There is nothing at this address.");
     let description = request.app_data::<web::Data<Description>>();
-    description.map_or_else(nothing, |known| refusal(request, Some(request.path()), known)).into()
+    description
+        .map_or_else(nothing, |known| {
+            refusal(request, Some(request.path()), known)
+        })
+        .into()
 }
 
 fn refusal(request: &HttpRequest, pattern: Option<&str>, description: &Description) -> Problem {

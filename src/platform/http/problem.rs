@@ -66,7 +66,10 @@ impl Problem {
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
         let detail = format!("The request is not valid: see {}.", names.join(", "));
-        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail) }
+        Self {
+            errors,
+            ..Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail)
+        }
     }
 
     /// 400 for a body that is not a JSON object at all.
@@ -84,13 +87,17 @@ impl Problem {
     #[must_use]
     pub fn method_not_allowed(method: &str, allow: String) -> Self {
         let detail = format!("{method} is not allowed here; allowed: {allow}.");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).with_header("allow", allow)
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+            .with_header("allow", allow)
     }
 
     /// 503: nothing was done, and trying again soon is worth it.
     #[must_use]
     pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { retry_after_seconds: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
+        Self {
+            retry_after_seconds: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+        }
     }
 
     /// The code of a request that met a lock of another session.
@@ -98,11 +105,17 @@ impl Problem {
     /// The code of a change that may have been made, or may still be.
     pub const OUTCOME_UNKNOWN: &'static str = "outcome-unknown";
 
-    /// 503 without `Retry-After`: whether the change was made is not known. `cause` is a sentence that says why.
+    /// 503 without `Retry-After`: whether the change was made is not known. `cause` is a sentence
+    /// that says why.
     #[must_use]
     pub fn outcome_unknown(cause: &str, order_id: Uuid) -> Self {
         let detail = format!("{cause} Whether the change was made is not known.");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, Self::OUTCOME_UNKNOWN, detail).of_order(order_id)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Self::OUTCOME_UNKNOWN,
+            detail,
+        )
+        .of_order(order_id)
     }
 
     /// 500 for what must not happen; the cause is logged, never shown.
@@ -118,23 +131,36 @@ impl Problem {
 
     #[must_use]
     pub fn because(self, cause: impl fmt::Display) -> Self {
-        Self { cause: Some(cause.to_string()), ..self }
+        Self {
+            cause: Some(cause.to_string()),
+            ..self
+        }
     }
 
-    /// Without a line in the log for each: it is met thousands of times a second, and told of by whoever makes it.
+    /// Without a line in the log for each: it is met thousands of times a second, and told of by
+    /// whoever makes it.
     #[must_use]
     pub fn quietly(self) -> Self {
-        Self { quiet: true, ..self }
+        Self {
+            quiet: true,
+            ..self
+        }
     }
 
     #[must_use]
     pub fn of_order(self, order_id: Uuid) -> Self {
-        Self { order_id: Some(order_id), ..self }
+        Self {
+            order_id: Some(order_id),
+            ..self
+        }
     }
 
     #[must_use]
     pub fn retry_after(self, seconds: u32) -> Self {
-        Self { retry_after_seconds: Some(seconds), ..self }
+        Self {
+            retry_after_seconds: Some(seconds),
+            ..self
+        }
     }
 
     /// With one more sentence in its detail.
@@ -162,8 +188,13 @@ impl Problem {
             StatusCode::NOT_FOUND => ("not-found", "There is nothing at this address."),
             StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "The request is too large."),
             StatusCode::REQUEST_TIMEOUT => ("too-slow", "The request did not arrive in time."),
-            status if status.is_client_error() => ("bad-request", "The request cannot be understood."),
-            _ => ("internal-error", "The service made a mistake; it is logged."),
+            status if status.is_client_error() => {
+                ("bad-request", "The request cannot be understood.")
+            }
+            _ => (
+                "internal-error",
+                "The service made a mistake; it is logged.",
+            ),
         };
         Self::new(status, code, detail)
     }
@@ -188,8 +219,12 @@ impl Problem {
             StatusCode::SERVICE_UNAVAILABLE if self.quiet || metrics::is_routine(path) => {
                 tracing::debug!(code = self.code, cause, "cannot serve now");
             }
-            StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(code = self.code, cause, "cannot serve now"),
-            status if status.is_server_error() => tracing::error!(code = self.code, cause, "request failed"),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                tracing::warn!(code = self.code, cause, "cannot serve now")
+            }
+            status if status.is_server_error() => {
+                tracing::error!(code = self.code, cause, "request failed")
+            }
             _ => {}
         }
     }
@@ -221,7 +256,9 @@ impl Problem {
             Ok(body) => response.content_type(MEDIA_TYPE).body(body),
             Err(error) => {
                 tracing::error!(%error, "a problem document cannot be written");
-                HttpResponse::InternalServerError().content_type(MEDIA_TYPE).body(UNWRITABLE)
+                HttpResponse::InternalServerError()
+                    .content_type(MEDIA_TYPE)
+                    .body(UNWRITABLE)
             }
         }
     }
@@ -243,7 +280,8 @@ impl ResponseError for Problem {
     }
 }
 
-/// `application/problem+json`, with the extension members `code`, `trace_id`, `errors` and `order_id`.
+/// `application/problem+json`, with the extension members `code`, `trace_id`, `errors` and
+/// `order_id`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemBody {
@@ -275,7 +313,8 @@ pub async fn render<B: MessageBody + 'static>(
         return Ok(response.map_into_left_body());
     }
     let trace_id = telemetry::current_trace_id();
-    let mut response = if response.status().is_client_error() || response.status().is_server_error() {
+    let mut response = if response.status().is_client_error() || response.status().is_server_error()
+    {
         let (request, response) = response.into_parts();
         let rendered = render_error(&request, response, trace_id.as_deref());
         ServiceResponse::new(request, rendered)
@@ -283,7 +322,9 @@ pub async fn render<B: MessageBody + 'static>(
         response.map_into_left_body()
     };
     if let Some(value) = trace_id.and_then(|id| HeaderValue::from_str(&id).ok()) {
-        response.headers_mut().insert(header::HeaderName::from_static("x-trace-id"), value);
+        response
+            .headers_mut()
+            .insert(header::HeaderName::from_static("x-trace-id"), value);
     }
     Ok(response)
 }
@@ -294,7 +335,9 @@ fn render_error<B: MessageBody + 'static>(
     trace_id: Option<&str>,
 ) -> HttpResponse<EitherBody<B, BoxBody>> {
     let is_error = response.error().is_some();
-    let problem = response.error().and_then(|error| error.as_error::<Problem>());
+    let problem = response
+        .error()
+        .and_then(|error| error.as_error::<Problem>());
     if !is_error && response.headers().contains_key(header::CONTENT_TYPE) {
         return response.map_into_left_body();
     }
@@ -302,7 +345,9 @@ fn render_error<B: MessageBody + 'static>(
     let problem = if let Some(problem) = problem {
         problem
     } else {
-        let cors = response.error().and_then(|error| error.as_error::<CorsError>());
+        let cors = response
+            .error()
+            .and_then(|error| error.as_error::<CorsError>());
         fallback = cors.map_or_else(|| Problem::from_status(response.status()), Problem::of_cors);
         &fallback
     };

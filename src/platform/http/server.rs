@@ -95,7 +95,8 @@ pub trait Role: Clone + Send + 'static {
         None
     }
 
-    /// What the role does beside answering requests, on a thread of its own, until it is told to stop.
+    /// What the role does beside answering requests, on a thread of its own, until it is told to
+    /// stop.
     fn background(self, _: Platform, _: Shutdown) -> impl Future<Output = ()> {
         std::future::ready(())
     }
@@ -115,12 +116,15 @@ impl Platform {
     /// For another thread: with connections of its own.
     fn here(&self) -> Self {
         self.runtimes.join();
-        Self { database: self.pools.here(), ..self.clone() }
+        Self {
+            database: self.pools.here(),
+            ..self.clone()
+        }
     }
 }
 
-/// Threads that answer requests: half of the processors. The other services and the database have work too, and fewer
-/// threads wake less often and find more to do together.
+/// Threads that answer requests: half of the processors. The other services and the database have
+/// work too, and fewer threads wake less often and find more to do together.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
@@ -129,13 +133,17 @@ fn workers() -> usize {
 ///
 /// # Errors
 /// When it cannot start; once it serves, trouble is answered and logged instead.
-pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> Result<(), StartError> {
+pub async fn run<R: Role>(
+    config: Config,
+    role: impl FnOnce(&Platform) -> R,
+) -> Result<(), StartError> {
     let address = SocketAddr::new(config.host, config.port);
     let listener = TcpListener::bind(address).map_err(|error| StartError::Listen {
         address,
         cause: why_not_bound(&error, address, "PORT (--port)"),
     })?;
-    let telemetry = Telemetry::install(R::SERVICE, &config.telemetry).map_err(StartError::Telemetry)?;
+    let telemetry =
+        Telemetry::install(R::SERVICE, &config.telemetry).map_err(StartError::Telemetry)?;
     let shutdown = Shutdown::listen()?;
     if config.supervised {
         shutdown.watch_supervisor();
@@ -146,8 +154,13 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
         failpoint::arm(plan);
     }
     let metrics = web::Data::new(Metrics::new(R::SERVICE)?);
-    // Two more than answer requests: the background's, and this one's, on which the live stream is read.
-    let pools = Pools::new(&config.database_url, config.database_pool_size, workers() + 2);
+    // Two more than answer requests: the background's, and this one's, on which the live stream is
+    // read.
+    let pools = Pools::new(
+        &config.database_url,
+        config.database_pool_size,
+        workers() + 2,
+    );
     let platform = Platform {
         database: pools.here(),
         pools,
@@ -166,8 +179,11 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
     let role = role(&platform);
     let address = listener.local_addr()?;
     tracing::info!(%address, database = %config.database_url, version = env!("CARGO_PKG_VERSION"), "listening");
-    let background =
-        Background { role: role.clone(), platform: platform.clone(), shutdown: shutdown.clone() };
+    let background = Background {
+        role: role.clone(),
+        platform: platform.clone(),
+        shutdown: shutdown.clone(),
+    };
     let settings = listener::Settings {
         workers: workers(),
         connections_per_worker: listener::connections_per_worker(
@@ -192,10 +208,13 @@ pub async fn run<R: Role>(config: Config, role: impl FnOnce(&Platform) -> R) -> 
     outcome
 }
 
-/// Returns how many descriptors the process may have. The soft limit of many systems is 1,024, fewer than idle connections
-/// alone may need. What cannot be raised stays as it is: then connections wait earlier.
+/// Returns how many descriptors the process may have. The soft limit of many systems is 1,024,
+/// fewer than idle connections alone may need. What cannot be raised stays as it is: then
+/// connections wait earlier.
 fn raise_descriptor_limit() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 1024;
+    };
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => hard,
         Err(error) => {
@@ -213,15 +232,24 @@ struct Background<R> {
 }
 
 impl<R: Role> Background<R> {
-    /// On a thread with a runtime of its own, because HTTP clients belong to a thread. The process does not wait for it
-    /// to end: what it leaves unfinished is taken over like after any crash.
+    /// On a thread with a runtime of its own, because HTTP clients belong to a thread. The process
+    /// does not wait for it to end: what it leaves unfinished is taken over like after any
+    /// crash.
     fn start(self) -> std::io::Result<()> {
-        let Self { role, platform, shutdown } = self;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("background".to_owned()).spawn(move || {
-            let background = async { role.background(platform.here(), shutdown).await };
-            tokio::task::LocalSet::new().block_on(&runtime, background);
-        })?;
+        let Self {
+            role,
+            platform,
+            shutdown,
+        } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name("background".to_owned())
+            .spawn(move || {
+                let background = async { role.background(platform.here(), shutdown).await };
+                tokio::task::LocalSet::new().block_on(&runtime, background);
+            })?;
         Ok(())
     }
 }
@@ -235,7 +263,9 @@ pub fn why_not_bound(error: &std::io::Error, address: SocketAddr, ports: &str) -
             format!("port {port} is taken by another program; set {ports} to a free one")
         }
         std::io::ErrorKind::PermissionDenied => {
-            format!("port {port} needs rights that this user does not have; set {ports} to one above 1023")
+            format!(
+                "port {port} needs rights that this user does not have; set {ports} to one above 1023"
+            )
         }
         std::io::ErrorKind::AddrNotAvailable => {
             format!("{host} is not an address of this machine; set HOST (--host) to one that is")
@@ -244,9 +274,9 @@ pub fn why_not_bound(error: &std::io::Error, address: SocketAddr, ports: &str) -
     }
 }
 
-/// The application, the same in every worker. A request passes the layers from the outermost, which is wrapped
-/// last: bytes of the connection → framing → trace → log and metrics → problem documents → browser guard → CORS → token of the services →
-/// gremlin → query parameters → route.
+/// The application, the same in every worker. A request passes the layers from the outermost, which
+/// is wrapped last: bytes of the connection → framing → trace → log and metrics → problem documents
+/// → browser guard → CORS → token of the services → gremlin → query parameters → route.
 fn serve<R: Role>(
     listener: TcpListener,
     config: &Config,
@@ -254,9 +284,15 @@ fn serve<R: Role>(
     role: R,
     settings: listener::Settings,
 ) -> std::io::Result<actix_web::dev::Server> {
-    let token = web::Data::new(ServiceToken(config.service_token.clone().filter(|_| R::INTERNAL)));
+    let token = web::Data::new(ServiceToken(
+        config.service_token.clone().filter(|_| R::INTERNAL),
+    ));
     let origins = Arc::new(config.cors_allowed_origins.clone());
-    let guard = BrowserGuard::new(config.host, &config.cors_allowed_origins, &config.allowed_hosts);
+    let guard = BrowserGuard::new(
+        config.host,
+        &config.cors_allowed_origins,
+        &config.allowed_hosts,
+    );
     listener::serve(listener, settings, move || {
         let platform = platform.here();
         let document = OpenApiBuilder::new()
@@ -323,7 +359,9 @@ fn documentation() -> impl HttpServiceFactory {
 }
 
 fn cors(origins: &[String]) -> Cors {
-    let cors = origins.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
+    let cors = origins
+        .iter()
+        .fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
     cors.allowed_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allowed_headers([
             header::CONTENT_TYPE,
@@ -338,8 +376,9 @@ fn cors(origins: &[String]) -> Cors {
         .block_on_origin_mismatch(false)
 }
 
-/// Brings the schema up to date, or waits until somebody else has, however long the database takes to come. Then starts what
-/// needs it. Never returns `Ok`, so that it can stand beside the server in a `select!`.
+/// Brings the schema up to date, or waits until somebody else has, however long the database takes
+/// to come. Then starts what needs it. Never returns `Ok`, so that it can stand beside the server
+/// in a `select!`.
 async fn await_schema<R: Role>(
     config: &Config,
     shutdown: Shutdown,
@@ -373,7 +412,11 @@ async fn await_schema<R: Role>(
 
 /// Whether the schema is there, and the service may use it.
 async fn prepare<R: Role>(config: &Config) -> Result<bool, SchemaError> {
-    let applied = if config.migrate { Some(migrate(&config.database_url).await?) } else { None };
+    let applied = if config.migrate {
+        Some(migrate(&config.database_url).await?)
+    } else {
+        None
+    };
     let ready = is_ready(&config.database_url, R::TABLES).await?;
     if let Some(applied) = applied.filter(|_| ready) {
         tracing::info!(applied = applied.len(), "schema is up to date");

@@ -1,4 +1,5 @@
-//! Trouble that lasts is told when it begins, when its cause is another, and when it is over: not each time it is met.
+//! Trouble that lasts is told when it begins, when its cause is another, and when it is over: not
+//! each time it is met.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +26,11 @@ impl Trouble {
     /// With the log's words for its beginning and its end.
     #[must_use]
     pub fn new(begins: &'static str, ends: &'static str) -> Self {
-        Self { begins, ends, present: Mutex::default() }
+        Self {
+            begins,
+            ends,
+            present: Mutex::default(),
+        }
     }
 
     /// What came of work with the database. That it cannot be reached is told by the pool, for all.
@@ -45,8 +50,10 @@ impl Trouble {
     pub fn met(&self, cause: &impl fmt::Display) -> bool {
         let cause = cause.to_string();
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        let Present { causes, .. } =
-            present.get_or_insert_with(|| Present { since: Instant::now(), causes: Vec::new() });
+        let Present { causes, .. } = present.get_or_insert_with(|| Present {
+            since: Instant::now(),
+            causes: Vec::new(),
+        });
         if causes.len() == MOST || causes.contains(&cause) {
             return false;
         }
@@ -59,13 +66,17 @@ impl Trouble {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         let present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        present.as_ref().and_then(|present| present.causes.last().cloned())
+        present
+            .as_ref()
+            .and_then(|present| present.causes.last().cloned())
     }
 
     /// All is well. Tells whether that was news, which is logged.
     pub fn over(&self) -> bool {
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Present { since, .. }) = present.take() else { return false };
+        let Some(Present { since, .. }) = present.take() else {
+            return false;
+        };
         tracing::info!(seconds = since.elapsed().as_secs(), "{}", self.ends);
         true
     }

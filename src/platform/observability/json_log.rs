@@ -1,4 +1,5 @@
-//! The log as JSON: one object per line, written field by field as it comes, since every order writes several.
+//! The log as JSON: one object per line, written field by field as it comes, since every order
+//! writes several.
 
 use std::fmt::{self, Write};
 
@@ -13,8 +14,8 @@ use crate::platform::http::health::timestamp;
 
 const ORDER_ID: &str = "order_id";
 
-/// Timestamp, level, service, message, the event's own fields, `order_id` of the nearest span that has one, and the
-/// trace.
+/// Timestamp, level, service, message, the event's own fields, `order_id` of the nearest span that
+/// has one, and the trace.
 pub struct JsonLine {
     pub service: &'static str,
 }
@@ -35,7 +36,11 @@ where
             writer,
             r#"{{"timestamp":"{timestamp}","level":"{level}","service":"{service}","target":"{target}""#
         )?;
-        let mut fields = Fields { writer: writer.by_ref(), has_order_id: false, outcome: Ok(()) };
+        let mut fields = Fields {
+            writer: writer.by_ref(),
+            has_order_id: false,
+            outcome: Ok(()),
+        };
         event.record(&mut fields);
         let has_order_id = fields.has_order_id;
         fields.outcome?;
@@ -44,8 +49,9 @@ where
                 let extensions = span.extensions();
                 let noted = extensions.get::<FormattedFields<OrderIdOnly>>();
                 // What was recorded last counts; before it stands a space.
-                if let Some(id) =
-                    noted.and_then(|noted| noted.fields.split(' ').next_back()).filter(|id| !id.is_empty())
+                if let Some(id) = noted
+                    .and_then(|noted| noted.fields.split(' ').next_back())
+                    .filter(|id| !id.is_empty())
                 {
                     write!(writer, r#","{ORDER_ID}":"{id}""#)?;
                     break;
@@ -53,7 +59,12 @@ where
             }
         }
         if let Some(span) = current_span() {
-            write!(writer, r#","trace_id":"{}","span_id":"{}""#, digits(&span), span.span_id())?;
+            write!(
+                writer,
+                r#","trace_id":"{}","span_id":"{}""#,
+                digits(&span),
+                span.span_id()
+            )?;
         }
         writer.write_str("}\n")
     }
@@ -64,7 +75,10 @@ pub struct OrderIdOnly;
 
 impl<'w> FormatFields<'w> for OrderIdOnly {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut noted = Noted { writer, outcome: Ok(()) };
+        let mut noted = Noted {
+            writer,
+            outcome: Ok(()),
+        };
         fields.record(&mut noted);
         noted.outcome
     }
@@ -98,7 +112,9 @@ impl Fields<'_> {
 
     fn put_text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         self.put(field, format_args!("\""));
-        let written = Escaped(&mut self.writer).write_fmt(value).and_then(|()| self.writer.write_char('"'));
+        let written = Escaped(&mut self.writer)
+            .write_fmt(value)
+            .and_then(|()| self.writer.write_char('"'));
         self.outcome = self.outcome.and(written);
     }
 }
@@ -162,8 +178,15 @@ mod tests {
 
     #[test]
     fn what_is_escaped_reads_back_the_same() {
-        for text in ["", "plain", "a \"quoted\" \\ thing", "line\nline\ttab\r\u{1}\u{7f}", "ü€😀", "\"", "\\"]
-        {
+        for text in [
+            "",
+            "plain",
+            "a \"quoted\" \\ thing",
+            "line\nline\ttab\r\u{1}\u{7f}",
+            "ü€😀",
+            "\"",
+            "\\",
+        ] {
             let mut escaped = String::new();
             Escaped(&mut escaped).write_str(text).unwrap();
             let read: String = serde_json::from_str(&format!("\"{escaped}\"")).unwrap();

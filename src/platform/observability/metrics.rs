@@ -11,14 +11,15 @@ use actix_web::{Error, HttpMessage, HttpResponse, get, web};
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use crate::platform::http::problem::{Problem, Quiet};
 
-const DURATION_BUCKETS_SECONDS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0];
+const DURATION_BUCKETS_SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0,
+];
 
 const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 
@@ -47,7 +48,8 @@ pub struct Metrics {
     /// What the gremlin adds to each answer; 0 when it is off.
     pub gremlin_latency_seconds: Gauge,
     pub gremlin_rules: IntGauge,
-    /// Changes of what the gremlin is to do: switch-on, switch-off, rule-added, rule-removed, rules-cleared.
+    /// Changes of what the gremlin is to do: switch-on, switch-off, rule-added, rule-removed,
+    /// rules-cleared.
     pub gremlin_changes: IntCounterVec,
     /// By rule, `switch` being the latency switch, and kind.
     pub gremlin_faults: IntCounterVec,
@@ -69,7 +71,8 @@ pub struct Metrics {
 
 impl Metrics {
     /// # Errors
-    /// When two series share a name; the names below are constant, so any test that starts a service finds it.
+    /// When two series share a name; the names below are constant, so any test that starts a
+    /// service finds it.
     #[expect(clippy::too_many_lines, reason = "one entry for each series")]
     pub fn new(service: &'static str) -> prometheus::Result<Self> {
         let registry = Registry::new();
@@ -116,8 +119,10 @@ impl Metrics {
                 "valerix_orders_unfinished",
                 "Orders that are pending or still owe a release or a refund.",
             )?,
-            oldest_unfinished_seconds: series
-                .seconds("valerix_oldest_unfinished_order_seconds", "Age of the oldest unfinished order.")?,
+            oldest_unfinished_seconds: series.seconds(
+                "valerix_oldest_unfinished_order_seconds",
+                "Age of the oldest unfinished order.",
+            )?,
             orders_stuck: series.gauge(
                 "valerix_orders_stuck",
                 "Orders that have owed a release or a refund for longer than the recovery bound.",
@@ -126,8 +131,10 @@ impl Metrics {
                 "valerix_gremlin_latency_seconds",
                 "What the gremlin's switch adds to each answer; 0 when it is off.",
             )?,
-            gremlin_rules: series
-                .gauge("valerix_gremlin_rules", "Rules of the gremlin that have not ended.")?,
+            gremlin_rules: series.gauge(
+                "valerix_gremlin_rules",
+                "Rules of the gremlin that have not ended.",
+            )?,
             gremlin_changes: series.counter(
                 "valerix_gremlin_changes_total",
                 "Changes of what the gremlin is to do.",
@@ -138,8 +145,10 @@ impl Metrics {
                 "Faults that the gremlin injected, by its rule.",
                 &["rule", "kind"],
             )?,
-            shed: series
-                .count("valerix_requests_shed_total", "Orders turned away: too many were under way.")?,
+            shed: series.count(
+                "valerix_requests_shed_total",
+                "Orders turned away: too many were under way.",
+            )?,
             replayed: series.count(
                 "valerix_idempotent_replays_total",
                 "Orders answered again by their idempotency key.",
@@ -172,7 +181,9 @@ impl Metrics {
             )?,
             registry,
         };
-        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        metrics
+            .registry
+            .register(Box::new(ProcessCollector::for_self()))?;
         Ok(metrics)
     }
 
@@ -188,8 +199,12 @@ impl Metrics {
 
     fn observe(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
         let method = bounded(method);
-        self.http_requests.with_label_values(&[self.service, method, route, status.as_str()]).inc();
-        self.http_duration.with_label_values(&[self.service, method, route]).observe(took.as_secs_f64());
+        self.http_requests
+            .with_label_values(&[self.service, method, route, status.as_str()])
+            .inc();
+        self.http_duration
+            .with_label_values(&[self.service, method, route])
+            .observe(took.as_secs_f64());
     }
 }
 
@@ -197,7 +212,12 @@ impl Metrics {
 struct Series<'a>(&'a Registry);
 
 impl Series<'_> {
-    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    fn counter(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
         self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
@@ -224,7 +244,10 @@ impl Series<'_> {
         labels: &[&str],
         buckets: &[f64],
     ) -> prometheus::Result<HistogramVec> {
-        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
+        self.register(HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+            labels,
+        )?)
     }
 
     fn register<C: Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
@@ -236,7 +259,10 @@ impl Series<'_> {
 /// A caller may invent methods; the label must not grow with them.
 fn bounded(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("OTHER")
+    KNOWN
+        .into_iter()
+        .find(|known| *known == method.as_str())
+        .unwrap_or("OTHER")
 }
 
 /// The pattern of the route that a request matched; all unmatched requests share one.
@@ -259,7 +285,13 @@ impl std::fmt::Display for Route {
 #[must_use]
 pub fn route_of(request: &ServiceRequest) -> Route {
     let known = request.extensions().get::<Route>().cloned();
-    known.unwrap_or_else(|| Route(request.match_pattern().unwrap_or_else(|| "unmatched".to_owned())))
+    known.unwrap_or_else(|| {
+        Route(
+            request
+                .match_pattern()
+                .unwrap_or_else(|| "unmatched".to_owned()),
+        )
+    })
 }
 
 /// On a request that only carried calls, each of which is counted, timed and logged by itself.
@@ -283,8 +315,13 @@ pub async fn observe<B: MessageBody>(
         Err(error) => error.as_response_error().status_code(),
     };
     let took = started.elapsed();
-    let marked = outcome.as_ref().ok().map(|response| response.request().extensions());
-    let carrier = marked.as_ref().is_some_and(|marks| marks.contains::<Carrier>());
+    let marked = outcome
+        .as_ref()
+        .ok()
+        .map(|response| response.request().extensions());
+    let carrier = marked
+        .as_ref()
+        .is_some_and(|marks| marks.contains::<Carrier>());
     let quiet = marked.is_some_and(|marks| marks.contains::<Quiet>());
     if let Some(metrics) = metrics.filter(|_| !carrier) {
         metrics.observe(&method, route.as_str(), status, took);
@@ -297,7 +334,13 @@ pub async fn observe<B: MessageBody>(
 }
 
 /// Counts, times and logs what was no request of its own, and is to look like one.
-pub fn observed(metrics: &Metrics, method: &Method, route: &str, status: StatusCode, took: Duration) {
+pub fn observed(
+    metrics: &Metrics,
+    method: &Method,
+    route: &str,
+    status: StatusCode,
+    took: Duration,
+) {
     metrics.observe(method, route, status, took);
     log(method, route, status, took, false);
 }
@@ -325,5 +368,7 @@ pub fn is_routine(route: &str) -> bool {
 #[get("/metrics")]
 pub async fn exposition(metrics: web::Data<Metrics>) -> Result<HttpResponse, Problem> {
     let text = metrics.render().map_err(Problem::internal)?;
-    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+    Ok(HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(text))
 }

@@ -48,7 +48,11 @@ impl LogFormat {
     /// Pretty on a terminal, else JSON.
     #[must_use]
     pub fn detect() -> Self {
-        if std::io::stdout().is_terminal() { Self::Pretty } else { Self::Json }
+        if std::io::stdout().is_terminal() {
+            Self::Pretty
+        } else {
+            Self::Json
+        }
     }
 }
 
@@ -81,9 +85,13 @@ pub struct TraceHeaders {
 
 impl TraceHeaders {
     fn of(headers: &HeaderMap) -> Self {
-        let values = headers.get_all(TRACESTATE).filter_map(|value| value.to_str().ok());
+        let values = headers
+            .get_all(TRACESTATE)
+            .filter_map(|value| value.to_str().ok());
         let tracestate = values.collect::<Vec<_>>().join(",");
-        let traceparent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+        let traceparent = headers
+            .get(TRACEPARENT)
+            .and_then(|value| value.to_str().ok());
         Self {
             traceparent: traceparent.map(str::to_owned),
             tracestate: Some(tracestate).filter(|state| !state.is_empty()),
@@ -94,13 +102,20 @@ impl TraceHeaders {
     #[must_use]
     pub fn current() -> Self {
         let tracestate = current_span().map(|span| span.trace_state().header());
-        Self { traceparent: current_traceparent(), tracestate: tracestate.filter(|state| !state.is_empty()) }
+        Self {
+            traceparent: current_traceparent(),
+            tracestate: tracestate.filter(|state| !state.is_empty()),
+        }
     }
 
-    /// For a request that only carries those of others: each has its own trace, and there is none of the carrier.
+    /// For a request that only carries those of others: each has its own trace, and there is none
+    /// of the carrier.
     #[must_use]
     pub fn unsampled() -> Self {
-        Self { traceparent: Some(unsampled_traceparent()), tracestate: None }
+        Self {
+            traceparent: Some(unsampled_traceparent()),
+            tracestate: None,
+        }
     }
 }
 
@@ -108,7 +123,10 @@ impl Extractor for TraceHeaders {
     fn get(&self, key: &str) -> Option<&str> {
         match key {
             TRACEPARENT => self.traceparent.as_deref(),
-            TRACESTATE => self.tracestate.as_deref().filter(|state| state.len() <= MAX_TRACESTATE_LENGTH),
+            TRACESTATE => self
+                .tracestate
+                .as_deref()
+                .filter(|state| state.len() <= MAX_TRACESTATE_LENGTH),
             _ => None,
         }
     }
@@ -118,14 +136,16 @@ impl Extractor for TraceHeaders {
     }
 }
 
-/// Whether spans leave this process at all: else they are there for their ids alone, and nothing is put together for them.
+/// Whether spans leave this process at all: else they are there for their ids alone, and nothing is
+/// put together for them.
 static EXPORTED: AtomicBool = AtomicBool::new(false);
 
 /// How long the last spans may take to leave at shutdown, however dead the collector is.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
-/// Where actix-http logs what clients do to their connections: bytes that are not HTTP, a TLS handshake, a connection that
-/// ends early. It logs them as errors, but anybody can cause them: they are shown at the level debug.
+/// Where actix-http logs what clients do to their connections: bytes that are not HTTP, a TLS
+/// handshake, a connection that ends early. It logs them as errors, but anybody can cause them:
+/// they are shown at the level debug.
 const CONNECTIONS: &str = "actix_http::h1::dispatcher";
 
 /// Keeps telemetry alive; flush it last of all.
@@ -134,7 +154,8 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Installs the process's subscriber. Must be called on the main runtime, where the exporter's connection lives.
+    /// Installs the process's subscriber. Must be called on the main runtime, where the exporter's
+    /// connection lives.
     ///
     /// # Errors
     /// When a subscriber was installed before, or the exporter cannot be set up.
@@ -142,30 +163,47 @@ impl Telemetry {
         let provider = provider(service, config)?;
         let exported = config.export.is_some();
         EXPORTED.store(exported, Ordering::Relaxed);
-        // What is traced does not depend on what is logged: every answer carries a trace id, whatever RUST_LOG says.
+        // What is traced does not depend on what is logged: every answer carries a trace id,
+        // whatever RUST_LOG says.
         let traces = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("valerix"))
             .with_location(false)
-            // Times how long each span was polled: a clock and a lock at every poll, for figures that nobody reads.
+            // Times how long each span was polled: a clock and a lock at every poll, for figures
+            // that nobody reads.
             .with_tracked_inactivity(false)
             .with_threads(false)
             .with_target(false)
             // What is logged is an event of its span too, where anybody will see it.
-            .with_filter(filter_fn(move |metadata| is_ours(metadata) && (exported || metadata.is_span())));
+            .with_filter(filter_fn(move |metadata| {
+                is_ours(metadata) && (exported || metadata.is_span())
+            }));
         let levels = config.filter.clone();
-        let shows_clients = config.filter.would_enable(CONNECTIONS, &tracing::Level::DEBUG);
-        let levels = levels.and(filter_fn(move |event| shows_clients || event.target() != CONNECTIONS));
-        let logged = levels.or(filter_fn(|metadata| metadata.is_span() && is_ours(metadata)));
+        let shows_clients = config
+            .filter
+            .would_enable(CONNECTIONS, &tracing::Level::DEBUG);
+        let levels = levels.and(filter_fn(move |event| {
+            shows_clients || event.target() != CONNECTIONS
+        }));
+        let logged = levels.or(filter_fn(|metadata| {
+            metadata.is_span() && is_ours(metadata)
+        }));
         let registry = tracing_subscriber::registry().with(traces);
-        // A line that cannot be written is lost. The layer would say so on standard error, and panic where that fails too.
-        let lines = tracing_subscriber::fmt::layer().with_writer(io::stdout).log_internal_errors(false);
+        // A line that cannot be written is lost. The layer would say so on standard error, and
+        // panic where that fails too.
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(io::stdout)
+            .log_internal_errors(false);
         match config.format {
             LogFormat::Json => {
-                let lines = lines.fmt_fields(OrderIdOnly).event_format(JsonLine { service });
+                let lines = lines
+                    .fmt_fields(OrderIdOnly)
+                    .event_format(JsonLine { service });
                 registry.with(lines.with_filter(logged)).try_init()
             }
             LogFormat::Pretty => {
-                let lines = lines.with_ansi(output::takes_colours(&io::stdout())).event_format(PlainLine);
+                let lines = lines
+                    .with_ansi(output::takes_colours(&io::stdout()))
+                    .event_format(PlainLine);
                 registry.with(lines.with_filter(logged)).try_init()
             }
         }
@@ -189,14 +227,16 @@ fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
     metadata.target().starts_with("valerix") && *metadata.level() <= tracing::Level::INFO
 }
 
-/// Batches leave from a thread of their own; when the queue is full, spans are dropped rather than requests held up.
-/// The sampler and the batches follow the standard `OTEL_*` variables.
+/// Batches leave from a thread of their own; when the queue is full, spans are dropped rather than
+/// requests held up. The sampler and the batches follow the standard `OTEL_*` variables.
 fn provider(service: &'static str, config: &Config) -> Result<SdkTracerProvider, String> {
-    let builder =
-        SdkTracerProvider::builder().with_resource(resource(service, config.service_name.as_deref()));
+    let builder = SdkTracerProvider::builder()
+        .with_resource(resource(service, config.service_name.as_deref()));
     let Some(export) = &config.export else {
         // Trace ids all the same, for answers and logs.
-        return Ok(builder.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff))).build());
+        return Ok(builder
+            .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
+            .build());
     };
     Ok(builder.with_batch_exporter(export.exporter()?).build())
 }
@@ -207,11 +247,20 @@ fn resource(service: &'static str, given_name: Option<&str>) -> Resource {
     // The SDK leaves values percent-encoded.
     let given = given.iter().map(|(key, value)| {
         let value = value.as_str();
-        KeyValue::new(key.clone(), percent_decode_str(&value).decode_utf8_lossy().into_owned())
+        KeyValue::new(
+            key.clone(),
+            percent_decode_str(&value).decode_utf8_lossy().into_owned(),
+        )
     });
-    let given: Vec<_> = given.filter(|pair| !pair.value.as_str().is_empty()).collect();
-    let named = given.iter().find(|pair| pair.key == Key::from_static_str("service.name"));
-    let name = given_name.map(str::to_owned).or_else(|| Some(named?.value.as_str().into_owned()));
+    let given: Vec<_> = given
+        .filter(|pair| !pair.value.as_str().is_empty())
+        .collect();
+    let named = given
+        .iter()
+        .find(|pair| pair.key == Key::from_static_str("service.name"));
+    let name = given_name
+        .map(str::to_owned)
+        .or_else(|| Some(named?.value.as_str().into_owned()));
     Resource::builder()
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .with_attributes(given)
@@ -219,7 +268,8 @@ fn resource(service: &'static str, given_name: Option<&str>) -> Resource {
         .build()
 }
 
-/// Whether what happens in the current span will be exported: else its details need not be put together.
+/// Whether what happens in the current span will be exported: else its details need not be put
+/// together.
 #[must_use]
 pub fn is_sampled() -> bool {
     Context::current().span().span_context().is_sampled()
@@ -227,7 +277,10 @@ pub fn is_sampled() -> bool {
 
 /// Links a span to the trace of which a stored `traceparent` tells.
 pub fn link(span: &Span, traceparent: &str) {
-    let headers = TraceHeaders { traceparent: Some(traceparent.to_owned()), tracestate: None };
+    let headers = TraceHeaders {
+        traceparent: Some(traceparent.to_owned()),
+        tracestate: None,
+    };
     let origin = context_of(&headers).span().span_context().clone();
     if origin.is_valid() {
         span.add_link(origin);
@@ -248,7 +301,10 @@ pub fn current_trace_id() -> Option<String> {
 #[must_use]
 pub fn current_traceparent() -> Option<String> {
     let span = current_span()?;
-    let (parent, sampled) = (u64::from_be_bytes(span.span_id().to_bytes()), u8::from(span.is_sampled()));
+    let (parent, sampled) = (
+        u64::from_be_bytes(span.span_id().to_bytes()),
+        u8::from(span.is_sampled()),
+    );
     Some(format!("00-{}-{parent:016x}-{sampled:02x}", digits(&span)))
 }
 
@@ -260,7 +316,11 @@ pub(super) fn digits(span: &SpanContext) -> impl fmt::Display {
 /// A trace of its own that is not recorded.
 #[must_use]
 pub fn unsampled_traceparent() -> String {
-    format!("00-{:032x}-{:016x}-00", rand::random_range(1..=u128::MAX), rand::random_range(1..=u64::MAX))
+    format!(
+        "00-{:032x}-{:016x}-00",
+        rand::random_range(1..=u128::MAX),
+        rand::random_range(1..=u64::MAX)
+    )
 }
 
 /// Notes something in the current span that its creator does not know of.
@@ -274,7 +334,8 @@ pub fn trace_id_of(traceparent: &str) -> Option<String> {
     traceparent.split('-').nth(1).map(str::to_owned)
 }
 
-/// The span of what is asked of a route, child of the caller's where a valid `traceparent` came with it.
+/// The span of what is asked of a route, child of the caller's where a valid `traceparent` came
+/// with it.
 #[must_use]
 pub fn request_span(method: &str, route: &str, path: &str, caller: &TraceHeaders) -> Span {
     let span = if EXPORTED.load(Ordering::Relaxed) {
@@ -313,13 +374,21 @@ impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let route = route_of(request);
         let caller = TraceHeaders::of(request.headers());
-        let span = request_span(request.method().as_str(), route.as_str(), request.path(), &caller);
+        let span = request_span(
+            request.method().as_str(),
+            route.as_str(),
+            request.path(),
+            &caller,
+        );
         request.extensions_mut().insert(route);
         request.extensions_mut().insert(Arrived::now());
         span
     }
 
-    fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, actix_web::Error>) {
+    fn on_request_end<B: MessageBody>(
+        span: Span,
+        outcome: &Result<ServiceResponse<B>, actix_web::Error>,
+    ) {
         let status = match outcome {
             Ok(response) => response.status(),
             Err(error) => error.as_response_error().status_code(),
@@ -328,7 +397,8 @@ impl RootSpanBuilder for RequestSpan {
     }
 }
 
-/// Time, level, message, the event's fields, and the first digits of the trace: what fits a terminal.
+/// Time, level, message, the event's fields, and the first digits of the trace: what fits a
+/// terminal.
 struct PlainLine;
 
 impl<S, N> FormatEvent<S, N> for PlainLine
@@ -342,7 +412,12 @@ where
         mut writer: Writer<'_>,
         event: &tracing::Event<'_>,
     ) -> fmt::Result {
-        write!(writer, "{} {:>5} ", chrono::Local::now().format("%H:%M:%S%.3f"), event.metadata().level())?;
+        write!(
+            writer,
+            "{} {:>5} ",
+            chrono::Local::now().format("%H:%M:%S%.3f"),
+            event.metadata().level()
+        )?;
         context.format_fields(writer.by_ref(), event)?;
         if let Some(span) = current_span() {
             write!(writer, " trace={:.8}", span.trace_id().to_string())?;

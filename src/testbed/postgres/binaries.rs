@@ -26,9 +26,13 @@ impl Binaries {
             directories.extend(versions.flatten().map(|version| version.path().join("bin")));
         }
         if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
-            directories.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+            directories.push(PathBuf::from(
+                String::from_utf8_lossy(&output.stdout).trim(),
+            ));
         }
-        let found = directories.iter().filter_map(|directory| Self::inside(directory));
+        let found = directories
+            .iter()
+            .filter_map(|directory| Self::inside(directory));
         found
             .filter(|binaries| binaries.major >= OLDEST_MAJOR)
             .max_by_key(|binaries| binaries.major)
@@ -40,11 +44,19 @@ impl Binaries {
             return None;
         }
         // "postgres (PostgreSQL) 15.18 (Debian …)", "postgres (PostgreSQL) 18beta1"
-        let output = Command::new(directory.join("postgres")).arg("--version").output().ok()?;
+        let output = Command::new(directory.join("postgres"))
+            .arg("--version")
+            .output()
+            .ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
-        let version = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+        let version = text
+            .split_whitespace()
+            .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
         let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
-        Some(Self { directory: directory.to_owned(), major: digits.parse().ok()? })
+        Some(Self {
+            directory: directory.to_owned(),
+            major: digits.parse().ok()?,
+        })
     }
 
     #[must_use]

@@ -40,12 +40,17 @@ pub fn temporary_home_in(parent: &Path, name: &str) -> io::Result<PathBuf> {
 /// Makes a directory that is open to us alone, under a name that nobody could guess.
 pub fn temporary_dir(parent: &Path, name: &str) -> io::Result<PathBuf> {
     let parent = fs::canonicalize(parent)?;
-    Ok(mkdtemp(&parent.join(format!("{TEMPORARY_PREFIX}{name}-XXXXXX")))?)
+    Ok(mkdtemp(
+        &parent.join(format!("{TEMPORARY_PREFIX}{name}-XXXXXX")),
+    )?)
 }
 
 /// Makes a home and what is missing above it.
 pub fn make_home(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
+    {
         make_home(parent)?;
     }
     match fs::create_dir(path) {
@@ -67,7 +72,11 @@ pub fn make_private(path: &Path) -> io::Result<()> {
 pub fn open_dir(path: &Path) -> Result<File, PostgresError> {
     refuse_link(path)?;
     let flags = OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY;
-    OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(at(path))
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)
+        .map_err(at(path))
 }
 
 /// Opens a file of our own, and makes it when there is none.
@@ -78,21 +87,31 @@ pub fn open_own(path: &Path, options: &mut OpenOptions, mode: u32) -> Result<Fil
     refuse_link(path)?;
     // A pipe would not be waited for.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = options.create(true).mode(mode).custom_flags(flags.bits()).open(path).map_err(at(path))?;
+    let file = options
+        .create(true)
+        .mode(mode)
+        .custom_flags(flags.bits())
+        .open(path)
+        .map_err(at(path))?;
     let found = file.metadata().map_err(at(path))?;
     let is_ours = found.is_file() && found.uid() == Uid::effective().as_raw() && found.nlink() == 1;
     if !is_ours {
-        return Err(PostgresError::NotOurs { path: path.to_owned() });
+        return Err(PostgresError::NotOurs {
+            path: path.to_owned(),
+        });
     }
     // Whatever the umask is, and whatever an earlier release made of it.
-    file.set_permissions(Permissions::from_mode(mode)).map_err(at(path))?;
+    file.set_permissions(Permissions::from_mode(mode))
+        .map_err(at(path))?;
     Ok(file)
 }
 
 /// For a clear word: opening refuses it too.
 pub fn refuse_link(path: &Path) -> Result<(), PostgresError> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_symlink() => Err(PostgresError::Link { path: path.to_owned() }),
+        Ok(found) if found.is_symlink() => Err(PostgresError::Link {
+            path: path.to_owned(),
+        }),
         _ => Ok(()),
     }
 }

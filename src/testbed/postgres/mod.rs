@@ -1,6 +1,8 @@
-//! A private PostgreSQL from the server binaries installed on this machine: for `demo`, `prove` and the tests.
+//! A private PostgreSQL from the server binaries installed on this machine: for `demo`, `prove` and
+//! the tests.
 //!
-//! It listens on a socket in a directory that only its owner may enter, and on no port. Its durability is not touched.
+//! It listens on a socket in a directory that only its owner may enter, and on no port. Its
+//! durability is not touched.
 
 mod binaries;
 mod files;
@@ -45,10 +47,16 @@ pub enum PostgresError {
     NotInstalled,
     #[error("{} belongs to PostgreSQL {found}, but the installed server is {installed}; nothing was touched: \
              install PostgreSQL {found}, choose another --data-dir, or begin anew with --reset", .path.display())]
-    OtherVersion { path: PathBuf, found: String, installed: u32 },
+    OtherVersion {
+        path: PathBuf,
+        found: String,
+        installed: u32,
+    },
     #[error("PostgreSQL does not run as root, and user {user} cannot reach {}; choose another --data-dir", .path.display())]
     Unreachable { path: PathBuf, user: String },
-    #[error("PostgreSQL does not run as root, and this machine has neither a user postgres nor nobody")]
+    #[error(
+        "PostgreSQL does not run as root, and this machine has neither a user postgres nor nobody"
+    )]
     NoUser,
     #[error("{what} failed: {cause}")]
     Command { what: &'static str, cause: String },
@@ -65,7 +73,10 @@ pub enum PostgresError {
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> PostgresError + '_ {
-    move |cause| PostgresError::File { path: path.to_owned(), cause }
+    move |cause| PostgresError::File {
+        path: path.to_owned(),
+        cause,
+    }
 }
 
 /// Where a private server keeps its files.
@@ -115,8 +126,8 @@ impl Home {
         self.root.join("socket")
     }
 
-    /// Makes the directory of the socket: inside the home, or under a name of its own in the directory for temporary files where
-    /// that path would be too long.
+    /// Makes the directory of the socket: inside the home, or under a name of its own in the
+    /// directory for temporary files where that path would be too long.
     fn make_socket_dir(&self) -> Result<PathBuf, PostgresError> {
         let inside = self.inner_socket_dir();
         if inside.as_os_str().len() <= MAX_SOCKET_DIR_BYTES {
@@ -157,7 +168,12 @@ impl Home {
     ///
     /// # Errors
     /// When it is a link, or not ours.
-    pub fn open_file(&self, name: &str, options: &mut OpenOptions, mode: u32) -> Result<File, PostgresError> {
+    pub fn open_file(
+        &self,
+        name: &str,
+        options: &mut OpenOptions,
+        mode: u32,
+    ) -> Result<File, PostgresError> {
         files::open_own(&self.root.join(name), options, mode)
     }
 
@@ -171,7 +187,11 @@ impl Home {
             self.remove_temporary(postmaster.socket_dir());
         }
         self.remove_stale_socket_dir();
-        for directory in [self.data(), self.data().with_extension("new"), self.inner_socket_dir()] {
+        for directory in [
+            self.data(),
+            self.data().with_extension("new"),
+            self.inner_socket_dir(),
+        ] {
             files::remove(&directory)?;
         }
         Ok(())
@@ -188,8 +208,8 @@ pub struct Server {
     child: Option<ServerProcess>,
 }
 
-/// The process of a server that this process started. When it is dropped, after an error or a panic, the server is asked
-/// to stop.
+/// The process of a server that this process started. When it is dropped, after an error or a
+/// panic, the server is asked to stop.
 struct ServerProcess(Child);
 
 impl Drop for ServerProcess {
@@ -203,8 +223,8 @@ impl Drop for ServerProcess {
 }
 
 impl Server {
-    /// Starts the server, initialising its files when there are none; takes over one that still runs there.
-    /// `settings` are `name=value` pairs of `postgresql.conf`.
+    /// Starts the server, initialising its files when there are none; takes over one that still
+    /// runs there. `settings` are `name=value` pairs of `postgresql.conf`.
     ///
     /// # Errors
     /// See [`PostgresError`].
@@ -218,12 +238,24 @@ impl Server {
         }
         if let Some(postmaster) = Postmaster::running(&data, &home.owner) {
             let postmaster = postmaster.ready(&home.log(), None).await?;
-            return Ok(Self { home, binaries, settings, postmaster, child: None });
+            return Ok(Self {
+                home,
+                binaries,
+                settings,
+                postmaster,
+                child: None,
+            });
         }
         home.remove_stale_socket_dir();
         let socket_dir = home.make_socket_dir()?;
         let (postmaster, child) = launch(&home, &binaries, &settings, &socket_dir).await?;
-        Ok(Self { home, binaries, settings, postmaster, child: Some(child) })
+        Ok(Self {
+            home,
+            binaries,
+            settings,
+            postmaster,
+            child: Some(child),
+        })
     }
 
     /// Whether it ran before us, left behind by a parent that was killed.
@@ -241,13 +273,19 @@ impl Server {
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let socket_dir = self.postmaster.socket_dir().as_os_str().as_bytes();
-        format!("postgres://postgres@{}/{database}", percent_encode(socket_dir, NON_ALPHANUMERIC))
+        format!(
+            "postgres://postgres@{}/{database}",
+            percent_encode(socket_dir, NON_ALPHANUMERIC)
+        )
     }
 
     /// How `psql` reaches it.
     #[must_use]
     pub fn psql(&self, database: &str) -> String {
-        format!("psql -h {} -U postgres {database}", in_shell(self.postmaster.socket_dir()))
+        format!(
+            "psql -h {} -U postgres {database}",
+            in_shell(self.postmaster.socket_dir())
+        )
     }
 
     /// Makes the database if it does not exist.
@@ -260,14 +298,19 @@ impl Server {
             cause: error.to_string(),
         };
         let (client, connection) =
-            tokio_postgres::connect(&self.url("postgres"), tokio_postgres::NoTls).await.map_err(failed)?;
+            tokio_postgres::connect(&self.url("postgres"), tokio_postgres::NoTls)
+                .await
+                .map_err(failed)?;
         let driver = tokio::spawn(connection);
         let exists = client
             .query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name])
             .await
             .map_err(failed)?;
         if exists.is_none() {
-            client.batch_execute(&format!("CREATE DATABASE \"{name}\"")).await.map_err(failed)?;
+            client
+                .batch_execute(&format!("CREATE DATABASE \"{name}\""))
+                .await
+                .map_err(failed)?;
         }
         drop(client);
         let _ = driver.await;
@@ -292,7 +335,8 @@ impl Server {
         // Where it was: clients have the address.
         let socket_dir = self.postmaster.socket_dir().to_owned();
         self.home.owner.make_private_dir(&socket_dir)?;
-        let (postmaster, child) = launch(&self.home, &self.binaries, &self.settings, &socket_dir).await?;
+        let (postmaster, child) =
+            launch(&self.home, &self.binaries, &self.settings, &socket_dir).await?;
         self.postmaster = postmaster;
         self.child = Some(child);
         Ok(())
@@ -309,7 +353,10 @@ impl Server {
         // Looked up again: a restart that was interrupted may have left a newer one.
         if let Some(postmaster) = Postmaster::running(&self.home.data(), &self.home.owner) {
             postmaster.signal(Signal::SIGINT);
-            if tokio::time::timeout(STOP_LIMIT, postmaster.gone()).await.is_err() {
+            if tokio::time::timeout(STOP_LIMIT, postmaster.gone())
+                .await
+                .is_err()
+            {
                 postmaster.signal(Signal::SIGQUIT);
                 postmaster.gone().await;
             }
@@ -327,15 +374,23 @@ impl Server {
 
 fn check_version(data: &Path, installed: u32) -> Result<(), PostgresError> {
     let file = data.join("PG_VERSION");
-    let found = fs::read_to_string(&file).map_err(at(&file))?.trim().to_owned();
+    let found = fs::read_to_string(&file)
+        .map_err(at(&file))?
+        .trim()
+        .to_owned();
     if found == installed.to_string() {
         Ok(())
     } else {
-        Err(PostgresError::OtherVersion { path: data.to_owned(), found, installed })
+        Err(PostgresError::OtherVersion {
+            path: data.to_owned(),
+            found,
+            installed,
+        })
     }
 }
 
-/// In a directory of another name first, so that an interrupted start never looks like a finished one.
+/// In a directory of another name first, so that an interrupted start never looks like a finished
+/// one.
 async fn initialise(home: &Home, binaries: &Binaries) -> Result<(), PostgresError> {
     let unfinished = home.data().with_extension("new");
     files::remove(&unfinished)?;
@@ -344,13 +399,26 @@ async fn initialise(home: &Home, binaries: &Binaries) -> Result<(), PostgresErro
     command.arg("-D").arg(&unfinished);
     command.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]);
     // A group of its own: Ctrl-C must not break it off half-way. It takes some seconds.
-    home.owner
-        .apply(command.current_dir(&home.root).stdin(Stdio::null()).process_group(0).kill_on_drop(true));
-    let failed = |cause| PostgresError::Command { what: "initdb", cause };
-    let output = command.output().await.map_err(|error| failed(error.to_string()))?;
+    home.owner.apply(
+        command
+            .current_dir(&home.root)
+            .stdin(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true),
+    );
+    let failed = |cause| PostgresError::Command {
+        what: "initdb",
+        cause,
+    };
+    let output = command
+        .output()
+        .await
+        .map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        return Err(failed(text.lines().last().unwrap_or("no reason given").to_owned()));
+        return Err(failed(
+            text.lines().last().unwrap_or("no reason given").to_owned(),
+        ));
     }
     fs::rename(&unfinished, home.data()).map_err(at(&unfinished))
 }
@@ -367,7 +435,11 @@ async fn launch(
     let output = home.open_file(LOG, OpenOptions::new().append(true), 0o600)?;
     let errors = output.try_clone().map_err(at(&log))?;
     let mut command = Command::new(binaries.path("postgres"));
-    command.arg("-D").arg(home.data()).arg("-k").arg(in_list(socket_dir));
+    command
+        .arg("-D")
+        .arg(home.data())
+        .arg("-k")
+        .arg(in_list(socket_dir));
     command.args([
         "-p",
         "5432",
@@ -381,12 +453,19 @@ async fn launch(
     for setting in settings {
         command.arg("-c").arg(setting);
     }
-    // A group of its own: a Ctrl-C in the terminal must not stop the database before those who use it.
-    command.current_dir(&home.root).stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+    // A group of its own: a Ctrl-C in the terminal must not stop the database before those who use
+    // it.
+    command
+        .current_dir(&home.root)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors)
+        .process_group(0);
     home.owner.apply(&mut command);
-    let child = command
-        .spawn()
-        .map_err(|error| PostgresError::Command { what: "postgres", cause: error.to_string() })?;
+    let child = command.spawn().map_err(|error| PostgresError::Command {
+        what: "postgres",
+        cause: error.to_string(),
+    })?;
     let mut process = ServerProcess(child);
     let started = Instant::now();
     loop {
@@ -417,7 +496,11 @@ fn in_shell(path: &Path) -> String {
 fn quoted(path: &Path, quote: u8, inner_quote: &[u8]) -> OsString {
     let mut quoted = vec![quote];
     for byte in path.as_os_str().as_bytes() {
-        if *byte == quote { quoted.extend(inner_quote) } else { quoted.push(*byte) }
+        if *byte == quote {
+            quoted.extend(inner_quote)
+        } else {
+            quoted.push(*byte)
+        }
     }
     quoted.push(quote);
     OsString::from_vec(quoted)

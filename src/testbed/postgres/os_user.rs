@@ -38,21 +38,31 @@ impl Owner {
     pub fn check_reach(&self, directory: &Path) -> Result<(), PostgresError> {
         let Some(user) = &self.0 else { return Ok(()) };
         let mut probe = std::process::Command::new("/bin/true");
-        probe.current_dir(directory).uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        probe
+            .current_dir(directory)
+            .uid(user.uid.as_raw())
+            .gid(user.gid.as_raw());
         match probe.status() {
             Ok(_) => Ok(()),
-            Err(_) => Err(PostgresError::Unreachable { path: directory.to_owned(), user: user.name.clone() }),
+            Err(_) => Err(PostgresError::Unreachable {
+                path: directory.to_owned(),
+                user: user.name.clone(),
+            }),
         }
     }
 
-    /// Where a link of the owner's processes leads. Root without the right to look into other users' processes, as in a
-    /// container, asks in the owner's name.
+    /// Where a link of the owner's processes leads. Root without the right to look into other
+    /// users' processes, as in a container, asks in the owner's name.
     pub fn read_link(&self, link: &Path) -> Option<PathBuf> {
         match (fs::read_link(link), &self.0) {
             (Ok(target), _) => Some(target),
             (Err(error), Some(user)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let mut readlink = std::process::Command::new("readlink");
-                readlink.arg(link).uid(user.uid.as_raw()).gid(user.gid.as_raw()).current_dir("/");
+                readlink
+                    .arg(link)
+                    .uid(user.uid.as_raw())
+                    .gid(user.gid.as_raw())
+                    .current_dir("/");
                 let output = readlink.output().ok()?;
                 let target = output.stdout.strip_suffix(b"\n")?;
                 Some(PathBuf::from(OsStr::from_bytes(target)))
@@ -73,22 +83,30 @@ impl Owner {
         if trusted.contains(&found.uid()) {
             return Ok(());
         }
-        Err(PostgresError::OthersHome { path: path.to_owned(), uid: found.uid() })
+        Err(PostgresError::OthersHome {
+            path: path.to_owned(),
+            uid: found.uid(),
+        })
     }
 
-    /// Makes a directory that only the server may enter. One that is there must be the server's, or ours.
+    /// Makes a directory that only the server may enter. One that is there must be the server's, or
+    /// ours.
     pub fn make_private_dir(&self, path: &Path) -> Result<(), PostgresError> {
         files::make_private(path).map_err(at(path))?;
         // From here on by its descriptor: its name may come to mean something else.
         let directory = files::open_dir(path)?;
         let found = directory.metadata().map_err(at(path))?;
         if ![Uid::effective().as_raw(), self.uid().as_raw()].contains(&found.uid()) {
-            return Err(PostgresError::NotOurs { path: path.to_owned() });
+            return Err(PostgresError::NotOurs {
+                path: path.to_owned(),
+            });
         }
         if let Some(user) = &self.0 {
             let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
             fchown(&directory, Some(uid), Some(gid)).map_err(at(path))?;
         }
-        directory.set_permissions(fs::Permissions::from_mode(0o700)).map_err(at(path))
+        directory
+            .set_permissions(fs::Permissions::from_mode(0o700))
+            .map_err(at(path))
     }
 }

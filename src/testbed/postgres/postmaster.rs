@@ -27,11 +27,17 @@ impl Postmaster {
     pub fn running(data: &Path, owner: &Owner) -> Option<Self> {
         let lines = PidFile::read(data)?;
         let (data, owner) = (data.to_owned(), owner.clone());
-        let postmaster = Self { pid: lines.pid, data, socket_dir: lines.socket_dir, owner };
+        let postmaster = Self {
+            pid: lines.pid,
+            data,
+            socket_dir: lines.socket_dir,
+            owner,
+        };
         postmaster.is_alive().then_some(postmaster)
     }
 
-    /// A process id may have been given to somebody else since; a server works in its data directory.
+    /// A process id may have been given to somebody else since; a server works in its data
+    /// directory.
     fn is_alive(&self) -> bool {
         self.works_here(self.pid)
     }
@@ -51,12 +57,19 @@ impl Postmaster {
     }
 
     /// Waits until the server says that it takes connections.
-    pub async fn ready(self, log: &Path, mut child: Option<&mut Child>) -> Result<Self, PostgresError> {
+    pub async fn ready(
+        self,
+        log: &Path,
+        mut child: Option<&mut Child>,
+    ) -> Result<Self, PostgresError> {
         let started = Instant::now();
         loop {
             match PidFile::read(&self.data) {
                 Some(lines) if lines.ready && lines.pid == self.pid => {
-                    return Ok(Self { socket_dir: lines.socket_dir, ..self });
+                    return Ok(Self {
+                        socket_dir: lines.socket_dir,
+                        ..self
+                    });
                 }
                 _ => {}
             }
@@ -65,7 +78,9 @@ impl Postmaster {
                 None => !self.is_alive(),
             };
             if ended || started.elapsed() > START_LIMIT {
-                return Err(PostgresError::NotStarted { log: log.to_owned() });
+                return Err(PostgresError::NotStarted {
+                    log: log.to_owned(),
+                });
             }
             tokio::time::sleep(POLL).await;
         }
@@ -124,7 +139,9 @@ pub fn remove_stale(data: &Path, socket_dir: &Path, owner: &Owner) {
 /// Where the socket of the server that ran last was, if it was killed.
 pub fn stale_socket_dir(data: &Path, owner: &Owner) -> Option<PathBuf> {
     let lines = PidFile::read(data)?;
-    Postmaster::running(data, owner).is_none().then_some(lines.socket_dir)
+    Postmaster::running(data, owner)
+        .is_none()
+        .then_some(lines.socket_dir)
 }
 
 /// The lines of `postmaster.pid` that matter: 1 process id, 5 socket directory, 8 status.

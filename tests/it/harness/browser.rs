@@ -1,4 +1,5 @@
-//! A real Chromium without a window, and what it has to say at the end: console errors, and every address it asked.
+//! A real Chromium without a window, and what it has to say at the end: console errors, and every
+//! address it asked.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -30,11 +31,13 @@ const FLAGS: [&str; 10] = [
     "--window-size=1440,1000",
 ];
 
-/// Chromedriver and the browsers it starts, all in one process group, with a profile that nobody used before.
+/// Chromedriver and the browsers it starts, all in one process group, with a profile that nobody
+/// used before.
 struct Driver {
     child: Child,
     watcher: Child,
-    /// When this closes, however the test process ends, the watcher ends the whole group and removes the profile.
+    /// When this closes, however the test process ends, the watcher ends the whole group and
+    /// removes the profile.
     lifeline: Option<ChildStdin>,
     profile: PathBuf,
     port: u16,
@@ -44,7 +47,8 @@ impl Driver {
     async fn start() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let profile = std::env::temp_dir().join(format!("valerix-browser-{}-{number}", std::process::id()));
+        let profile =
+            std::env::temp_dir().join(format!("valerix-browser-{}-{number}", std::process::id()));
         let port = super::free_port();
         let child = Command::new("chromedriver")
             .arg(format!("--port={port}"))
@@ -55,19 +59,33 @@ impl Driver {
             .expect("chromedriver, which scripts/install-chromium installs");
         let mut watcher = Command::new("sh");
         let script = "cat; kill -s KILL -- -\"$0\" 2>/dev/null; rm -rf \"$1\" 2>/dev/null || { sleep 0.3; rm -rf \"$1\"; }";
-        watcher.args(["-c", script, &child.id().to_string()]).arg(&profile).process_group(0);
+        watcher
+            .args(["-c", script, &child.id().to_string()])
+            .arg(&profile)
+            .process_group(0);
         let mut watcher = watcher.stdin(Stdio::piped()).spawn().unwrap();
         let lifeline = watcher.stdin.take();
-        let driver = Self { child, watcher, lifeline, profile, port };
+        let driver = Self {
+            child,
+            watcher,
+            lifeline,
+            profile,
+            port,
+        };
         eventually("chromedriver to listen", async || {
-            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+            tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .ok()
         })
         .await;
         driver
     }
 
     async fn session(&self, extra_flags: &[&str]) -> Client {
-        let flags = FLAGS.iter().chain(extra_flags).map(|flag| (*flag).to_owned());
+        let flags = FLAGS
+            .iter()
+            .chain(extra_flags)
+            .map(|flag| (*flag).to_owned());
         let profile = format!("--user-data-dir={}", self.profile.display());
         let capabilities = json!({
             "goog:chromeOptions": {"args": flags.chain([profile]).collect::<Vec<_>>()},
@@ -97,8 +115,16 @@ struct Vendor {
 }
 
 impl WebDriverCompatibleCommand for Vendor {
-    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
-        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.path))
+    fn endpoint(
+        &self,
+        base: &url::Url,
+        session: Option<&str>,
+    ) -> Result<url::Url, url::ParseError> {
+        base.join(&format!(
+            "session/{}/{}",
+            session.unwrap_or_default(),
+            self.path
+        ))
     }
 
     fn method_and_body(&self, _: &url::Url) -> (Method, Option<String>) {
@@ -123,7 +149,11 @@ impl Browser {
     pub async fn open_with(origin: &str, flags: &[&str]) -> Self {
         let driver = Driver::start().await;
         let client = driver.session(flags).await;
-        let browser = Self { client, origin: origin.to_owned(), _driver: driver };
+        let browser = Self {
+            client,
+            origin: origin.to_owned(),
+            _driver: driver,
+        };
         browser.goto(&format!("{origin}/")).await;
         browser
     }
@@ -139,17 +169,28 @@ impl Browser {
 
     pub async fn run_with(&self, script: &str, arguments: Value) -> Value {
         let arguments = arguments.as_array().unwrap().clone();
-        self.client.execute(script, arguments).await.unwrap_or_else(|error| panic!("{script}: {error}"))
+        self.client
+            .execute(script, arguments)
+            .await
+            .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
     /// Waits until an element is there.
     pub async fn shows(&self, css: &str) {
-        self.until(&format!("{css} to be there"), &format!("document.querySelector({css:?})")).await;
+        self.until(
+            &format!("{css} to be there"),
+            &format!("document.querySelector({css:?})"),
+        )
+        .await;
     }
 
     /// Waits until no such element is there.
     pub async fn shows_no(&self, css: &str) {
-        self.until(&format!("{css} to be gone"), &format!("!document.querySelector({css:?})")).await;
+        self.until(
+            &format!("{css} to be gone"),
+            &format!("!document.querySelector({css:?})"),
+        )
+        .await;
     }
 
     /// Waits until an expression is true.
@@ -158,14 +199,25 @@ impl Browser {
         let started = Instant::now();
         while self.run(&script).await != true {
             let page = async || self.text("body").await;
-            assert!(started.elapsed() < super::PATIENCE, "waited for {what}; the page:\n{}", page().await);
+            assert!(
+                started.elapsed() < super::PATIENCE,
+                "waited for {what}; the page:\n{}",
+                page().await
+            );
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
 
     pub async fn text(&self, css: &str) -> String {
-        let found = self.run(&format!("return document.querySelector({css:?})?.innerText")).await;
-        found.as_str().unwrap_or_else(|| panic!("no {css}")).to_owned()
+        let found = self
+            .run(&format!(
+                "return document.querySelector({css:?})?.innerText"
+            ))
+            .await;
+        found
+            .as_str()
+            .unwrap_or_else(|| panic!("no {css}"))
+            .to_owned()
     }
 
     /// The values of an attribute of all such elements, in order.
@@ -178,9 +230,15 @@ impl Browser {
 
     pub async fn click(&self, css: &str) {
         self.shows(css).await;
-        self.client.find(Locator::Css(css)).await.unwrap().click().await.unwrap_or_else(|error| {
-            panic!("{css}: {error}");
-        });
+        self.client
+            .find(Locator::Css(css))
+            .await
+            .unwrap()
+            .click()
+            .await
+            .unwrap_or_else(|error| {
+                panic!("{css}: {error}");
+            });
     }
 
     /// Replaces what a field holds.
@@ -211,18 +269,26 @@ impl Browser {
     }
 
     pub async fn is_focused(&self, css: &str) -> bool {
-        self.run(&format!("return document.activeElement.matches({css:?})")).await == true
+        self.run(&format!("return document.activeElement.matches({css:?})"))
+            .await
+            == true
     }
 
     /// A command of the `DevTools` protocol.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
-        self.vendor("goog/cdp/execute", json!({"cmd": command, "params": parameters})).await
+        self.vendor(
+            "goog/cdp/execute",
+            json!({"cmd": command, "params": parameters}),
+        )
+        .await
     }
 
     /// As a phone of this width, or a system that is set to dark, would show it.
     pub async fn emulate(&self, width: u32, scheme: &str) {
-        let metrics = json!({"width": width, "height": 844, "deviceScaleFactor": 2, "mobile": width < 600});
-        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        let metrics =
+            json!({"width": width, "height": 844, "deviceScaleFactor": 2, "mobile": width < 600});
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics)
+            .await;
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", features).await;
     }
@@ -238,10 +304,15 @@ impl Browser {
 
     /// What the console holds since the last time: errors and warnings, of scripts and of policies.
     pub async fn complaints(&self) -> Vec<Value> {
-        self.log("browser").await.into_iter().filter(is_complaint).collect()
+        self.log("browser")
+            .await
+            .into_iter()
+            .filter(is_complaint)
+            .collect()
     }
 
-    /// To be called at the end of each story: the console told of no error, and the page asked nobody but its service.
+    /// To be called at the end of each story: the console told of no error, and the page asked
+    /// nobody but its service.
     #[track_caller]
     pub fn was_clean(&self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -250,20 +321,25 @@ impl Browser {
             assert!(complaints.is_empty(), "{caller}: {complaints:#?}");
             let asked = requested(&self.log("performance").await);
             let own = format!("{}/", self.origin);
-            assert!(asked.iter().any(|url| url.ends_with("/static/app.js")), "{caller}: {asked:?}");
+            assert!(
+                asked.iter().any(|url| url.ends_with("/static/app.js")),
+                "{caller}: {asked:?}"
+            );
             let foreign: Vec<_> = asked.iter().filter(|url| !url.starts_with(&own)).collect();
             assert!(foreign.is_empty(), "{caller}: {foreign:?}");
         }
     }
 }
 
-/// That an answer was 4xx, or did not come, the browser says by itself; what the page makes of it is looked at there.
+/// That an answer was 4xx, or did not come, the browser says by itself; what the page makes of it
+/// is looked at there.
 fn is_complaint(entry: &Value) -> bool {
     let is_serious = entry["level"] == "SEVERE" || entry["level"] == "WARNING";
     is_serious && entry["source"] != "network"
 }
 
-/// Every address that the page asked for, with those that were refused before they left the browser.
+/// Every address that the page asked for, with those that were refused before they left the
+/// browser.
 fn requested(log: &[Value]) -> Vec<String> {
     let messages = log.iter().map(|entry| {
         let message: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
@@ -271,7 +347,9 @@ fn requested(log: &[Value]) -> Vec<String> {
     });
     // The browser begins with a page of its own.
     let own_page = |parameters: &Value| {
-        parameters["documentURL"].as_str().is_some_and(|document| document.starts_with("chrome://"))
+        parameters["documentURL"]
+            .as_str()
+            .is_some_and(|document| document.starts_with("chrome://"))
     };
     let url = |message: Value| {
         let parameters = &message["params"];

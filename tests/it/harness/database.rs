@@ -22,23 +22,37 @@ struct Shared {
 fn shared() -> &'static Shared {
     static SHARED: OnceLock<Shared> = OnceLock::new();
     SHARED.get_or_init(|| {
-        // On a thread with a runtime of its own: the first test that needs it may end before the others.
-        std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(start())).join().unwrap()
+        // On a thread with a runtime of its own: the first test that needs it may end before the
+        // others.
+        std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(start()))
+            .join()
+            .unwrap()
     })
 }
 
 async fn start() -> Shared {
     let root = std::env::temp_dir().join(format!("valerix-test-{}", std::process::id()));
     let home = Home::open(&root).unwrap();
-    let server = Server::start(home, vec!["max_connections=600".to_owned()]).await.unwrap();
+    let server = Server::start(home, vec!["max_connections=600".to_owned()])
+        .await
+        .unwrap();
     let mut watcher = Command::new("sh");
     let script = "cat; kill -INT \"$0\"; while kill -0 \"$0\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$1\"";
-    watcher.args(["-c", script, &server.pid().to_string()]).arg(&root).stdin(Stdio::piped()).process_group(0);
+    watcher
+        .args(["-c", script, &server.pid().to_string()])
+        .arg(&root)
+        .stdin(Stdio::piped())
+        .process_group(0);
     let mut lifeline = watcher.spawn().unwrap().stdin.take().unwrap();
     lifeline.flush().unwrap();
     server.ensure_database(TEMPLATE).await.unwrap();
-    migrate(&DatabaseUrl::from_str(&server.url(TEMPLATE)).unwrap()).await.unwrap();
-    Shared { server, _lifeline: lifeline }
+    migrate(&DatabaseUrl::from_str(&server.url(TEMPLATE)).unwrap())
+        .await
+        .unwrap();
+    Shared {
+        server,
+        _lifeline: lifeline,
+    }
 }
 
 /// A database of the test's own, with the schema in it.
@@ -51,7 +65,10 @@ impl TestDatabase {
         let this = Self::named();
         connect("postgres")
             .await
-            .batch_execute(&format!("CREATE DATABASE {} TEMPLATE {TEMPLATE}", this.name))
+            .batch_execute(&format!(
+                "CREATE DATABASE {} TEMPLATE {TEMPLATE}",
+                this.name
+            ))
             .await
             .unwrap();
         this
@@ -72,13 +89,19 @@ impl TestDatabase {
     /// The same, with these options.
     pub async fn create_as(&self, options: &str) {
         let create = format!("CREATE DATABASE {} {options}", self.name);
-        connect("postgres").await.batch_execute(&create).await.unwrap();
+        connect("postgres")
+            .await
+            .batch_execute(&create)
+            .await
+            .unwrap();
     }
 
     /// A name that nothing has yet.
     pub fn named() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        Self { name: format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed)) }
+        Self {
+            name: format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed)),
+        }
     }
 
     pub fn url(&self) -> String {
@@ -89,15 +112,24 @@ impl TestDatabase {
     pub async fn unreachable(&self) {
         let name = &self.name;
         let postgres = connect("postgres").await;
-        postgres.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await.unwrap();
-        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        postgres
+            .batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+            .await
+            .unwrap();
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        );
         postgres.batch_execute(&end).await.unwrap();
     }
 
     pub async fn reachable(&self) {
         let name = &self.name;
         let open = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
-        connect("postgres").await.batch_execute(&open).await.unwrap();
+        connect("postgres")
+            .await
+            .batch_execute(&open)
+            .await
+            .unwrap();
     }
 
     /// A connection that stays, for what goes on over several statements.
@@ -106,11 +138,19 @@ impl TestDatabase {
     }
 
     pub async fn query(&self, statement: &str) -> Vec<Row> {
-        connect(&self.name).await.query(statement, &[]).await.unwrap()
+        connect(&self.name)
+            .await
+            .query(statement, &[])
+            .await
+            .unwrap()
     }
 
     pub async fn execute(&self, statements: &str) {
-        connect(&self.name).await.batch_execute(statements).await.unwrap();
+        connect(&self.name)
+            .await
+            .batch_execute(statements)
+            .await
+            .unwrap();
     }
 
     /// The figure that a statement gives.
@@ -120,7 +160,9 @@ impl TestDatabase {
 }
 
 async fn connect(database: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(&shared().server.url(database), NoTls).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(&shared().server.url(database), NoTls)
+        .await
+        .unwrap();
     tokio::spawn(connection);
     client
 }

@@ -17,8 +17,14 @@ pub struct Change {
 impl Change {
     pub fn of(data: &Value) -> Self {
         let text = |field: &str| data[field].as_str().unwrap();
-        let at = DateTime::parse_from_rfc3339(text("updated_at")).unwrap().timestamp_micros();
-        Self { order_id: text("id").to_owned(), at, reason: text("reason").to_owned() }
+        let at = DateTime::parse_from_rfc3339(text("updated_at"))
+            .unwrap()
+            .timestamp_micros();
+        Self {
+            order_id: text("id").to_owned(),
+            at,
+            reason: text("reason").to_owned(),
+        }
     }
 
     /// All that the table has, in the order of their numbers.
@@ -26,13 +32,17 @@ impl Change {
         let statement = "SELECT order_id::text, (EXTRACT(EPOCH FROM at) * 1000000)::bigint, reason
             FROM order_events ORDER BY id";
         let rows = database.query(statement).await;
-        let change =
-            |row: &tokio_postgres::Row| Self { order_id: row.get(0), at: row.get(1), reason: row.get(2) };
+        let change = |row: &tokio_postgres::Row| Self {
+            order_id: row.get(0),
+            at: row.get(1),
+            reason: row.get(2),
+        };
         rows.iter().map(change).collect()
     }
 }
 
-/// The changes in a fixed order: those of transactions that commit at about the same time come in any.
+/// The changes in a fixed order: those of transactions that commit at about the same time come in
+/// any.
 pub fn sorted(mut changes: Vec<Change>) -> Vec<Change> {
     changes.sort_unstable();
     changes
@@ -59,7 +69,9 @@ impl Listener {
     }
 
     pub async fn at(service: &Service, path: &str, resume: Option<&str>) -> Self {
-        Self::try_at(&format!("{}{path}", service.url), resume).await.unwrap()
+        Self::try_at(&format!("{}{path}", service.url), resume)
+            .await
+            .unwrap()
     }
 
     /// At an address behind which there may be nobody at the moment.
@@ -68,9 +80,17 @@ impl Listener {
         if let Some(id) = resume {
             request = request.header("last-event-id", id);
         }
-        let response = request.send().await.and_then(reqwest::Response::error_for_status).ok()?;
+        let response = request
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .ok()?;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let mut listener = Self { response, unread: String::new(), id: String::new() };
+        let mut listener = Self {
+            response,
+            unread: String::new(),
+            id: String::new(),
+        };
         let hello = listener.frame().await?;
         assert!(hello.event.is_none() && hello.id.is_some(), "{hello:?}");
         Some(listener)
@@ -78,7 +98,9 @@ impl Listener {
 
     /// The next frame; nothing when the stream has ended.
     pub async fn frame(&mut self) -> Option<Frame> {
-        tokio::time::timeout(PATIENCE, self.await_frame()).await.expect("something is told in time")
+        tokio::time::timeout(PATIENCE, self.await_frame())
+            .await
+            .expect("something is told in time")
     }
 
     async fn await_frame(&mut self) -> Option<Frame> {
@@ -99,13 +121,21 @@ impl Listener {
     fn read(&mut self, frame: &str) -> Frame {
         let field = |name: &str| {
             let mut lines = frame.lines();
-            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
+            lines.find_map(|line| {
+                line.strip_prefix(name)?
+                    .strip_prefix(": ")
+                    .map(str::to_owned)
+            })
         };
         let id = field("id");
         if let Some(id) = &id {
             self.id.clone_from(id);
         }
-        Frame { event: field("event"), data: field("data").map(|data| data.parse().unwrap()), id }
+        Frame {
+            event: field("event"),
+            data: field("data").map(|data| data.parse().unwrap()),
+            id,
+        }
     }
 
     /// The data of the next change of an order.

@@ -52,7 +52,9 @@ pub struct Fake {
 impl Fake {
     pub async fn start(behaviour: Behaviour) -> Self {
         if behaviour == Behaviour::Refuse {
-            return Self { url: format!("http://127.0.0.1:{}", super::free_port()) };
+            return Self {
+                url: format!("http://127.0.0.1:{}", super::free_port()),
+            };
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -73,7 +75,8 @@ async fn misbehave(mut stream: TcpStream, behaviour: Behaviour) {
     let answer: &[u8] = match behaviour {
         Behaviour::Refuse | Behaviour::Hang => b"",
         Behaviour::Reset => {
-            // With unread bytes or a zero linger the kernel sends a reset instead of an orderly end.
+            // With unread bytes or a zero linger the kernel sends a reset instead of an orderly
+            // end.
             stream.set_zero_linger().unwrap();
             return;
         }

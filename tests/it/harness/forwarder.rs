@@ -1,4 +1,5 @@
-//! What stands in front of a service whose processes come and go: a load balancer, as simple as can be.
+//! What stands in front of a service whose processes come and go: a load balancer, as simple as can
+//! be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -6,7 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-/// Passes each new connection on to the port of the moment; one that is open stays where it is. Ends with the test's runtime.
+/// Passes each new connection on to the port of the moment; one that is open stays where it is.
+/// Ends with the test's runtime.
 pub struct Forwarder {
     pub url: String,
     port: Arc<AtomicU16>,

@@ -40,7 +40,8 @@ pub struct Balancer {
     file: PathBuf,
     child: Child,
     watcher: Child,
-    /// When this closes, however the test process ends, the watcher ends the whole group and removes the file.
+    /// When this closes, however the test process ends, the watcher ends the whole group and
+    /// removes the file.
     lifeline: Option<ChildStdin>,
     http: reqwest::Client,
 }
@@ -48,7 +49,11 @@ pub struct Balancer {
 impl Balancer {
     pub fn start(replicas: &Replicas) -> Self {
         let ports = [free_port(), free_port(), free_port(), free_port()];
-        let file = std::env::temp_dir().join(format!("valerix-haproxy-{}-{}", std::process::id(), ports[0]));
+        let file = std::env::temp_dir().join(format!(
+            "valerix-haproxy-{}-{}",
+            std::process::id(),
+            ports[0]
+        ));
         std::fs::write(&file, filled_in(ports, replicas)).unwrap();
         let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
         let child = Command::new("haproxy")
@@ -63,32 +68,54 @@ impl Balancer {
             .expect("haproxy, which scripts/install-haproxy installs");
         let mut watcher = Command::new("sh");
         let script = "cat; kill -s KILL -- -\"$0\" 2>/dev/null; rm -f \"$1\"";
-        watcher.args(["-c", script, &child.id().to_string()]).arg(&file).process_group(0);
+        watcher
+            .args(["-c", script, &child.id().to_string()])
+            .arg(&file)
+            .process_group(0);
         let mut watcher = watcher.stdin(Stdio::piped()).spawn().unwrap();
         let lifeline = watcher.stdin.take();
-        let [order, inventory, payment, statistics] = ports.map(|port| format!("http://127.0.0.1:{port}"));
+        let [order, inventory, payment, statistics] =
+            ports.map(|port| format!("http://127.0.0.1:{port}"));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { order, inventory, payment, statistics, ports, file, child, watcher, lifeline, http }
+        Self {
+            order,
+            inventory,
+            payment,
+            statistics,
+            ports,
+            file,
+            child,
+            watcher,
+            lifeline,
+            http,
+        }
     }
 
     /// As `systemctl reload haproxy`: a new process takes over, the old one finishes what it has.
     pub fn reload(&self, replicas: &Replicas) {
         std::fs::write(&self.file, filled_in(self.ports, replicas)).unwrap();
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGUSR2).unwrap();
+        kill(
+            Pid::from_raw(i32::try_from(self.child.id()).unwrap()),
+            Signal::SIGUSR2,
+        )
+        .unwrap();
     }
 
     /// Waits until so many replicas have passed their checks.
     pub async fn sees(&self, service: &str, count: usize) {
-        eventually(&format!("{count} of {service} to be in the balancer"), async || {
-            let request = self.http.get(format!("{}/;csv", self.statistics));
-            let table = request.send().await.ok()?.text().await.ok()?;
-            let is_well = |line: &&str| {
-                line.starts_with(&format!("{service},{service}-"))
-                    && line.contains(",UP,")
-                    && line.contains(",L7OK,")
-            };
-            (table.lines().filter(is_well).count() == count).then_some(())
-        })
+        eventually(
+            &format!("{count} of {service} to be in the balancer"),
+            async || {
+                let request = self.http.get(format!("{}/;csv", self.statistics));
+                let table = request.send().await.ok()?.text().await.ok()?;
+                let is_well = |line: &&str| {
+                    line.starts_with(&format!("{service},{service}-"))
+                        && line.contains(",UP,")
+                        && line.contains(",L7OK,")
+                };
+                (table.lines().filter(is_well).count() == count).then_some(())
+            },
+        )
         .await;
     }
 }
@@ -108,7 +135,12 @@ fn filled_in(ports: [u16; 4], replicas: &Replicas) -> String {
     let mut text = String::new();
     for line in std::fs::read_to_string(path).unwrap().lines() {
         if line.starts_with("    bind ") {
-            writeln!(text, "    bind 127.0.0.1:{}", ports.next().expect("four frontends")).unwrap();
+            writeln!(
+                text,
+                "    bind 127.0.0.1:{}",
+                ports.next().expect("four frontends")
+            )
+            .unwrap();
         } else if line.starts_with("    server ") {
             // Those of the test stand below the backend's name.
         } else {

@@ -21,7 +21,8 @@ use valerix::testbed::supervisor::{Process, Spec};
 
 pub use database::TestDatabase;
 
-/// Long enough for a loaded machine; a test waits for a condition and never this long when all is well.
+/// Long enough for a loaded machine; a test waits for a condition and never this long when all is
+/// well.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_valerix");
@@ -40,13 +41,19 @@ pub fn free_port() -> u16 {
 }
 
 /// Waits until the condition gives a value.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) -> T {
     let started = Instant::now();
     loop {
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        assert!(
+            started.elapsed() < PATIENCE,
+            "waited {PATIENCE:?} for {what}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -63,7 +70,12 @@ pub struct Answer {
 impl Answer {
     async fn read(response: Response, since: Instant) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
-        Self { status, headers, text: response.text().await.unwrap(), took: since.elapsed() }
+        Self {
+            status,
+            headers,
+            text: response.text().await.unwrap(),
+            took: since.elapsed(),
+        }
     }
 
     pub fn json(&self) -> Value {
@@ -71,14 +83,22 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
+        self.headers
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name}: {self:?}"))
+            .to_str()
+            .unwrap()
     }
 
     /// Checks that it is a problem document with this status and code.
     #[track_caller]
     pub fn is_problem(&self, status: u16, code: &str) -> Value {
         let body = self.json();
-        assert_eq!((self.status.as_u16(), body["code"].as_str()), (status, Some(code)), "{self:?}");
+        assert_eq!(
+            (self.status.as_u16(), body["code"].as_str()),
+            (status, Some(code)),
+            "{self:?}"
+        );
         assert_eq!(self.header("content-type"), "application/problem+json");
         assert_eq!(body["status"], status);
         assert_eq!(body["trace_id"], self.header("x-trace-id"), "{self:?}");
@@ -113,7 +133,8 @@ impl Service {
         Self::of(&spec, role, port, lines)
     }
 
-    /// The same, where names have the addresses that a file says, in the form of `/etc/hosts`. Only root can do that.
+    /// The same, where names have the addresses that a file says, in the form of `/etc/hosts`. Only
+    /// root can do that.
     pub fn start_with_hosts(role: &str, port: u16, env: &[(&str, String)], hosts: &Path) -> Self {
         let lines = Arc::default();
         let mut spec = spec(role, port, env, &lines);
@@ -127,15 +148,30 @@ impl Service {
 
     fn of(spec: &Spec, role: &str, port: u16, lines: Arc<Mutex<Vec<String>>>) -> Self {
         let process = Process::start(spec).unwrap();
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Self { url: format!("http://127.0.0.1:{port}"), process, role: role.to_owned(), port, lines, http }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
+        Self {
+            url: format!("http://127.0.0.1:{port}"),
+            process,
+            role: role.to_owned(),
+            port,
+            lines,
+            http,
+        }
     }
 
     /// Kills it if it lives, and starts it again at the same address.
     pub async fn restart(&mut self, env: &[(&str, String)], extra: &[(&str, &str)]) {
         self.process.kill().await.unwrap();
         let mut env = env.to_vec();
-        env.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        env.extend(
+            extra
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
         self.process = Process::start(&spec(&self.role, self.port, &env, &self.lines)).unwrap();
         self.ready().await;
     }
@@ -145,10 +181,18 @@ impl Service {
     }
 
     pub async fn ready(&self) {
-        eventually(&format!("{} to be ready: {:#?}", self.url, self.lines()), async || {
-            let answer = self.http.get(format!("{}/readyz", self.url)).send().await.ok()?;
-            answer.status().is_success().then_some(())
-        })
+        eventually(
+            &format!("{} to be ready: {:#?}", self.url, self.lines()),
+            async || {
+                let answer = self
+                    .http
+                    .get(format!("{}/readyz", self.url))
+                    .send()
+                    .await
+                    .ok()?;
+                answer.status().is_success().then_some(())
+            },
+        )
         .await;
     }
 
@@ -186,7 +230,12 @@ impl Service {
 
     /// The status alone: a stream's answer has no end.
     pub async fn status(&self, method: Method, path: &str) -> StatusCode {
-        self.http.request(method, format!("{}{path}", self.url)).send().await.unwrap().status()
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .send()
+            .await
+            .unwrap()
+            .status()
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -194,14 +243,19 @@ impl Service {
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.request(Method::POST, path, &[], Some(&body.to_string())).await
+        self.request(Method::POST, path, &[], Some(&body.to_string()))
+            .await
     }
 
-    /// The books as `/audit` shows them, not from before they were asked for; nothing while the service is down.
+    /// The books as `/audit` shows them, not from before they were asked for; nothing while the
+    /// service is down.
     pub async fn audit(&self) -> Option<Audit> {
         let asked = Utc::now();
         loop {
-            let answer = self.try_request(Method::GET, "/audit", &[], None).await.ok()?;
+            let answer = self
+                .try_request(Method::GET, "/audit", &[], None)
+                .await
+                .ok()?;
             let audit: Audit = serde_json::from_str(&answer.text).ok()?;
             if audit.at >= asked {
                 return Some(audit);
@@ -215,7 +269,9 @@ impl Service {
     pub async fn metric(&self, beginning: &str) -> f64 {
         let text = self.get("/metrics").await.text;
         let series = text.lines().filter(|line| line.starts_with(beginning));
-        series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        series
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
     }
 
     pub async fn latency(&self, enabled: bool, delay_ms: u32) {
@@ -230,7 +286,10 @@ fn spec(role: &str, port: u16, env: &[(&str, String)], lines: &Arc<Mutex<Vec<Str
         ("LOG_FORMAT".to_owned(), "json".to_owned()),
         ("DATABASE_POOL_SIZE".to_owned(), "6".to_owned()),
     ];
-    environment.extend(env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    environment.extend(
+        env.iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone())),
+    );
     let sink = Arc::clone(lines);
     Spec {
         program: PROGRAM.into(),
@@ -254,17 +313,28 @@ impl Stack {
         Self::with(&[]).await
     }
 
-    /// `env` goes to all three. Payments succeed unless it says otherwise. A crash point is armed in its role alone.
+    /// `env` goes to all three. Payments succeed unless it says otherwise. A crash point is armed
+    /// in its role alone.
     pub async fn with(extra: &[(&'static str, &str)]) -> Self {
         let database = TestDatabase::create().await;
         let ports = [free_port(), free_port(), free_port()];
         let mut env = vec![
             ("DATABASE_URL", database.url()),
-            ("INVENTORY_SERVICE_URL", format!("http://127.0.0.1:{}", ports[1])),
-            ("PAYMENT_SERVICE_URL", format!("http://127.0.0.1:{}", ports[2])),
+            (
+                "INVENTORY_SERVICE_URL",
+                format!("http://127.0.0.1:{}", ports[1]),
+            ),
+            (
+                "PAYMENT_SERVICE_URL",
+                format!("http://127.0.0.1:{}", ports[2]),
+            ),
             ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
         ];
-        env.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        env.extend(
+            extra
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
         let stack = Self {
             order: Service::start("order", ports[0], &env),
             inventory: Service::start("inventory", ports[1], &env),
@@ -272,14 +342,22 @@ impl Stack {
             env,
             database,
         };
-        tokio::join!(stack.order.ready(), stack.inventory.ready(), stack.payment.ready());
+        tokio::join!(
+            stack.order.ready(),
+            stack.inventory.ready(),
+            stack.payment.ready()
+        );
         stack
     }
 
     /// A replica of the order service on the same database, without crash points.
     pub async fn another_order_service(&self) -> Service {
-        let env: Vec<_> =
-            self.env.iter().filter(|(name, _)| *name != "VALERIX_CRASH_POINT").cloned().collect();
+        let env: Vec<_> = self
+            .env
+            .iter()
+            .filter(|(name, _)| *name != "VALERIX_CRASH_POINT")
+            .cloned()
+            .collect();
         let service = Service::start("order", free_port(), &env);
         service.ready().await;
         service
@@ -308,22 +386,38 @@ impl Stack {
 
     /// What all services have said.
     pub fn lines(&self) -> Vec<String> {
-        [self.order.lines(), self.inventory.lines(), self.payment.lines()].concat()
+        [
+            self.order.lines(),
+            self.inventory.lines(),
+            self.payment.lines(),
+        ]
+        .concat()
     }
 
     pub async fn place(&self, product_id: &str, quantity: i32) -> Answer {
-        self.order.post("/orders", &serde_json::json!({"product_id": product_id, "quantity": quantity})).await
+        self.order
+            .post(
+                "/orders",
+                &serde_json::json!({"product_id": product_id, "quantity": quantity}),
+            )
+            .await
     }
 
-    /// Holds up what stores orders until one waits, so that those which `work` places go on together.
+    /// Holds up what stores orders until one waits, so that those which `work` places go on
+    /// together.
     pub async fn together<T>(&self, work: impl Future<Output = T>) -> T {
         let session = self.database.session().await;
-        session.batch_execute("BEGIN; LOCK TABLE orders IN SHARE MODE").await.unwrap();
+        session
+            .batch_execute("BEGIN; LOCK TABLE orders IN SHARE MODE")
+            .await
+            .unwrap();
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
             AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO orders %'";
         let release = async {
-            eventually("an order to wait", async || (self.database.count(waiting).await > 0).then_some(()))
-                .await;
+            eventually("an order to wait", async || {
+                (self.database.count(waiting).await > 0).then_some(())
+            })
+            .await;
             session.batch_execute("COMMIT").await.unwrap();
         };
         tokio::join!(work, release).0
@@ -337,10 +431,15 @@ impl Stack {
         .await;
     }
 
-    /// The same, while what dies is started again: a process may break off its answer some time before it is dead.
+    /// The same, while what dies is started again: a process may break off its answer some time
+    /// before it is dead.
     pub async fn settled_with_revivals(&mut self, what: &str) {
         let started = Instant::now();
-        while self.audit().await.is_none_or(|audit| audit.orders.unsettled > 0) {
+        while self
+            .audit()
+            .await
+            .is_none_or(|audit| audit.orders.unsettled > 0)
+        {
             assert!(started.elapsed() < PATIENCE, "{what}: not settled");
             self.revive().await;
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -358,13 +457,23 @@ impl Stack {
         let caller = std::panic::Location::caller();
         async move {
             let audit = self.audit().await.unwrap();
-            assert!(audit.clean && audit.orders.reservations_without_order == 0, "{caller}: {audit}");
+            assert!(
+                audit.clean && audit.orders.reservations_without_order == 0,
+                "{caller}: {audit}"
+            );
         }
     }
 
     /// Units in stock and held.
     pub async fn stock(&self, product_id: &str) -> (i64, i64) {
-        let stock = self.inventory.get(&format!("/inventory/{product_id}")).await.json();
-        (stock["stock"].as_i64().unwrap(), stock["reserved"].as_i64().unwrap())
+        let stock = self
+            .inventory
+            .get(&format!("/inventory/{product_id}"))
+            .await
+            .json();
+        (
+            stock["stock"].as_i64().unwrap(),
+            stock["reserved"].as_i64().unwrap(),
+        )
     }
 }

@@ -24,14 +24,24 @@ pub struct Own {
 
 impl Own {
     pub async fn start(settings: Vec<String>) -> Self {
-        let root = std::env::temp_dir().join(format!("valerix-own-{}-{}", std::process::id(), free_port()));
+        let root = std::env::temp_dir().join(format!(
+            "valerix-own-{}-{}",
+            std::process::id(),
+            free_port()
+        ));
         Self::start_in(root, settings).await
     }
 
     /// With its files in a directory of one's choice.
     pub async fn start_in(root: PathBuf, settings: Vec<String>) -> Self {
-        let server = Server::start(Home::open(&root).unwrap(), settings).await.unwrap();
-        Self { server, root, ended: false }
+        let server = Server::start(Home::open(&root).unwrap(), settings)
+            .await
+            .unwrap();
+        Self {
+            server,
+            root,
+            ended: false,
+        }
     }
 
     pub async fn client(&self) -> Client {
@@ -66,7 +76,8 @@ impl Own {
         std::fs::remove_dir_all(&self.root).unwrap();
     }
 
-    /// All its processes at once: it hangs, and says nothing, while the system still accepts connections for it.
+    /// All its processes at once: it hangs, and says nothing, while the system still accepts
+    /// connections for it.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
@@ -79,7 +90,8 @@ impl Own {
         let postmaster = self.server.pid();
         // The first, so that it starts no others meanwhile.
         let _ = kill(Pid::from_raw(postmaster), signal);
-        let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
+        let children =
+            std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
         for child in children.unwrap_or_default().split_whitespace() {
             // One that ended meanwhile says nothing either.
             let _ = kill(Pid::from_raw(child.parse().unwrap()), signal);
@@ -99,21 +111,30 @@ impl Drop for Own {
 }
 
 pub async fn place(service: &Service) -> Answer {
-    service.post("/orders", &json!({"product_id": "PROD-001", "quantity": 1})).await
+    service
+        .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
+        .await
 }
 
 /// Trouble of the database's is said to be that, and soon.
 #[track_caller]
 pub fn is_refused(answer: &Answer) {
     // Whether it met a lock or queued behind one that did.
-    let code = if answer.json()["code"] == "locked" { "locked" } else { "database-unavailable" };
+    let code = if answer.json()["code"] == "locked" {
+        "locked"
+    } else {
+        "database-unavailable"
+    };
     answer.is_problem(503, code);
     assert!(answer.header("retry-after").parse::<u32>().is_ok());
     assert!(answer.took < BOUND, "{:?}", answer.took);
 }
 
 pub async fn takes_orders_again(service: &Service) {
-    eventually("orders to be taken again", async || (place(service).await.status == 202).then_some(())).await;
+    eventually("orders to be taken again", async || {
+        (place(service).await.status == 202).then_some(())
+    })
+    .await;
 }
 
 async fn connect(url: &str) -> Client {
@@ -136,7 +157,11 @@ pub fn order_service_on(database: String, extra: &[(&'static str, &str)]) -> Ser
         ("INVENTORY_SERVICE_URL", nobody.clone()),
         ("PAYMENT_SERVICE_URL", nobody),
     ];
-    env.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    env.extend(
+        extra
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned())),
+    );
     Service::start("order", free_port(), &env)
 }
 
@@ -149,7 +174,11 @@ pub struct Reachable {
 impl Reachable {
     pub async fn start() -> Self {
         let port = free_port();
-        let own = Own::start(vec!["listen_addresses=127.0.0.1".to_owned(), format!("port={port}")]).await;
+        let own = Own::start(vec![
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("port={port}"),
+        ])
+        .await;
         Self { own, port }
     }
 
@@ -166,6 +195,10 @@ impl Reachable {
     pub async fn take_writes(&self, yes: bool) {
         let value = if yes { "off" } else { "on" };
         let set = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
-        execute(&self.client().await, &["SET default_transaction_read_only = off", &set, RELOAD]).await;
+        execute(
+            &self.client().await,
+            &["SET default_transaction_read_only = off", &set, RELOAD],
+        )
+        .await;
     }
 }

@@ -16,7 +16,8 @@ use crate::platform::client::{Answer, CallError, Client, Lines, within};
 use crate::platform::deadline::Deadline;
 use crate::platform::observability::telemetry::TraceHeaders;
 
-/// How often a bundle lets the thread's other tasks have their turn before it goes: what they call can still come along.
+/// How often a bundle lets the thread's other tasks have their turn before it goes: what they call
+/// can still come along.
 const TURNS: usize = 4;
 
 /// The calls of one route that a thread makes. Clones share it.
@@ -27,7 +28,8 @@ struct Route {
     client: Client,
     path: &'static str,
     sizes: Histogram,
-    /// Calls that the service takes in one bundle; it has not said that it takes any while this is 0.
+    /// Calls that the service takes in one bundle; it has not said that it takes any while this is
+    /// 0.
     offered: Cell<usize>,
     waiting: RefCell<Vec<Waiting>>,
 }
@@ -44,7 +46,13 @@ impl Calls {
     #[must_use]
     pub fn new(client: Client, path: &'static str, sizes: Histogram) -> Self {
         let (offered, waiting) = (Cell::default(), RefCell::default());
-        Self(Rc::new(Route { client, path, sizes, offered, waiting }))
+        Self(Rc::new(Route {
+            client,
+            path,
+            sizes,
+            offered,
+            waiting,
+        }))
     }
 
     #[must_use]
@@ -56,7 +64,11 @@ impl Calls {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn post<T: Serialize>(&self, body: &T, deadline: Deadline) -> Result<Answer, CallError> {
+    pub async fn post<T: Serialize>(
+        &self,
+        body: &T,
+        deadline: Deadline,
+    ) -> Result<Answer, CallError> {
         let route = &self.0;
         if route.offered.get() < 2 {
             let answer = route.client.post(route.path, body, deadline).await;
@@ -67,7 +79,12 @@ impl Calls {
         let (answer, answered) = oneshot::channel();
         let first = {
             let mut waiting = route.waiting.borrow_mut();
-            waiting.push(Waiting { body, trace: TraceHeaders::current(), deadline, answer });
+            waiting.push(Waiting {
+                body,
+                trace: TraceHeaders::current(),
+                deadline,
+                answer,
+            });
             waiting.len() == 1
         };
         if first {
@@ -81,8 +98,13 @@ impl Calls {
 
 impl Route {
     fn note_offer(&self, answer: &Result<Answer, CallError>) {
-        self.offered
-            .set(answer.as_ref().ok().and_then(|answer| answer.bundle).map_or(0, |most| most.min(MOST)));
+        self.offered.set(
+            answer
+                .as_ref()
+                .ok()
+                .and_then(|answer| answer.bundle)
+                .map_or(0, |most| most.min(MOST)),
+        );
     }
 
     /// Sends what waits, and what comes along with it.
@@ -111,7 +133,12 @@ impl Route {
 
     /// Until nobody waits for the answer any more: then the service need not go on either.
     async fn alone(&self, call: Waiting) {
-        let Waiting { body, trace, deadline, mut answer } = call;
+        let Waiting {
+            body,
+            trace,
+            deadline,
+            mut answer,
+        } = call;
         let outcome = tokio::select! {
             outcome = self.client.post_in_trace(self.path, &body, &trace, deadline) => outcome,
             () = answer.closed() => return,
@@ -124,14 +151,20 @@ impl Route {
     async fn together(&self, calls: Vec<Waiting>) {
         #[expect(clippy::cast_precision_loss, reason = "at most MOST")]
         self.sizes.observe(calls.len() as f64);
-        let deadline =
-            calls.iter().map(|call| call.deadline).fold(Deadline::after(Duration::ZERO), Deadline::max);
-        let sent = serde_json::to_vec(&Sent { calls: calls.iter().map(Waiting::as_sent).collect() });
+        let deadline = calls
+            .iter()
+            .map(|call| call.deadline)
+            .fold(Deadline::after(Duration::ZERO), Deadline::max);
+        let sent = serde_json::to_vec(&Sent {
+            calls: calls.iter().map(Waiting::as_sent).collect(),
+        });
         let mut open: Vec<_> = calls.into_iter().map(Some).collect();
         let outcome = async {
             let sent = sent.map_err(|error| CallError::Unusable(error.to_string()))?;
             let path = format!("{}{SUFFIX}", self.path);
-            self.client.post_for_lines(&path, sent, deadline, |line| answer_one(&mut open, line)).await
+            self.client
+                .post_for_lines(&path, sent, deadline, |line| answer_one(&mut open, line))
+                .await
         }
         .await;
         let unanswered = open.into_iter().flatten();
@@ -145,7 +178,10 @@ impl Route {
                 join_all(unanswered.map(|call| self.alone(call))).await;
             }
             Ok(Lines::Refused(status)) => {
-                give_up(unanswered, &CallError::Unusable(format!("its bundle was answered with {status}")));
+                give_up(
+                    unanswered,
+                    &CallError::Unusable(format!("its bundle was answered with {status}")),
+                );
             }
             Ok(Lines::Ended) => {
                 give_up(
@@ -161,18 +197,33 @@ impl Route {
 impl Waiting {
     fn as_sent(&self) -> SentCall<'_> {
         let left = u64::try_from(self.deadline.remaining().as_millis()).ok();
-        let TraceHeaders { traceparent, tracestate } = self.trace.clone();
-        SentCall { traceparent, tracestate, deadline_ms: left, body: &self.body }
+        let TraceHeaders {
+            traceparent,
+            tracestate,
+        } = self.trace.clone();
+        SentCall {
+            traceparent,
+            tracestate,
+            deadline_ms: left,
+            body: &self.body,
+        }
     }
 }
 
-/// Gives a line to whoever waits for it. One that makes no sense is nobody's, and its call stays unanswered.
+/// Gives a line to whoever waits for it. One that makes no sense is nobody's, and its call stays
+/// unanswered.
 fn answer_one(open: &mut [Option<Waiting>], line: &[u8]) {
-    let Ok(Line { call, status, body }) = serde_json::from_slice::<Line<&RawValue>>(line) else { return };
-    let Ok(status) = StatusCode::from_u16(status) else { return };
+    let Ok(Line { call, status, body }) = serde_json::from_slice::<Line<&RawValue>>(line) else {
+        return;
+    };
+    let Ok(status) = StatusCode::from_u16(status) else {
+        return;
+    };
     if let Some(call) = open.get_mut(call).and_then(Option::take) {
         // Who has gone needs no answer.
-        let _ = call.answer.send(Ok(Answer::new(status, body.get().as_bytes().to_vec())));
+        let _ = call
+            .answer
+            .send(Ok(Answer::new(status, body.get().as_bytes().to_vec())));
     }
 }
 

@@ -1,13 +1,15 @@
 //! Bundles: calls of one route that a thread makes at the same time go in one request.
 //!
-//! What an HTTP request costs, it costs whatever is in it; under load many calls to one service are made at once. Each call
-//! of a bundle stays a call of its own: with its deadline, its trace, its line in the log, its place in the metrics, its breaker
-//! and its retries, and with an answer that is sent as soon as it is there, whatever its neighbours still wait for. Where
-//! one of two calls is slow, the other one does not notice.
+//! What an HTTP request costs, it costs whatever is in it; under load many calls to one service are
+//! made at once. Each call of a bundle stays a call of its own: with its deadline, its trace, its
+//! line in the log, its place in the metrics, its breaker and its retries, and with an answer that
+//! is sent as soon as it is there, whatever its neighbours still wait for. Where one of two calls
+//! is slow, the other one does not notice.
 //!
-//! A route takes bundles at its own path with [`SUFFIX`], and says so in each answer to a single call by [`OFFER`]. Who does
-//! not say so, as another implementation or an older replica, is sent single calls. While the gremlin is at work, nothing is
-//! offered and bundles are refused with 409, so that each of its faults still hits one call.
+//! A route takes bundles at its own path with [`SUFFIX`], and says so in each answer to a single
+//! call by [`OFFER`]. Who does not say so, as another implementation or an older replica, is sent
+//! single calls. While the gremlin is at work, nothing is offered and bundles are refused with 409,
+//! so that each of its faults still hits one call.
 //!
 //! calls: who calls → answers: who answers.
 
@@ -116,10 +118,14 @@ pub async fn offer<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    let calm = request.app_data::<web::Data<Gremlin>>().is_none_or(|gremlin| gremlin.is_calm());
+    let calm = request
+        .app_data::<web::Data<Gremlin>>()
+        .is_none_or(|gremlin| gremlin.is_calm());
     let mut response = next.call(request).await?;
     if calm {
-        response.headers_mut().insert(OFFER, HeaderValue::from(MOST));
+        response
+            .headers_mut()
+            .insert(OFFER, HeaderValue::from(MOST));
     }
     Ok(response)
 }

@@ -1,8 +1,9 @@
 //! Decides which requests share a batch: all that are ready, and of the callers in flight, half.
 //!
-//! In a closed loop every client waits for its answer before it sends the next order. A client that arrives just after a
-//! batch has left would be out of phase from then on, and pay for a transaction of its own each round. Waiting briefly for
-//! half of the callers in flight keeps two groups alternating: one in this transaction, one in the steps that follow it.
+//! In a closed loop every client waits for its answer before it sends the next order. A client that
+//! arrives just after a batch has left would be out of phase from then on, and pay for a
+//! transaction of its own each round. Waiting briefly for half of the callers in flight keeps two
+//! groups alternating: one in this transaction, one in the steps that follow it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +45,12 @@ impl Drop for InFlightGuard {
 }
 
 /// Adds to `gathered` the requests that are to share its batch, `max` in all.
-pub async fn gather<T>(queue: &mut Receiver<T>, gathered: &mut Vec<T>, max: usize, in_flight: &InFlight) {
+pub async fn gather<T>(
+    queue: &mut Receiver<T>,
+    gathered: &mut Vec<T>,
+    max: usize,
+    in_flight: &InFlight,
+) {
     for _ in 0..YIELDS_BEFORE_FLUSH {
         tokio::task::yield_now().await;
         while gathered.len() < max
@@ -56,7 +62,8 @@ pub async fn gather<T>(queue: &mut Receiver<T>, gathered: &mut Vec<T>, max: usiz
     if gathered.len() >= in_flight.target().min(max) {
         return;
     }
-    // A caller that does not come spends longer in another step, or has left: the batch leaves without it.
+    // A caller that does not come spends longer in another step, or has left: the batch leaves
+    // without it.
     let _ = tokio::time::timeout(MAX_WAIT, async {
         while gathered.len() < in_flight.target().min(max)
             && let Some(pending) = queue.recv().await

@@ -1,9 +1,10 @@
 //! Batching: requests that arrive while one transaction is under way share the next one.
 //!
-//! A durable commit costs a flush whatever it holds, and a row's lock is kept until that flush is done: on a hot row only
-//! as many transactions end in a second as there are flushes. So each kind of work has a [`Batcher`]. When it is idle, a
-//! request is carried out at once; when it is busy, the requests that have gathered become one transaction when the one
-//! before is done. [`gather`] decides what a batch waits for beyond that, and [`worker`] what happens to a request whose
+//! A durable commit costs a flush whatever it holds, and a row's lock is kept until that flush is
+//! done: on a hot row only as many transactions end in a second as there are flushes. So each kind
+//! of work has a [`Batcher`]. When it is idle, a request is carried out at once; when it is busy,
+//! the requests that have gathered become one transaction when the one before is done. [`gather`]
+//! decides what a batch waits for beyond that, and [`worker`] what happens to a request whose
 //! row another session has locked.
 
 mod gather;
@@ -34,8 +35,9 @@ const MAX_BATCH: usize = 128;
 /// Items that may wait; more are rejected.
 const MAX_QUEUE: usize = 2048;
 
-/// Works on all items in one transaction, and gives an answer for each, in their order. An error says that nothing was
-/// done, or that the outcome is unknown ([`DatabaseError::is_outcome_unknown`]).
+/// Works on all items in one transaction, and gives an answer for each, in their order. An error
+/// says that nothing was done, or that the outcome is unknown
+/// ([`DatabaseError::is_outcome_unknown`]).
 pub type BatchFn<I, A> = for<'a> fn(&'a mut AsyncPgConnection, &'a [I]) -> Answers<'a, A>;
 
 pub type Answers<'a, A> = BoxFuture<'a, Result<Vec<A>, DatabaseError>>;
@@ -47,7 +49,8 @@ pub struct BatchSpec<I, A> {
     /// The statement that each item takes part in, for its traces.
     pub statement: &'static str,
     pub execute: BatchFn<I, A>,
-    /// Tells for each item whether it would have to wait for a row that another session has locked. Changes nothing.
+    /// Tells for each item whether it would have to wait for a row that another session has
+    /// locked. Changes nothing.
     pub find_locked: Option<BatchFn<I, bool>>,
     /// An item with less time left is not begun.
     pub min_time: Duration,
@@ -75,8 +78,8 @@ struct Caller<A> {
     parked: Option<worker::Parked>,
 }
 
-/// Whether an item was begun, agreed on by its caller and the worker. A caller that leaves before it was begun knows that
-/// nothing was done, and nothing will be.
+/// Whether an item was begun, agreed on by its caller and the worker. A caller that leaves before
+/// it was begun knows that nothing was done, and nothing will be.
 #[derive(Debug, Default)]
 struct Progress(AtomicU8);
 
@@ -96,7 +99,9 @@ impl Progress {
     }
 
     fn leave_queue_for(&self, next: u8) -> bool {
-        self.0.compare_exchange(Self::QUEUED, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.0
+            .compare_exchange(Self::QUEUED, next, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 
     /// The server refused it: as if it had not been begun.
@@ -114,7 +119,11 @@ pub struct Batcher<I, A> {
 
 impl<I, A> Clone for Batcher<I, A> {
     fn clone(&self) -> Self {
-        Self { statement: self.statement, queue: self.queue.clone(), in_flight: self.in_flight.clone() }
+        Self {
+            statement: self.statement,
+            queue: self.queue.clone(),
+            in_flight: self.in_flight.clone(),
+        }
     }
 }
 
@@ -124,9 +133,15 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Batcher<I, A> {
     pub fn start(platform: &Platform, spec: BatchSpec<I, A>) -> Self {
         let metrics = BatchMetrics {
             sizes: platform.metrics.batch_items.with_label_values(&[spec.name]),
-            locked: platform.metrics.batch_locked.with_label_values(&[spec.name]),
+            locked: platform
+                .metrics
+                .batch_locked
+                .with_label_values(&[spec.name]),
         };
-        let executor = OnDatabase { database: platform.database.clone(), spec };
+        let executor = OnDatabase {
+            database: platform.database.clone(),
+            spec,
+        };
         Self::start_with(spec.statement, spec.min_time, Some(metrics), executor)
     }
 
@@ -139,11 +154,15 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Batcher<I, A> {
         let (queue, receiver) = mpsc::channel(MAX_QUEUE);
         let in_flight = InFlight::default();
         tokio::spawn(Worker::new(receiver, in_flight.clone(), min_time, metrics, executor).run());
-        Self { statement, queue, in_flight }
+        Self {
+            statement,
+            queue,
+            in_flight,
+        }
     }
 
-    /// Registers a caller that submits to this batcher once and then has other steps, until the guard is dropped. A batch
-    /// waits a little for half of these callers.
+    /// Registers a caller that submits to this batcher once and then has other steps, until the
+    /// guard is dropped. A batch waits a little for half of these callers.
     #[must_use]
     pub fn enter(&self) -> InFlightGuard {
         self.in_flight.enter()
@@ -152,18 +171,28 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Batcher<I, A> {
     /// Queues an item, and waits for its answer until its deadline.
     ///
     /// # Errors
-    /// Those of the work. [`DatabaseError::Busy`] where too many items wait and [`DatabaseError::TooLate`] where the item
-    /// was not begun in time: nothing was done then, and nothing will be.
+    /// Those of the work. [`DatabaseError::Busy`] where too many items wait and
+    /// [`DatabaseError::TooLate`] where the item was not begun in time: nothing was done then,
+    /// and nothing will be.
     pub async fn submit(&self, item: I, deadline: Deadline) -> Result<A, DatabaseError> {
         let _span = spans::span(self.statement);
         let (answer, answered) = oneshot::channel();
         let progress = Arc::<Progress>::default();
-        let caller = Caller { deadline, progress: Arc::clone(&progress), answer, parked: None };
-        self.queue.try_send(Pending { item, caller }).map_err(|_| DatabaseError::Busy)?;
+        let caller = Caller {
+            deadline,
+            progress: Arc::clone(&progress),
+            answer,
+            parked: None,
+        };
+        self.queue
+            .try_send(Pending { item, caller })
+            .map_err(|_| DatabaseError::Busy)?;
         let limit = deadline.remaining().min(WORK_TIMEOUT);
         match tokio::time::timeout(limit, answered).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(DatabaseError::Internal("the batch worker has ended".to_owned())),
+            Ok(Err(_)) => Err(DatabaseError::Internal(
+                "the batch worker has ended".to_owned(),
+            )),
             Err(_) if progress.abandon() => Err(DatabaseError::TooLate),
             Err(_) => Err(DatabaseError::TimedOut),
         }
@@ -192,8 +221,11 @@ struct OnDatabase<I, A> {
 impl<I: Send + Sync + 'static, A: Send + 'static> Execute<I, A> for OnDatabase<I, A> {
     fn execute<'a>(&'a self, items: &'a [I], begin_by: Instant) -> Answers<'a, A> {
         let limit = Instant::now() + WORK_TIMEOUT;
-        let work = async |connection: &mut AsyncPgConnection| (self.spec.execute)(connection, items).await;
-        self.database.run_once(begin_by.min(limit), limit, work).boxed()
+        let work =
+            async |connection: &mut AsyncPgConnection| (self.spec.execute)(connection, items).await;
+        self.database
+            .run_once(begin_by.min(limit), limit, work)
+            .boxed()
     }
 
     fn find_locked<'a>(&'a self, items: &'a [I]) -> Answers<'a, bool> {
@@ -201,7 +233,8 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Execute<I, A> for OnDatabase<I
             return std::future::ready(Ok(vec![false; items.len()])).boxed();
         };
         let limit = Instant::now() + WORK_TIMEOUT;
-        let work = async move |connection: &mut AsyncPgConnection| find_locked(connection, items).await;
+        let work =
+            async move |connection: &mut AsyncPgConnection| find_locked(connection, items).await;
         self.database.run_once(limit, limit, work).boxed()
     }
 }

@@ -1,10 +1,12 @@
 //! The task behind a batcher: flushes one batch after the other.
 //!
-//! A row that another session has locked must not hold up the rows beside it. The server waits for a lock only briefly
-//! (`LOCK_TIMEOUT`) and then refuses the whole batch. The items whose rows are locked leave the batch and are *parked*; the
-//! others are carried out. Parked items are looked at again every [`LOCK_RETRY_INTERVAL`]: no connection waits for them, and
-//! while there are any, each batch first asks which of its rows are locked, so that none waits again. An item is parked for
-//! part of its caller's time at most; then its caller gets `DatabaseError::Locked`: nothing was done.
+//! A row that another session has locked must not hold up the rows beside it. The server waits for
+//! a lock only briefly (`LOCK_TIMEOUT`) and then refuses the whole batch. The items whose rows are
+//! locked leave the batch and are *parked*; the others are carried out. Parked items are looked at
+//! again every [`LOCK_RETRY_INTERVAL`]: no connection waits for them, and while there are any, each
+//! batch first asks which of its rows are locked, so that none waits again. An item is parked for
+//! part of its caller's time at most; then its caller gets `DatabaseError::Locked`: nothing was
+//! done.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -20,11 +22,11 @@ use crate::platform::deadline::Deadline;
 
 /// How often parked items are tried again.
 pub const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(25);
-/// The same for an item whose lock cannot be seen, because trying it makes the batcher wait: its key is being inserted by
-/// another transaction, or the whole table is locked.
+/// The same for an item whose lock cannot be seen, because trying it makes the batcher wait: its
+/// key is being inserted by another transaction, or the whole table is locked.
 const UNSEEN_LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(250);
-/// Share of a caller's remaining time for which its item is parked. Short enough that the caller does not take this service
-/// for a slow one.
+/// Share of a caller's remaining time for which its item is parked. Short enough that the caller
+/// does not take this service for a slow one.
 const MAX_PARKED_SHARE: f64 = 0.3;
 const MAX_PARKED_TIME: Duration = Duration::from_secs(1);
 /// Items tried one by one that may meet a lock before the rest are taken to be locked too.
@@ -58,12 +60,18 @@ struct Batch<I, A> {
 
 impl<I, A> Batch<I, A> {
     fn new(pending: impl IntoIterator<Item = Pending<I, A>>) -> Self {
-        let (items, callers) = pending.into_iter().map(|Pending { item, caller }| (item, caller)).unzip();
+        let (items, callers) = pending
+            .into_iter()
+            .map(|Pending { item, caller }| (item, caller))
+            .unzip();
         Self { items, callers }
     }
 
     fn into_pending(self) -> impl Iterator<Item = Pending<I, A>> {
-        self.items.into_iter().zip(self.callers).map(|(item, caller)| Pending { item, caller })
+        self.items
+            .into_iter()
+            .zip(self.callers)
+            .map(|(item, caller)| Pending { item, caller })
     }
 }
 
@@ -85,7 +93,15 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
         metrics: Option<BatchMetrics>,
         executor: E,
     ) -> Self {
-        Self { queue, in_flight, min_time, metrics, executor, gathered: Vec::new(), parked: Vec::new() }
+        Self {
+            queue,
+            in_flight,
+            min_time,
+            metrics,
+            executor,
+            gathered: Vec::new(),
+            parked: Vec::new(),
+        }
     }
 
     /// Ends when every handle of the batcher is dropped and nothing is parked.
@@ -108,7 +124,13 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
             }
         }
         if !self.gathered.is_empty() {
-            gather::gather(&mut self.queue, &mut self.gathered, MAX_BATCH, &self.in_flight).await;
+            gather::gather(
+                &mut self.queue,
+                &mut self.gathered,
+                MAX_BATCH,
+                &self.in_flight,
+            )
+            .await;
         }
         true
     }
@@ -118,15 +140,26 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
         let now = Instant::now();
         let (due, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
             .into_iter()
-            .partition(|pending| pending.caller.parked.as_ref().is_none_or(|parked| parked.retry_at <= now));
+            .partition(|pending| {
+                pending
+                    .caller
+                    .parked
+                    .as_ref()
+                    .is_none_or(|parked| parked.retry_at <= now)
+            });
         self.parked = waiting;
         let candidates = due.into_iter().chain(std::mem::take(&mut self.gathered));
         let mut batch = Batch::new(candidates.filter_map(|pending| begin(pending, self.min_time)));
         if expects_locks {
             batch = self.park_locked(batch).await;
         }
-        let unseen =
-            |pending: &Pending<I, A>| pending.caller.parked.as_ref().is_some_and(|parked| parked.unseen);
+        let unseen = |pending: &Pending<I, A>| {
+            pending
+                .caller
+                .parked
+                .as_ref()
+                .is_some_and(|parked| parked.unseen)
+        };
         let (unseen, batch): (Vec<_>, Vec<_>) = batch.into_pending().partition(unseen);
         self.carry_out(Batch::new(batch)).await;
         self.carry_out(Batch::new(unseen)).await;
@@ -137,7 +170,10 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
             return;
         }
         if let Some(metrics) = &self.metrics {
-            #[expect(clippy::cast_precision_loss, reason = "at most MAX_BATCH, and what was parked")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "at most MAX_BATCH, and what was parked"
+            )]
             metrics.sizes.observe(batch.items.len() as f64);
         }
         match self.attempt(&batch.items, &batch.callers).await {
@@ -156,7 +192,8 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
         }
     }
 
-    /// One bad item must not fail its neighbours. A database in trouble is not asked again for each of them.
+    /// One bad item must not fail its neighbours. A database in trouble is not asked again for each
+    /// of them.
     async fn carry_out_each(&mut self, batch: Batch<I, A>, mut failure: DatabaseError) {
         let alone = batch.items.len() == 1;
         let mut locked_in_a_row = 0;
@@ -168,7 +205,9 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
             } else if caller.is_gone() {
                 Err(DatabaseError::TooLate)
             } else {
-                let answers = self.attempt(&batch.items[index..=index], std::slice::from_ref(&caller)).await;
+                let answers = self
+                    .attempt(&batch.items[index..=index], std::slice::from_ref(&caller))
+                    .await;
                 answers.and_then(|mut answers| answers.pop().ok_or_else(|| wrong_count(0, 1)))
             };
             parked.push(match outcome {
@@ -196,20 +235,30 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
         }
     }
 
-    /// When a batch must be begun. Without a time that its items need, a caller that is almost out of time does not hurry
-    /// the others.
+    /// When a batch must be begun. Without a time that its items need, a caller that is almost out
+    /// of time does not hurry the others.
     fn begin_by(&self, callers: &[Caller<A>]) -> Instant {
         let limit = Deadline::after(WORK_TIMEOUT);
         let deadlines = callers.iter().map(|caller| caller.deadline);
         if self.min_time.is_zero() {
-            return deadlines.reduce(Deadline::max).unwrap_or(limit).min(limit).earlier_by(self.min_time);
+            return deadlines
+                .reduce(Deadline::max)
+                .unwrap_or(limit)
+                .min(limit)
+                .earlier_by(self.min_time);
         }
-        deadlines.fold(limit, Deadline::min).earlier_by(self.min_time)
+        deadlines
+            .fold(limit, Deadline::min)
+            .earlier_by(self.min_time)
     }
 
     async fn attempt(&self, items: &[I], callers: &[Caller<A>]) -> Result<Vec<A>, DatabaseError> {
         let answers = guarded(self.executor.execute(items, self.begin_by(callers))).await?;
-        if answers.len() == items.len() { Ok(answers) } else { Err(wrong_count(answers.len(), items.len())) }
+        if answers.len() == items.len() {
+            Ok(answers)
+        } else {
+            Err(wrong_count(answers.len(), items.len()))
+        }
     }
 
     /// Parks the items whose rows are locked, and returns the others.
@@ -221,7 +270,9 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
             Ok(locked) if locked.len() == batch.items.len() => locked,
             // The table itself is locked.
             Err(error) if error.is_locked() => {
-                batch.into_pending().for_each(|pending| self.park(pending, &error, true));
+                batch
+                    .into_pending()
+                    .for_each(|pending| self.park(pending, &error, true));
                 return Batch::new([]);
             }
             // Only a question was asked: the work will meet the same trouble, and say so.
@@ -238,11 +289,16 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
         Batch::new(rest)
     }
 
-    /// Lets an item wait for a lock, or tells its caller of the lock where it has waited long enough. The server refused
-    /// the item, or was not asked for it.
+    /// Lets an item wait for a lock, or tells its caller of the lock where it has waited long
+    /// enough. The server refused the item, or was not asked for it.
     fn park(&mut self, mut pending: Pending<I, A>, cause: &DatabaseError, seen: bool) {
         let now = Instant::now();
-        let Caller { deadline, parked, progress, .. } = &mut pending.caller;
+        let Caller {
+            deadline,
+            parked,
+            progress,
+            ..
+        } = &mut pending.caller;
         let remaining = deadline.remaining();
         let first_time = parked.is_none();
         let state = parked.get_or_insert_with(|| Parked {
@@ -251,7 +307,11 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
             unseen: false,
         });
         state.unseen = !seen && !first_time;
-        state.retry_at = if state.unseen { now + UNSEEN_LOCK_RETRY_INTERVAL } else { now };
+        state.retry_at = if state.unseen {
+            now + UNSEEN_LOCK_RETRY_INTERVAL
+        } else {
+            now
+        };
         if now >= state.give_up_at || remaining < self.min_time {
             return pending.caller.send(Err(cause.clone()));
         }
@@ -263,7 +323,8 @@ impl<I: Send + Sync + 'static, A: Send + 'static, E: Execute<I, A>> Worker<I, A,
     }
 }
 
-/// Marks an item as begun. Nothing where its caller has left, or where too little time is left, which its caller is told.
+/// Marks an item as begun. Nothing where its caller has left, or where too little time is left,
+/// which its caller is told.
 fn begin<I, A>(pending: Pending<I, A>, min_time: Duration) -> Option<Pending<I, A>> {
     if pending.caller.is_gone() || !pending.caller.progress.begin() {
         return None;
@@ -286,7 +347,9 @@ fn wrong_count(answers: usize, items: usize) -> DatabaseError {
 }
 
 /// A panic in one batch must not end the worker for all that come after it.
-async fn guarded<T>(work: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, DatabaseError> {
+async fn guarded<T>(
+    work: impl Future<Output = Result<T, DatabaseError>>,
+) -> Result<T, DatabaseError> {
     let outcome = AssertUnwindSafe(work).catch_unwind().await;
     outcome.unwrap_or_else(|_| Err(DatabaseError::Internal("a batch panicked".to_owned())))
 }

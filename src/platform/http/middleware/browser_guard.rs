@@ -29,7 +29,8 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Debug, Clone)]
 pub struct BrowserGuard {
     allowed_origins: Arc<[String]>,
-    /// Names beside those of this machine; `None` where the service does not listen on a loopback address.
+    /// Names beside those of this machine; `None` where the service does not listen on a loopback
+    /// address.
     allowed_hosts: Option<Arc<[String]>>,
 }
 
@@ -48,7 +49,10 @@ impl BrowserGuard {
     fn check(&self, request: &RequestHead) -> Result<(), Problem> {
         // RFC 9112, section 3.2.2: the authority of an absolute request target replaces Host.
         let target = request.uri.authority().map(Authority::as_str);
-        let header = request.headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+        let header = request
+            .headers
+            .get(header::HOST)
+            .map(|host| host.to_str().unwrap_or_default());
         let host = target.or(header);
         if !host.is_none_or(|host| self.serves(host)) {
             return Err(misdirected());
@@ -61,45 +65,74 @@ impl BrowserGuard {
 
     /// Whether the service is served under this name. The port is not looked at.
     fn serves(&self, host: &str) -> bool {
-        let Some(allowed) = &self.allowed_hosts else { return true };
-        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let Some(allowed) = &self.allowed_hosts else {
+            return true;
+        };
+        let Ok(authority) = host.parse::<Authority>() else {
+            return false;
+        };
         let name = authority.host().trim_end_matches('.');
         !host.contains('@')
-            && (is_loopback(name) || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name)))
+            && (is_loopback(name)
+                || allowed
+                    .iter()
+                    .any(|allowed| allowed.eq_ignore_ascii_case(name)))
     }
 
     fn comes_from_allowed_page(&self, request: &RequestHead, host: Option<&str>) -> bool {
         let mut origins = request.headers.get_all(header::ORIGIN).peekable();
         if origins.peek().is_some() {
-            return origins.all(|origin| origin.to_str().is_ok_and(|origin| self.allows(origin, host)));
+            return origins.all(|origin| {
+                origin
+                    .to_str()
+                    .is_ok_and(|origin| self.allows(origin, host))
+            });
         }
-        let site = request.headers.get(SEC_FETCH_SITE).map(header::HeaderValue::as_bytes);
+        let site = request
+            .headers
+            .get(SEC_FETCH_SITE)
+            .map(header::HeaderValue::as_bytes);
         !matches!(site, Some(b"cross-site" | b"same-site"))
     }
 
     fn allows(&self, origin: &str, host: Option<&str>) -> bool {
         host.is_some_and(|host| is_own_origin(origin, host))
-            || self.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+            || self
+                .allowed_origins
+                .iter()
+                .any(|allowed| allowed.eq_ignore_ascii_case(origin))
     }
 }
 
 /// Whether a page of `origin` came from this service, which the request calls `host`. The scheme is
 /// not compared: a proxy in front may end TLS.
 fn is_own_origin(origin: &str, host: &str) -> bool {
-    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
     let default_port = match scheme {
         "http" => ":80",
         "https" => ":443",
         _ => return false,
     };
-    let without_port = |authority: &str| authority.strip_suffix(default_port).unwrap_or(authority).to_owned();
+    let without_port = |authority: &str| {
+        authority
+            .strip_suffix(default_port)
+            .unwrap_or(authority)
+            .to_owned()
+    };
     without_port(authority).eq_ignore_ascii_case(&without_port(host))
 }
 
 fn is_loopback(name: &str) -> bool {
-    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let address = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
     name.eq_ignore_ascii_case("localhost")
-        || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Such a request changes nothing.
@@ -110,7 +143,11 @@ fn is_safe(method: &Method) -> bool {
 fn misdirected() -> Problem {
     let detail = "This service listens on a loopback address and is served under this machine's names only. \
                   ALLOWED_HOSTS lists others.";
-    Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected-request", detail)
+    Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "misdirected-request",
+        detail,
+    )
 }
 
 fn cross_site() -> Problem {
@@ -142,7 +179,11 @@ mod tests {
 
     fn guard(address: &str) -> BrowserGuard {
         let origins = ["https://shop.example".to_owned()];
-        BrowserGuard::new(address.parse().unwrap(), &origins, &["valerix.test".to_owned()])
+        BrowserGuard::new(
+            address.parse().unwrap(),
+            &origins,
+            &["valerix.test".to_owned()],
+        )
     }
 
     fn status(guard: &BrowserGuard, method: Method, headers: &[(&'static str, &str)]) -> u16 {
@@ -151,12 +192,15 @@ mod tests {
             request = request.append_header(*header);
         }
         let request = request.to_srv_request();
-        guard.check(request.head()).map_or_else(|problem| problem.status().as_u16(), |()| 200)
+        guard
+            .check(request.head())
+            .map_or_else(|problem| problem.status().as_u16(), |()| 200)
     }
 
     #[test]
     fn loopback_services_are_served_under_names_of_this_machine_only() {
-        let named = |address: &str, host: &str| status(&guard(address), Method::GET, &[("host", host)]);
+        let named =
+            |address: &str, host: &str| status(&guard(address), Method::GET, &[("host", host)]);
         for host in [
             "localhost",
             "LocalHost:5001",
@@ -186,19 +230,33 @@ mod tests {
             assert_eq!(named("127.0.0.1", host), 421, "{host}");
             assert_eq!(named("0.0.0.0", host), 200, "{host}");
         }
-        assert_eq!(status(&guard("127.0.0.1"), Method::GET, &[]), 200, "HTTP/1.0 has no Host");
+        assert_eq!(
+            status(&guard("127.0.0.1"), Method::GET, &[]),
+            200,
+            "HTTP/1.0 has no Host"
+        );
     }
 
     #[test]
     fn changes_come_from_allowed_origins_only() {
         let posted = |headers: &[(&'static str, &str)]| {
-            status(&guard("0.0.0.0"), Method::POST, &[&[("host", "valerix.test:5001")], headers].concat())
+            status(
+                &guard("0.0.0.0"),
+                Method::POST,
+                &[&[("host", "valerix.test:5001")], headers].concat(),
+            )
         };
         for allowed in [
             &[][..],
             &[("origin", "http://valerix.test:5001")],
-            &[("origin", "https://VALERIX.test:5001"), ("sec-fetch-site", "same-origin")],
-            &[("origin", "https://shop.example"), ("sec-fetch-site", "cross-site")],
+            &[
+                ("origin", "https://VALERIX.test:5001"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            &[
+                ("origin", "https://shop.example"),
+                ("sec-fetch-site", "cross-site"),
+            ],
             &[("sec-fetch-site", "same-origin")],
             &[("sec-fetch-site", "none")],
         ] {
@@ -209,21 +267,43 @@ mod tests {
             &[("origin", "")],
             &[("origin", "http://valerix.test")],
             &[("origin", "http://valerix.test:5002")],
-            &[("origin", "http://evil.example"), ("sec-fetch-site", "same-origin")],
+            &[
+                ("origin", "http://evil.example"),
+                ("sec-fetch-site", "same-origin"),
+            ],
             &[("origin", "https://shop.example.evil.example")],
             &[("origin", "ftp://valerix.test:5001")],
-            &[("origin", "https://shop.example"), ("origin", "http://evil.example")],
+            &[
+                ("origin", "https://shop.example"),
+                ("origin", "http://evil.example"),
+            ],
             &[("sec-fetch-site", "cross-site")],
             &[("sec-fetch-site", "same-site")],
         ] {
             assert_eq!(posted(refused), 403, "{refused:?}");
         }
         let evil = [("host", "x"), ("origin", "http://evil.example")];
-        for (method, wanted) in [("GET", 200), ("HEAD", 200), ("OPTIONS", 200), ("PUT", 403), ("DELETE", 403)]
-        {
-            assert_eq!(status(&guard("0.0.0.0"), method.parse().unwrap(), &evil), wanted, "{method}");
+        for (method, wanted) in [
+            ("GET", 200),
+            ("HEAD", 200),
+            ("OPTIONS", 200),
+            ("PUT", 403),
+            ("DELETE", 403),
+        ] {
+            assert_eq!(
+                status(&guard("0.0.0.0"), method.parse().unwrap(), &evil),
+                wanted,
+                "{method}"
+            );
         }
-        assert_eq!(status(&guard("0.0.0.0"), Method::from_bytes(b"BREW").unwrap(), &evil), 403);
+        assert_eq!(
+            status(
+                &guard("0.0.0.0"),
+                Method::from_bytes(b"BREW").unwrap(),
+                &evil
+            ),
+            403
+        );
     }
 
     #[test]

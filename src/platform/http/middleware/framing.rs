@@ -1,7 +1,7 @@
 //! The ends of messages: what actix-web leaves to the application.
 //!
-//! - A HEAD request is handled as a GET. actix-web does not send the body, but reads it to its end: a
-//!   stream would never end, and its connection would never answer again.
+//! - A HEAD request is handled as a GET. actix-web does not send the body, but reads it to its end:
+//!   a stream would never end, and its connection would never answer again.
 //! - An HTTP/1.0 client does not know chunks. A body of unknown length ends with its connection.
 
 use std::convert::Infallible;
@@ -31,7 +31,10 @@ impl MessageBody for NoBody {
         BodySize::Stream
     }
 
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
         Poll::Ready(None)
     }
 }
@@ -73,7 +76,8 @@ fn without_body<B: MessageBody + 'static>(
     let head = response.response_mut().head_mut();
     head.no_chunking(true);
     if let Some(length) = length {
-        head.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        head.headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     response.map_body(|_, _| EitherBody::Right { body: NoBody })
 }

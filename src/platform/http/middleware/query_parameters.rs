@@ -23,11 +23,17 @@ pub async fn reject_unknown<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let errors = if request.query_string().is_empty() { Vec::new() } else { errors_of(&request) };
+    let errors = if request.query_string().is_empty() {
+        Vec::new()
+    } else {
+        errors_of(&request)
+    };
     if errors.is_empty() {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    Ok(request.error_response(Problem::invalid(errors)).map_into_right_body())
+    Ok(request
+        .error_response(Problem::invalid(errors))
+        .map_into_right_body())
 }
 
 fn errors_of(request: &ServiceRequest) -> Vec<FieldError> {
@@ -52,7 +58,10 @@ fn errors_in(query: &str, known: &[String]) -> Vec<FieldError> {
             continue;
         };
         if errors.len() < MAX_ERRORS && errors.iter().all(|error| error.field != name) {
-            errors.push(FieldError { field: name.into_owned(), detail: detail.to_owned() });
+            errors.push(FieldError {
+                field: name.into_owned(),
+                detail: detail.to_owned(),
+            });
         }
     }
     errors
@@ -64,7 +73,10 @@ mod tests {
 
     fn wrong(query: &str) -> Vec<String> {
         let known = ["limit".to_owned(), "status".to_owned()];
-        errors_in(query, &known).into_iter().map(|error| error.field).collect()
+        errors_in(query, &known)
+            .into_iter()
+            .map(|error| error.field)
+            .collect()
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Who may call a service that only other services are to call: whoever shows the token they share, where one is set.
+//! Who may call a service that only other services are to call: whoever shows the token they share,
+//! where one is set.
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -17,14 +18,17 @@ pub struct ServiceToken(pub Option<String>);
 /// Whether the headers show this token. Takes as long for a wrong one as for the right one.
 #[must_use]
 pub fn shows(headers: &HeaderMap, token: &str) -> bool {
-    let given =
-        headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     given.is_some_and(|given| bool::from(given.ct_eq(token.as_bytes())))
 }
 
 /// For people, probes and Prometheus, who have no such token; the gremlin has one of its own.
 fn is_open(path: &str) -> bool {
-    ["/gremlin/", "/docs"].iter().any(|prefix| path.starts_with(prefix))
+    ["/gremlin/", "/docs"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
         || ["/health", "/livez", "/readyz", "/metrics", "/openapi.json"].contains(&path)
 }
 
@@ -36,13 +40,15 @@ pub async fn authenticate<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let token = request.app_data::<web::Data<ServiceToken>>().and_then(|token| token.0.as_deref());
-    let welcome = token.is_none_or(|token| shows(request.headers(), token)) || is_open(request.path());
+    let token = request
+        .app_data::<web::Data<ServiceToken>>()
+        .and_then(|token| token.0.as_deref());
+    let welcome =
+        token.is_none_or(|token| shows(request.headers(), token)) || is_open(request.path());
     if welcome {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let detail =
-        "This service is for other services: it wants the header Authorization: Bearer with their token.";
+    let detail = "This service is for other services: it wants the header Authorization: Bearer with their token.";
     let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
     Ok(request.error_response(problem).map_into_right_body())
 }

@@ -27,9 +27,15 @@ pub struct ExportClient {
 impl ExportClient {
     /// Must be called on the main runtime.
     pub fn new(tls: ClientConfig) -> Self {
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-        Self { client: Client::builder(TokioExecutor::new()).build(connector), runtime: Handle::current() }
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            runtime: Handle::current(),
+        }
     }
 }
 
@@ -50,11 +56,16 @@ impl HttpClient for ExportClient {
         let client = self.client.clone();
         let exchange = async move {
             let (head, body) = client.request(request.map(Full::new)).await?.into_parts();
-            let body = Limited::new(body, ANSWER_LIMIT_BYTES).collect().await?.to_bytes();
+            let body = Limited::new(body, ANSWER_LIMIT_BYTES)
+                .collect()
+                .await?
+                .to_bytes();
             Ok::<_, HttpError>(Response::from_parts(head, body))
         };
         // The clock belongs to the runtime too.
-        let answer = self.runtime.spawn(async { tokio::time::timeout(EXPORT_TIMEOUT, exchange).await });
+        let answer = self
+            .runtime
+            .spawn(async { tokio::time::timeout(EXPORT_TIMEOUT, exchange).await });
         Box::pin(async move { answer.await?? })
     }
 }

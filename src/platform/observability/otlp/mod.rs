@@ -32,7 +32,9 @@ impl Certificates {
         let pem = std::fs::read(path).map_err(|error| error.to_string())?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         match certificates {
-            Ok(certificates) if certificates.is_empty() => Err("it holds no certificate".to_owned()),
+            Ok(certificates) if certificates.is_empty() => {
+                Err("it holds no certificate".to_owned())
+            }
             Ok(_) => Ok(Self(pem)),
             Err(error) => Err(error.to_string()),
         }
@@ -60,7 +62,9 @@ impl Export {
     }
 
     fn grpc(&self) -> Result<SpanExporter, String> {
-        let mut builder = SpanExporter::builder().with_tonic().with_endpoint(&self.endpoint);
+        let mut builder = SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(&self.endpoint);
         if self.endpoint.starts_with("https://") {
             builder = builder.with_tls_config(self.tls_of_tonic());
         }
@@ -68,7 +72,9 @@ impl Export {
     }
 
     fn http(&self) -> Result<SpanExporter, String> {
-        let builder = SpanExporter::builder().with_http().with_endpoint(&self.endpoint);
+        let builder = SpanExporter::builder()
+            .with_http()
+            .with_endpoint(&self.endpoint);
         let builder = builder
             .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
             .with_http_client(ExportClient::new(self.tls()?));
@@ -85,13 +91,17 @@ impl Export {
             });
         }
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+        let builder = builder
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
         Ok(builder.with_root_certificates(roots).with_no_client_auth())
     }
 
     fn tls_of_tonic(&self) -> ClientTlsConfig {
         match &self.certificates {
-            Some(Certificates(pem)) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+            Some(Certificates(pem)) => {
+                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
+            }
             None => ClientTlsConfig::new().with_native_roots(),
         }
     }
