@@ -15,7 +15,7 @@ use crate::platform::client::{BaseUrl, Client};
 use crate::platform::db::{DatabaseUrl, SchemaError, migrate};
 use crate::platform::deadline::Deadline;
 use crate::platform::environment::variable;
-use crate::platform::http::server::why_not_bound;
+use crate::platform::http::listener::why_not_bound;
 use crate::platform::output;
 use crate::platform::shutdown::Shutdown;
 use crate::testbed::postgres::{Home, PostgresError, Server};

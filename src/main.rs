@@ -14,7 +14,7 @@ use valerix::cli::{self, AuditArgs, Cli, Command, GremlinArgs, GremlinTask, Load
 use valerix::inventory::Inventory;
 use valerix::order::OrderRole;
 use valerix::payment::PaymentRole;
-use valerix::platform::http::server;
+use valerix::platform::service;
 use valerix::platform::shutdown::{self, Cause, Shutdown};
 use valerix::platform::{db, output};
 use valerix::{audit, demo, gremlin, healthcheck, load, prove, soak};
@@ -44,19 +44,19 @@ async fn run(command: Command) -> Outcome {
     match command {
         Command::Order(args) => {
             let config = args.config();
-            server::run(args.service.config(5001), |platform| {
+            service::run(args.service.config(5001), |platform| {
                 OrderRole::new(config, platform)
             })
             .await?;
         }
         Command::Inventory(args) => {
-            server::run(args.config(5002), |_| Inventory).await?;
+            service::run(args.config(5002), |_| Ok(Inventory)).await?;
         }
         Command::Payment(args) => {
             let role = PaymentRole {
                 gateway: Arc::new(args.gateway()),
             };
-            server::run(args.service.config(5003), |_| role).await?;
+            service::run(args.service.config(5003), |_| Ok(role)).await?;
         }
         Command::Demo(args) => demo::run(args.into(), &stop_in_order()?).await?,
         Command::Migrate(args) => {

@@ -32,10 +32,10 @@ use crate::audit::Elsewhere;
 use crate::platform::client::BaseUrl;
 use crate::platform::db::DatabaseUrl;
 use crate::platform::fault_injection::failpoint;
-use crate::platform::http::server;
 use crate::platform::observability::telemetry;
 use crate::platform::observability::telemetry::LogFormat;
 use crate::platform::output;
+use crate::platform::service;
 use crate::{demo, order, payment, prove};
 
 /// An order platform that keeps taking orders while what is behind it breaks, and finishes every
@@ -148,9 +148,9 @@ pub struct ServiceArgs {
 
 impl ServiceArgs {
     #[must_use]
-    pub fn config(self, default_port: u16) -> server::Config {
+    pub fn config(self, default_port: u16) -> service::Config {
         let (export, warnings) = self.otlp.export();
-        server::Config {
+        service::Config {
             host: self.host,
             port: self.port.unwrap_or(default_port),
             database_url: self.database_url,
@@ -171,7 +171,7 @@ impl ServiceArgs {
                 warnings,
             },
             supervised: self.supervised,
-            crash: self.crash_point,
+            failpoint: self.crash_point,
         }
     }
 }

@@ -12,8 +12,8 @@ use super::store::{self, StockRow};
 use crate::api::{Release, Released, Reserve, Reserved, Stock};
 use crate::domain::ledger::Goods;
 use crate::platform::client::request_batch;
-use crate::platform::client::request_batch::server::Bundle;
-use crate::platform::client::request_batch::{Described, DescribedAnswer};
+use crate::platform::client::request_batch::server::Batch;
+use crate::platform::client::request_batch::{BatchSchema, ResponseLineSchema};
 use crate::platform::db::batcher::Batcher;
 use crate::platform::db::{Database, DatabaseError};
 use crate::platform::deadline::Deadline;
@@ -21,7 +21,7 @@ use crate::platform::fault_injection::failpoint;
 use crate::platform::http::extract::Body;
 use crate::platform::http::health::Checks;
 use crate::platform::http::problem::{Problem, ProblemBody};
-use crate::platform::http::server::{Platform, Role};
+use crate::platform::service::{Platform, Role};
 
 type Reserves = Batcher<ledger_batch::Reserve, ReserveOutcome>;
 type Releases = Batcher<ledger_batch::Release, ReleaseOutcome>;
@@ -50,8 +50,14 @@ impl Role for Inventory {
     fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>) {
         service
             .app_data(web::Data::new(platform.database.clone()))
-            .app_data(web::Data::new(Reserves::start(platform, store::RESERVE)))
-            .app_data(web::Data::new(Releases::start(platform, store::RELEASE)))
+            .app_data(web::Data::new(Reserves::start(
+                &platform.database,
+                store::RESERVE,
+            )))
+            .app_data(web::Data::new(Releases::start(
+                &platform.database,
+                store::RELEASE,
+            )))
             .service(list)
             .service(reserve)
             .service(reserve_all)
@@ -113,7 +119,7 @@ async fn show(
     (status = 409, description = "insufficient-stock, stale-epoch or unrecognized-state", content_type = "application/problem+json", body = ProblemBody),
     (status = 422, description = "The same order with another payload", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
-#[post("/inventory/reserve", wrap = "from_fn(request_batch::offer)")]
+#[post("/inventory/reserve", wrap = "from_fn(request_batch::server::offer)")]
 async fn reserve(
     batcher: web::Data<Reserves>,
     deadline: Deadline,
@@ -126,13 +132,13 @@ async fn reserve(
 ///
 /// Each call as `POST /inventory/reserve` by itself, whatever becomes of the others. The answer has
 /// a line for each, in the order in which they are done. Refused while the gremlin is at work.
-#[utoipa::path(tag = "inventory", request_body = Described<Reserve>, responses(
-    (status = 200, description = "A line of JSON for each call", content_type = "application/x-ndjson", body = DescribedAnswer),
+#[utoipa::path(tag = "inventory", request_body = BatchSchema<Reserve>, responses(
+    (status = 200, description = "A line of JSON for each call", content_type = "application/x-ndjson", body = ResponseLineSchema),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 409, description = "one-by-one: the gremlin is at work", content_type = "application/problem+json", body = ProblemBody)))]
-#[post("/inventory/reserve/bundle")]
-async fn reserve_all(batcher: web::Data<Reserves>, bundle: Bundle<Reserve>) -> HttpResponse {
-    bundle.answer(move |wish, deadline| {
+#[post("/inventory/reserve/batch")]
+async fn reserve_all(batcher: web::Data<Reserves>, batch: Batch<Reserve>) -> HttpResponse {
+    batch.answer(move |wish, deadline| {
         let batcher = batcher.clone();
         async move {
             hold(&batcher, wish, deadline)

@@ -3,9 +3,9 @@
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::order::metrics::OrderMetrics;
 use crate::platform::http::problem::Problem;
-use crate::platform::observability::incident_log::Trouble;
-use crate::platform::observability::metrics::Metrics;
+use crate::platform::observability::incident_log::IncidentLog;
 
 /// Orders under way in one process.
 const MOST: usize = 512;
@@ -15,14 +15,14 @@ const CALM: usize = MOST / 2;
 /// One for the process.
 pub struct Intake {
     places: Semaphore,
-    overload: Trouble,
+    overload: IncidentLog,
 }
 
 impl Default for Intake {
     fn default() -> Self {
         Self {
             places: Semaphore::new(MOST),
-            overload: Trouble::new("turning orders away", "orders are taken again"),
+            overload: IncidentLog::new("turning orders away", "orders are taken again"),
         }
     }
 }
@@ -32,16 +32,16 @@ impl Intake {
     ///
     /// # Errors
     /// 503 when there is none.
-    pub fn enter(&self, metrics: &Metrics) -> Result<SemaphorePermit<'_>, Problem> {
+    pub fn enter(&self, metrics: &OrderMetrics) -> Result<SemaphorePermit<'_>, Problem> {
         if let Ok(place) = self.places.try_acquire() {
             if self.places.available_permits() > CALM {
-                self.overload.over();
+                self.overload.resolve();
             }
             return Ok(place);
         }
-        metrics.shed.inc();
+        metrics.rejected_by_overload.inc();
         self.overload
-            .met(&format_args!("{MOST} orders are under way"));
-        Err(Problem::unavailable("overloaded", "Too many orders are under way.").quietly())
+            .raise(&format_args!("{MOST} orders are under way"));
+        Err(Problem::unavailable("overloaded", "Too many orders are under way.").without_log())
     }
 }

@@ -7,6 +7,7 @@ mod clients;
 mod dashboard;
 mod events;
 pub mod idempotency;
+pub mod metrics;
 mod responses;
 mod routes;
 pub mod saga;

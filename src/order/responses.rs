@@ -7,7 +7,7 @@ use super::store::{ChangeRow, EventRow, OrderRow};
 use crate::api::{FailureReason, Obligation, Order, OrderChange, OrderEvent, OrderStatus};
 use crate::domain::saga::State;
 use crate::platform::http::problem::Problem;
-use crate::platform::observability::telemetry;
+use crate::platform::observability::trace_context;
 
 /// How long a customer with a pending order should wait before asking again.
 const RETRY_AFTER_SECONDS: u32 = 5;
@@ -37,7 +37,10 @@ impl From<OrderRow> for Order {
             failure_reason: row.failure_reason,
             created_at: row.created_at,
             updated_at: row.updated_at,
-            trace_id: row.traceparent.as_deref().and_then(telemetry::trace_id_of),
+            trace_id: row
+                .traceparent
+                .as_deref()
+                .and_then(trace_context::trace_id_of),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::events::feed::Feed;
 use super::events::sse;
 use super::events::sse::Places;
 use super::idempotency;
+use super::metrics::OrderMetrics;
 use super::responses::answer;
 use super::saga::executor::{Batchers, Driver};
 use super::saga::recovery;
@@ -35,10 +36,10 @@ use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::failpoint;
 use crate::platform::http::extract::{Body, Query};
 use crate::platform::http::health::Checks;
+use crate::platform::http::middleware::access_log::RequestObserver;
 use crate::platform::http::problem::{FieldError, Problem, ProblemBody};
-use crate::platform::http::server::{Platform, Role};
-use crate::platform::observability::metrics::Observer;
-use crate::platform::observability::telemetry;
+use crate::platform::observability::trace_context;
+use crate::platform::service::{Platform, Role};
 use crate::platform::shutdown::Shutdown;
 
 const PAGE_LENGTH: i32 = 20;
@@ -74,6 +75,7 @@ pub struct Config {
 #[derive(Clone)]
 pub struct OrderRole {
     config: Config,
+    metrics: web::Data<OrderMetrics>,
     sla: Arc<Window>,
     audits: Arc<AuditCache>,
     intake: Arc<Intake>,
@@ -86,8 +88,9 @@ pub struct OrderRole {
 }
 
 impl OrderRole {
-    #[must_use]
-    pub fn new(config: Config, platform: &Platform) -> Self {
+    /// # Errors
+    /// When the series of the order service are registered already.
+    pub fn new(config: Config, platform: &Platform) -> prometheus::Result<Self> {
         let returned: Arc<Notify> = Arc::default();
         let slow = config.step_timeout.mul_f64(SLOW_SHARE);
         let guard = |name, routes: &[Route]| {
@@ -95,11 +98,12 @@ impl OrderRole {
                 name,
                 routes,
                 slow,
-                platform,
+                platform.client_metrics.clone(),
+                platform.gremlin.clone(),
                 Arc::clone(&returned),
             ))
         };
-        Self {
+        Ok(Self {
             inventory: guard(INVENTORY, &[clients::RESERVE, clients::RELEASE]),
             payment: guard(
                 PAYMENT,
@@ -115,8 +119,9 @@ impl OrderRole {
             intake: Arc::default(),
             feed: Feed::new(platform.database.clone()),
             streams: Places::default(),
+            metrics: web::Data::new(OrderMetrics::new(&platform.registry)?),
             config,
-        }
+        })
     }
 
     /// The driver of customers' requests for one thread: connections belong to it.
@@ -135,12 +140,12 @@ impl OrderRole {
         Driver {
             database: platform.database.clone(),
             batchers: Batchers {
-                inserts: Batcher::start(platform, store::INSERT),
-                changes: Batcher::start(platform, store::CHANGE),
+                inserts: Batcher::start(&platform.database, store::INSERT),
+                changes: Batcher::start(&platform.database, store::CHANGE),
             },
             inventory: Inventory::new(calls(inventory)),
             payments: Payments::new(calls(payment)),
-            metrics: platform.metrics.clone(),
+            metrics: self.metrics.clone(),
             step_timeout: self.config.step_timeout,
         }
     }
@@ -149,6 +154,8 @@ impl OrderRole {
 impl Role for OrderRole {
     const SERVICE: &'static str = "order-service";
     const INTERNAL: bool = false;
+    const EXEMPT_FROM_FAULTS: &'static [&'static str] =
+        &["/", "/dashboard.json", "/services/*", "/static/*"];
     const TABLES: &'static [&'static str] = &["orders", "order_events"];
 
     fn checks(&self, platform: &Platform) -> Checks {
@@ -192,7 +199,7 @@ impl Role for OrderRole {
         super::dashboard::assets::routes(&self.config.dashboard, service);
     }
 
-    fn observer(&self) -> Option<Observer> {
+    fn observer(&self) -> Option<RequestObserver> {
         let window = Arc::clone(&self.sla);
         Some(Arc::new(move |method, route, took| {
             if method == Method::POST && route == "/orders" {
@@ -253,7 +260,7 @@ async fn place(
         id: Uuid::now_v7(),
         product_id: body.0.product_id.clone(),
         quantity: body.0.quantity,
-        traceparent: telemetry::current_traceparent(),
+        traceparent: trace_context::current_traceparent(),
         lease: driver.step_timeout * 2 + LEASE_MARGIN,
         idempotency_key: key.clone(),
     };
@@ -272,7 +279,7 @@ async fn place(
     tracing::Span::current().record("order_id", tracing::field::display(placed.id));
     driver
         .metrics
-        .orders
+        .transitions
         .with_label_values(&[OrderStatus::Pending.as_str(), "placed"])
         .inc();
     failpoint::point("order.placed").await;
@@ -323,7 +330,7 @@ async fn answer_again(
     })?;
     tracing::Span::current().record("order_id", tracing::field::display(keyed.order.id));
     let order = idempotency::repeated(keyed, body)?;
-    driver.metrics.replayed.inc();
+    driver.metrics.idempotent_replays.inc();
     match answer(order) {
         Ok(mut response) => {
             let replayed = HeaderName::from_static(idempotency::REPLAYED);

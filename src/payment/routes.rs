@@ -15,8 +15,8 @@ use crate::api::{Charge, Payment, PaymentStatus, PaymentsOfOrder, Void};
 use crate::domain::payment;
 use crate::domain::payment::ChargePlan;
 use crate::platform::client::request_batch;
-use crate::platform::client::request_batch::server::Bundle;
-use crate::platform::client::request_batch::{Described, DescribedAnswer};
+use crate::platform::client::request_batch::server::Batch;
+use crate::platform::client::request_batch::{BatchSchema, ResponseLineSchema};
 use crate::platform::db::batcher::Batcher;
 use crate::platform::db::{Database, DatabaseError, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
@@ -24,8 +24,8 @@ use crate::platform::fault_injection::failpoint;
 use crate::platform::http::extract::{Body, Query};
 use crate::platform::http::health::Checks;
 use crate::platform::http::problem::{Problem, ProblemBody};
-use crate::platform::http::server::{Platform, Role};
-use crate::platform::names::UnknownName;
+use crate::platform::service::{Platform, Role};
+use crate::platform::unknown_variant::UnknownVariant;
 
 /// The payment role.
 #[derive(Clone)]
@@ -42,8 +42,8 @@ struct Payments {
 impl Payments {
     fn start(platform: &Platform) -> Self {
         Self {
-            known: Batcher::start(platform, store::FIND),
-            decided: Batcher::start(platform, store::INSERT),
+            known: Batcher::start(&platform.database, store::FIND),
+            decided: Batcher::start(&platform.database, store::INSERT),
         }
     }
 }
@@ -103,7 +103,7 @@ impl TryFrom<PaymentRow> for Payment {
 }
 
 /// A newer release wrote a status that this one does not know.
-fn unrecognized(order_id: Uuid, error: &UnknownName) -> Problem {
+fn unrecognized(order_id: Uuid, error: &UnknownVariant) -> Problem {
     let detail =
         format!("The order's payment has a status that this release does not know: {error}.");
     Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).of_order(order_id)
@@ -139,7 +139,7 @@ fn not_stored(error: DatabaseError, order_id: Uuid) -> Problem {
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 422, description = "payment-mismatch: the order's payment has another amount", content_type = "application/problem+json", body = ProblemBody),
     (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
-#[post("/payments", wrap = "from_fn(request_batch::offer)")]
+#[post("/payments", wrap = "from_fn(request_batch::server::offer)")]
 async fn charge(
     payments: web::Data<Payments>,
     gateway: web::Data<dyn Gateway>,
@@ -153,17 +153,17 @@ async fn charge(
 ///
 /// Each call as `POST /payments` by itself, whatever becomes of the others. The answer has a line
 /// for each, in the order in which they are done. Refused while the gremlin is at work.
-#[utoipa::path(tag = "payment", request_body = Described<Charge>, responses(
-    (status = 200, description = "A line of JSON for each call", content_type = "application/x-ndjson", body = DescribedAnswer),
+#[utoipa::path(tag = "payment", request_body = BatchSchema<Charge>, responses(
+    (status = 200, description = "A line of JSON for each call", content_type = "application/x-ndjson", body = ResponseLineSchema),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 409, description = "one-by-one: the gremlin is at work", content_type = "application/problem+json", body = ProblemBody)))]
-#[post("/payments/bundle")]
+#[post("/payments/batch")]
 async fn charge_all(
     payments: web::Data<Payments>,
     gateway: web::Data<dyn Gateway>,
-    bundle: Bundle<Charge>,
+    batch: Batch<Charge>,
 ) -> HttpResponse {
-    bundle.answer(move |wish, deadline| {
+    batch.answer(move |wish, deadline| {
         let (payments, gateway) = (payments.clone(), gateway.clone());
         async move { once(&payments, &**gateway, wish, deadline).await }
     })

@@ -16,7 +16,7 @@ use crate::domain::payment;
 use crate::platform::db::DatabaseError;
 use crate::platform::db::batcher::BatchSpec;
 use crate::platform::db::unnest_query::{Given, Statement, array};
-use crate::platform::names::UnknownName;
+use crate::platform::unknown_variant::UnknownVariant;
 use crate::schema::payments;
 
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -32,7 +32,7 @@ pub struct PaymentRow {
 impl PaymentRow {
     /// # Errors
     /// When the row's status is one that this release does not know.
-    pub fn status(&self) -> Result<PaymentStatus, UnknownName> {
+    pub fn status(&self) -> Result<PaymentStatus, UnknownVariant> {
         self.status.parse()
     }
 }
@@ -160,7 +160,7 @@ pub async fn insert(
 pub async fn void(
     connection: &mut AsyncPgConnection,
     order_id: Uuid,
-) -> Result<Result<PaymentRow, UnknownName>, DatabaseError> {
+) -> Result<Result<PaymentRow, UnknownVariant>, DatabaseError> {
     let attempt = try_void(connection, order_id).await;
     match attempt {
         // A charge or another void of the order was stored in between: its row is there now.
@@ -174,7 +174,7 @@ pub async fn void(
 async fn try_void(
     connection: &mut AsyncPgConnection,
     order_id: Uuid,
-) -> Result<Result<PaymentRow, UnknownName>, DatabaseError> {
+) -> Result<Result<PaymentRow, UnknownVariant>, DatabaseError> {
     connection
         .transaction(async |connection| {
             let of_order = payments::table.filter(payments::order_id.eq(order_id));

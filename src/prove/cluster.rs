@@ -20,7 +20,7 @@ use crate::platform::client::{BaseUrl, Client as HttpClient};
 use crate::platform::db::{DatabaseUrl, migrate};
 use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::Latency;
-use crate::platform::observability::telemetry;
+use crate::platform::observability::trace_context;
 use crate::testbed::postgres::{Home, Server};
 use crate::testbed::scratch_dir::ScratchDir;
 use crate::testbed::supervisor::{Process, Spec};
@@ -412,7 +412,7 @@ impl Cluster {
                 key: row.get(3),
                 product_id: row.get(4),
                 quantity: row.get(5),
-                trace_id: traceparent.and_then(telemetry::trace_id_of),
+                trace_id: traceparent.and_then(trace_context::trace_id_of),
             };
             (row.get(0), fact)
         });

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::check::{Customer, Try};
 use super::outcome::{Context, Outcome, Response};
 use super::plan::{Plan, Request};
-use crate::platform::observability::telemetry;
+use crate::platform::observability::trace_context;
 
 /// Beyond what the contract allows a request to take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -129,11 +129,11 @@ fn sends_again(request: &Request, tries: &[Try]) -> bool {
 
 /// Sends the request once, in a trace of its own.
 async fn attempt(http: &awc::Client, url: &str, request: &Request, first: bool) -> Try {
-    let traceparent = telemetry::unsampled_traceparent();
-    let trace_id = telemetry::trace_id_of(&traceparent).unwrap_or_default();
+    let traceparent = trace_context::unsampled_traceparent();
+    let trace_id = trace_context::trace_id_of(&traceparent).unwrap_or_default();
     let mut call = http
         .post(url)
-        .insert_header((telemetry::TRACEPARENT, traceparent));
+        .insert_header((trace_context::TRACEPARENT, traceparent));
     if let Some(key) = &request.key {
         call = call.insert_header(("idempotency-key", key.as_str()));
     }

@@ -177,13 +177,13 @@ fn progress_bar(config: &Config) -> ProgressBar {
 
 /// What happens in a soak, one after the other, over and over.
 #[derive(Debug, Clone)]
-enum Trouble {
+enum IncidentLog {
     OfCampaigns(Fault),
     /// All database connections of a role are ended by the server.
     SessionsEnded(Role),
 }
 
-impl Trouble {
+impl IncidentLog {
     fn name(&self) -> String {
         match self {
             Self::OfCampaigns(fault) => fault.kind().to_string(),
@@ -209,9 +209,9 @@ impl Trouble {
 }
 
 /// Kills are not among them, nor hangs, which keep a connection for ten minutes on purpose.
-fn faults() -> Vec<Trouble> {
+fn faults() -> Vec<IncidentLog> {
     let rule = |role, kind, direction| {
-        Trouble::OfCampaigns(Fault::Gremlin {
+        IncidentLog::OfCampaigns(Fault::Gremlin {
             role,
             kind,
             direction,
@@ -221,7 +221,7 @@ fn faults() -> Vec<Trouble> {
     };
     let slow = |role, delay| {
         let (delay, lasting) = (Duration::from_millis(delay), Duration::from_secs(2));
-        Trouble::OfCampaigns(Fault::Latency {
+        IncidentLog::OfCampaigns(Fault::Latency {
             role,
             delay,
             lasting,
@@ -229,14 +229,14 @@ fn faults() -> Vec<Trouble> {
     };
     vec![
         slow(Role::Inventory, 200),
-        Trouble::SessionsEnded(Role::Order),
+        IncidentLog::SessionsEnded(Role::Order),
         rule(Role::Inventory, rule::Kind::Error, Direction::Inbound),
-        Trouble::SessionsEnded(Role::Inventory),
+        IncidentLog::SessionsEnded(Role::Inventory),
         rule(Role::Payment, rule::Kind::Vanish, Direction::Inbound),
         slow(Role::Payment, 2000),
-        Trouble::SessionsEnded(Role::Payment),
+        IncidentLog::SessionsEnded(Role::Payment),
         rule(Role::Inventory, rule::Kind::Drop, Direction::Inbound),
-        Trouble::OfCampaigns(Fault::Stop(Role::Order, Duration::from_secs(1))),
+        IncidentLog::OfCampaigns(Fault::Stop(Role::Order, Duration::from_secs(1))),
         rule(Role::Order, rule::Kind::Drop, Direction::Outbound),
     ]
 }

@@ -69,7 +69,7 @@ impl Figure {
             Self::MemoryMib => Some("process_resident_memory_bytes"),
             Self::Descriptors => Some("process_open_fds"),
             Self::Threads => Some("process_threads"),
-            Self::Tasks => Some("valerix_tasks"),
+            Self::Tasks => Some("valerix_tokio_alive_tasks"),
             Self::Sessions => None,
         }
     }

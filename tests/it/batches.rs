@@ -23,7 +23,7 @@ async fn with_row_locked<T>(stack: &Stack, product_id: &str, work: impl Future<O
 
 async fn transactions(service: &Service, work: &str) -> f64 {
     let metrics = service.get("/metrics").await.text;
-    let series = format!("valerix_batch_items_count{{work=\"{work}\"}} ");
+    let series = format!("valerix_batch_size_count{{work=\"{work}\"}} ");
     metrics
         .lines()
         .find_map(|line| line.strip_prefix(&series)?.parse().ok())

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::harness::{Answer, Service, Stack, eventually, free_port};
 
 const RESERVE: &str = "/inventory/reserve";
-const BUNDLE: &str = "/inventory/reserve/bundle";
+const BUNDLE: &str = "/inventory/reserve/batch";
 /// The same, as nobody would write it.
 const ENCODED: &str = "/inventory/r%65serve/bundl%65";
 
@@ -25,7 +25,7 @@ fn requests(path: &str, status: u16) -> String {
 }
 
 fn bundles(dependency: &str) -> String {
-    format!("valerix_bundle_calls_count{{dependency=\"{dependency}\"")
+    format!("valerix_request_batch_size_count{{dependency=\"{dependency}\"")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,7 +165,7 @@ async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
 
     let charged = json!({"order_id": order});
     let calls = json!({"calls": [call(&charged), call(&json!({"order_id": "x"}))]});
-    let answers = read(&stack.payment.post("/payments/bundle", &calls).await);
+    let answers = read(&stack.payment.post("/payments/batch", &calls).await);
     assert_eq!(
         (answers[0].0, answers[0].1["status"].as_str()),
         (201, Some("SUCCESS"))
@@ -174,7 +174,7 @@ async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
     let again = read(
         &stack
             .payment
-            .post("/payments/bundle", &json!({"calls": [call(&charged)]}))
+            .post("/payments/batch", &json!({"calls": [call(&charged)]}))
             .await,
     );
     assert_eq!(
@@ -229,7 +229,7 @@ async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let reserve = json!({"product_id": "PROD-001", "quantity": 1000});
     let offer = stack.inventory.post(RESERVE, &reserve).await;
-    assert_eq!(offer.header("x-bundle"), "128");
+    assert_eq!(offer.header("x-max-batch-size"), "128");
     stack
         .inventory
         .break_with(json!({"kind": "error", "status": 500, "route": RESERVE, "max_fires": 3}))
@@ -271,7 +271,10 @@ async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
             &json!({"product_id": "PROD-001", "quantity": 1000}),
         )
         .await;
-    assert!(!unasked.headers.contains_key("x-bundle"), "{unasked:?}");
+    assert!(
+        !unasked.headers.contains_key("x-max-batch-size"),
+        "{unasked:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -310,7 +313,7 @@ async fn calls_whose_caller_is_gone_are_carried_out_to_their_end() {
         .await
         .unwrap();
     let head = format!(
-        "POST /payments/bundle HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+        "POST /payments/batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream
@@ -388,7 +391,7 @@ impl Other {
             let offer = if self.manner == Manner::Unaware {
                 ""
             } else {
-                "x-bundle: 128\r\n"
+                "x-max-batch-size: 128\r\n"
             };
             return (with_length("200 OK", offer, &held(body)), false);
         }

@@ -183,7 +183,7 @@ async fn an_http_1_0_client_gets_no_chunks() {
     let length = calls.len();
     send(
         &mut stream,
-        &format!("POST /payments/bundle {old}content-length: {length}\r\n\r\n{calls}"),
+        &format!("POST /payments/batch {old}content-length: {length}\r\n\r\n{calls}"),
     )
     .await;
     let bundled = head(&mut stream).await;
@@ -211,7 +211,7 @@ const BODIES: [(&str, &str, usize); 5] = [
         16 * 1024,
     ),
     ("inventory", "/inventory/reserve", 16 * 1024),
-    ("payment", "/payments/bundle", 256 * 1024),
+    ("payment", "/payments/batch", 256 * 1024),
 ];
 
 fn of<'a>(stack: &'a Stack, role: &str) -> &'a Service {
@@ -299,7 +299,7 @@ async fn a_byte_order_mark_before_a_body_is_ignored() {
     assert_eq!(
         stack
             .payment
-            .request(Method::POST, "/payments/bundle", &[], Some(&bundle))
+            .request(Method::POST, "/payments/batch", &[], Some(&bundle))
             .await
             .status,
         200

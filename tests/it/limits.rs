@@ -254,7 +254,7 @@ async fn requests_without_an_end_fit_into_the_container_and_keep_nobody_out() {
         "y".repeat(100_000)
     );
     let bundle = format!(
-        "POST /inventory/reserve/bundle HTTP/1.1\r\nhost: localhost\r\ncontent-length: 262000\r\n\r\n{}",
+        "POST /inventory/reserve/batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: 262000\r\n\r\n{}",
         " ".repeat(200_000)
     );
     let begun = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n{head}");

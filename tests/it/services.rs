@@ -86,7 +86,7 @@ async fn what_is_answered_is_what_was_stored() {
         .await
         .json();
     let bundle = json!({"calls": [{"body": charge(Uuid::new_v4())}]});
-    let line = stack.payment.post("/payments/bundle", &bundle).await.json()["body"].clone();
+    let line = stack.payment.post("/payments/batch", &bundle).await.json()["body"].clone();
     for charged in [alone, line] {
         let stored = stack
             .payment

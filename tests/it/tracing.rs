@@ -269,7 +269,7 @@ async fn calls_of_one_bundle_stay_in_the_traces_of_their_orders() {
         .together(join_all((0..10).map(|_| stack.place("PROD-001", 1))))
         .await;
     assert!(
-        stack.order.metric("valerix_bundle_calls_count").await > 0.0,
+        stack.order.metric("valerix_request_batch_size_count").await > 0.0,
         "nothing went together"
     );
     for order in orders {

@@ -22,9 +22,9 @@ use tokio::time::timeout;
 use crate::api::OrderChange;
 use crate::order::store;
 use crate::order::store::{ChangeRow, InvalidPosition, Position, Snapshot};
-use crate::platform::db::{Database, DatabaseError, WORK_TIMEOUT};
+use crate::platform::db::{self, Database, DatabaseError, WORK_TIMEOUT};
 use crate::platform::http::problem::Problem;
-use crate::platform::observability::incident_log::Trouble;
+use crate::platform::observability::incident_log::IncidentLog;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Changes in memory, for all listeners of the process. A poll that finds more keeps none of them.
@@ -263,14 +263,14 @@ enum Poll {
 
 /// Polls until there are no more listeners.
 async fn read(shared: Arc<Shared>) {
-    let trouble = Trouble::new("the live stream cannot be read", "the live stream goes on");
+    let trouble = IncidentLog::new("the live stream cannot be read", "the live stream goes on");
     while shared.begin_poll() {
         let head = shared.state().head.clone();
         let outcome = shared
             .database
             .run(async |connection| poll(connection, head).await)
             .await;
-        trouble.note(&outcome);
+        db::observe(&trouble, &outcome);
         shared.end_poll(outcome);
         let _ = timeout(POLL_INTERVAL, shared.wake.notified()).await;
     }

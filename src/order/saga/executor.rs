@@ -10,14 +10,14 @@ use super::recovery;
 use crate::api::OrderStatus;
 use crate::domain::saga::{Attempt, Event, State, Step};
 use crate::order::clients::{Inventory, Payments, Subject};
+use crate::order::metrics::OrderMetrics;
 use crate::order::store;
 use crate::order::store::{NewOrder, OrderRow, Transition};
 use crate::platform::db::batcher::Batcher;
 use crate::platform::db::{Database, DatabaseError, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::failpoint;
-use crate::platform::observability::metrics::Metrics;
-use crate::platform::observability::telemetry;
+use crate::platform::observability::trace_context;
 
 /// Store the changes of an order together with those of the thread's other orders.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub struct Driver {
     pub batchers: Batchers,
     pub inventory: Inventory,
     pub payments: Payments,
-    pub metrics: web::Data<Metrics>,
+    pub metrics: web::Data<OrderMetrics>,
     /// For each call: connect, head and body together.
     pub step_timeout: Duration,
 }
@@ -124,7 +124,7 @@ impl Driver {
         reason: &'static str,
         rest: Option<Duration>,
     ) -> Result<Option<DateTime<Utc>>, DatabaseError> {
-        let trace_id = telemetry::current_trace_id();
+        let trace_id = trace_context::current_trace_id();
         let change = Transition {
             id: order.id,
             state,
@@ -139,7 +139,7 @@ impl Driver {
             .await?;
         if changed.is_some() {
             self.metrics
-                .orders
+                .transitions
                 .with_label_values(&[state.status.as_str(), reason])
                 .inc();
             tracing::info!(order_id = %order.id, status = %state.status, reason, attempt = state.epoch, "order changed");

@@ -19,11 +19,11 @@ use crate::order::store::{Claim, Claimed, Queue};
 use crate::order::{clients, store};
 use crate::platform::client::circuit_breaker::State;
 use crate::platform::client::dependency::Guard;
-use crate::platform::db::DatabaseError;
+use crate::platform::db::{self, DatabaseError};
 use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::failpoint;
-use crate::platform::observability::incident_log::Trouble;
-use crate::platform::observability::telemetry;
+use crate::platform::observability::incident_log::IncidentLog;
+use crate::platform::observability::trace_context;
 use crate::platform::shutdown::Shutdown;
 
 /// How often the worker looks for orders when nothing wakes it.
@@ -64,13 +64,13 @@ pub struct Worker {
     pub payment: Arc<Guard>,
     /// Notified when a breaker closes again.
     pub returned: Arc<Notify>,
-    pub trouble: Trouble,
+    pub trouble: IncidentLog,
 }
 
 /// Logs when the database refuses recovery's work, and when it goes on.
 #[must_use]
-pub fn trouble() -> Trouble {
-    Trouble::new("recovery cannot use the database now", "recovery goes on")
+pub fn trouble() -> IncidentLog {
+    IncidentLog::new("recovery cannot use the database now", "recovery goes on")
 }
 
 /// Exponential backoff with full jitter: between zero and a limit that doubles with each attempt,
@@ -225,7 +225,7 @@ impl Worker {
             attempt = order.epoch,
         );
         if let Some(traceparent) = &order.traceparent {
-            telemetry::link(&span, traceparent);
+            trace_context::link(&span, traceparent);
         }
         failpoint::point("order.claimed").await;
         let (id, epoch) = (order.id, order.epoch);
@@ -274,11 +274,11 @@ impl Worker {
         let backlog = database
             .run(async |connection| store::backlog(connection, bound).await)
             .await?;
-        metrics.orders_unfinished.set(backlog.orders);
+        metrics.unfinished.set(backlog.orders);
         metrics
             .oldest_unfinished_seconds
             .set(backlog.oldest_seconds);
-        metrics.orders_stuck.set(backlog.stuck);
+        metrics.stuck.set(backlog.stuck);
         let forgotten = database
             .run(async |connection| store::forget_keys(connection, key_ttl, FORGET_BATCH).await)
             .await?;
@@ -289,7 +289,7 @@ impl Worker {
     }
 
     fn note<T>(&self, outcome: &Result<T, DatabaseError>) {
-        self.trouble.note(outcome);
+        db::observe(&self.trouble, outcome);
         if outcome.is_err() {
             self.driver
                 .metrics

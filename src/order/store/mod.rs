@@ -27,7 +27,7 @@ use crate::domain::saga::State;
 use crate::platform::db::batcher::BatchSpec;
 use crate::platform::db::unnest_query::{Given, Statement, array};
 use crate::platform::db::{CHANGE_TIMEOUT, DatabaseError, rolled_back};
-use crate::platform::names::UnknownName;
+use crate::platform::unknown_variant::UnknownVariant;
 use crate::schema::orders;
 
 #[derive(Debug, Clone, Queryable, QueryableByName, Selectable)]
@@ -52,7 +52,7 @@ pub struct OrderRow {
 impl OrderRow {
     /// # Errors
     /// When the row's status is one that this release does not know.
-    pub fn state(&self) -> Result<State, UnknownName> {
+    pub fn state(&self) -> Result<State, UnknownVariant> {
         Ok(State {
             status: self.status.parse()?,
             failure_reason: self

@@ -11,15 +11,15 @@ use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tracing::Instrument;
 
+use super::answer::{Answer, CallError};
 use super::circuit_breaker::{Breaker, Pass, RetryBudget, State};
+use super::http_client::Client;
+use super::metrics::ClientMetrics;
 use super::request_batch::client::Calls;
-use super::{Answer, CallError, Client};
 use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection;
 use crate::platform::fault_injection::Gremlin;
-use crate::platform::http::server::Platform;
-use crate::platform::observability::metrics::Metrics;
-use crate::platform::observability::telemetry;
+use crate::platform::observability::trace_context;
 
 /// Calls under way at once, at most.
 const BULKHEAD: usize = 256;
@@ -45,7 +45,7 @@ pub struct Guard {
     bulkhead: Semaphore,
     /// A call that takes this long counts as failed, whatever its answer was.
     slow: Duration,
-    metrics: web::Data<Metrics>,
+    metrics: web::Data<ClientMetrics>,
     gremlin: Gremlin,
     /// Notified when a breaker closes again.
     returned: Arc<Notify>,
@@ -62,7 +62,8 @@ impl Guard {
         name: &'static str,
         routes: &[Route],
         slow: Duration,
-        platform: &Platform,
+        metrics: web::Data<ClientMetrics>,
+        gremlin: Gremlin,
         returned: Arc<Notify>,
     ) -> Self {
         let routes = routes.iter().map(|route| RouteGuard {
@@ -75,8 +76,8 @@ impl Guard {
             budget: Mutex::default(),
             bulkhead: Semaphore::new(BULKHEAD),
             slow,
-            metrics: platform.metrics.clone(),
-            gremlin: platform.gremlin.clone(),
+            metrics,
+            gremlin,
             returned,
         };
         for route in &guard.routes {
@@ -165,17 +166,14 @@ impl Guard {
     fn may_retry(&self) -> bool {
         let may = lock(&self.budget).withdraw();
         if may {
-            self.metrics
-                .dependency_retries
-                .with_label_values(&[self.name])
-                .inc();
+            self.metrics.retries.with_label_values(&[self.name]).inc();
         }
         may
     }
 
     fn count(&self, outcome: &str) {
         self.metrics
-            .dependency_calls
+            .calls
             .with_label_values(&[self.name, outcome])
             .inc();
     }
@@ -266,7 +264,7 @@ impl Dependency {
         let sizes = self
             .guard
             .metrics
-            .bundle_calls
+            .batch_size
             .with_label_values(&[self.guard.name, path]);
         self.bundled
             .push(Calls::new(self.client.clone(), path, sizes));
@@ -345,7 +343,7 @@ impl Dependency {
         deadline: Deadline,
         send: impl AsyncFn() -> Result<Answer, CallError>,
     ) -> Result<Answer, CallError> {
-        if !telemetry::is_sampled() {
+        if !trace_context::is_sampled() {
             // A span that nobody will see; the request's own goes along.
             return self.counted(route, deadline, send).await.0;
         }
@@ -392,7 +390,7 @@ impl Dependency {
             }
             Ok(_) => ("answered", None),
             Err(error @ CallError::TimedOut) => ("timeout", Some(error.to_string())),
-            Err(error @ CallError::NotTried(_)) => ("not-tried", Some(error.to_string())),
+            Err(error @ CallError::NotTried(_)) => ("rejected", Some(error.to_string())),
             Err(error) => ("error", Some(error.to_string())),
         };
         self.guard.count(result);

@@ -12,12 +12,13 @@ use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    CHECKOUT_TIMEOUT, DatabaseError, DatabaseUrl, LOCK_TIMEOUT, STATEMENT_TIMEOUT, WORK_TIMEOUT,
-};
-use crate::platform::db::spans::Statements;
+use super::error::{DatabaseError, observe};
+use super::metrics::DatabaseMetrics;
+use super::spans::Statements;
+use super::timeouts::{CHECKOUT_TIMEOUT, LOCK_TIMEOUT, STATEMENT_TIMEOUT, WORK_TIMEOUT};
+use super::url::DatabaseUrl;
 use crate::platform::http::health;
-use crate::platform::observability::incident_log::Trouble;
+use crate::platform::observability::incident_log::IncidentLog;
 
 /// Less than `/health` waits: a server that hangs is found out here, where its connection is then
 /// closed, and not by being given up from outside.
@@ -32,22 +33,23 @@ pub struct Pools {
     /// Connections of each pool, at most.
     size: u32,
     opened: Arc<Mutex<Vec<Pool>>>,
-    troubles: Arc<Troubles>,
+    incidents: Arc<Incidents>,
+    metrics: Arc<DatabaseMetrics>,
 }
 
 /// What the whole process tells of once.
-struct Troubles {
-    connecting: Trouble,
-    checking: Trouble,
+struct Incidents {
+    connecting: IncidentLog,
+    checking: IncidentLog,
     /// Until it is there, that nothing can be used is no news.
     schema_expected: AtomicBool,
 }
 
-impl Default for Troubles {
+impl Default for Incidents {
     fn default() -> Self {
         Self {
-            connecting: Trouble::new("waiting for the database", "the database is there"),
-            checking: Trouble::new(
+            connecting: IncidentLog::new("waiting for the database", "the database is there"),
+            checking: IncidentLog::new(
                 "not ready: the database cannot be used",
                 "the database can be used",
             ),
@@ -59,14 +61,20 @@ impl Default for Troubles {
 impl Pools {
     /// For so many threads, which share out so many connections.
     #[must_use]
-    pub fn new(url: &DatabaseUrl, connections: u32, threads: usize) -> Self {
+    pub fn new(
+        url: &DatabaseUrl,
+        connections: u32,
+        threads: usize,
+        metrics: DatabaseMetrics,
+    ) -> Self {
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
         let size = connections.checked_div(threads).unwrap_or_default().max(1);
         Self {
             url: url.clone(),
             size,
             opened: Arc::default(),
-            troubles: Arc::default(),
+            incidents: Arc::default(),
+            metrics: Arc::new(metrics),
         }
     }
 
@@ -76,7 +84,7 @@ impl Pools {
     pub fn here(&self) -> Database {
         let manager = Manager {
             url: self.url.clone(),
-            troubles: Arc::clone(&self.troubles),
+            incidents: Arc::clone(&self.incidents),
         };
         let pool = Pool::builder()
             .max_size(self.size)
@@ -92,33 +100,35 @@ impl Pools {
             .push(pool.clone());
         Database {
             pool,
-            troubles: Arc::clone(&self.troubles),
+            incidents: Arc::clone(&self.incidents),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 
     /// What is told of a database that cannot be connected to; for whoever connects past the pools.
     #[must_use]
-    pub fn connecting(&self) -> &Trouble {
-        &self.troubles.connecting
+    pub fn connecting(&self) -> &IncidentLog {
+        &self.incidents.connecting
     }
 
     /// Whether the schema is still to be brought up to date, by whoever then says so.
     pub fn expect_schema(&self, expected: bool) {
-        self.troubles
+        self.incidents
             .schema_expected
             .store(expected, Ordering::Relaxed);
     }
 
-    /// Open connections, and how many of them are idle.
-    #[must_use]
-    pub fn state(&self) -> (u32, u32) {
+    /// Updates the series of open and idle connections.
+    pub fn update_metrics(&self) {
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened
+        let (open, idle) = opened
             .iter()
             .map(Pool::state)
             .fold((0, 0), |(open, idle), state| {
                 (open + state.connections, idle + state.idle_connections)
-            })
+            });
+        self.metrics.connections_open.set(open.into());
+        self.metrics.connections_idle.set(idle.into());
     }
 }
 
@@ -127,7 +137,7 @@ type Pool = bb8::Pool<Manager>;
 /// How connections of a pool are opened and judged.
 struct Manager {
     url: DatabaseUrl,
-    troubles: Arc<Troubles>,
+    incidents: Arc<Incidents>,
 }
 
 struct Pooled {
@@ -144,8 +154,8 @@ impl ManageConnection for Manager {
     async fn connect(&self) -> Result<Pooled, ConnectionError> {
         let opened = open(&self.url).await;
         match &opened {
-            Ok(_) => self.troubles.connecting.over(),
-            Err(error) => self.troubles.connecting.met(error),
+            Ok(_) => self.incidents.connecting.resolve(),
+            Err(error) => self.incidents.connecting.raise(error),
         };
         opened.map(|connection| Pooled {
             connection,
@@ -191,10 +201,15 @@ async fn open(url: &DatabaseUrl) -> Result<AsyncPgConnection, ConnectionError> {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
-    troubles: Arc<Troubles>,
+    incidents: Arc<Incidents>,
+    metrics: Arc<DatabaseMetrics>,
 }
 
 impl Database {
+    pub(super) fn metrics(&self) -> &DatabaseMetrics {
+        &self.metrics
+    }
+
     /// Runs work on one connection, within [`WORK_TIMEOUT`] as a whole.
     ///
     /// # Errors
@@ -291,8 +306,8 @@ impl Database {
             })
             .await;
         // Not as a method: diesel gives everything a `load`.
-        if !AtomicBool::load(&self.troubles.schema_expected, Ordering::Relaxed) {
-            self.troubles.checking.note(&checked);
+        if !AtomicBool::load(&self.incidents.schema_expected, Ordering::Relaxed) {
+            observe(&self.incidents.checking, &checked);
         }
         checked.is_ok()
     }
@@ -300,7 +315,7 @@ impl Database {
     async fn checkout(&self) -> Result<bb8::PooledConnection<'_, Manager>, DatabaseError> {
         self.pool.get().await.map_err(|error| match error {
             RunError::TimedOut => self
-                .troubles
+                .incidents
                 .connecting
                 .cause()
                 .map_or(DatabaseError::Busy, DatabaseError::Unreachable),

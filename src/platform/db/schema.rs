@@ -15,8 +15,8 @@ use diesel_async::{
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::DatabaseUrl;
 use super::pool::takes_writes;
+use super::url::DatabaseUrl;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 /// Held by whoever migrates, so that replicas started together do it one after the other. Any

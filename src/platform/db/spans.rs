@@ -3,7 +3,7 @@
 use diesel::connection::{Instrumentation, InstrumentationEvent};
 use tracing::Span;
 
-use crate::platform::observability::telemetry;
+use crate::platform::observability::trace_context;
 
 /// Watches one connection; its statements run one after the other.
 #[derive(Default)]
@@ -15,7 +15,7 @@ impl Instrumentation for Statements {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         match event {
             // Putting the text together costs; nobody would see it.
-            InstrumentationEvent::StartQuery { .. } if !telemetry::is_sampled() => {}
+            InstrumentationEvent::StartQuery { .. } if !trace_context::is_sampled() => {}
             InstrumentationEvent::StartQuery { query, .. } => {
                 self.running = Some(described(&query.to_string()));
             }
@@ -37,7 +37,7 @@ impl Instrumentation for Statements {
 /// is dropped.
 #[must_use]
 pub fn span(text: &str) -> Span {
-    if telemetry::is_sampled() {
+    if trace_context::is_sampled() {
         described(text)
     } else {
         Span::none()

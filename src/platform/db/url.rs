@@ -16,7 +16,7 @@ use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 
 use super::address::{Address, Host as NamedHost, HostName, Parameter, port_of};
-use crate::platform::db::tls;
+use super::tls;
 
 /// For one host, until it is known to take writes. A host that hangs accepts the connection and
 /// says nothing more.

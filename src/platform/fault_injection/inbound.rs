@@ -13,12 +13,12 @@ use actix_web::web::{Bytes, BytesMut};
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 use futures_util::{StreamExt, stream};
 
-use super::Gremlin;
+use super::gremlin::Gremlin;
 use super::rule::{Direction, Ending, Subject};
-use crate::platform::client::request_batch;
 use crate::platform::http::extract::{BODY_LIMIT_BYTES, BODY_TIMEOUT, check_head, without_bom};
+use crate::platform::http::marker::ConnectionDropped;
 use crate::platform::http::problem::Problem;
-use crate::platform::observability::metrics::route_of;
+use crate::platform::http::route::{is_batch, route_of};
 
 /// A request that hangs is let go after this long, so that the gremlin does not collect connections
 /// for ever.
@@ -26,16 +26,6 @@ const LONGEST_HANG: Duration = Duration::from_secs(600);
 /// What logs and metrics show for a connection that was closed without an answer (nginx's
 /// convention).
 const NO_ANSWER: u16 = 444;
-
-/// Routes that stay as they are: nobody may be locked out of the gremlin, of the page that steers
-/// it, of the figures or of the probes.
-#[must_use]
-pub fn is_exempt(path: &str) -> bool {
-    ["/gremlin/", "/services/", "/static/"]
-        .iter()
-        .any(|prefix| path.starts_with(prefix))
-        || ["/", "/dashboard.json", "/metrics", "/livez", "/readyz"].contains(&path)
-}
 
 /// Middleware: does to the request what the gremlin wants done.
 ///
@@ -47,12 +37,12 @@ pub async fn interfere<B: MessageBody>(
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let gremlin = request
         .app_data::<web::Data<Gremlin>>()
-        .filter(|gremlin| !gremlin.is_calm())
+        .filter(|gremlin| !gremlin.is_idle())
         .cloned();
-    let Some(gremlin) = gremlin.filter(|_| !is_exempt(request.path())) else {
+    let Some(gremlin) = gremlin.filter(|gremlin| !gremlin.is_exempt(request.path())) else {
         return Ok(next.call(request).await?.map_into_left_body());
     };
-    if request_batch::carries(&request) {
+    if is_batch(&request) {
         // It will be refused, so that each of its calls comes by itself.
         return Ok(next.call(request).await?.map_into_left_body());
     }
@@ -85,10 +75,10 @@ pub async fn interfere<B: MessageBody>(
             );
             Ok(request.error_response(problem).map_into_right_body())
         }
-        Some(Ending::Drop) => Ok(severed(request)),
+        Some(Ending::Drop) => Ok(dropped(request)),
         Some(Ending::Hang) => {
             tokio::time::sleep(LONGEST_HANG).await;
-            Ok(severed(request))
+            Ok(dropped(request))
         }
         Some(Ending::Vanish) => {
             let (request, response) = next.call(request).await?.into_parts();
@@ -96,7 +86,7 @@ pub async fn interfere<B: MessageBody>(
                 status = response.status().as_u16(),
                 "handled, and its answer vanishes"
             );
-            Ok(ServiceResponse::new(request, silence()).map_into_right_body())
+            Ok(ServiceResponse::new(request, without_a_byte()).map_into_right_body())
         }
         Some(Ending::Crash) => {
             let response = next.call(request).await?;
@@ -109,29 +99,25 @@ pub async fn interfere<B: MessageBody>(
     }
 }
 
-fn severed<B: MessageBody>(request: ServiceRequest) -> ServiceResponse<EitherBody<B>> {
-    request.into_response(silence()).map_into_right_body()
+fn dropped<B: MessageBody>(request: ServiceRequest) -> ServiceResponse<EitherBody<B>> {
+    request
+        .into_response(without_a_byte())
+        .map_into_right_body()
 }
 
 /// An answer of which no byte is sent: its body fails before its head is flushed, and the
 /// connection closes.
-fn silence() -> HttpResponse {
+fn without_a_byte() -> HttpResponse {
     let status = StatusCode::from_u16(NO_ANSWER).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = HttpResponse::build(status).body(Severed);
-    response.extensions_mut().insert(Severed);
+    let mut response = HttpResponse::build(status).body(FailingBody);
+    response.extensions_mut().insert(ConnectionDropped);
     response
 }
 
-/// Whether the gremlin closes this answer's connection: there is nothing to be rendered.
-#[must_use]
-pub fn is_severed<B>(response: &ServiceResponse<B>) -> bool {
-    response.response().extensions().contains::<Severed>()
-}
+/// A body that fails at once.
+struct FailingBody;
 
-/// A body that is an error at once.
-struct Severed;
-
-impl MessageBody for Severed {
+impl MessageBody for FailingBody {
     type Error = Box<dyn std::error::Error>;
 
     fn size(&self) -> BodySize {

@@ -1,6 +1,6 @@
 //! What is done to calls that the service makes, as seen by whoever makes them.
 
-use super::Gremlin;
+use super::gremlin::Gremlin;
 use super::rule::{Direction, Ending, Subject};
 use crate::platform::client::{Answer, CallError};
 use crate::platform::deadline::Deadline;
@@ -28,7 +28,7 @@ impl Gremlin {
         product: impl FnOnce() -> Option<String>,
         send: impl Future<Output = Result<Answer, CallError>>,
     ) -> Result<Answer, CallError> {
-        if self.is_calm() {
+        if self.is_idle() {
             return send.await;
         }
         let subject = Subject {

@@ -1,4 +1,4 @@
-//! The gremlin's HTTP. It is out of its own reach: see [`super::is_exempt`].
+//! The gremlin's HTTP. It is out of its own reach: see [`super::exempt`].
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::gremlin::{AddError, Gremlin, Latency};
 use super::rule::{RuleSpec, RuleView};
 use super::rules::MOST_RULES;
-use super::{Gremlin, Latency};
 use crate::platform::http::extract::Body;
 use crate::platform::http::middleware::service_auth;
-use crate::platform::http::problem::{Problem, ProblemBody};
+use crate::platform::http::problem::{FieldError, Problem, ProblemBody};
 
 /// `GET /gremlin/rules`
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -30,7 +30,7 @@ pub struct Removed {
 
 impl Gremlin {
     fn allow(&self, request: &HttpRequest) -> Result<(), Problem> {
-        let Some(token) = &self.shared.config.token else {
+        let Some(token) = &self.config().token else {
             return Ok(());
         };
         if service_auth::shows(request.headers(), token) {
@@ -107,12 +107,22 @@ async fn add(
     body: Body<RuleSpec>,
 ) -> Result<HttpResponse, Problem> {
     gremlin.allow(&request)?;
-    let rule = gremlin.add(body.0).ok_or_else(|| {
-        let detail = format!("There are {MOST_RULES} rules already; remove one first.");
-        Problem::new(StatusCode::CONFLICT, "too-many-rules", detail)
-    })?;
+    let rule = gremlin.add(body.0).map_err(not_added)?;
     let location = (header::LOCATION, format!("/gremlin/rules/{}", rule.id));
     Ok(HttpResponse::Created().insert_header(location).json(rule))
+}
+
+fn not_added(error: AddError) -> Problem {
+    match error {
+        AddError::ExemptRoute => Problem::invalid(vec![FieldError {
+            field: "route".to_owned(),
+            detail: "is exempt from the gremlin, so that a rule cannot lock anybody out".to_owned(),
+        }]),
+        AddError::TooManyRules => {
+            let detail = format!("There are {MOST_RULES} rules already. Remove one first.");
+            Problem::new(StatusCode::CONFLICT, "too-many-rules", detail)
+        }
+    }
 }
 
 /// Removes a rule
@@ -149,7 +159,7 @@ async fn clear(
 
 /// The gremlin's routes; none where it is switched off.
 pub fn routes(gremlin: &Gremlin, service: &mut ServiceConfig<'_>) {
-    if gremlin.shared.config.enabled {
+    if gremlin.config().enabled {
         service
             .service(show_latency)
             .service(set_latency)

@@ -7,10 +7,11 @@ use actix_web::http::StatusCode;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use crate::platform::http::extract::{Fields, FromFields, integer, name, share, text};
-use crate::platform::names::names;
+use crate::platform::unknown_variant::UnknownVariant;
 
 /// No delay, with or without jitter, is longer.
 pub const MOST_DELAY_MS: i32 = 60_000;
@@ -19,30 +20,47 @@ const USUAL_STATUS: i32 = 500;
 const MOST_SECONDS: i32 = 86_400;
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 
-names! {
-    /// What happens to a request that a rule hits.
-    Kind {
-        /// It waits first.
-        Latency = "latency",
-        /// It gets an error status; the handler does not run.
-        Error = "error",
-        /// The connection closes without an answer; the handler does not run.
-        Drop = "drop",
-        /// The handler runs and commits; then the connection closes without a byte.
-        Vanish = "vanish",
-        /// The handler runs and commits; then the process aborts.
-        Crash = "crash",
-        /// No answer comes; the handler does not run.
-        Hang = "hang",
+/// What happens to a request that a rule hits.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+#[derive(Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(parse_err_ty = UnknownVariant, parse_err_fn = UnknownVariant::of::<Self>)]
+pub enum Kind {
+    /// It waits first.
+    Latency,
+    /// It gets an error status; the handler does not run.
+    Error,
+    /// The connection closes without an answer; the handler does not run.
+    Drop,
+    /// The handler runs and commits; then the connection closes without a byte.
+    Vanish,
+    /// The handler runs and commits; then the process aborts.
+    Crash,
+    /// No answer comes; the handler does not run.
+    Hang,
+}
+
+impl Kind {
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
     }
 }
 
-names! {
-    /// Which requests: those that come to the service, or those that it makes.
-    Direction {
-        Inbound = "inbound",
-        Outbound = "outbound",
-    }
+/// Which requests: those that come to the service, or those that it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[derive(Display, EnumString, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+#[strum(parse_err_ty = UnknownVariant, parse_err_fn = UnknownVariant::of::<Self>)]
+pub enum Direction {
+    Inbound,
+    Outbound,
 }
 
 /// What a rule hits and when, as it is asked for and shown.
@@ -214,11 +232,6 @@ impl RuleSpec {
         if let Some(route) = &self.route {
             if !route.starts_with('/') {
                 fields.reject("route", "must begin with /");
-            } else if self.direction == Direction::Inbound && super::is_exempt(route) {
-                fields.reject(
-                    "route",
-                    "is one that the gremlin leaves alone, so that nobody is locked out",
-                );
             }
         }
         if let Some(method) = &self.method

@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::exempt::ExemptRoutes;
+use super::gremlin::{AddError, Config, Gremlin};
+use super::metrics::GremlinMetrics;
 use super::rule::{Direction, Ending, Kind, RuleSpec, Subject};
 use super::rules::{MOST_RULES, Rules};
 use crate::platform::http::extract::read;
+use crate::platform::observability::metrics::Registry;
 
 const RESERVE: Subject<'static> = Subject {
     direction: Direction::Inbound,
@@ -240,7 +244,6 @@ fn contradictions_and_unknown_fields_are_named() {
             "direction",
         ),
         (json!({"kind": "drop", "route": "orders"}), "route"),
-        (json!({"kind": "drop", "route": "/gremlin/rules"}), "route"),
         (json!({"kind": "drop", "method": "BREW"}), "method"),
         (json!({"kind": "drop", "ttl_seconds": 0}), "ttl_seconds"),
         (json!({"kind": "drop", "max_fires": 0}), "max_fires"),
@@ -248,4 +251,24 @@ fn contradictions_and_unknown_fields_are_named() {
     ] {
         assert_eq!(read::<RuleSpec>(&body).unwrap_err(), [field], "{body}");
     }
+}
+
+#[test]
+fn a_rule_for_an_exempt_route_is_rejected_unless_it_is_about_calls() {
+    let registry = Registry::new().unwrap();
+    let gremlin = Gremlin::new(
+        Config {
+            enabled: true,
+            token: None,
+        },
+        GremlinMetrics::new(&registry).unwrap(),
+        ExemptRoutes::new(&["/services/*"]),
+    );
+    for route in ["/gremlin/rules", "/metrics", "/services/payment/health"] {
+        let spec = read::<RuleSpec>(&json!({"kind": "drop", "route": route})).unwrap();
+        assert_eq!(gremlin.add(spec), Err(AddError::ExemptRoute), "{route}");
+    }
+    let calls = json!({"kind": "drop", "route": "/metrics", "direction": "outbound"});
+    let spec = read::<RuleSpec>(&calls).unwrap();
+    assert!(gremlin.add(spec).is_ok());
 }

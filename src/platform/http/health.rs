@@ -7,12 +7,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, get, web};
-use chrono::{SecondsFormat, Utc};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::{Problem, ProblemBody};
+use crate::platform::timestamp::timestamp;
 
 /// All checks of one `/health` run side by side and end within this.
 pub const DEADLINE: Duration = Duration::from_millis(1500);
@@ -96,12 +96,6 @@ async fn word(check: &Check, good: &'static str, bad: &'static str) -> (bool, &'
         .await
         .unwrap_or(false);
     (ok, if ok { good } else { bad })
-}
-
-/// Now, in RFC 3339 UTC with milliseconds.
-#[must_use]
-pub fn timestamp() -> String {
-    Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// The service and everything it depends on

@@ -1,6 +1,7 @@
 //! Accepts connections, at most as many as the open files allow beside the database.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,26 @@ pub fn connections_per_worker(descriptors: u64, database: u32, workers: usize) -
         .saturating_sub(RESERVED_DESCRIPTORS)
         .saturating_sub(database);
     (left / workers.max(1)).clamp(16, MAX_CONNECTIONS_PER_WORKER)
+}
+
+/// Why nothing can listen on an address, and what helps; `ports` names what sets the port.
+#[must_use]
+pub fn why_not_bound(error: &std::io::Error, address: SocketAddr, ports: &str) -> String {
+    let (host, port) = (address.ip(), address.port());
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("port {port} is taken by another program; set {ports} to a free one")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!(
+                "port {port} needs rights that this user does not have; set {ports} to one above 1023"
+            )
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("{host} is not an address of this machine; set HOST (--host) to one that is")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// How a server is set up.

@@ -3,18 +3,15 @@
 use std::fmt;
 
 use actix_cors::CorsError;
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::http::header;
+use actix_web::{HttpResponse, ResponseError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::platform::fault_injection;
-use crate::platform::observability::{metrics, telemetry};
+use super::route::is_routine;
+use crate::platform::observability::trace_context;
 
 pub const MEDIA_TYPE: &str = "application/problem+json";
 /// Stands in for a document that cannot be written.
@@ -39,11 +36,8 @@ pub struct Problem {
     /// Further headers of the answer.
     headers: Vec<(&'static str, String)>,
     cause: Option<String>,
-    quiet: bool,
+    without_log: bool,
 }
-
-/// On a request whose answer has no line in the log.
-pub struct Quiet;
 
 impl Problem {
     #[must_use]
@@ -57,7 +51,7 @@ impl Problem {
             retry_after_seconds: None,
             headers: Vec::new(),
             cause: None,
-            quiet: false,
+            without_log: false,
         }
     }
 
@@ -140,9 +134,9 @@ impl Problem {
     /// Without a line in the log for each: it is met thousands of times a second, and told of by
     /// whoever makes it.
     #[must_use]
-    pub fn quietly(self) -> Self {
+    pub fn without_log(self) -> Self {
         Self {
-            quiet: true,
+            without_log: true,
             ..self
         }
     }
@@ -178,12 +172,12 @@ impl Problem {
     }
 
     /// For a preflight request that CORS refuses.
-    fn of_cors(error: &CorsError) -> Self {
+    pub(crate) fn of_cors(error: &CorsError) -> Self {
         Self::new(error.status_code(), "cors-refused", format!("{error}."))
     }
 
     /// For errors that actix made itself, of which only the status is known.
-    fn from_status(status: StatusCode) -> Self {
+    pub(crate) fn from_status(status: StatusCode) -> Self {
         let (code, detail) = match status {
             StatusCode::NOT_FOUND => ("not-found", "There is nothing at this address."),
             StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "The request is too large."),
@@ -199,6 +193,10 @@ impl Problem {
         Self::new(status, code, detail)
     }
 
+    pub(crate) fn is_without_log(&self) -> bool {
+        self.without_log
+    }
+
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
@@ -207,16 +205,16 @@ impl Problem {
     /// The document for what was asked of a path, and its cause to the log.
     #[must_use]
     pub fn document(&self, path: &str) -> ProblemBody {
-        self.tell(path);
-        self.body(Some(path), telemetry::current_trace_id().as_deref())
+        self.log(path);
+        self.body(Some(path), trace_context::current_trace_id().as_deref())
     }
 
     /// Tells the log what is not for the customer.
-    fn tell(&self, path: &str) {
+    pub(crate) fn log(&self, path: &str) {
         let cause = self.cause.as_deref().unwrap_or("none given");
         match self.status {
             // Whoever looks there every second is told each time; the log, when it begins and ends.
-            StatusCode::SERVICE_UNAVAILABLE if self.quiet || metrics::is_routine(path) => {
+            StatusCode::SERVICE_UNAVAILABLE if self.without_log || is_routine(path) => {
                 tracing::debug!(code = self.code, cause, "cannot serve now");
             }
             StatusCode::SERVICE_UNAVAILABLE => {
@@ -243,7 +241,7 @@ impl Problem {
         }
     }
 
-    fn response(&self, instance: Option<&str>, trace_id: Option<&str>) -> HttpResponse {
+    pub(crate) fn response(&self, instance: Option<&str>, trace_id: Option<&str>) -> HttpResponse {
         let body = self.body(instance, trace_id);
         let mut response = HttpResponse::build(self.status);
         if let Some(seconds) = self.retry_after_seconds {
@@ -301,66 +299,4 @@ pub struct ProblemBody {
     /// The order that came to nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order_id: Option<Uuid>,
-}
-
-/// Middleware: gives every error answer its problem document, and every answer its trace id.
-pub async fn render<B: MessageBody + 'static>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let response = next.call(request).await?;
-    if fault_injection::is_severed(&response) {
-        return Ok(response.map_into_left_body());
-    }
-    let trace_id = telemetry::current_trace_id();
-    let mut response = if response.status().is_client_error() || response.status().is_server_error()
-    {
-        let (request, response) = response.into_parts();
-        let rendered = render_error(&request, response, trace_id.as_deref());
-        ServiceResponse::new(request, rendered)
-    } else {
-        response.map_into_left_body()
-    };
-    if let Some(value) = trace_id.and_then(|id| HeaderValue::from_str(&id).ok()) {
-        response
-            .headers_mut()
-            .insert(header::HeaderName::from_static("x-trace-id"), value);
-    }
-    Ok(response)
-}
-
-fn render_error<B: MessageBody + 'static>(
-    request: &HttpRequest,
-    response: HttpResponse<B>,
-    trace_id: Option<&str>,
-) -> HttpResponse<EitherBody<B, BoxBody>> {
-    let is_error = response.error().is_some();
-    let problem = response
-        .error()
-        .and_then(|error| error.as_error::<Problem>());
-    if !is_error && response.headers().contains_key(header::CONTENT_TYPE) {
-        return response.map_into_left_body();
-    }
-    let fallback;
-    let problem = if let Some(problem) = problem {
-        problem
-    } else {
-        let cors = response
-            .error()
-            .and_then(|error| error.as_error::<CorsError>());
-        fallback = cors.map_or_else(|| Problem::from_status(response.status()), Problem::of_cors);
-        &fallback
-    };
-    if problem.quiet {
-        request.extensions_mut().insert(Quiet);
-    }
-    problem.tell(request.path());
-    let mut rendered = problem.response(Some(request.path()), trace_id);
-    for (name, value) in response.headers() {
-        // The document is written here and now, after whoever would have compressed it.
-        if name != header::CONTENT_ENCODING && !rendered.headers().contains_key(name) {
-            rendered.headers_mut().append(name.clone(), value.clone());
-        }
-    }
-    rendered.map_into_right_body()
 }

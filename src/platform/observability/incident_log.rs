@@ -1,19 +1,17 @@
-//! Trouble that lasts is told when it begins, when its cause is another, and when it is over: not
-//! each time it is met.
+//! Logs a lasting failure when it starts, when its cause changes and when it ends, and not each time
+//! that it is met.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::platform::db::DatabaseError;
+/// Causes that one incident logs. Causes that alternate are logged once each.
+const MAX_CAUSES: usize = 8;
 
-/// Causes told of one trouble, at most. Two that take turns are told once each.
-const MOST: usize = 8;
-
-/// One kind of trouble that a process can be in.
-pub struct Trouble {
-    begins: &'static str,
-    ends: &'static str,
+/// The log of one kind of incident.
+pub struct IncidentLog {
+    started: &'static str,
+    ended: &'static str,
     present: Mutex<Option<Present>>,
 }
 
@@ -22,47 +20,35 @@ struct Present {
     causes: Vec<String>,
 }
 
-impl Trouble {
-    /// With the log's words for its beginning and its end.
+impl IncidentLog {
+    /// `started` and `ended` are the messages of the log lines.
     #[must_use]
-    pub fn new(begins: &'static str, ends: &'static str) -> Self {
+    pub fn new(started: &'static str, ended: &'static str) -> Self {
         Self {
-            begins,
-            ends,
+            started,
+            ended,
             present: Mutex::default(),
         }
     }
 
-    /// What came of work with the database. That it cannot be reached is told by the pool, for all.
-    pub fn note<T>(&self, outcome: &Result<T, DatabaseError>) {
-        match outcome {
-            Ok(_) => {
-                self.over();
-            }
-            Err(DatabaseError::Unreachable(_)) => {}
-            Err(error) => {
-                self.met(error);
-            }
-        }
-    }
-
-    /// It is met. Tells whether that was news, which is logged.
-    pub fn met(&self, cause: &impl fmt::Display) -> bool {
+    /// Reports that the incident is present. Returns whether this was logged: it starts, or has a
+    /// new cause.
+    pub fn raise(&self, cause: &impl fmt::Display) -> bool {
         let cause = cause.to_string();
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
         let Present { causes, .. } = present.get_or_insert_with(|| Present {
             since: Instant::now(),
             causes: Vec::new(),
         });
-        if causes.len() == MOST || causes.contains(&cause) {
+        if causes.len() == MAX_CAUSES || causes.contains(&cause) {
             return false;
         }
-        tracing::warn!(cause, "{}", self.begins);
+        tracing::warn!(cause, "{}", self.started);
         causes.push(cause);
         true
     }
 
-    /// Why it is there, if it is: the cause that was told of last.
+    /// Returns the cause that was logged last, while the incident is present.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         let present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,13 +57,13 @@ impl Trouble {
             .and_then(|present| present.causes.last().cloned())
     }
 
-    /// All is well. Tells whether that was news, which is logged.
-    pub fn over(&self) -> bool {
+    /// Reports that the incident is not present. Returns whether this ended it, which is logged.
+    pub fn resolve(&self) -> bool {
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Present { since, .. }) = present.take() else {
             return false;
         };
-        tracing::info!(seconds = since.elapsed().as_secs(), "{}", self.ends);
+        tracing::info!(seconds = since.elapsed().as_secs(), "{}", self.ended);
         true
     }
 }
@@ -87,21 +73,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_cause_is_told_once_until_the_trouble_is_over() {
-        let trouble = Trouble::new("it begins", "it is over");
-        assert!(!trouble.over());
-        let told = ["a", "a", "b", "a", "b"].map(|cause| trouble.met(&cause));
-        assert_eq!(told, [true, false, true, false, false]);
-        assert_eq!([trouble.over(), trouble.over()], [true, false]);
-        assert_eq!(trouble.cause(), None);
-        assert!(trouble.met(&"a"));
-        assert_eq!(trouble.cause().as_deref(), Some("a"));
+    fn each_cause_is_logged_once_until_the_incident_ends() {
+        let incident = IncidentLog::new("it started", "it is over");
+        assert!(!incident.resolve());
+        let logged = ["a", "a", "b", "a", "b"].map(|cause| incident.raise(&cause));
+        assert_eq!(logged, [true, false, true, false, false]);
+        assert_eq!([incident.resolve(), incident.resolve()], [true, false]);
+        assert_eq!(incident.cause(), None);
+        assert!(incident.raise(&"a"));
+        assert_eq!(incident.cause().as_deref(), Some("a"));
     }
 
     #[test]
-    fn causes_that_are_never_the_same_come_to_an_end() {
-        let trouble = Trouble::new("it begins", "it is over");
-        let told = (0..100).filter(|number| trouble.met(number)).count();
-        assert_eq!(told, MOST);
+    fn the_number_of_logged_causes_is_bounded() {
+        let incident = IncidentLog::new("it started", "it is over");
+        let logged = (0..100).filter(|number| incident.raise(number)).count();
+        assert_eq!(logged, MAX_CAUSES);
     }
 }

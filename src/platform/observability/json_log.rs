@@ -9,8 +9,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::telemetry::{current_span, digits};
-use crate::platform::http::health::timestamp;
+use super::trace_context::{current_span, digits};
+use crate::platform::timestamp::timestamp;
 
 const ORDER_ID: &str = "order_id";
 

@@ -1,30 +1,49 @@
-//! The process's asynchronous runtimes: one for each thread that answers requests, one for the
-//! background, one for the rest.
+//! Counts the asynchronous tasks of a process.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus::IntGauge;
 use tokio::runtime::Handle;
 
-/// Clones share it.
-#[derive(Clone, Default)]
-pub struct Runtimes(Arc<Mutex<Vec<Handle>>>);
+use super::metrics::Registry;
 
-impl Runtimes {
-    /// Counts the runtime that this is called on among them.
-    pub fn join(&self) {
-        self.0
+/// The runtimes of a process: one for each thread that answers requests, one for background work,
+/// and the main one. Clones share them.
+#[derive(Clone)]
+pub struct TaskMetrics {
+    runtimes: Arc<Mutex<Vec<Handle>>>,
+    alive_tasks: IntGauge,
+}
+
+impl TaskMetrics {
+    /// # Errors
+    /// When the registry has this series already.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let alive_tasks = registry.gauge(
+            "valerix_tokio_alive_tasks",
+            "Asynchronous tasks that are alive.",
+        )?;
+        Ok(Self {
+            runtimes: Arc::default(),
+            alive_tasks,
+        })
+    }
+
+    /// Adds the runtime that this is called on.
+    pub fn add_current_runtime(&self) {
+        self.runtimes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Handle::current());
     }
 
-    /// Tasks that are alive.
-    #[must_use]
-    pub fn tasks(&self) -> i64 {
-        let runtimes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Updates the series.
+    pub fn update(&self) {
+        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
         let alive = runtimes
             .iter()
             .map(|runtime| runtime.metrics().num_alive_tasks());
-        i64::try_from(alive.sum::<usize>()).unwrap_or(i64::MAX)
+        let alive = i64::try_from(alive.sum::<usize>()).unwrap_or(i64::MAX);
+        self.alive_tasks.set(alive);
     }
 }

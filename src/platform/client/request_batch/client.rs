@@ -11,10 +11,11 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
 
-use super::{Line, MOST, SUFFIX, Sent, SentCall};
+use super::wire::{BatchBody, BatchCall, MAX_CALLS, ResponseLine};
 use crate::platform::client::{Answer, CallError, Client, Lines, within};
 use crate::platform::deadline::Deadline;
-use crate::platform::observability::telemetry::TraceHeaders;
+use crate::platform::http::route::BATCH_SUFFIX;
+use crate::platform::observability::trace_context::TraceHeaders;
 
 /// How often a bundle lets the thread's other tasks have their turn before it goes: what they call
 /// can still come along.
@@ -102,8 +103,8 @@ impl Route {
             answer
                 .as_ref()
                 .ok()
-                .and_then(|answer| answer.bundle)
-                .map_or(0, |most| most.min(MOST)),
+                .and_then(|answer| answer.max_batch_size)
+                .map_or(0, |most| most.min(MAX_CALLS)),
         );
     }
 
@@ -149,19 +150,19 @@ impl Route {
     }
 
     async fn together(&self, calls: Vec<Waiting>) {
-        #[expect(clippy::cast_precision_loss, reason = "at most MOST")]
+        #[expect(clippy::cast_precision_loss, reason = "at most MAX_CALLS")]
         self.sizes.observe(calls.len() as f64);
         let deadline = calls
             .iter()
             .map(|call| call.deadline)
             .fold(Deadline::after(Duration::ZERO), Deadline::max);
-        let sent = serde_json::to_vec(&Sent {
+        let sent = serde_json::to_vec(&BatchBody {
             calls: calls.iter().map(Waiting::as_sent).collect(),
         });
         let mut open: Vec<_> = calls.into_iter().map(Some).collect();
         let outcome = async {
             let sent = sent.map_err(|error| CallError::Unusable(error.to_string()))?;
-            let path = format!("{}{SUFFIX}", self.path);
+            let path = format!("{}{BATCH_SUFFIX}", self.path);
             self.client
                 .post_for_lines(&path, sent, deadline, |line| answer_one(&mut open, line))
                 .await
@@ -195,13 +196,13 @@ impl Route {
 }
 
 impl Waiting {
-    fn as_sent(&self) -> SentCall<'_> {
+    fn as_sent(&self) -> BatchCall<'_> {
         let left = u64::try_from(self.deadline.remaining().as_millis()).ok();
         let TraceHeaders {
             traceparent,
             tracestate,
         } = self.trace.clone();
-        SentCall {
+        BatchCall {
             traceparent,
             tracestate,
             deadline_ms: left,
@@ -213,7 +214,9 @@ impl Waiting {
 /// Gives a line to whoever waits for it. One that makes no sense is nobody's, and its call stays
 /// unanswered.
 fn answer_one(open: &mut [Option<Waiting>], line: &[u8]) {
-    let Ok(Line { call, status, body }) = serde_json::from_slice::<Line<&RawValue>>(line) else {
+    let Ok(ResponseLine { call, status, body }) =
+        serde_json::from_slice::<ResponseLine<&RawValue>>(line)
+    else {
         return;
     };
     let Ok(status) = StatusCode::from_u16(status) else {

@@ -5,71 +5,103 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use actix_web::dev::Payload;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::HeaderValue;
 use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
 use actix_web::web::{self, Bytes};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tracing::{Instrument, Span};
 
-use super::{LIMIT_BYTES, Line, MEDIA_TYPE, MOST, SUFFIX, Sent, SentCall};
+use super::wire::{BatchBody, BatchCall, MAX_BODY_BYTES, MAX_CALLS, MEDIA_TYPE, ResponseLine};
+use crate::platform::client::MAX_BATCH_SIZE;
 use crate::platform::deadline::{Arrived, Deadline};
 use crate::platform::fault_injection::Gremlin;
 use crate::platform::http::extract::{
     BODY_LIMIT_BYTES, FromFields, read_json, too_large, whole_body, without_bom,
 };
+use crate::platform::http::marker::BatchEnvelope;
+use crate::platform::http::metrics::HttpMetrics;
+use crate::platform::http::middleware::{access_log, request_span};
 use crate::platform::http::problem::{FieldError, Problem, UNWRITABLE};
-use crate::platform::observability::metrics::{Carrier, Metrics};
-use crate::platform::observability::telemetry::TraceHeaders;
-use crate::platform::observability::{metrics, telemetry};
+use crate::platform::http::route::BATCH_SUFFIX;
+use crate::platform::observability::trace_context::TraceHeaders;
+
+/// Middleware of a route that takes batches: its responses say so.
+///
+/// # Errors
+/// Those of the route behind it.
+pub async fn offer<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let is_idle = request
+        .app_data::<web::Data<Gremlin>>()
+        .is_none_or(|gremlin| gremlin.is_idle());
+    let mut response = next.call(request).await?;
+    if is_idle {
+        response
+            .headers_mut()
+            .insert(MAX_BATCH_SIZE, HeaderValue::from(MAX_CALLS));
+    }
+    Ok(response)
+}
 
 /// Extractor: the calls of a bundle, each read as a request of its own would be.
-pub struct Bundle<T> {
+pub struct Batch<T> {
     /// That each call is meant for.
     route: Rc<str>,
     arrived: Arrived,
     calls: Vec<Call<T>>,
-    metrics: web::Data<Metrics>,
+    metrics: web::Data<HttpMetrics>,
 }
 
 struct Call<T> {
     span: Span,
     /// Or what is wrong with it.
-    wish: Result<(T, Deadline), Problem>,
+    call: Result<(T, Deadline), Problem>,
 }
 
-impl<T: FromFields> FromRequest for Bundle<T> {
+impl<T: FromFields> FromRequest for Batch<T> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, body) = (request.clone(), whole_body(request, payload, LIMIT_BYTES));
+        let (request, body) = (
+            request.clone(),
+            whole_body(request, payload, MAX_BODY_BYTES),
+        );
         Box::pin(async move {
             // Its faults are each to hit one call.
             if request
                 .app_data::<web::Data<Gremlin>>()
-                .is_some_and(|gremlin| !gremlin.is_calm())
+                .is_some_and(|gremlin| !gremlin.is_idle())
             {
                 let detail = "The gremlin is at work, and wants each call by itself.";
                 return Err(Problem::new(StatusCode::CONFLICT, "one-by-one", detail));
             }
             let body = body.await?;
             let sent = read(&body)?;
-            let metrics = request.app_data::<web::Data<Metrics>>().cloned();
+            let metrics = request.app_data::<web::Data<HttpMetrics>>().cloned();
             let metrics = metrics.ok_or_else(|| Problem::internal("there are no metrics"))?;
             // The pattern and not the path, which can be written in many ways.
             let pattern = request.match_pattern().unwrap_or_default();
-            let route: Rc<str> = pattern.strip_suffix(SUFFIX).unwrap_or(&pattern).into();
+            let route: Rc<str> = pattern
+                .strip_suffix(BATCH_SUFFIX)
+                .unwrap_or(&pattern)
+                .into();
             let arrived = request
                 .extensions()
                 .get::<Arrived>()
                 .copied()
                 .unwrap_or_else(Arrived::now);
             let calls = sent.into_iter().map(|call| Call {
-                span: telemetry::request_span(
+                span: request_span::request_span(
                     "POST",
                     &route,
                     &route,
@@ -78,12 +110,12 @@ impl<T: FromFields> FromRequest for Bundle<T> {
                         tracestate: call.tracestate,
                     },
                 ),
-                wish: Deadline::given("deadline_ms", arrived, call.deadline_ms)
+                call: Deadline::given("deadline_ms", arrived, call.deadline_ms)
                     .and_then(|deadline| Ok((read_body(call.body.get())?, deadline))),
             });
             let calls = calls.collect();
             // From here on each call counts, and what carried it does not.
-            request.extensions_mut().insert(Carrier);
+            request.extensions_mut().insert(BatchEnvelope);
             Ok(Self {
                 route,
                 arrived,
@@ -102,29 +134,29 @@ fn read_body<T: FromFields>(body: &str) -> Result<T, Problem> {
     }
 }
 
-fn read(body: &[u8]) -> Result<Vec<SentCall<'_>>, Problem> {
+fn read(body: &[u8]) -> Result<Vec<BatchCall<'_>>, Problem> {
     let wrong = |detail: String| {
         Problem::invalid(vec![FieldError {
             field: "calls".to_owned(),
             detail,
         }])
     };
-    let Sent { calls } =
+    let BatchBody { calls } =
         serde_json::from_slice(without_bom(body)).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => wrong(format!("cannot be read: {error}")),
             _ => Problem::malformed(format!("The body is not valid JSON: {error}.")),
         })?;
-    if (1..=MOST).contains(&calls.len()) {
+    if (1..=MAX_CALLS).contains(&calls.len()) {
         Ok(calls)
     } else {
         Err(wrong(format!(
-            "must be 1 to {MOST} calls; there are {}",
+            "must be 1 to {MAX_CALLS} calls; there are {}",
             calls.len()
         )))
     }
 }
 
-impl<T: 'static> Bundle<T> {
+impl<T: 'static> Batch<T> {
     /// Carries out all calls at once, each as a request of its own. A line goes out when its call
     /// is done; each is carried out to its end, whether the caller still reads or not.
     pub fn answer<A, F>(self, carry_out: impl Fn(T, Deadline) -> F) -> HttpResponse
@@ -141,8 +173,8 @@ impl<T: 'static> Bundle<T> {
         let answers = calls
             .into_iter()
             .enumerate()
-            .map(|(index, Call { span, wish })| {
-                let work = wish.map(|(wish, deadline)| span.in_scope(|| carry_out(wish, deadline)));
+            .map(|(index, Call { span, call })| {
+                let work = call.map(|(call, deadline)| span.in_scope(|| carry_out(call, deadline)));
                 answered(index, Rc::clone(&route), arrived, metrics.clone(), work).instrument(span)
             });
         let mut answers: FuturesUnordered<_> = answers.collect();
@@ -157,7 +189,7 @@ impl<T: 'static> Bundle<T> {
         let lines = stream::poll_fn(move |context| lines.poll_recv(context));
         // Those that are done at once go out together.
         let lines = lines
-            .ready_chunks(MOST)
+            .ready_chunks(MAX_CALLS)
             .map(|lines| Ok::<_, Infallible>(Bytes::from(lines.concat())));
         HttpResponse::Ok().content_type(MEDIA_TYPE).streaming(lines)
     }
@@ -168,7 +200,7 @@ async fn answered<A: Serialize>(
     call: usize,
     route: Rc<str>,
     arrived: Arrived,
-    metrics: web::Data<Metrics>,
+    metrics: web::Data<HttpMetrics>,
     work: Result<impl Future<Output = Result<(web::Json<A>, StatusCode), Problem>>, Problem>,
 ) -> Vec<u8> {
     let outcome = match work {
@@ -182,15 +214,15 @@ async fn answered<A: Serialize>(
             line(call, problem.status(), &problem.document(&route)),
         ),
     };
-    telemetry::answered(&Span::current(), status);
-    metrics::observed(&metrics, &Method::POST, &route, status, arrived.elapsed());
+    request_span::record_status(&Span::current(), status);
+    access_log::record_call(&metrics, &Method::POST, &route, status, arrived.elapsed());
     line
 }
 
 /// A line of the answer. A body that cannot be written is a mistake of ours: the call is answered
 /// 500.
 fn line(call: usize, status: StatusCode, body: &impl Serialize) -> Vec<u8> {
-    let line = serde_json::to_vec(&Line {
+    let line = serde_json::to_vec(&ResponseLine {
         call,
         status: status.as_u16(),
         body,
@@ -216,7 +248,7 @@ mod tests {
             }
         }
         let line = line(3, StatusCode::OK, &Unwritable);
-        let line: Line<crate::platform::http::problem::ProblemBody> =
+        let line: ResponseLine<crate::platform::http::problem::ProblemBody> =
             serde_json::from_slice(&line).unwrap();
         assert_eq!(
             (line.call, line.status, line.body.code.as_str()),

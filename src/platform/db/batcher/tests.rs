@@ -8,7 +8,16 @@ use tokio::sync::Semaphore;
 
 use super::gather::YIELDS_BEFORE_FLUSH;
 use super::worker::LOCK_RETRY_INTERVAL;
-use super::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::handle::{Batcher, MAX_QUEUE};
+use super::spec::{Answers, Execute};
+use crate::platform::db::DatabaseError;
+use crate::platform::deadline::Deadline;
 
 const FOREVER: Duration = Duration::from_secs(60);
 /// A batch with this item in it is refused.

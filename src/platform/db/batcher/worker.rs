@@ -12,14 +12,19 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use prometheus::{Histogram, IntCounter};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::gather::{self, InFlight};
-use super::{BatchMetrics, Caller, Execute, MAX_BATCH, Pending, Progress};
-use crate::platform::db::{DatabaseError, WORK_TIMEOUT};
+use super::pending::{Caller, Parked, Pending, Progress};
+use super::spec::Execute;
+use crate::platform::db::error::DatabaseError;
+use crate::platform::db::timeouts::WORK_TIMEOUT;
 use crate::platform::deadline::Deadline;
 
+/// Items in one transaction.
+const MAX_BATCH: usize = 128;
 /// How often parked items are tried again.
 pub const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(25);
 /// The same for an item whose lock cannot be seen, because trying it makes the batcher wait: its
@@ -32,24 +37,10 @@ const MAX_PARKED_TIME: Duration = Duration::from_secs(1);
 /// Items tried one by one that may meet a lock before the rest are taken to be locked too.
 const MAX_LOCKED_IN_A_ROW: usize = 3;
 
-/// Why and until when an item waits for a lock.
-pub struct Parked {
-    give_up_at: Instant,
-    retry_at: Instant,
-    /// Looking for locks did not show it.
-    unseen: bool,
-}
-
-impl<A> Caller<A> {
-    /// Nobody waits for the answer any more: an item that was not begun need not be.
-    fn is_gone(&self) -> bool {
-        self.answer.is_closed() || self.deadline.remaining() == Duration::ZERO
-    }
-
-    fn send(self, answer: Result<A, DatabaseError>) {
-        // A caller that gave up meanwhile knows that the outcome is unknown to it.
-        let _ = self.answer.send(answer);
-    }
+/// What a batcher reports of itself.
+pub struct BatchMetrics {
+    pub sizes: Histogram,
+    pub locked: IntCounter,
 }
 
 /// Items that are carried out together, and their callers, in the same order.

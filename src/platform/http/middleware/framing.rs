@@ -16,7 +16,7 @@ use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 use actix_web::middleware::Next;
 use actix_web::web::Bytes;
 
-use crate::platform::fault_injection;
+use crate::platform::http::marker::ConnectionDropped;
 
 /// Stands in for the body of a response to HEAD.
 ///
@@ -53,7 +53,12 @@ pub async fn frame<B: MessageBody + 'static>(
         request.head_mut().method = Method::GET;
     }
     let response = next.call(request).await?;
-    if is_head && !fault_injection::is_severed(&response) {
+    if is_head
+        && !response
+            .response()
+            .extensions()
+            .contains::<ConnectionDropped>()
+    {
         return Ok(without_body(response));
     }
     let mut response = response.map_into_left_body();

@@ -1,0 +1,92 @@
+//! Bodies of the inventory service.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::fields::{epoch, product_id, quantity};
+use crate::platform::http::extract::{Fields, FromFields, uuid};
+
+/// `POST /inventory/reserve`
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Reserve {
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\u0000]+$",
+        example = "PROD-001"
+    )]
+    pub product_id: String,
+    #[schema(minimum = 1, maximum = 1000, example = 1)]
+    pub quantity: i32,
+    /// Generated and returned when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<Uuid>,
+    /// Fencing token of the caller's attempt; 1 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub epoch: Option<i32>,
+}
+
+impl FromFields for Reserve {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            product_id: fields.required("product_id", product_id()),
+            quantity: fields.required("quantity", quantity()),
+            order_id: fields.optional("order_id", uuid),
+            epoch: fields.optional("epoch", epoch()),
+        }
+    }
+}
+
+/// A reservation that holds stock, and the stock of its product afterwards.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Reserved {
+    pub order_id: Uuid,
+    pub product_id: String,
+    pub quantity: i32,
+    /// Units of the product that can still be reserved.
+    pub stock: i32,
+    /// Units of the product that are held for orders.
+    pub reserved: i32,
+}
+
+/// `POST /inventory/release`
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Release {
+    pub order_id: Uuid,
+    /// Fencing token of the caller's attempt. When absent, the order's stock is released whatever
+    /// the epoch of its reservation is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub epoch: Option<i32>,
+}
+
+impl FromFields for Release {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            order_id: fields.required("order_id", uuid),
+            epoch: fields.optional("epoch", epoch()),
+        }
+    }
+}
+
+/// What a release did.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Released {
+    pub order_id: Uuid,
+    /// Units that this call gave back; 0 when the order held none.
+    pub released: i32,
+}
+
+/// Stock of one product.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Stock {
+    pub product_id: String,
+    /// Units that can still be reserved.
+    pub stock: i32,
+    /// Units held for orders.
+    pub reserved: i32,
+    /// Units that the product was stocked with. The audit checks that it is stock + reserved.
+    pub stocked: i32,
+}

@@ -1,0 +1,17 @@
+//! The types that travel between a service and its clients. A service and its client share one
+//! struct for each body, so that they cannot disagree.
+//!
+//! Request types implement [`FromFields`](crate::platform::http::extract::FromFields) instead of
+//! `Deserialize`: an invalid request is answered with every field that is wrong, not only the first.
+
+mod fields;
+mod inventory;
+mod orders;
+mod payments;
+
+pub use inventory::{Release, Released, Reserve, Reserved, Stock};
+pub use orders::{
+    FailureReason, FollowOrders, ListOrders, Obligation, Order, OrderChange, OrderDetail,
+    OrderEvent, OrderPage, OrderStatus, PlaceOrder,
+};
+pub use payments::{Charge, Payment, PaymentStatus, PaymentsOfOrder, Void};

@@ -1,0 +1,60 @@
+//! Counts of orders and of their recovery.
+
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge};
+
+use crate::platform::observability::metrics::Registry;
+
+/// The series of the order service.
+pub struct OrderMetrics {
+    /// Changes of an order's status, by the status reached and the reason.
+    pub transitions: IntCounterVec,
+    /// Attempts of the recovery worker by outcome: settled, waiting, overtaken, error.
+    pub recovery_attempts: IntCounterVec,
+    pub unfinished: IntGauge,
+    pub oldest_unfinished_seconds: Gauge,
+    /// Orders that have owed a release or a refund for longer than the recovery bound.
+    pub stuck: IntGauge,
+    /// Orders rejected with 503 because too many were in progress.
+    pub rejected_by_overload: IntCounter,
+    /// Requests answered from the stored order of their idempotency key.
+    pub idempotent_replays: IntCounter,
+}
+
+impl OrderMetrics {
+    /// # Errors
+    /// When the registry has these series already.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            transitions: registry.counters(
+                "valerix_order_transitions_total",
+                "Changes of an order's status, by the status reached and the reason.",
+                &["status", "reason"],
+            )?,
+            recovery_attempts: registry.counters(
+                "valerix_recovery_attempts_total",
+                "Attempts of the recovery worker, by outcome.",
+                &["outcome"],
+            )?,
+            unfinished: registry.gauge(
+                "valerix_orders_unfinished",
+                "Orders that are pending or still owe a release or a refund.",
+            )?,
+            oldest_unfinished_seconds: registry.seconds(
+                "valerix_oldest_unfinished_order_seconds",
+                "Age of the oldest unfinished order.",
+            )?,
+            stuck: registry.gauge(
+                "valerix_orders_stuck",
+                "Orders that have owed a release or a refund for longer than the recovery bound.",
+            )?,
+            rejected_by_overload: registry.counter(
+                "valerix_requests_shed_total",
+                "Orders rejected because too many were in progress.",
+            )?,
+            idempotent_replays: registry.counter(
+                "valerix_idempotent_replays_total",
+                "Requests answered from the stored order of their idempotency key.",
+            )?,
+        })
+    }
+}

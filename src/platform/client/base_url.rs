@@ -1,0 +1,55 @@
+//! The address of a service.
+
+use actix_web::http::Uri;
+
+/// Where a service is: `http://host:port`, with an optional path before its routes.
+#[derive(Debug, Clone)]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    /// It is on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let uri = self.0.parse::<Uri>().ok();
+        let host = uri
+            .as_ref()
+            .and_then(Uri::host)
+            .unwrap_or_default()
+            .trim_matches(['[', ']']);
+        host == "localhost"
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+impl std::str::FromStr for BaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
+        if uri
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            return Err(
+                "no service asks for a user's name or a password in its address".to_owned(),
+            );
+        }
+        let plain = uri.scheme_str() == Some("http") && uri.query().is_none();
+        let after_scheme = text
+            .split_once("://")
+            .map(|(_, rest)| rest.trim_end_matches('/'));
+        match uri.host().zip(after_scheme) {
+            // Whichever way the scheme was written.
+            Some((host, rest)) if plain && !host.is_empty() => Ok(Self(format!("http://{rest}"))),
+            _ => Err("it is not an address of that form".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,190 @@
+//! Why database work failed, and how a request that needed it is answered.
+
+use std::sync::Arc;
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use uuid::Uuid;
+
+use super::timeouts::CHECKOUT_TIMEOUT;
+use crate::platform::http::problem::Problem;
+use crate::platform::observability::incident_log::IncidentLog;
+
+/// Why database work failed. Cheap to clone: one failure may concern many callers of the same
+/// transaction.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DatabaseError {
+    /// Nothing was sent.
+    #[error("no free connection within {} ms", CHECKOUT_TIMEOUT.as_millis())]
+    Busy,
+    /// Nothing was sent.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// Nothing was sent.
+    #[error("too little time was left to begin")]
+    TooLate,
+    /// Nothing was done: another session holds a lock.
+    #[error("another session holds a lock: {0}")]
+    Locked(String),
+    /// The server may have carried it out, or may still do so.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The server may have carried it out.
+    #[error("the connection broke before the answer: {0}")]
+    ConnectionLost(Arc<DieselError>),
+    /// The server did nothing.
+    #[error("it takes no writes")]
+    ReadOnly,
+    /// The server refused the statement and undid it, or Diesel refused it before it was sent, or
+    /// cannot read its answer.
+    #[error("{0}")]
+    Query(Arc<DieselError>),
+    /// A mistake of this program, such as a panic.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<DieselError> for DatabaseError {
+    fn from(error: DieselError) -> Self {
+        match error {
+            DieselError::DatabaseError(
+                DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection,
+                _,
+            )
+            | DieselError::BrokenTransactionManager
+            | DieselError::RollbackErrorOnCommit { .. } => Self::ConnectionLost(Arc::new(error)),
+            _ => Self::Query(Arc::new(error)),
+        }
+    }
+}
+
+impl DatabaseError {
+    /// A row is locked, as a question about locks has shown.
+    #[must_use]
+    pub fn row_locked() -> Self {
+        Self::Locked("a row is locked".to_owned())
+    }
+
+    /// Whether the statement met a constraint of this name.
+    #[must_use]
+    pub fn violates(&self, constraint: &str) -> bool {
+        self.query().is_some_and(
+            |error| matches!(error, DieselError::DatabaseError(_, info) if info.constraint_name() == Some(constraint)),
+        )
+    }
+
+    fn query(&self) -> Option<&DieselError> {
+        if let Self::Query(error) = self {
+            Some(error)
+        } else {
+            None
+        }
+    }
+
+    /// The server refused the work because of what it was asked to do; other work may succeed.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Query(_) | Self::Locked(_)) && !self.is_read_only()
+    }
+
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked(_))
+    }
+
+    /// A change may have been stored, or may still be: nobody can say that nothing was done.
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(
+            self,
+            Self::TimedOut | Self::ConnectionLost(_) | Self::Internal(_)
+        )
+    }
+
+    /// The server takes no writes: it is a standby, or was made one.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        let refused = |error| {
+            matches!(
+                error,
+                &DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)
+            )
+        };
+        matches!(self, Self::ReadOnly) || self.query().is_some_and(refused)
+    }
+
+    /// The server refused it, and Diesel does not say why: it hides the SQLSTATE, and the message
+    /// is in the server's language.
+    pub(super) fn is_unexplained(&self) -> bool {
+        matches!(
+            self.query(),
+            Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, _))
+        )
+    }
+
+    /// A mistake of this program, where all else is trouble of the database's that may pass.
+    fn is_our_mistake(&self) -> bool {
+        use DatabaseErrorKind as Kind;
+        match self {
+            Self::Internal(_) => true,
+            Self::Query(error) => match **error {
+                DieselError::DatabaseError(ref kind, _) => matches!(
+                    kind,
+                    Kind::UniqueViolation
+                        | Kind::ForeignKeyViolation
+                        | Kind::NotNullViolation
+                        | Kind::CheckViolation
+                        | Kind::RestrictViolation
+                        | Kind::ExclusionViolation
+                ),
+                _ => true,
+            },
+            _ => false,
+        }
+    }
+
+    /// The answer to a request that only read.
+    #[must_use]
+    pub fn of_read(self) -> Problem {
+        if self.is_our_mistake() {
+            return Problem::internal(self);
+        }
+        self.unavailable()
+    }
+
+    /// The answer to a request that was to change something about an order. It promises that
+    /// nothing was done only where that is certain.
+    #[must_use]
+    pub fn of_write(self, order_id: Uuid) -> Problem {
+        if self.is_our_mistake() {
+            return Problem::internal(self).of_order(order_id);
+        }
+        if self.is_outcome_unknown() {
+            return Problem::outcome_unknown("The database did not answer in time.", order_id)
+                .because(self);
+        }
+        self.unavailable()
+    }
+
+    fn unavailable(self) -> Problem {
+        if self.is_locked() {
+            let detail = "Another database session holds a lock on what this request needs. Nothing was changed.";
+            return Problem::unavailable(Problem::LOCKED, detail).because(self);
+        }
+        let detail = "The database cannot be reached, or is too busy, or cannot do this now. Nothing was changed.";
+        Problem::unavailable("database-unavailable", detail).because(self)
+    }
+}
+
+/// Raises or resolves an incident by the outcome of database work. An unreachable database is not
+/// raised here: the pool does so for the whole process.
+pub fn observe<T>(incident: &IncidentLog, outcome: &Result<T, DatabaseError>) {
+    match outcome {
+        Ok(_) => {
+            incident.resolve();
+        }
+        Err(DatabaseError::Unreachable(_)) => {}
+        Err(error) => {
+            incident.raise(error);
+        }
+    }
+}

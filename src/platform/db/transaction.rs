@@ -1,0 +1,19 @@
+//! Transactions that are undone.
+
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+
+use super::error::DatabaseError;
+
+/// Runs work in a transaction and undoes whatever it did, locks included.
+///
+/// # Errors
+/// Those of the work and of the transaction.
+pub async fn rolled_back<T>(
+    connection: &mut AsyncPgConnection,
+    work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
+) -> Result<T, DatabaseError> {
+    AnsiTransactionManager::begin_transaction(connection).await?;
+    let outcome = work(connection).await;
+    AnsiTransactionManager::rollback_transaction(connection).await?;
+    outcome
+}

@@ -1,0 +1,75 @@
+//! Counts and times each request, and writes its log line.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, web};
+
+use crate::platform::http::marker::{BatchEnvelope, SkipLog};
+use crate::platform::http::metrics::HttpMetrics;
+use crate::platform::http::route::{is_routine, route_of};
+
+/// Called with the method, route and duration of each finished request.
+pub type RequestObserver = Arc<dyn Fn(&Method, &str, Duration) + Send + Sync>;
+
+/// Middleware: counts and times each request, and writes its log line.
+///
+/// # Errors
+/// Those of the service behind it.
+pub async fn observe<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let started = Instant::now();
+    let metrics = request.app_data::<web::Data<HttpMetrics>>().cloned();
+    let observer = request.app_data::<RequestObserver>().cloned();
+    let (method, route) = (request.method().clone(), route_of(&request));
+    let outcome = next.call(request).await;
+    let status = match &outcome {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    let duration = started.elapsed();
+    let (is_envelope, skips_log) = outcome.as_ref().map_or((false, false), |response| {
+        let marks = response.request().extensions();
+        (
+            marks.contains::<BatchEnvelope>(),
+            marks.contains::<SkipLog>(),
+        )
+    });
+    if let Some(metrics) = metrics.filter(|_| !is_envelope) {
+        metrics.record(&method, route.as_str(), status, duration);
+    }
+    if let Some(observer) = observer {
+        observer(&method, route.as_str(), duration);
+    }
+    let is_minor = is_envelope || skips_log || is_routine(route.as_str());
+    log(&method, route.as_str(), status, duration, is_minor);
+    outcome
+}
+
+/// Counts, times and logs one call of a batch as if it were a request of its own.
+pub fn record_call(
+    metrics: &HttpMetrics,
+    method: &Method,
+    route: &str,
+    status: StatusCode,
+    duration: Duration,
+) {
+    metrics.record(method, route, status, duration);
+    log(method, route, status, duration, is_routine(route));
+}
+
+fn log(method: &Method, route: &str, status: StatusCode, duration: Duration, is_minor: bool) {
+    let duration_ms = (duration.as_secs_f64() * 1e5).round() / 100.0;
+    let (method, status) = (method.as_str(), status.as_u16());
+    if is_minor {
+        tracing::debug!(method, route, status, duration_ms, "request");
+    } else {
+        tracing::info!(method, route, status, duration_ms, "request");
+    }
+}

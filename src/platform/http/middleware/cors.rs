@@ -1,0 +1,25 @@
+//! Which pages of other origins a browser lets read the responses.
+
+use actix_cors::Cors;
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderName};
+
+/// Allows the listed origins.
+#[must_use]
+pub fn cors(origins: &[String]) -> Cors {
+    let cors = origins
+        .iter()
+        .fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
+    cors.allowed_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allowed_headers([
+            header::CONTENT_TYPE,
+            header::AUTHORIZATION,
+            HeaderName::from_static("traceparent"),
+            HeaderName::from_static("tracestate"),
+        ])
+        .allowed_header("idempotency-key")
+        .expose_headers(["x-trace-id", "location", "retry-after"])
+        .max_age(3600)
+        // A request from elsewhere is answered without the headers that would let a page read it.
+        .block_on_origin_mismatch(false)
+}

@@ -1,0 +1,77 @@
+//! The span of a request, which continues the trace of the caller.
+
+use actix_web::HttpMessage;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use tracing::Span;
+use tracing_actix_web::RootSpanBuilder;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::platform::deadline::Arrived;
+use crate::platform::http::route::route_of;
+use crate::platform::observability::telemetry;
+use crate::platform::observability::trace_context::{TraceHeaders, context_of};
+
+/// The span of what is asked of a route, child of the caller's where a valid `traceparent` came
+/// with it.
+#[must_use]
+pub fn request_span(method: &str, route: &str, path: &str, caller: &TraceHeaders) -> Span {
+    let span = if telemetry::is_exported() {
+        tracing::info_span!(
+            "request",
+            otel.name = format!("{method} {route}"),
+            otel.kind = "server",
+            otel.status_code = tracing::field::Empty,
+            http.request.method = method,
+            http.route = route,
+            http.response.status_code = tracing::field::Empty,
+            url.path = path,
+            order_id = tracing::field::Empty,
+        )
+    } else {
+        tracing::info_span!("request", order_id = tracing::field::Empty)
+    };
+    // Fails only where no subscriber listens, and then there is no trace to join.
+    let _ = span.set_parent(context_of(caller));
+    span
+}
+
+/// Notes in a request's span how it was answered.
+pub fn record_status(span: &Span, status: StatusCode) {
+    span.record("http.response.status_code", status.as_u16());
+    // HTTP semantic conventions: for a server span only 5xx is an error, and success stays unset.
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// The span of a request.
+pub struct RequestSpan;
+
+impl RootSpanBuilder for RequestSpan {
+    fn on_request_start(request: &ServiceRequest) -> Span {
+        let route = route_of(request);
+        let caller = TraceHeaders::of(request.headers());
+        let span = request_span(
+            request.method().as_str(),
+            route.as_str(),
+            request.path(),
+            &caller,
+        );
+        request.extensions_mut().insert(route);
+        request.extensions_mut().insert(Arrived::now());
+        span
+    }
+
+    fn on_request_end<B: MessageBody>(
+        span: Span,
+        outcome: &Result<ServiceResponse<B>, actix_web::Error>,
+    ) {
+        let status = match outcome {
+            Ok(response) => response.status(),
+            Err(error) => error.as_response_error().status_code(),
+        };
+        record_status(&span, status);
+    }
+}

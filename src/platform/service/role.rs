@@ -1,0 +1,70 @@
+//! What a service adds to the platform, and what it gets from it.
+
+use std::future::Future;
+
+use actix_web::web;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::platform::client::metrics::ClientMetrics;
+use crate::platform::db::{Database, Pools};
+use crate::platform::fault_injection::Gremlin;
+use crate::platform::http::health::Checks;
+use crate::platform::http::metrics::HttpMetrics;
+use crate::platform::http::middleware::access_log::RequestObserver;
+use crate::platform::observability::metrics::Registry;
+use crate::platform::observability::task_metrics::TaskMetrics;
+use crate::platform::shutdown::Shutdown;
+
+/// What a role adds to the platform.
+pub trait Role: Clone + Send + 'static {
+    const SERVICE: &'static str;
+    /// Routes that the gremlin never touches, beside the platform's own. A path that ends with `/*`
+    /// stands for all paths below it.
+    const EXEMPT_FROM_FAULTS: &'static [&'static str] = &[];
+    /// Only other services call it.
+    const INTERNAL: bool;
+    /// What the service reads and writes.
+    const TABLES: &'static [&'static str];
+
+    /// What the service depends on. Called once in each worker.
+    fn checks(&self, platform: &Platform) -> Checks;
+
+    /// The role's routes and their state. Called once in each worker.
+    fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>);
+
+    /// Called for each finished request.
+    fn observer(&self) -> Option<RequestObserver> {
+        None
+    }
+
+    /// What the role does beside answering requests, on a thread of its own, until it is told to
+    /// stop.
+    fn background(self, _: Platform, _: Shutdown) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
+}
+
+/// What the platform gives to a service. Clones share it, on one thread.
+#[derive(Clone)]
+pub struct Platform {
+    /// The pool of this thread.
+    pub database: Database,
+    pub(super) pools: Pools,
+    pub gremlin: Gremlin,
+    /// Where a service registers its own metrics.
+    pub registry: Registry,
+    pub http_metrics: web::Data<HttpMetrics>,
+    pub client_metrics: web::Data<ClientMetrics>,
+    pub(super) task_metrics: TaskMetrics,
+}
+
+impl Platform {
+    /// Returns the platform for the current thread, which gets database connections of its own.
+    pub fn for_this_thread(&self) -> Self {
+        self.task_metrics.add_current_runtime();
+        Self {
+            database: self.pools.here(),
+            ..self.clone()
+        }
+    }
+}

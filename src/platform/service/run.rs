@@ -1,0 +1,149 @@
+//! Runs a service until it is asked to stop.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::web;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::background::{Background, await_schema};
+use super::config::{Config, StartError};
+use super::role::{Platform, Role};
+use crate::platform::client::metrics::ClientMetrics;
+use crate::platform::db::Pools;
+use crate::platform::db::metrics::DatabaseMetrics;
+use crate::platform::fault_injection::exempt::ExemptRoutes;
+use crate::platform::fault_injection::metrics::GremlinMetrics;
+use crate::platform::fault_injection::{Gremlin, failpoint};
+use crate::platform::http::metrics::HttpMetrics;
+use crate::platform::http::{app, listener};
+use crate::platform::observability::metrics::Registry;
+use crate::platform::observability::task_metrics::TaskMetrics;
+use crate::platform::observability::telemetry::Telemetry;
+use crate::platform::shutdown::Shutdown;
+
+const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Threads that answer requests: half of the processors. The other services and the database have
+/// work too, and fewer threads wake less often and find more to do together.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
+}
+
+/// Runs a service until it is told to stop.
+///
+/// # Errors
+/// When it cannot start; once it serves, trouble is answered and logged instead.
+pub async fn run<R: Role>(
+    config: Config,
+    role: impl FnOnce(&Platform) -> prometheus::Result<R>,
+) -> Result<(), StartError> {
+    let address = SocketAddr::new(config.host, config.port);
+    let listener = TcpListener::bind(address).map_err(|error| StartError::Listen {
+        address,
+        cause: listener::why_not_bound(&error, address, "PORT (--port)"),
+    })?;
+    let telemetry =
+        Telemetry::install(R::SERVICE, &config.telemetry).map_err(StartError::Telemetry)?;
+    let shutdown = Shutdown::listen()?;
+    if config.supervised {
+        shutdown.watch_supervisor();
+    }
+    let descriptors = raise_descriptor_limit();
+    if let Some(plan) = config.failpoint.clone() {
+        tracing::warn!(?plan, "a failpoint is armed");
+        failpoint::arm(plan);
+    }
+    let platform = platform::<R>(&config)?;
+    tokio::spawn(update_metrics(platform.clone()));
+    if config.gremlin.is_open() && !config.host.is_loopback() {
+        tracing::warn!(
+            host = %config.host,
+            "whoever reaches this port can break the service: set GREMLIN_TOKEN, or GREMLIN_ENABLED=false"
+        );
+    }
+    let role = role(&platform)?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, database = %config.database_url, version = env!("CARGO_PKG_VERSION"), "listening");
+    let background = Background {
+        role: role.clone(),
+        platform: platform.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let settings = listener::Settings {
+        workers: workers(),
+        connections_per_worker: listener::connections_per_worker(
+            descriptors,
+            config.database_pool_size,
+            workers(),
+        ),
+        shutdown: shutdown.clone(),
+    };
+    let server = app::serve(listener, &config, platform, role, settings)?;
+    let schema = await_schema(&config, shutdown, background);
+    tokio::pin!(server);
+    let outcome = tokio::select! {
+        ended = &mut server => ended.map_err(StartError::from),
+        Err(error) = schema => Err(error),
+    };
+    match &outcome {
+        Ok(()) => tracing::info!("stopped"),
+        Err(error) => tracing::error!(%error, "stopped"),
+    }
+    telemetry.flush();
+    outcome
+}
+
+fn platform<R: Role>(config: &Config) -> prometheus::Result<Platform> {
+    let registry = Registry::new()?;
+    // Two threads more than those that answer requests: the one of the background work, and this
+    // one, on which the live stream is read.
+    let pools = Pools::new(
+        &config.database_url,
+        config.database_pool_size,
+        workers() + 2,
+        DatabaseMetrics::new(&registry)?,
+    );
+    let gremlin = Gremlin::new(
+        config.gremlin.clone(),
+        GremlinMetrics::new(&registry)?,
+        ExemptRoutes::new(R::EXEMPT_FROM_FAULTS),
+    );
+    let task_metrics = TaskMetrics::new(&registry)?;
+    task_metrics.add_current_runtime();
+    Ok(Platform {
+        database: pools.here(),
+        pools,
+        gremlin,
+        http_metrics: web::Data::new(HttpMetrics::new(&registry, R::SERVICE)?),
+        client_metrics: web::Data::new(ClientMetrics::new(&registry)?),
+        task_metrics,
+        registry,
+    })
+}
+
+/// Returns how many descriptors the process may have. The soft limit of many systems is 1,024,
+/// fewer than idle connections alone may need. What cannot be raised stays as it is: then
+/// connections wait earlier.
+fn raise_descriptor_limit() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 1024;
+    };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(error) => {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+            soft
+        }
+    }
+}
+
+/// Updates the series that are read and not counted.
+async fn update_metrics(platform: Platform) {
+    let mut tick = tokio::time::interval(METRICS_INTERVAL);
+    loop {
+        tick.tick().await;
+        platform.pools.update_metrics();
+        platform.task_metrics.update();
+    }
+}
