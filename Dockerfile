@@ -1,7 +1,7 @@
-# One image for the three services: the command names the role.
+# One image for all commands. The first argument names the service.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
-# The dependencies, in a layer that only a change of Cargo.toml or Cargo.lock makes anew.
+# Dependencies are built in a layer of their own. It is rebuilt only if one of these files changes.
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src tests/it benches/micro benches/orders && echo 'fn main() {}' >src/main.rs \
  && touch src/lib.rs tests/it/main.rs benches/micro/main.rs benches/orders/main.rs \

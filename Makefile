@@ -1,127 +1,147 @@
-# `make` lists what there is. `make demo` and `make test` install what they need on a Debian machine with Rust.
+# `make` lists the targets. On Debian with Rust, `make demo` and `make test` install what else they
+# need.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: postgres ## the platform on its own database; prints the dashboard's address
+demo: postgres ## Run the platform on a private database, and print the dashboard's address
 	@cargo build --locked --quiet --release
 	@target/release/valerix demo $(ARGS)
 
-demo-gremlin: postgres ## the checklist and each kind of fault, told step by step; on the running platform, or its own
+# On the platform that runs at the default ports, or on one that it starts and stops.
+demo-gremlin: postgres ## Run the guided tour: the checklist, then each kind of fault, step by step
 	@cargo build --locked --quiet --release
 	@target/release/valerix gremlin tour
 
-test: postgres pgbouncer prometheus chromium haproxy schemathesis lint deny kubernetes ## everything
+# It takes less than a minute when everything is built.
+check: lint ## Run the quick checks: format, clippy, and the tests that need no database
+	cargo test --locked --quiet --lib --test ledger --test model --test parsers
+
+TEST_TOOLS = postgres pgbouncer prometheus chromium haproxy schemathesis
+test: $(TEST_TOOLS) lint deny kubernetes ## Check and test everything
 	cargo test --locked
 
-prove: postgres ## chaos campaigns on three seeds: 5,000 orders, 100 kills, 5 database restarts each; fails unless all prove
+# Each campaign: 5,000 orders, 100 kills, 5 database restarts.
+prove: postgres ## Run a chaos campaign for each of SEEDS (11 12 13); fail unless each is proved
 	@cargo build --locked --quiet --release
 	@for seed in $${SEEDS:-11 12 13}; do \
-	  target/release/valerix prove --seed $$seed --orders 5000 --kills 100 --database-restarts 5 || exit $$?; \
+	  target/release/valerix prove --seed $$seed --orders 5000 --kills 100 --database-restarts 5 \
+	    || exit $$?; \
 	done
 
-soak: postgres ## SOAK_MINUTES (60) of load and faults; fails when memory, descriptors, tasks or connections grow
+# It fails when memory, descriptors, threads, tasks or database sessions grow.
+soak: postgres ## Run load and faults for SOAK_MINUTES (60); fail when the use of resources grows
 	@cargo build --locked --quiet --release
 	@target/release/valerix soak --minutes $${SOAK_MINUTES:-60} $(ARGS)
 
-# The program is the release's own; what measures it needs no optimising, and shares its build with the tests.
-bench: postgres bench-tools ## orders per second beside pgbench, latency, memory, processor time
+# The measured program is the release build. The benchmark itself needs no optimisation: it shares
+# the build of the tests.
+bench: postgres bench-tools ## Measure orders/s beside pgbench, latency, memory and processor time
 	@cargo build --locked --quiet --release
 	@cargo bench --locked --quiet --profile dev --bench orders -- \
 	  --program "$${CARGO_TARGET_DIR:-$$PWD/target}/release/valerix" $(ARGS)
 
-bench-growth: ## the same against clients, products and stored orders, and how a backlog drains
+bench-growth: ## Measure with more clients, products and stored orders, and with a backlog
 	@$(MAKE) --no-print-directory bench ARGS="--growth --backlog $(ARGS)"
 
-microbench: ## the pure hot parts, each by itself
+microbench: ## Measure the pure code of the hot path, part by part
 	cargo bench --locked --bench micro -- $(ARGS)
 
-failover-drill: postgres drill-tools ## lose the database's primary under load: three nodes with Patroni and etcd, nothing left behind
+# On three nodes with Patroni and etcd, all on this machine. The drill removes what it made.
+failover-drill: postgres drill-tools ## Lose the primary of the database under load
 	@cargo build --locked --quiet --release
 	@drills/failover.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
 
-restore-drill: postgres drill-tools ## lose the database with its disk under load, and restore it with pgBackRest, also to a chosen moment
+# It restores with pgBackRest, also to a chosen point in time.
+restore-drill: postgres drill-tools ## Lose the database and its disk under load, and restore it
 	@cargo build --locked --quiet --release
 	@drills/restore.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
 
-drill-tools: # Patroni, etcd and pgBackRest
+drill-tools: ## Install Patroni, etcd and pgBackRest
 	@scripts/install-drills
 
-lint: ## formatting and clippy
+lint: ## Check the format and run clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
 
-deny: # licences, bans and sources of all dependencies
+deny: ## Check licences, bans and sources of all dependencies
 	@command -v cargo-deny >/dev/null || test -x target/tools/bin/cargo-deny \
 	  || cargo install --quiet --locked --no-default-features --root target/tools cargo-deny
-	@PATH="$$PWD/target/tools/bin:$$PATH" cargo deny --locked --log-level error check bans licenses sources
+	@PATH="$$PWD/target/tools/bin:$$PATH" \
+	  cargo deny --locked --log-level error check bans licenses sources
 
-# Without a sanitizer the usual compiler will do; unsafe code, which one would watch, is forbidden here anyway. What it
-# finds is kept in fuzz/artifacts. `make test` tries the same properties, on less input.
+# Without a sanitizer the stable compiler is enough. A sanitizer would watch unsafe code, which this
+# crate forbids. Inputs that fail are kept in fuzz/artifacts. `make test` checks the same properties
+# on less input.
 FUZZ = PATH="$$PWD/target/tools/bin:$$PATH" cargo fuzz run --sanitizer none
-fuzz: fuzz-tools ## the parsers that are ours, SECONDS_EACH (60), on input that learns from coverage
+fuzz: fuzz-tools ## Fuzz the parsers of TARGETS, guided by coverage, for SECONDS_EACH (60)
 	@for target in $(TARGETS); do \
 	  $(FUZZ) $$target -- -max_total_time=$${SECONDS_EACH:-60} || exit 1; \
 	done
 TARGETS ?= cursor gremlin_rule idempotency_key otlp_endpoint
 
-fuzz-tools: # cargo-fuzz
-	@test -x target/tools/bin/cargo-fuzz || cargo install --quiet --locked --version 0.13.2 --root target/tools cargo-fuzz
+fuzz-tools: ## Install cargo-fuzz
+	@test -x target/tools/bin/cargo-fuzz \
+	  || cargo install --quiet --locked --version 0.13.2 --root target/tools cargo-fuzz
 
-sbom: ## what the program is made of, as CycloneDX: target/sbom.json
+sbom: ## Write the bill of materials (CycloneDX) to target/sbom.json
 	@test -x target/tools/bin/cargo-cyclonedx \
 	  || cargo install --quiet --locked --version 0.5.9 --root target/tools cargo-cyclonedx
-	@cargo metadata --locked --format-version 1 >/dev/null # refuses a lock file that does not fit
-	@PATH="$$PWD/target/tools/bin:$$PATH" cargo cyclonedx --quiet --format json --override-filename sbom
+	@cargo metadata --locked --format-version 1 >/dev/null # fails if Cargo.lock is out of date
+	@PATH="$$PWD/target/tools/bin:$$PATH" \
+	  cargo cyclonedx --quiet --format json --override-filename sbom
 	@mkdir -p target && mv sbom.json target/sbom.json && echo target/sbom.json
 
-kubernetes: ## deploy/kubernetes, against Kubernetes' schemas and rules of our own
+kubernetes: ## Check deploy/kubernetes against the schemas and this project's policies
 	@scripts/check-kubernetes
 
-kubernetes-rules: # the alert rules for the Prometheus operator, made from those that Prometheus reads
+kubernetes-rules: ## Generate the Prometheus operator's rules from infra/prometheus/rules
 	@scripts/check-kubernetes --write-rules
 
-fmt: ## format the code
+fmt: ## Format the code
 	cargo fmt
 
-# `latest` for docker-compose.yml, the version for Kubernetes, where a tag must not change its meaning.
+# docker-compose.yml uses the tag `latest`. Kubernetes uses the version, because there a tag must
+# always mean the same image.
 VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
-image: ## the container image
+image: ## Build the container image
 	docker build --tag valerix --tag valerix:$(VERSION) .
 
-# The services first: what shows them must not keep them from starting. Containers run as other users, who cannot read a
-# checkout that was made under umask 077.
-up: ## the platform in containers
+# The services start first, so that a failing observability container cannot stop them. Containers
+# run as other users, which cannot read a checkout that was made under umask 077.
+up: ## Run the platform in containers
 	@chmod -R a+rX infra grafana
 	docker compose up --build --detach --wait order-service
-	@docker compose up --detach --wait || echo "The platform runs, but something that shows it does not:" \
-	  "'docker compose ps --all' says what. A port that is taken has a variable (README.md, In containers)."
+	@docker compose up --detach --wait || echo "The services run, but an observability container" \
+	  "does not: see 'docker compose ps --all'. Each port has a variable (docs/operations.md)."
 
-down: ## stop the containers; their data stay
+down: ## Stop the containers, and keep their data
 	docker compose down
 
-postgres: # PostgreSQL's server programs; a cluster of Debian's own is not made
+# Debian's package would also create a cluster; the script prevents that.
+postgres: ## Install PostgreSQL's server programs
 	@scripts/install-postgres
 
-pgbouncer: # a pooler for the tests
+pgbouncer: ## Install PgBouncer, which the tests run
 	@scripts/install-pgbouncer
 
-prometheus: # promtool and prometheus, which the tests run
+prometheus: ## Install Prometheus and promtool, which the tests run
 	@scripts/install-prometheus
 
-chromium: # the browser in which the tests use the dashboard
+chromium: ## Install Chromium, in which the tests use the dashboard
 	@scripts/install-chromium
 
-haproxy: # the load balancer that the tests put in front of replicas
+haproxy: ## Install HAProxy, which the tests put in front of replicas
 	@scripts/install-haproxy
 
-schemathesis: # into target/tools
+schemathesis: ## Install Schemathesis into target/tools
 	@scripts/install-schemathesis
 
-bench-tools: # wrk and pgbench
+bench-tools: ## Install wrk and pgbench
 	@scripts/install-bench
 
-.PHONY: failover-drill restore-drill drill-tools kubernetes kubernetes-rules fuzz fuzz-tools sbom bench bench-growth bench-tools microbench chromium haproxy schemathesis prometheus pgbouncer deny help demo \
-  demo-gremlin test prove soak lint fmt image up down postgres
+.PHONY: bench bench-growth bench-tools check chromium demo demo-gremlin deny down drill-tools \
+  failover-drill fmt fuzz fuzz-tools haproxy help image kubernetes kubernetes-rules lint \
+  microbench pgbouncer postgres prometheus prove restore-drill sbom schemathesis soak test up

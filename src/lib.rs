@@ -6,6 +6,7 @@ pub mod api;
 pub mod audit;
 pub mod cli;
 pub mod demo;
+pub mod describe;
 pub mod domain;
 pub mod gremlin;
 pub mod healthcheck;

@@ -1,19 +1,33 @@
+// HTTP calls to the order service, which forwards calls to the other services, and the gremlin's
+// token.
 import { $ } from "./dom.js";
 
-const TOKEN = "gremlin-token";
+/** The order service comes first: the page reaches the other services only through it. */
+export const SERVICES = ["order-service", "inventory-service", "payment-service"];
 
-/** An answer that is an error: RFC 9457, or whatever a proxy in between made of it. */
+/** The path of a service's resource on the order service. */
+export const pathOf = (service, resource) =>
+  service === SERVICES[0] ? `/${resource}` : `/services/${service}/${resource}`;
+
+const TOKEN_KEY = "gremlin-token";
+const DEFAULT_TIMEOUT_MS = 4000;
+
+/** An error response: a problem document (RFC 9457), or the error page of a proxy. */
 export class Problem extends Error {
   constructor(status, body) {
-    super(body.detail ?? body.title ?? `The answer was ${status}.`);
-    Object.assign(this, { status, code: body.code ?? "", errors: body.errors ?? [], orderId: body.order_id, traceId: body.trace_id });
+    super(body.detail ?? body.title ?? `The response status was ${status}.`);
+    this.status = status;
+    this.code = body.code ?? "";
+    this.errors = body.errors ?? [];
+    this.orderId = body.order_id;
+    this.traceId = body.trace_id;
   }
 }
 
-/** No answer at all, or not in time: what was done is unknown. */
-export class Unanswered extends Error {}
+/** No response, or none in time: the outcome of the call is unknown. */
+export class NoResponse extends Error {}
 
-export async function call(method, path, { body, headers = {}, timeout = 4000 } = {}) {
+export async function call(method, path, { body, headers = {}, timeout } = {}) {
   let response;
   let text;
   try {
@@ -21,20 +35,20 @@ export async function call(method, path, { body, headers = {}, timeout = 4000 } 
       method,
       headers: body === undefined ? headers : { "content-type": "application/json", ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.timeout(timeout),
+      signal: AbortSignal.timeout(timeout ?? DEFAULT_TIMEOUT_MS),
     });
     text = await response.text();
   } catch {
-    throw new Unanswered("The order service does not answer.");
+    throw new NoResponse("The order service does not respond.");
   }
   const isJson = (response.headers.get("content-type") ?? "").includes("json");
-  const value = isJson ? parse(text) : text;
+  const value = isJson ? parseJson(text) : text;
   if (!response.ok) throw new Problem(response.status, isJson ? value : {});
   return { status: response.status, value };
 }
 
-// A proxy may cut an answer short.
-function parse(text) {
+// A proxy may truncate a response.
+function parseJson(text) {
   try {
     return text === "" ? {} : JSON.parse(text);
   } catch {
@@ -44,29 +58,29 @@ function parse(text) {
 
 export const get = async (path, options) => (await call("GET", path, options)).value;
 
-function bearer() {
-  const token = sessionStorage.getItem(TOKEN);
+function tokenHeader() {
+  const token = sessionStorage.getItem(TOKEN_KEY);
   return token ? { authorization: `Bearer ${token}` } : {};
 }
 
-export const gremlinGet = (path) => get(path, { headers: bearer() });
+export const gremlinGet = (path) => get(path, { headers: tokenHeader() });
 
-/** For what somebody asked for: a missing token is asked for too, once. */
+/** For actions of the user: if the token is missing or wrong, asks for it and retries once. */
 export async function gremlinCall(method, path, body) {
   try {
-    return (await call(method, path, { body, headers: bearer() })).value;
+    return (await call(method, path, { body, headers: tokenHeader() })).value;
   } catch (problem) {
     if (problem.status !== 401 || !(await askForToken())) throw problem;
-    return (await call(method, path, { body, headers: bearer() })).value;
+    return (await call(method, path, { body, headers: tokenHeader() })).value;
   }
 }
 
-let asking;
+let openTokenDialog;
 
-/** Several calls at once, as of "stop everything", share one dialog. */
+/** Concurrent calls share one dialog. Resolves to whether the user entered a token. */
 export function askForToken() {
-  asking ??= showTokenDialog().finally(() => (asking = undefined));
-  return asking;
+  openTokenDialog ??= showTokenDialog().finally(() => (openTokenDialog = undefined));
+  return openTokenDialog;
 }
 
 function showTokenDialog() {
@@ -77,10 +91,10 @@ function showTokenDialog() {
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
-      const given = dialog.returnValue === "use" && field.value !== "";
-      if (given) sessionStorage.setItem(TOKEN, field.value);
+      const hasToken = dialog.returnValue === "use" && field.value !== "";
+      if (hasToken) sessionStorage.setItem(TOKEN_KEY, field.value);
       field.value = "";
-      resolve(given);
+      resolve(hasToken);
     }, { once: true });
   });
 }

@@ -1,112 +1,147 @@
+// The entry point: starts the panels, refreshes them every few seconds, and passes the changes of
+// the live stream on to them.
 import { get } from "./api.js";
-import { refreshBooks } from "./books.js";
+import { refreshAudit } from "./audit-panel.js";
 import { lineChart } from "./charts.js";
-import { $, count, duration } from "./dom.js";
-import { flowChanged, forgetTraffic, loadWaiting, settle, startFlow, sweepTraffic, updateFlow } from "./flow.js";
+import { $ } from "./dom.js";
+import {
+  clearAnimation,
+  loadWaitingOrders,
+  refreshAnimation,
+  setUnsettled,
+  showOrderInFlow,
+  startFlow,
+  updateFlow,
+} from "./flow.js";
+import { formatDuration, formatNumber, formatRoundDuration } from "./format.js";
 import { refreshGremlin, startGremlin } from "./gremlin.js";
 import { refreshHealth, showStuck } from "./health.js";
-import { scrape } from "./metrics.js";
-import { loadOrders, orderChanged, startOrders } from "./orders.js";
-import { showProducts, startPlacing } from "./place.js";
+import { copyOnClick, setTraceUrl } from "./labels.js";
+import { scrapeMetrics } from "./metrics.js";
+import { showProducts, startOrderForm } from "./order-form.js";
+import { loadOrders, showOrderInList, startOrders } from "./orders.js";
 import { refreshSla } from "./sla.js";
 import { Stream } from "./stream.js";
 import { startTheme } from "./theme.js";
-import { openTimeline, refreshTimeline, startTimeline, timelineChanged } from "./timeline.js";
-import { copyOnClick, linkTraces } from "./words.js";
+import { openTimeline, refreshTimeline, showOrderInTimeline, startTimeline } from "./timeline.js";
 
-const REFRESH_MS = 5000;
-/** Without the order service there is nothing to see: its return is not to be missed. */
-const RETRY_MS = 1000;
-const SPAN_MS = 300_000;
+const REFRESH_INTERVAL_MS = 5000;
+/** Shorter, so that the page notices soon when the order service is back. */
+const OFFLINE_REFRESH_INTERVAL_MS = 1000;
+const CHART_SPAN_MS = 300_000;
 
 const drawRates = lineChart($("rate-chart"), {
-  series: [{ name: "order", style: "series-1" }, { name: "inventory", style: "series-2" }, { name: "payment", style: "series-3" }],
-  format: (rate) => (rate === null ? "–" : rate < 10 && rate % 1 ? rate.toFixed(1) : count(Math.round(rate))),
-  spanMs: SPAN_MS,
+  series: [
+    { name: "order", style: "series-1" },
+    { name: "inventory", style: "series-2" },
+    { name: "payment", style: "series-3" },
+  ],
+  format: formatRate,
+  spanMs: CHART_SPAN_MS,
 });
 const drawLatencies = lineChart($("latency-chart"), {
-  series: [{ name: "P50", style: "series-4" }, { name: "P90", style: "series-5" }, { name: "P99", style: "series-6" }],
-  format: (ms) => (ms === null ? "–" : duration(ms).replace(/\.0+ /, " ")),
-  spanMs: SPAN_MS,
+  series: [
+    { name: "P50", style: "series-4" },
+    { name: "P90", style: "series-5" },
+    { name: "P99", style: "series-6" },
+  ],
+  format: (ms) => (ms === null ? "–" : formatRoundDuration(ms)),
+  spanMs: CHART_SPAN_MS,
   range: [1, 10_000],
   threshold: 1000,
 });
 
-const stream = new Stream((change) => {
-  orderChanged(change);
-  flowChanged(change);
-  timelineChanged(change);
-}, reload);
-
-let timer;
-let round = 0;
-let wasOffline = false;
-
-function reload() {
-  forgetTraffic();
-  return Promise.allSettled([loadOrders(), loadWaiting(), refreshTimeline()]);
+function formatRate(rate) {
+  if (rate === null) return "–";
+  return rate < 10 && rate % 1 ? rate.toFixed(1) : formatNumber(Math.round(rate));
 }
 
-async function health() {
-  const { health: found, isOffline } = await refreshHealth();
-  updateFlow({ health: found });
+const stream = new Stream((change) => {
+  showOrderInList(change);
+  showOrderInFlow(change);
+  showOrderInTimeline(change);
+}, reloadOrders);
+
+let refreshTimer;
+let refreshCount = 0;
+let wasOffline = false;
+
+function reloadOrders() {
+  clearAnimation();
+  return Promise.allSettled([loadOrders(), loadWaitingOrders(), refreshTimeline()]);
+}
+
+async function refreshHealthPanel() {
+  const { health, isOffline } = await refreshHealth();
+  updateFlow({ health });
   return isOffline;
 }
 
-async function books() {
-  const { products, orders } = await refreshBooks();
+async function refreshAuditPanel() {
+  const { products, orders } = await refreshAudit();
   showProducts(products);
-  settle(orders.unsettled);
+  setUnsettled(orders.unsettled);
 }
 
-async function figures() {
-  const { history, rates, breakers, stuck } = await scrape();
+async function refreshCharts() {
+  const { history, rates, breakers, stuck } = await scrapeMetrics();
   updateFlow({ rates, breakers });
   showStuck(stuck);
-  const [order, inventory, payment] = rates.map((rate) => (rate === null ? "not known" : rate.toFixed(1)));
-  drawRates(history.map(({ at, rates: values }) => ({ at, values })), `Requests per second now: order ${order}, inventory ${inventory}, payment ${payment}.`);
-  const newest = history.findLast(({ latencies }) => latencies[0] !== null)?.latencies;
-  drawLatencies(history.map(({ at, latencies: values }) => ({ at, values })),
-    newest ? `Of the newest orders, half took up to ${duration(newest[0])}, 90 % up to ${duration(newest[1])}, 99 % up to ${duration(newest[2])}.` : "No orders yet.");
+  drawRates(history.map(({ at, rates: values }) => ({ at, values })), describeRates(rates));
+  drawLatencies(
+    history.map(({ at, latencies: values }) => ({ at, values })),
+    describeLatencies(history.findLast(({ latencies }) => latencies[0] !== null)?.latencies),
+  );
 }
 
-/** What could not be read says so, and shows what was read last. */
-async function part(id, work) {
+function describeRates(rates) {
+  const [order, inventory, payment] =
+    rates.map((rate) => (rate === null ? "unknown" : rate.toFixed(1)));
+  return `Requests per second: order ${order}, inventory ${inventory}, payment ${payment}.`;
+}
+
+function describeLatencies(latencies) {
+  if (!latencies) return "No orders yet.";
+  const [p50, p90, p99] = latencies.map(formatDuration);
+  return `Latency of the latest orders: P50 ${p50}, P90 ${p90}, P99 ${p99}.`;
+}
+
+/** Refreshes a panel. If that fails, the panel keeps its last values and is marked as stale. */
+async function refreshPanel(id, refreshContent) {
   try {
-    const result = await work();
+    await refreshContent();
     delete $(id).dataset.stale;
-    return result;
   } catch {
     $(id).dataset.stale = "true";
-    return undefined;
   }
 }
 
 async function refresh() {
-  const mine = ++round;
-  clearTimeout(timer);
-  const started = performance.now();
+  const ownCount = ++refreshCount;
+  clearTimeout(refreshTimer);
+  const startedAt = performance.now();
   const [isOffline] = await Promise.all([
-    health(),
-    part("sla", refreshSla),
-    part("books", books),
-    part("rate-chart", figures),
-    part("gremlin", refreshGremlin),
+    refreshHealthPanel(),
+    refreshPanel("sla", refreshSla),
+    refreshPanel("audit", refreshAuditPanel),
+    refreshPanel("rate-chart", refreshCharts),
+    refreshPanel("gremlin", refreshGremlin),
   ]);
-  if (isOffline) stream.doubt();
-  else if (wasOffline) reload();
+  if (isOffline) stream.markInterrupted();
+  else if (wasOffline) reloadOrders();
   wasOffline = isOffline;
-  sweepTraffic();
-  // Hidden meanwhile, or begun anew.
-  if (mine !== round) return;
-  timer = setTimeout(refresh, isOffline ? RETRY_MS : Math.max(0, REFRESH_MS - (performance.now() - started)));
+  refreshAnimation();
+  // The tab was hidden in the meantime, or a later refresh has started.
+  if (ownCount !== refreshCount) return;
+  const wait = Math.max(0, REFRESH_INTERVAL_MS - (performance.now() - startedAt));
+  refreshTimer = setTimeout(refresh, isOffline ? OFFLINE_REFRESH_INTERVAL_MS : wait);
 }
 
-/** Nobody looks at a hidden tab: it asks for nothing, and gives its connection back. */
-function attend() {
+/** A hidden tab sends no requests, and closes its stream so that the connection is free. */
+function onVisibilityChange() {
   if (document.hidden) {
-    round++;
-    clearTimeout(timer);
+    refreshCount++;
+    clearTimeout(refreshTimer);
     stream.close();
   } else {
     stream.open();
@@ -114,21 +149,21 @@ function attend() {
   }
 }
 
-async function readSettings() {
-  const { version, trace_url: traces, grafana_url: grafana } = await get("/dashboard.json");
+async function loadLinks() {
+  const { version, trace_url: traceUrl, grafana_url: grafanaUrl } = await get("/dashboard.json");
   $("version").textContent = `Valerix ${version}`;
-  linkTraces(traces);
-  if (grafana) Object.assign($("grafana"), { href: grafana, hidden: false });
+  setTraceUrl(traceUrl);
+  if (grafanaUrl) Object.assign($("grafana"), { href: grafanaUrl, hidden: false });
 }
 
 startTheme();
 startFlow();
 startTimeline();
 startOrders(openTimeline);
-startPlacing(openTimeline);
+startOrderForm(openTimeline);
 startGremlin((faults) => updateFlow({ faults }));
 document.addEventListener("click", copyOnClick);
-document.addEventListener("visibilitychange", attend);
-attend();
-// Where traces are is to be known before the first of them is shown.
-readSettings().catch(() => {}).then(reload);
+document.addEventListener("visibilitychange", onVisibilityChange);
+onVisibilityChange();
+// The list of orders shows links to traces, so it is loaded after their address.
+loadLinks().catch(() => {}).then(reloadOrders);

@@ -1,81 +1,126 @@
-import { get, Problem, Unanswered } from "./api.js";
-import { $, clock, el, icon, reconcile, setText } from "./dom.js";
+// The health of the services and their dependencies, and notices that say what a failure means for
+// orders.
+import { get, NoResponse, pathOf, Problem, SERVICES } from "./api.js";
+import { $, el, icon, reconcile, setText } from "./dom.js";
+import { formatTime } from "./format.js";
 
-const SERVICES = ["order-service", "inventory-service", "payment-service"];
-const GOOD = ["healthy", "connected", "reachable"];
-const ICON = { degraded: "warn", unknown: "unknown" };
+const GOOD_STATES = ["healthy", "connected", "reachable"];
+const STATE_ICONS = { degraded: "warning", unknown: "unknown" };
+const STATE_TONES = { degraded: "waiting", unknown: "neutral" };
+const ORDER_SERVICE = SERVICES[0];
 
 let offlineSince = null;
 
-/** Of each service: its state, what it says of its dependencies, and whether a proxy waited for it in vain. */
+/** Returns the state of each service, and whether the order service itself does not respond. */
 export async function refreshHealth() {
-  const paths = SERVICES.map((name) => (name === "order-service" ? "/health" : `/services/${name}/health`));
-  const answers = await Promise.allSettled(paths.map((path) => get(path)));
-  // Only through the order service can the others be asked.
-  const isOffline = answers[0].status === "rejected" && (answers[0].reason instanceof Unanswered || answers[0].reason.status >= 500);
-  const health = Object.fromEntries(SERVICES.map((name, i) => [name, judge(answers[i], isOffline && i > 0)]));
-  show(health);
+  const results = await Promise.allSettled(
+    SERVICES.map((service) => get(pathOf(service, "health"))));
+  const { status, reason } = results[0];
+  const isOffline =
+    status === "rejected" && (reason instanceof NoResponse || reason.status >= 500);
+  // Without the order service, the other services cannot be reached from here.
+  const health = Object.fromEntries(SERVICES.map((service, i) =>
+    [service, isOffline && i > 0 ? UNKNOWN_HEALTH : toHealth(results[i])]));
+  showServices(health);
   showNotices(health, isOffline);
   return { health, isOffline };
 }
 
-function judge({ value, reason }, isUnknown) {
-  if (isUnknown) return { state: "unknown", word: "not known", dependencies: {} };
-  if (value) return { state: value.status, word: value.status, dependencies: value.dependencies };
-  const isSlow = reason instanceof Problem && reason.status === 504;
-  return { state: "down", word: isSlow ? "no answer" : "down", dependencies: {} };
+const UNKNOWN_HEALTH = { state: "unknown", text: "unknown", dependencies: {} };
+
+function toHealth({ value, reason }) {
+  if (value) return { state: value.status, text: value.status, dependencies: value.dependencies };
+  // The order service waited for the response in vain.
+  const isTimeout = reason instanceof Problem && reason.status === 504;
+  return { state: "down", text: isTimeout ? "no response" : "down", dependencies: {} };
 }
 
-function show(health) {
-  reconcile($("health"), Object.entries(health), ([name]) => name, createService, updateService);
+function showServices(health) {
+  reconcile($("health"), Object.entries(health), ([service]) => service,
+    createService, updateService);
 }
 
-function createService([name]) {
-  return el("li", { data: { service: name } }, el("span", { class: "mark" }),
-    el("p", { class: "service-name" }, el("b", { text: name }), el("span")), el("ul", { ariaLabel: `Dependencies of ${name}` }));
+function createService([service]) {
+  return el("li", { data: { service } },
+    el("span", { class: "state-icon" }),
+    el("p", { class: "service-name" }, el("b", { text: service }), el("span")),
+    el("ul", { ariaLabel: `Dependencies of ${service}` }));
 }
 
-function updateService(node, [name, { state, word, dependencies }]) {
-  const [mark, label, list] = node.children;
-  updateMark(node, mark, state);
-  setText(label.lastChild, word);
+function updateService(node, [service, { state, text, dependencies }]) {
+  const [stateIcon, name, list] = node.children;
+  showState(node, stateIcon, state);
+  setText(name.lastChild, text);
   reconcile(list, Object.entries(dependencies), ([dependency]) => dependency,
-    ([dependency]) => el("li", { data: { dependency, of: name } }, el("span", { class: "mark" }), el("span", { text: dependency.replace("-service", "") }), el("span", { class: "unseen" })),
-    (item, [, found]) => {
-      updateMark(item, item.firstChild, found);
-      setText(item.lastChild, `: ${found}`);
+    ([dependency]) => createDependency(service, dependency),
+    (item, [, dependencyState]) => {
+      showState(item, item.firstChild, dependencyState);
+      setText(item.lastChild, `: ${dependencyState}`);
     });
 }
 
-function updateMark(node, mark, state) {
-  if (node.dataset.state === state) return;
-  node.dataset.state = state;
-  node.dataset.tone = GOOD.includes(state) ? "good" : state === "degraded" ? "wait" : state === "unknown" ? "down" : "bad";
-  mark.replaceChildren(icon(ICON[state] ?? (GOOD.includes(state) ? "good" : "bad")));
+function createDependency(service, dependency) {
+  return el("li", { data: { dependency, reportedBy: service } },
+    el("span", { class: "state-icon" }),
+    el("span", { text: dependency.replace("-service", "") }),
+    el("span", { class: "visually-hidden" }));
 }
 
-/** What it means for those who order. */
+function showState(node, stateIcon, state) {
+  if (node.dataset.state === state) return;
+  const fallback = GOOD_STATES.includes(state) ? "good" : "bad";
+  node.dataset.state = state;
+  node.dataset.tone = STATE_TONES[state] ?? fallback;
+  stateIcon.replaceChildren(icon(STATE_ICONS[state] ?? fallback));
+}
+
 function showNotices(health, isOffline) {
   offlineSince = isOffline ? offlineSince ?? Date.now() : null;
   document.body.dataset.offline = String(isOffline);
-  const takesOrders = !isOffline && health["order-service"].dependencies.database !== "disconnected";
-  const notices = [];
-  if (isOffline) notices.push(["bad", `order-service does not answer since ${clock(offlineSince)}. This page goes on by itself when it is back.`]);
-  else if (!takesOrders) notices.push(["bad", "order-service cannot reach its database: no order can be taken now. Nothing that was taken is lost."]);
-  const consequence = takesOrders ? " Orders are taken all the same, and finished when it is back." : "";
-  for (const name of SERVICES.slice(1)) {
-    const { state, word, dependencies } = health[name];
-    if (state === "down") notices.push(["wait", `${name} ${word === "down" ? "is down" : "does not answer"}.${consequence}`]);
-    else if (dependencies.database === "disconnected") notices.push(["wait", `${name} cannot reach its database.${consequence}`]);
-  }
-  reconcile($("notices"), notices, ([, text]) => text,
-    ([tone, text]) => el("p", { class: `notice ${tone}` }, icon(tone === "bad" ? "bad" : "warn"), text), () => {});
+  reconcile($("notices"), noticesOf(health, isOffline), ([, text]) => text,
+    ([tone, text]) =>
+      el("p", { class: `notice ${tone}` }, icon(tone === "bad" ? "bad" : "warning"), text),
+    () => {});
 }
 
-/** Orders that have owed something for longer than the recovery bound; others are not affected. */
+/** Pairs of a tone and a text. */
+function noticesOf(health, isOffline) {
+  const isDisconnected = (service) => health[service].dependencies.database === "disconnected";
+  if (isOffline) {
+    const since = formatTime(offlineSince);
+    return [["bad", `${ORDER_SERVICE} has not responded since ${since}. `
+      + "This page continues by itself when the service responds again."]];
+  }
+  const notices = [];
+  const acceptsOrders = !isDisconnected(ORDER_SERVICE);
+  if (!acceptsOrders) {
+    notices.push(["bad", `${ORDER_SERVICE} cannot reach its database and accepts no new orders. `
+      + "Accepted orders are not lost."]);
+  }
+  const consequence =
+    acceptsOrders ? " Orders are still accepted and finished once it works again." : "";
+  for (const service of SERVICES.slice(1)) {
+    const { state, text } = health[service];
+    if (state === "down") {
+      const problem = text === "down" ? "is down" : "does not respond";
+      notices.push(["waiting", `${service} ${problem}.${consequence}`]);
+    } else if (isDisconnected(service)) {
+      notices.push(["waiting", `${service} cannot reach its database.${consequence}`]);
+    }
+  }
+  return notices;
+}
+
+/**
+ * Shows how many orders have owed a release or a refund for longer than the recovery bound. Null
+ * means unknown: the notice stays as it is.
+ */
 export function showStuck(orders) {
-  const notice = $("stuck");
-  notice.hidden = !orders;
-  const what = orders === 1 ? "1 order has" : `${orders} orders have`;
-  if (orders) setText(notice.lastChild, `${what} owed a release or a refund for too long. Each is tried again at least once a minute; other orders are not affected.`);
+  if (orders === null) return;
+  const notice = $("stuck-orders");
+  notice.hidden = orders === 0;
+  if (orders === 0) return;
+  const subject = orders === 1 ? "1 order has" : `${orders} orders have`;
+  setText(notice.lastChild, `${subject} owed a release or a refund for longer than the recovery `
+    + "bound. Recovery keeps retrying; other orders are not affected.");
 }

@@ -1,77 +1,109 @@
-// Rates and percentiles from the differences between two scrapes.
-import { get } from "./api.js";
+// Request rates and latency percentiles, computed from the differences between two scrapes of the
+// services' metrics.
+import { get, pathOf, SERVICES } from "./api.js";
 
-const SERVICES = ["order-service", "inventory-service", "payment-service"];
-/** Five minutes of scrapes. */
-const MOST_POINTS = 60;
-const LINE = /^(\w+)(?:\{(.*)\})? (\S+)$/;
+/** Five minutes at one scrape in 5 s. */
+const MAX_POINTS = 60;
+const SAMPLE_LINE = /^(\w+)(?:\{(.*)\})? (\S+)$/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
-/** What is asked for watching's sake says nothing of the platform's work. */
-const WORK = /^\/(orders|inventory|payments)(\/|$)/;
+/** Leaves out probes, metrics and the dashboard's own requests. */
+const BUSINESS_PATH = /^\/(orders|inventory|payments)(\/|$)/;
+const QUANTILES = [0.5, 0.9, 0.99];
+/** From best to worst. */
+const BREAKER_STATES = ["closed", "half-open", "open"];
 
-const before = new Map();
+/** The last scrape of each service; null if it failed. */
+let previousScrapes = SERVICES.map(() => null);
 const history = [];
 
-function* samples(text) {
-  for (const line of text.split("\n")) {
-    const [, name, labels = "", value] = line.match(LINE) ?? [];
-    if (name) yield { name, value: Number(value), ...Object.fromEntries([...labels.matchAll(LABEL)].map(([, key, label]) => [key, label])) };
-  }
+/**
+ * Scrapes all services. Returns the history of rates and latencies, the latest rates (null if
+ * unknown), the breaker state of each dependency, and the number of stuck orders (null if unknown).
+ */
+export async function scrapeMetrics() {
+  const results = await Promise.allSettled(
+    SERVICES.map((service) => get(pathOf(service, "metrics"))));
+  const scrapes = results.map(({ value: text }) => (text === undefined ? null : parseScrape(text)));
+  const previous = previousScrapes;
+  previousScrapes = scrapes;
+  const [order] = scrapes;
+  const rates = scrapes.map((scrape, i) => requestRate(scrape, previous[i]));
+  history.push({ at: Date.now(), rates, latencies: orderLatencies(order, previous[0]) });
+  if (history.length > MAX_POINTS) history.shift();
+  return { history, rates, breakers: order?.breakers ?? {}, stuck: order?.stuck ?? null };
 }
 
-function read(text) {
-  const scrape = { at: performance.now(), requests: 0, buckets: new Map(), breakers: {}, stuck: 0 };
-  for (const { name, value, method, path, le, dependency, state } of samples(text)) {
-    if (name === "http_requests_total" && method === "POST" && WORK.test(path)) scrape.requests += value;
-    else if (name === "http_request_duration_seconds_bucket" && method === "POST" && path === "/orders") scrape.buckets.set(Number(le.replace("+Inf", "Infinity")), value);
-    else if (name === "valerix_breaker_state" && value === 1) scrape.breakers[dependency] = worse(scrape.breakers[dependency], state);
-    else if (name === "valerix_orders_stuck") scrape.stuck = value;
+function parseScrape(text) {
+  const scrape = {
+    at: performance.now(),
+    requests: 0,
+    latencyBuckets: new Map(),
+    breakers: {},
+    stuck: null,
+  };
+  for (const { name, value, labels } of parseSamples(text)) {
+    const { method, path, le, dependency, state } = labels;
+    if (name === "http_requests_total") {
+      if (method === "POST" && BUSINESS_PATH.test(path)) scrape.requests += value;
+    } else if (name === "http_request_duration_seconds_bucket") {
+      const bound = Number(le.replace("+Inf", "Infinity"));
+      if (method === "POST" && path === "/orders") scrape.latencyBuckets.set(bound, value);
+    } else if (name === "valerix_breaker_state") {
+      // Each route of a dependency has a breaker. The worst state counts.
+      const worst = worseBreakerState(scrape.breakers[dependency], state);
+      if (value === 1) scrape.breakers[dependency] = worst;
+    } else if (name === "valerix_orders_stuck") {
+      scrape.stuck = value;
+    }
   }
   return scrape;
 }
 
-/** Of a dependency with a breaker for each route, the worst counts. */
-const BREAKERS = ["closed", "half-open", "open"];
-const worse = (one, other) => (BREAKERS.indexOf(other) > BREAKERS.indexOf(one) ? other : one);
-
-// A process that began anew counts from zero.
-const since = (now, then) => (now >= then ? now - then : now);
-
-function percentile(quantile, grown) {
-  const wanted = quantile * (grown.at(-1)?.[1] ?? 0);
-  let [lower, below] = [0, 0];
-  for (const [bound, upTo] of grown) {
-    if (upTo >= wanted) {
-      if (bound === Infinity || upTo === below) return lower * 1000;
-      return (lower + (bound - lower) * ((wanted - below) / (upTo - below))) * 1000;
-    }
-    [lower, below] = [bound, upTo];
+/** Reads the samples of the Prometheus text format. */
+function* parseSamples(text) {
+  for (const line of text.split("\n")) {
+    const [, name, labelText = "", value] = line.match(SAMPLE_LINE) ?? [];
+    if (!name) continue;
+    const labels = [...labelText.matchAll(LABEL)].map(([, label, content]) => [label, content]);
+    yield { name, value: Number(value), labels: Object.fromEntries(labels) };
   }
-  return null;
 }
 
-/** The history of rates and latencies, and what the order service says of itself now. */
-export async function scrape() {
-  const paths = SERVICES.map((name) => (name === "order-service" ? "/metrics" : `/services/${name}/metrics`));
-  const texts = await Promise.allSettled(paths.map((path) => get(path)));
-  const point = { at: Date.now(), rates: [], latencies: [null, null, null] };
-  let now = null;
-  texts.forEach(({ value: text }, i) => {
-    const was = before.get(i);
-    if (text === undefined) {
-      before.delete(i);
-      point.rates.push(null);
-      return;
+const worseBreakerState = (one, other) =>
+  (BREAKER_STATES.indexOf(other) > BREAKER_STATES.indexOf(one) ? other : one);
+
+/** Requests per second between two scrapes; null if one of them failed. */
+function requestRate(current, previous) {
+  if (!current || !previous) return null;
+  const seconds = (current.at - previous.at) / 1000;
+  return increase(current.requests, previous.requests) / seconds;
+}
+
+/** The P50, P90 and P99 latency in milliseconds of the orders placed between two scrapes. */
+function orderLatencies(current, previous) {
+  const unknown = QUANTILES.map(() => null);
+  if (!current || !previous) return unknown;
+  const buckets = [...current.latencyBuckets]
+    .sort(([a], [b]) => a - b)
+    .map(([bound, n]) => [bound, increase(n, previous.latencyBuckets.get(bound) ?? 0)]);
+  const total = buckets.at(-1)?.[1] ?? 0;
+  return total > 0 ? QUANTILES.map((quantile) => percentile(quantile, buckets, total)) : unknown;
+}
+
+/** A restarted process counts from zero again. */
+const increase = (current, previous) => (current >= previous ? current - previous : current);
+
+/** Interpolates within the bucket that holds the quantile. Buckets are cumulative, in seconds. */
+function percentile(quantile, buckets, total) {
+  const rank = quantile * total;
+  let [lowerBound, countBelow] = [0, 0];
+  for (const [bound, count] of buckets) {
+    if (count >= rank) {
+      if (bound === Infinity || count === countBelow) return lowerBound * 1000;
+      const share = (rank - countBelow) / (count - countBelow);
+      return (lowerBound + (bound - lowerBound) * share) * 1000;
     }
-    const is = read(text);
-    before.set(i, is);
-    if (i === 0) now = is;
-    point.rates.push(was ? since(is.requests, was.requests) / ((is.at - was.at) / 1000) : null);
-    if (i > 0 || !was) return;
-    const grown = [...is.buckets].sort(([a], [b]) => a - b).map(([bound, n]) => [bound, since(n, was.buckets.get(bound) ?? 0)]);
-    if (grown.at(-1)?.[1] > 0) point.latencies = [0.5, 0.9, 0.99].map((quantile) => percentile(quantile, grown));
-  });
-  history.push(point);
-  if (history.length > MOST_POINTS) history.shift();
-  return { history, rates: point.rates, breakers: now?.breakers ?? {}, stuck: now?.stuck ?? 0 };
+    [lowerBound, countBelow] = [bound, count];
+  }
+  return null;
 }

@@ -1,114 +1,132 @@
-// The newest orders, live. Changes are gathered and drawn together, so that a flood of them costs no more than eyes
-// can follow.
+// The list of the newest orders. Changes from the live stream are collected and drawn together, so
+// that many changes in a short time cause few redraws.
 import { get } from "./api.js";
-import { $, calmMotion, clock, count, el, reconcile, setText, wholeSeconds } from "./dom.js";
-import { isFinal, isWaiting, statusChip, traceNode, whatHappened, wordsOf } from "./words.js";
+import { $, el, reconcile, reducedMotion, setText } from "./dom.js";
+import { formatNumber, formatSeconds, formatTime } from "./format.js";
+import { describeDetails, isFinal, isWaiting, statusNode, toneOf, traceNode } from "./labels.js";
 
-const MOST_ROWS = 100;
-const APPLY_EVERY_MS = 80;
-/** More changes at once than eyes can follow are not animated. */
-const MOST_FLASHES = 12;
-/** What a younger order does is its usual course. */
-const OLD_MS = 1000;
+const MAX_ROWS = 100;
+const REDRAW_INTERVAL_MS = 80;
+/** If more orders change at once, their rows are not highlighted. */
+const MAX_HIGHLIGHTS = 12;
+/** A younger order changes in its normal course, which is not highlighted. */
+const MIN_HIGHLIGHT_AGE_MS = 1000;
 
 let orders = new Map();
-const incoming = new Map();
-let frame = 0;
-let filter = "";
-let loads = 0;
+const pendingChanges = new Map();
+let redrawTimer = 0;
+let statusFilter = "";
+let loadCount = 0;
 
-export function startOrders(open) {
+export function startOrders(openTimeline) {
   $("status-filter").addEventListener("change", ({ target }) => {
-    filter = target.value;
+    statusFilter = target.value;
     orders = new Map();
     loadOrders().catch(() => draw());
   });
   $("orders").addEventListener("click", ({ target }) => {
     const row = target.closest("tr");
-    const isOpener = target.closest(".open") || !target.closest("a, button");
-    if (row && isOpener && getSelection().isCollapsed) open(row.dataset.orderId);
+    const isOtherControl = target.closest("a, button") && !target.closest(".open-order");
+    // A click that ends a text selection does not open the order.
+    if (row && !isOtherControl && getSelection().isCollapsed) openTimeline(row.dataset.orderId);
   });
-  setInterval(showAges, 1000);
+  setInterval(showWaitingTimes, 1000);
 }
 
-/** Fetches the list; what the stream told meanwhile is newer and stays. */
+/** Loads the list. Changes that arrive from the stream while it loads are newer and are kept. */
 export async function loadOrders() {
-  const load = ++loads;
-  const before = new Set(orders.keys());
-  const query = filter ? `&status=${encodeURIComponent(filter)}` : "";
-  const { orders: listed } = await get(`/orders?limit=${MOST_ROWS}${query}`);
-  // A later load, with another filter, has been asked for.
-  if (load !== loads) return;
-  const news = [...orders].filter(([id]) => !before.has(id));
-  orders = new Map([...news, ...listed.map((order) => [order.id, newest(orders.get(order.id), order)])]);
+  const ownCount = ++loadCount;
+  const idsBefore = new Set(orders.keys());
+  const query = statusFilter ? `&status=${encodeURIComponent(statusFilter)}` : "";
+  const { orders: loaded } = await get(`/orders?limit=${MAX_ROWS}${query}`);
+  // A later load has started, perhaps with another filter.
+  if (ownCount !== loadCount) return;
+  const arrived = [...orders].filter(([id]) => !idsBefore.has(id));
+  const merged = loaded.map((order) => [order.id, newerOf(orders.get(order.id), order)]);
+  orders = new Map([...arrived, ...merged]);
   draw();
 }
 
-export function orderChanged(change) {
-  incoming.set(change.id, change);
-  frame ||= setTimeout(() => requestAnimationFrame(apply), APPLY_EVERY_MS);
+export function showOrderInList(change) {
+  pendingChanges.set(change.id, change);
+  redrawTimer ||= setTimeout(() => requestAnimationFrame(applyChanges), REDRAW_INTERVAL_MS);
 }
 
-function apply() {
-  frame = 0;
-  for (const change of incoming.values()) {
-    if (filter && change.status !== filter) orders.delete(change.id);
-    else orders.set(change.id, newest(orders.get(change.id), change));
+function applyChanges() {
+  redrawTimer = 0;
+  for (const change of pendingChanges.values()) {
+    if (statusFilter && change.status !== statusFilter) orders.delete(change.id);
+    else orders.set(change.id, newerOf(orders.get(change.id), change));
   }
-  const flash = incoming.size <= MOST_FLASHES && !calmMotion.matches;
-  incoming.clear();
-  draw(flash);
+  const highlightsChanges = pendingChanges.size <= MAX_HIGHLIGHTS && !reducedMotion.matches;
+  pendingChanges.clear();
+  draw(highlightsChanges);
 }
 
-function newest(known, told) {
-  if (!known) return told;
-  const isOlder = Date.parse(told.updated_at) < Date.parse(known.updated_at);
-  if (isOlder || (isFinal(known.status) && !isFinal(told.status))) return known;
-  // The list does not say why; the stream did.
-  return known.status === told.status ? { ...known, ...told } : told;
+function newerOf(known, received) {
+  if (!known) return received;
+  const isOlder = Date.parse(received.updated_at) < Date.parse(known.updated_at);
+  if (isOlder || (isFinal(known.status) && !isFinal(received.status))) return known;
+  // The loaded list lacks the reason and the attempt that the stream carries.
+  return known.status === received.status ? { ...known, ...received } : received;
 }
 
-function draw(flash = false) {
-  const newestFirst = [...orders.values()].sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at));
-  const shown = newestFirst.slice(0, MOST_ROWS);
+function draw(highlightsChanges = false) {
+  const newestFirst = [...orders.values()]
+    .sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at));
+  const shown = newestFirst.slice(0, MAX_ROWS);
   orders = new Map(shown.map((order) => [order.id, order]));
-  reconcile($("orders"), shown, (order) => order.id, createRow, (row, order) => updateRow(row, order, flash));
+  reconcile($("orders"), shown, (order) => order.id, createRow,
+    (row, order) => updateRow(row, order, highlightsChanges));
   $("no-orders").hidden = shown.length > 0;
 }
 
-const drawn = new WeakMap();
+/** The order that each row shows. */
+const drawnOrders = new WeakMap();
 
-function createRow(order) {
-  const opener = el("button", { class: "open", type: "button", text: order.product_id, title: `${order.product_id}: show what happened to this order` });
-  return el("tr", { data: { orderId: order.id } },
+function createRow({ id, product_id: product, quantity, created_at: placedAt, trace_id: trace }) {
+  const opener = el("button", {
+    class: "open-order",
+    type: "button",
+    text: product,
+    title: `${product}: view timeline`,
+  });
+  return el("tr", { data: { orderId: id } },
     el("td", { class: "cell-status" }),
     el("td", { class: "cell-product" }, opener),
-    el("td", { class: "cell-quantity number", text: count(order.quantity) }),
-    el("td", { class: "cell-reason" }, el("span"), el("span", { class: "age" })),
-    el("td", { class: "cell-placed number", text: clock(order.created_at) }),
-    el("td", { class: "cell-trace" }, traceNode(order.trace_id)),
+    el("td", { class: "cell-quantity number", text: formatNumber(quantity) }),
+    el("td", { class: "cell-details" }, el("span"), el("span", { class: "waiting-time" })),
+    el("td", { class: "cell-placed number", text: formatTime(placedAt) }),
+    el("td", { class: "cell-trace" }, traceNode(trace)),
   );
 }
 
-function updateRow(row, order, flash) {
-  const before = drawn.get(row);
-  if (before === order) return;
-  drawn.set(row, order);
-  if (before?.status !== order.status) {
+function updateRow(row, order, highlightsChanges) {
+  const drawn = drawnOrders.get(row);
+  if (drawn === order) return;
+  drawnOrders.set(row, order);
+  const [statusCell, , , detailsCell] = row.cells;
+  if (drawn?.status !== order.status) {
     row.dataset.status = order.status;
-    row.cells[0].replaceChildren(statusChip(order.status));
-    const isNews = before && Date.now() - Date.parse(order.created_at) > OLD_MS;
-    if (flash && isNews) row.animate({ backgroundColor: [`var(--${wordsOf(order.status).tone}-soft)`, "transparent"] }, 1600);
+    statusCell.replaceChildren(statusNode(order.status));
+    if (highlightsChanges && drawn && ageOf(order) > MIN_HIGHLIGHT_AGE_MS) {
+      const colour = `var(--${toneOf(order.status)}-soft)`;
+      row.animate({ backgroundColor: [colour, "transparent"] }, 1600);
+    }
   }
-  setText(row.cells[3].firstChild, whatHappened(order));
-  showAge(row, order);
+  setText(detailsCell.firstChild, describeDetails(order));
+  showWaitingTime(row, order);
 }
 
-function showAge(row, order) {
-  const since = Math.max(0, Date.now() - Date.parse(order.created_at));
-  setText(row.querySelector(".age"), isWaiting(order.status) ? `for ${wholeSeconds(since)}` : "");
+const ageOf = (order) => Math.max(0, Date.now() - Date.parse(order.created_at));
+
+function showWaitingTime(row, order) {
+  const text = isWaiting(order.status) ? `for ${formatSeconds(ageOf(order))}` : "";
+  setText(row.querySelector(".waiting-time"), text);
 }
 
-function showAges() {
-  for (const row of $("orders").children) if (isWaiting(row.dataset.status)) showAge(row, drawn.get(row));
+function showWaitingTimes() {
+  for (const row of $("orders").children) {
+    if (isWaiting(row.dataset.status)) showWaitingTime(row, drawnOrders.get(row));
+  }
 }

@@ -1,38 +1,50 @@
+// The service level panel: the light, the current average, and the averages of the last ten
+// minutes.
 import { get } from "./api.js";
 import { sparkline } from "./charts.js";
-import { $, count, duration, many, setText } from "./dom.js";
+import { $, setText } from "./dom.js";
+import { formatCount, formatDuration, formatNumber, formatRoundDuration } from "./format.js";
 
-const SPAN_MS = 600_000;
+const HISTORY_SPAN_MS = 600_000;
+const DEFAULT_THRESHOLD_MS = 1000;
 
-let spark;
+let drawHistory;
 
 export async function refreshSla() {
-  const [sla, past] = await Promise.allSettled([get("/sla"), get("/sla/history")]);
-  if (past.status === "fulfilled") showPast(past.value.points, sla.value?.threshold_ms ?? 1000);
+  const [sla, history] = await Promise.allSettled([get("/sla"), get("/sla/history")]);
+  if (history.status === "fulfilled") {
+    showHistory(history.value, sla.value?.threshold_ms ?? DEFAULT_THRESHOLD_MS);
+  }
   if (sla.status === "rejected") throw sla.reason;
-  show(sla.value);
-  return sla.value;
+  showCurrent(sla.value);
 }
 
-function show({ status, requests, average_ms: average, p50_ms: p50, p90_ms: p90, p99_ms: p99, window_seconds: window, threshold_ms: threshold }) {
+function showCurrent(sla) {
+  const { status, requests, window_seconds: window, threshold_ms: threshold } = sla;
   const isIdle = requests === 0;
   $("sla").dataset.status = status;
-  setText($("sla-word"), status);
-  setText($("sla-figure"), isIdle ? "no orders now" : duration(average));
+  setText($("sla-status"), status);
+  setText($("sla-average"), isIdle ? "no orders" : formatDuration(sla.average_ms));
+  const [p50, p90, p99] =
+    isIdle ? [] : [sla.p50_ms, sla.p90_ms, sla.p99_ms].map(formatDuration);
   setText($("sla-detail"), isIdle
-    ? `The limit is ${duration(threshold).replace(".00", "")}, on average over ${window} s.`
-    : `Average of ${many(requests, "order")} in ${window} s. P50 ${duration(p50)}, P90 ${duration(p90)}, P99 ${duration(p99)}.`);
+    ? `No orders in ${window} s. The limit for the average is ${formatRoundDuration(threshold)}.`
+    : `Average of ${formatCount(requests, "order")} in ${window} s. `
+      + `P50 ${p50}, P90 ${p90}, P99 ${p99}.`);
   document.title = status === "red" ? "▲ Valerix: too slow" : "Valerix";
 }
 
-function showPast(points, threshold) {
-  const label = `limit ${duration(threshold).replace(".00", "")}`;
-  spark ??= sparkline($("sla-spark"), { spanMs: SPAN_MS, threshold, label });
-  const measured = points.filter((point) => point.requests > 0);
-  const over = measured.filter((point) => point.average_ms > threshold).length;
-  const worst = Math.max(0, ...measured.map((point) => point.average_ms));
-  spark(
-    points.map(({ at, requests, average_ms: value }) => ({ at: Date.parse(at), value: requests > 0 ? value : null })),
-    `Average of the last ten minutes: above the limit in ${count(over)} of ${count(measured.length)} spans of five seconds, ${duration(worst)} at most.`,
+function showHistory({ points, step_seconds: step }, threshold) {
+  const label = `limit ${formatRoundDuration(threshold)}`;
+  drawHistory ??=
+    sparkline($("sla-sparkline"), { spanMs: HISTORY_SPAN_MS, threshold, label });
+  const averages = points.filter(({ requests }) => requests > 0).map((point) => point.average_ms);
+  const above = averages.filter((average) => average > threshold).length;
+  const max = formatDuration(Math.max(0, ...averages));
+  drawHistory(
+    points.map(({ at, requests, average_ms: average }) =>
+      ({ at: Date.parse(at), value: requests > 0 ? average : null })),
+    `Average order latency of the last ten minutes: above the limit in ${formatNumber(above)} of `
+      + `${formatNumber(averages.length)} intervals of ${step} s, at most ${max}.`,
   );
 }

@@ -1,18 +1,20 @@
-// Live changes of orders. The browser resumes a broken stream by itself; one that it gave up is opened anew from where
-// it ended.
-import { $, clock, setText } from "./dom.js";
+// The live stream of order changes. The browser resumes an interrupted stream by itself; a stream
+// that it gives up is opened again after the last event received.
+import { $, setText } from "./dom.js";
+import { formatTime } from "./format.js";
 
-const AGAIN_MS = 1500;
-const SAY_RESUMED_MS = 8000;
+const REOPEN_INTERVAL_MS = 1500;
+const RESUMED_MESSAGE_MS = 8000;
 
 export class Stream {
   #source;
   #timer;
-  #lastId = null;
-  #interrupted = false;
+  #lastEventId = null;
+  #wasInterrupted = false;
   #onChange;
   #onReset;
 
+  /** `onReset` is called when changes may have been missed, so that everything must be loaded. */
   constructor(onChange, onReset) {
     this.#onChange = onChange;
     this.#onReset = onReset;
@@ -20,19 +22,21 @@ export class Stream {
 
   open() {
     this.close();
-    const resume = this.#lastId === null ? "" : `?last_event_id=${encodeURIComponent(this.#lastId)}`;
-    const source = new EventSource(`/orders/stream${resume}`);
+    const query = this.#lastEventId === null
+      ? ""
+      : `?last_event_id=${encodeURIComponent(this.#lastEventId)}`;
+    const source = new EventSource(`/orders/stream${query}`);
     this.#source = source;
-    source.addEventListener("open", () => this.#opened());
+    source.addEventListener("open", () => this.#onOpen());
     source.addEventListener("order", (event) => {
-      this.#lastId = event.lastEventId || this.#lastId;
+      this.#lastEventId = event.lastEventId || this.#lastEventId;
       this.#onChange(JSON.parse(event.data));
     });
     source.addEventListener("reset", (event) => {
-      this.#lastId = event.lastEventId || null;
+      this.#lastEventId = event.lastEventId || null;
       this.#onReset();
     });
-    source.addEventListener("error", () => this.#broken());
+    source.addEventListener("error", () => this.#onInterruption());
   }
 
   close() {
@@ -41,30 +45,32 @@ export class Stream {
     this.#source = undefined;
   }
 
-  /** A stream may look alive when the service behind it is not. */
-  doubt() {
-    if ($("live").dataset.state === "live") this.#broken();
+  /** For a service that does not respond although its stream still looks open. */
+  markInterrupted() {
+    if ($("stream-status").dataset.state === "live") this.#onInterruption();
   }
 
-  #opened() {
-    // Without an id there is nothing to resume from: what changed before is to be fetched.
-    if (this.#lastId === null) this.#onReset();
-    if (!this.#interrupted) return say("live", "live");
-    this.#interrupted = false;
-    say("live", `live again, resumed at ${clock(Date.now())}`);
-    this.#timer = setTimeout(() => say("live", "live"), SAY_RESUMED_MS);
+  #onOpen() {
+    // Without an event id the stream cannot resume, so earlier changes must be loaded.
+    if (this.#lastEventId === null) this.#onReset();
+    if (!this.#wasInterrupted) return showStatus("live", "live");
+    this.#wasInterrupted = false;
+    showStatus("live", `live, resumed at ${formatTime(Date.now())}`);
+    this.#timer = setTimeout(() => showStatus("live", "live"), RESUMED_MESSAGE_MS);
   }
 
-  #broken() {
+  #onInterruption() {
     clearTimeout(this.#timer);
-    this.#interrupted = true;
-    if (this.#source?.readyState === EventSource.CONNECTING) return say("waiting", "not live, connecting again");
-    say("down", "not live, trying again");
-    this.#timer = setTimeout(() => this.open(), AGAIN_MS);
+    this.#wasInterrupted = true;
+    if (this.#source?.readyState === EventSource.CONNECTING) {
+      return showStatus("connecting", "not live, reconnecting");
+    }
+    showStatus("disconnected", "not live, retrying");
+    this.#timer = setTimeout(() => this.open(), REOPEN_INTERVAL_MS);
   }
 }
 
-function say(state, text) {
-  $("live").dataset.state = state;
-  setText($("live"), text);
+function showStatus(state, text) {
+  $("stream-status").dataset.state = state;
+  setText($("stream-status"), text);
 }

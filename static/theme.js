@@ -1,22 +1,24 @@
-// Light or dark as the system has it, until somebody chooses.
+// The light or dark theme: the system's, until the user chooses one.
 import { $, setText } from "./dom.js";
 
-const KEY = "theme";
-const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
+const THEME_KEY = "theme";
+const systemPrefersDark = matchMedia("(prefers-color-scheme: dark)");
 
-const chosen = () => localStorage.getItem(KEY) ?? (systemIsDark.matches ? "dark" : "light");
+const currentTheme = () =>
+  localStorage.getItem(THEME_KEY) ?? (systemPrefersDark.matches ? "dark" : "light");
 
-function show() {
-  const theme = chosen();
-  document.documentElement.style.colorScheme = theme;
-  setText($("theme"), theme === "dark" ? "Light theme" : "Dark theme");
+const otherTheme = () => (currentTheme() === "dark" ? "light" : "dark");
+
+function applyTheme() {
+  document.documentElement.style.colorScheme = currentTheme();
+  setText($("theme-toggle"), otherTheme() === "light" ? "Light theme" : "Dark theme");
 }
 
 export function startTheme() {
-  show();
-  systemIsDark.addEventListener("change", show);
-  $("theme").addEventListener("click", () => {
-    localStorage.setItem(KEY, chosen() === "dark" ? "light" : "dark");
-    show();
+  applyTheme();
+  systemPrefersDark.addEventListener("change", applyTheme);
+  $("theme-toggle").addEventListener("click", () => {
+    localStorage.setItem(THEME_KEY, otherTheme());
+    applyTheme();
   });
 }

@@ -1,115 +1,134 @@
-// Everything that happened to one order, and what happens to it while the dialog is open.
+// The timeline dialog: all events of one order, updated while the dialog is open.
 import { get } from "./api.js";
-import { $, clock, count, duration, el, setText, wholeSeconds } from "./dom.js";
-import { isFinal, reasonOf, statusChip, traceNode, wordsOf } from "./words.js";
+import { $, el, setText } from "./dom.js";
+import { formatDuration, formatNumber, formatSeconds, formatTime } from "./format.js";
+import { copyButton, describeReason, isFinal, statusNode, toneOf, traceNode } from "./labels.js";
 
-const GATHER_MS = 150;
-/** Fewer like attempts in a row are all shown. */
-const FOLD_FROM = 3;
+/** Changes of the order within this time cause one reload. */
+const RELOAD_DELAY_MS = 150;
+/** From this many equal events in a row, they are shown as one with a count. */
+const MIN_GROUP_SIZE = 3;
 
-let shown = null;
-let timer;
-/** Of an order that is not decided: when it was placed. */
-let waitsSince = null;
+let openOrderId = null;
+let reloadTimer;
+/** When the order was placed, if it is not final. */
+let waitingSince = null;
 
 export function startTimeline() {
   const dialog = $("timeline");
   $("timeline-close").addEventListener("click", () => dialog.close());
+  // A click on the dialog itself, not on its content, is a click on the backdrop.
   dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
-  dialog.addEventListener("close", () => (shown = waitsSince = null));
-  setInterval(() => waitsSince && setText($("waited"), wholeSeconds(Date.now() - waitsSince)), 1000);
+  dialog.addEventListener("close", () => (openOrderId = waitingSince = null));
+  setInterval(() => {
+    if (waitingSince) setText($("elapsed-time"), formatSeconds(Date.now() - waitingSince));
+  }, 1000);
 }
 
 export async function openTimeline(id) {
-  shown = id;
-  $("timeline-body").replaceChildren(el("p", { class: "quiet", text: "One moment …" }));
+  openOrderId = id;
+  $("timeline-body").replaceChildren(el("p", { class: "muted", text: "Loading …" }));
   if (!$("timeline").open) $("timeline").showModal();
-  await show(id);
+  await load(id);
 }
 
-export function timelineChanged({ id }) {
-  if (id !== shown) return;
-  clearTimeout(timer);
-  timer = setTimeout(() => show(id), GATHER_MS);
+export function showOrderInTimeline({ id }) {
+  if (id !== openOrderId) return;
+  clearTimeout(reloadTimer);
+  reloadTimer = setTimeout(() => load(id), RELOAD_DELAY_MS);
 }
 
-export const refreshTimeline = () => (shown ? show(shown) : undefined);
+export const refreshTimeline = () => (openOrderId ? load(openOrderId) : undefined);
 
-async function show(id) {
-  let children;
+async function load(id) {
+  let content;
   try {
-    children = describe(await get(`/orders/${encodeURIComponent(id)}`));
+    content = timelineNodes(await get(`/orders/${encodeURIComponent(id)}`));
   } catch (error) {
-    // What is on screen already is better than nothing.
+    // Keeps events that are already shown.
     if ($("timeline-body").querySelector("ol")) return;
-    children = [el("p", { class: "bad", text: error.message })];
+    content = [el("p", { class: "bad", text: error.message })];
   }
-  if (shown === id) $("timeline-body").replaceChildren(...children);
+  if (openOrderId === id) $("timeline-body").replaceChildren(...content);
 }
 
-function describe(order) {
-  const { id, product_id: product, quantity, status, events, created_at: placed, trace_id: trace } = order;
-  const last = events.at(-1)?.at ?? order.updated_at;
-  waitsSince = isFinal(status) ? null : Date.parse(placed);
-  const took = duration(Math.max(0, Date.parse(settledAt(events) ?? last) - Date.parse(placed)));
+function timelineNodes(order) {
+  const { id, product_id: product, quantity, status, events, created_at: placedAt } = order;
+  const endedAt = finalAt(events) ?? events.at(-1)?.at ?? order.updated_at;
+  waitingSince = isFinal(status) ? null : Date.parse(placedAt);
+  const elapsed = waitingSince
+    ? formatSeconds(Date.now() - waitingSince)
+    : formatDuration(millisBetween(placedAt, endedAt));
+  const attempts = Math.max(1, ...events.map((event) => event.attempt));
   return [
     el("div", { class: "order-head" },
-      el("p", { class: "order-what" }, el("b", { text: product }), ` × ${count(quantity)}`),
-      statusChip(status)),
-    el("dl", { class: "facts" },
-      ...fact("Placed", clock(placed)),
-      ...fact(isFinal(status) ? "Decided after" : "Waiting for", el("span", { id: "waited", text: waitsSince ? wholeSeconds(Date.now() - waitsSince) : took })),
-      ...fact("Attempts", count(Math.max(1, ...events.map((event) => event.attempt)))),
-      ...fact("Trace", traceNode(trace)),
-      ...fact("Order", el("button", { class: "copy mono", type: "button", title: "Copy the order's id", text: id, data: { copy: id } }))),
-    strip(events),
-    el("ol", { class: "events" }, ...fold(events).map((group) => describeGroup(group, placed))),
+      el("p", { class: "order-product" },
+        el("b", { text: product }),
+        ` × ${formatNumber(quantity)}`),
+      statusNode(status)),
+    el("dl", { class: "order-facts" },
+      ...fact("Placed at", formatTime(placedAt)),
+      ...fact(isFinal(status) ? "Finished after" : "Waiting for",
+        el("span", { id: "elapsed-time", text: elapsed })),
+      ...fact("Attempts", formatNumber(attempts)),
+      ...fact("Trace", traceNode(order.trace_id)),
+      ...fact("Order id", copyButton(id, id, "Copy the order id"))),
+    statusBar(events),
+    el("ol", { class: "events" },
+      ...groupEvents(events).map((group) => eventNode(group, placedAt))),
   ];
 }
 
 const fact = (name, value) => [el("dt", { text: name }), el("dd", {}, value)];
-const settledAt = (events) => events.find((event) => isFinal(event.status))?.at;
+const finalAt = (events) => events.find((event) => isFinal(event.status))?.at;
+const millisBetween = (start, end) => Math.max(0, Date.parse(end) - Date.parse(start));
 
-/** How long the order was in which status, to scale. */
-function strip(events) {
-  const end = Date.parse(settledAt(events) ?? new Date().toISOString());
-  const turns = events.filter((event, i) => event.status !== events[i - 1]?.status);
-  const parts = turns.map(({ at, status }, i) => {
-    const until = i + 1 < turns.length ? Date.parse(turns[i + 1].at) : end;
-    const part = el("span", { class: wordsOf(status).tone });
-    // What takes no time is there all the same.
-    part.style.flexGrow = isFinal(status) ? 0 : Math.max(1, until - Date.parse(at));
-    return part;
+/** A bar that shows, to scale, how long the order was in each status. */
+function statusBar(events) {
+  const end = finalAt(events) ?? new Date().toISOString();
+  const changes = events.filter((event, i) => event.status !== events[i - 1]?.status);
+  const segments = changes.map(({ at, status }, i) => {
+    const segment = el("span", { class: toneOf(status) });
+    // At least 1, so that a status of no measurable duration stays visible.
+    const duration = Math.max(1, millisBetween(at, changes[i + 1]?.at ?? end));
+    segment.style.flexGrow = isFinal(status) ? 0 : duration;
+    return segment;
   });
-  return el("div", { class: "strip", ariaHidden: "true" }, ...parts);
+  return el("div", { class: "status-bar", ariaHidden: "true" }, ...segments);
 }
 
-/** While a dependency is away, recovery finds it so again and again: that is one thing that happened many times. */
-function fold(events) {
+/**
+ * Groups equal events in a row. While a dependency is down, each attempt of recovery adds the same
+ * event.
+ */
+function groupEvents(events) {
   const groups = [];
   for (const event of events) {
-    const group = groups.at(-1);
-    const like = group && group[0].reason === event.reason && group[0].status === event.status;
-    if (like) group.push(event);
+    const first = groups.at(-1)?.[0];
+    const isRepeated = first?.reason === event.reason && first.status === event.status;
+    if (isRepeated) groups.at(-1).push(event);
     else groups.push([event]);
   }
-  return groups.flatMap((group) => (group.length < FOLD_FROM ? group.map((event) => [event]) : [group]));
+  return groups.flatMap((group) =>
+    (group.length < MIN_GROUP_SIZE ? group.map((event) => [event]) : [group]));
 }
 
-function describeGroup(group, placed) {
-  const [first] = group;
-  const last = group.at(-1);
-  const node = el("li", { class: wordsOf(first.status).tone, data: { reason: first.reason, status: first.status } },
+function eventNode(group, placedAt) {
+  const [first, last] = [group[0], group.at(-1)];
+  const { status, reason, at } = first;
+  const offset = formatDuration(millisBetween(placedAt, at));
+  const repeatCount = `× ${formatNumber(group.length)}`;
+  return el("li", { class: toneOf(status), data: { reason, status } },
     el("p", { class: "event-head" },
-      statusChip(first.status),
-      el("span", { class: "offset", text: `+${duration(Math.max(0, Date.parse(first.at) - Date.parse(placed)))}`, title: clock(first.at) })),
-    el("p", { text: reasonOf(first.reason) }),
-    el("p", { class: "event-foot" }, attempts(first, last), traceNode(last.trace_id)));
-  if (group.length > 1) node.querySelector(".event-head").append(el("b", { class: "times", text: `× ${count(group.length)}` }));
-  return node;
+      statusNode(status),
+      el("span", { class: "event-offset", text: `+${offset}`, title: formatTime(at) }),
+      group.length > 1 ? el("b", { class: "repeat-count", text: repeatCount }) : null),
+    el("p", { text: describeReason(reason) }),
+    el("p", { class: "event-foot" }, describeAttempts(first, last), traceNode(last.trace_id)));
 }
 
-function attempts(first, last) {
-  if (last.attempt !== first.attempt) return `Attempts ${first.attempt} to ${last.attempt}${first.attempt > 1 ? ", recovery" : ""}`;
-  return first.attempt === 1 ? "Attempt 1, the customer’s request" : `Attempt ${first.attempt}, recovery`;
+/** The first attempt is made while the customer waits for the response; recovery makes the rest. */
+function describeAttempts({ attempt: first }, { attempt: last }) {
+  if (last !== first) return `Attempts ${first} to ${last}${first > 1 ? " (recovery)" : ""}`;
+  return first === 1 ? "Attempt 1 (the customer’s request)" : `Attempt ${first} (recovery)`;
 }

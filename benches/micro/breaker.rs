@@ -5,14 +5,15 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::Criterion;
-use valerix::platform::client::circuit_breaker::{Breaker, RetryBudget};
+use valerix::platform::client::circuit_breaker::CircuitBreaker;
+use valerix::platform::client::retry_budget::RetryBudget;
 
 /// More than a breaker remembers.
 const CALLS: u32 = 1000;
 
 pub fn guard(criterion: &mut Criterion) {
     let now = Instant::now();
-    let mut breaker = Breaker::default();
+    let mut breaker = CircuitBreaker::default();
     let pass = breaker.admit(now).expect("it is closed");
     for _ in 0..CALLS {
         breaker.record(pass, now, true);

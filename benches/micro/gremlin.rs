@@ -12,8 +12,8 @@ use criterion::Criterion;
 use serde_json::json;
 use valerix::platform::fault_injection::exempt::ExemptRoutes;
 use valerix::platform::fault_injection::metrics::GremlinMetrics;
-use valerix::platform::fault_injection::rule::RuleSpec;
-use valerix::platform::fault_injection::rules::MOST_RULES;
+use valerix::platform::fault_injection::rules::MAX_RULES;
+use valerix::platform::fault_injection::spec::RuleSpec;
 use valerix::platform::fault_injection::{Config, Gremlin, interfere};
 use valerix::platform::observability::metrics::Registry;
 
@@ -57,7 +57,7 @@ pub fn middleware(criterion: &mut Criterion) {
     });
     for (name, rules) in [
         ("request, calm", 0),
-        ("request, 32 rules that do not fit", MOST_RULES),
+        ("request, 32 rules that do not fit", MAX_RULES),
     ] {
         let app = App::new()
             .app_data(web::Data::new(gremlin(rules)))

@@ -1,1 +1,1 @@
-"""What the drills share: a place with processes of its own, PostgreSQL, the services, orders and the verdict."""
+"""What the drills share: a sandbox, PostgreSQL, the services, a load of orders, and the check."""

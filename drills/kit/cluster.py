@@ -1,4 +1,4 @@
-"""Three nodes, each of etcd, Patroni and PostgreSQL, with the configuration of deploy/patroni."""
+"""Three nodes with etcd, Patroni and PostgreSQL, and the configuration of deploy/patroni."""
 
 import json
 import secrets
@@ -6,18 +6,19 @@ import signal
 import time
 from pathlib import Path
 
-from .place import DrillFailed, free_port, kill_all, send, wait_for
-from .postgres import Gone, Session, programs, query, require
+from .postgres import ConnectionLost, Session, bin_directory, query, require
+from .sandbox import DrillFailed, free_port, kill_all, send_signal, wait_for
 from .services import get
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "patroni"
 NAMES = ("node1", "node2", "node3")
-# Bytes. Each node tells its position every few seconds only, and orders go on meanwhile.
-CLOSE = 16 * 2**20
+# Each node reports its position only every few seconds, while orders continue. In bytes.
+MAX_LAG = 16 * 2**20
+# Patroni's roles in a healthy cluster, sorted.
+HEALTHY_ROLES = ["leader", "replica", "sync_standby"]
 
 
-def settings(path):
-    """The variables of an environment file."""
+def read_environment_file(path):
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
 
@@ -26,20 +27,27 @@ class Node:
     def __init__(self, cluster, name):
         self.cluster = cluster
         self.name = name
-        self.directory = cluster.place.directory(name)
-        self.sql, self.api, self.etcd_client, self.etcd_peer = (free_port() for _ in range(4))
+        self.directory = cluster.sandbox.directory(name)
+        self.postgres_port, self.patroni_port = free_port(), free_port()
+        self.etcd_client_port, self.etcd_peer_port = free_port(), free_port()
 
     def start(self):
-        """Each in a directory below the node's, by which its processes are found."""
-        place = self.cluster.place
-        place.start(["etcd"], place.directory(f"{self.name}/etcd"), self._etcd())
-        config = place.home / "patroni.yml"
-        place.start(["patroni", config], place.directory(f"{self.name}/patroni"), self._patroni())
+        """Starts each process in a directory below the node's, where `kill` finds it."""
+        sandbox = self.cluster.sandbox
+        sandbox.start(["etcd"], sandbox.directory(f"{self.name}/etcd"), self._etcd_environment())
+        sandbox.start(
+            ["patroni", sandbox.home / "patroni.yml"],
+            sandbox.directory(f"{self.name}/patroni"),
+            self._patroni_environment(),
+        )
 
-    def _etcd(self):
-        client, peer = (f"http://127.0.0.1:{port}" for port in (self.etcd_client, self.etcd_peer))
-        members = [f"{node.name}=http://127.0.0.1:{node.etcd_peer}" for node in self.cluster.nodes]
-        return settings(DEPLOY / "etcd.env") | {
+    def _etcd_environment(self):
+        client = f"http://127.0.0.1:{self.etcd_client_port}"
+        peer = f"http://127.0.0.1:{self.etcd_peer_port}"
+        members = [
+            f"{node.name}=http://127.0.0.1:{node.etcd_peer_port}" for node in self.cluster.nodes
+        ]
+        return read_environment_file(DEPLOY / "etcd.env") | {
             "ETCD_NAME": self.name,
             "ETCD_DATA_DIR": self.directory / "etcd" / "data",
             "ETCD_LISTEN_PEER_URLS": peer,
@@ -49,17 +57,18 @@ class Node:
             "ETCD_INITIAL_CLUSTER": ",".join(members),
         }
 
-    def _patroni(self):
-        sql, api = f"127.0.0.1:{self.sql}", f"127.0.0.1:{self.api}"
+    def _patroni_environment(self):
+        postgres, api = f"127.0.0.1:{self.postgres_port}", f"127.0.0.1:{self.patroni_port}"
+        etcd = [f"127.0.0.1:{node.etcd_client_port}" for node in self.cluster.nodes]
         return {
             "PATRONI_NAME": self.name,
-            "PATRONI_ETCD3_HOSTS": ",".join(f"127.0.0.1:{node.etcd_client}" for node in self.cluster.nodes),
+            "PATRONI_ETCD3_HOSTS": ",".join(etcd),
             "PATRONI_RESTAPI_LISTEN": api,
             "PATRONI_RESTAPI_CONNECT_ADDRESS": api,
-            "PATRONI_POSTGRESQL_LISTEN": sql,
-            "PATRONI_POSTGRESQL_CONNECT_ADDRESS": sql,
+            "PATRONI_POSTGRESQL_LISTEN": postgres,
+            "PATRONI_POSTGRESQL_CONNECT_ADDRESS": postgres,
             "PATRONI_POSTGRESQL_DATA_DIR": self.directory / "postgres",
-            "PATRONI_POSTGRESQL_BIN_DIR": programs(),
+            "PATRONI_POSTGRESQL_BIN_DIR": bin_directory(),
             "PATRONI_POSTGRESQL_PGPASS": self.directory / "patroni" / "pgpass",
             "PATRONI_SUPERUSER_USERNAME": "postgres",
             "PATRONI_SUPERUSER_PASSWORD": self.cluster.superuser_password,
@@ -71,34 +80,35 @@ class Node:
         kill_all(self.directory)
 
     def freeze(self):
-        send(self.directory, signal.SIGSTOP)
+        send_signal(self.directory, signal.SIGSTOP)
 
-    def thaw(self):
-        send(self.directory, signal.SIGCONT)
+    def unfreeze(self):
+        send_signal(self.directory, signal.SIGCONT)
 
     def session(self):
-        return Session(self.cluster.place, self.sql, "postgres", "postgres", self.cluster.superuser_password)
+        password = self.cluster.superuser_password
+        return Session(self.cluster.sandbox, self.postgres_port, "postgres", "postgres", password)
 
-    def holds_the_lock(self):
-        """Patroni has the leader's key in etcd, and its PostgreSQL runs as primary."""
-        answer = get(self.api, "/primary", limit=0.5)
-        return bool(answer) and answer[0] == 200
+    def is_leader(self):
+        """Whether Patroni holds the leader key in etcd and PostgreSQL runs as primary."""
+        response = get(self.patroni_port, "/primary", timeout=0.5)
+        return bool(response) and response[0] == 200
 
 
 class Cluster:
-    def __init__(self, place):
+    def __init__(self, sandbox):
         require("etcd", "patroni")
-        self.place = place
-        self.superuser_password, self.replication_password, self.password = (
-            secrets.token_urlsafe(18) for _ in range(3)
-        )
-        place.copy(DEPLOY / "patroni.yml", "patroni.yml")
+        self.sandbox = sandbox
+        self.superuser_password = secrets.token_urlsafe(18)
+        self.replication_password = secrets.token_urlsafe(18)
+        self.password = secrets.token_urlsafe(18)
+        sandbox.copy(DEPLOY / "patroni.yml", "patroni.yml")
         self.nodes = [Node(self, name) for name in NAMES]
 
     def start(self):
         for node in self.nodes:
             node.start()
-        primary = self.whole(limit=120)
+        primary = self.wait_until_healthy(timeout=120)
         for statement in (
             f"CREATE ROLE valerix LOGIN PASSWORD '{self.password}'",
             "CREATE DATABASE valerix OWNER valerix",
@@ -107,60 +117,70 @@ class Cluster:
 
     def members(self):
         for node in self.nodes:
-            answer = get(node.api, "/cluster", limit=1)
-            if answer and answer[0] == 200:
-                return json.loads(answer[1])["members"]
+            response = get(node.patroni_port, "/cluster", timeout=1)
+            if response and response[0] == 200:
+                return json.loads(response[1])["members"]
         return []
 
-    def whole(self, limit=90):
-        """Waits until one leads and the others follow it closely, one of them synchronously; gives the one that leads."""
-        def leader():
-            members = self.members()
-            lines = {member.get("timeline") for member in members}
-            roles = sorted(member["role"] for member in members)
-            lags = [member.get("lag", 0) for member in members]
-            follow = all(isinstance(lag, int) and lag < CLOSE for lag in lags)
-            running = all(member["state"] in ("running", "streaming") for member in members)
-            if roles != ["leader", "replica", "sync_standby"] or len(lines) != 1 or not follow or not running:
-                return None
-            name = next(member["name"] for member in members if member["role"] == "leader")
-            return next(node for node in self.nodes if node.name == name)
+    def wait_until_healthy(self, timeout=90):
+        """Waits until two standbys, one of them synchronous, follow a leader. Returns the leader.
+
+        A standby may lag by at most MAX_LAG.
+        """
         try:
-            return wait_for("all three nodes to be in their places", leader, limit, every=0.25)
+            return wait_for("the cluster to be healthy", self._leader, timeout, interval=0.25)
         except DrillFailed as error:
             raise DrillFailed(f"{error}: {self.members()}") from None
 
+    def _leader(self):
+        """Returns the leader of a healthy cluster, else None."""
+        members = self.members()
+        if sorted(member["role"] for member in members) != HEALTHY_ROLES:
+            return None
+        if len({member.get("timeline") for member in members}) != 1:
+            return None
+        for member in members:
+            lag = member.get("lag", 0)
+            # Patroni reports an unknown lag as a string.
+            if not isinstance(lag, int) or lag >= MAX_LAG:
+                return None
+            if member["state"] not in ("running", "streaming"):
+                return None
+        name = next(member["name"] for member in members if member["role"] == "leader")
+        return next(node for node in self.nodes if node.name == name)
+
     def query(self, node, statement, database="valerix"):
-        return query(self.place, node.sql, database, "postgres", self.superuser_password, statement)
+        port, password = node.postgres_port, self.superuser_password
+        return query(self.sandbox, port, database, "postgres", password, statement)
 
     def hosts(self):
-        return [f"127.0.0.1:{node.sql}" for node in self.nodes]
+        return [f"127.0.0.1:{node.postgres_port}" for node in self.nodes]
 
 
 class PromotionWatch:
-    """Asks the standbys, again and again, whether they still are."""
+    """Polls the standbys until one is promoted."""
 
     def __init__(self, nodes):
         self.sessions = {node: node.session() for node in nodes}
         for node, session in self.sessions.items():
-            if session.value("SELECT pg_is_in_recovery()", limit=10) != "t":
-                raise DrillFailed(f"{node.name} is no standby")
+            if session.value("SELECT pg_is_in_recovery()", timeout=10) != "t":
+                raise DrillFailed(f"{node.name} is not a standby")
 
-    def wait(self, limit):
-        """When the first of them takes writes and has the leader's key, and which: the two times, and the node."""
-        primary = wait_for("a standby to be promoted", self._promoted, limit, every=0.02)
-        promoted = time.time()
-        wait_for("Patroni to say so", primary.holds_the_lock, 30, every=0.02)
-        locked = time.time()
+    def wait(self, timeout):
+        """Returns the promoted node, and the times of its promotion and of its leader key."""
+        primary = wait_for("a standby to be promoted", self._promoted, timeout, interval=0.02)
+        promoted_at = time.time()
+        wait_for("Patroni to hold the leader key", primary.is_leader, 30, interval=0.02)
+        leader_at = time.time()
         for session in self.sessions.values():
             session.close()
-        return primary, promoted, locked
+        return primary, promoted_at, leader_at
 
     def _promoted(self):
         for node, session in self.sessions.items():
             try:
                 if session.value("SELECT pg_is_in_recovery()") == "f":
                     return node
-            except Gone:
-                raise DrillFailed(f"{node.name}, a standby, does not answer") from None
+            except ConnectionLost:
+                raise DrillFailed(f"the standby {node.name} does not respond") from None
         return None

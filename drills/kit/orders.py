@@ -1,4 +1,4 @@
-"""Customers: orders at a steady rate, whatever the answers take, and what each of them was told."""
+"""An open-loop load of orders, and the response to each."""
 
 import asyncio
 import json
@@ -12,11 +12,11 @@ PRODUCTS = ("PROD-001", "PROD-002", "PROD-003")
 
 @dataclass
 class Order:
-    """Times are seconds since 1970, as the database's are."""
+    """An order that was sent. Times are seconds since 1970, as the database's are."""
 
-    sent: float
-    answered: float | None = None
-    # None: no answer.
+    sent_at: float
+    responded_at: float | None = None
+    # None: no response.
     status: int | None = None
     id: str | None = None
 
@@ -26,17 +26,17 @@ class Order:
 
 
 @dataclass
-class Customers:
-    """Open loop: each order has its time, so that a service that stalls is not spared."""
+class OrderLoad:
+    """Sends orders at a fixed rate, whether or not earlier orders have a response."""
 
     port: int
     rate: float
-    patience: float = 10
+    timeout: float = 10
     orders: list[Order] = field(default_factory=list)
 
     def __enter__(self):
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._come()), daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
         return self
 
@@ -44,56 +44,64 @@ class Customers:
         self.stop()
 
     def stop(self):
-        """No more orders; waits for the answers that are still to come."""
+        """Stops sending, and waits for the outstanding responses."""
         self._stop.set()
         self._thread.join()
 
-    async def _come(self):
-        begin, number, under_way = time.monotonic(), 0, set()
+    async def _run(self):
+        start, number, in_progress = time.monotonic(), 0, set()
         while not self._stop.is_set():
-            await asyncio.sleep(max(0, begin + number / self.rate - time.monotonic()))
+            await asyncio.sleep(max(0, start + number / self.rate - time.monotonic()))
             number += 1
-            task = asyncio.create_task(self._order())
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
-        await asyncio.gather(*under_way)
+            task = asyncio.create_task(self._place_order())
+            in_progress.add(task)
+            task.add_done_callback(in_progress.discard)
+        await asyncio.gather(*in_progress)
 
-    async def _order(self):
-        order = Order(sent=time.time())
+    async def _place_order(self):
+        order = Order(sent_at=time.time())
         self.orders.append(order)
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.timeout):
                 status, body = await self._post()
         except (OSError, TimeoutError, ValueError, IndexError):
             return
         order.id = body.get("id") or body.get("order_id")
-        order.answered, order.status = time.time(), status
+        order.responded_at, order.status = time.time(), status
 
     async def _post(self):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             body = json.dumps({"product_id": random.choice(PRODUCTS), "quantity": 1})
-            head = f"POST /orders HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+            head = (
+                "POST /orders HTTP/1.1\r\n"
+                "host: localhost\r\n"
+                "connection: close\r\n"
+                f"content-length: {len(body)}\r\n\r\n"
+            )
             writer.write((head + body).encode())
-            answer = await reader.read()
+            response = await reader.read()
         finally:
             writer.close()
-        head, _, body = answer.partition(b"\r\n\r\n")
+        head, _, body = response.partition(b"\r\n\r\n")
         return int(head.split()[1]), json.loads(body)
 
     def first_acknowledged_after(self, moment):
-        """The first order that was sent after a moment and acknowledged; nothing while there is none."""
-        times = [order.answered for order in list(self.orders) if order.acknowledged and order.sent >= moment]
+        """When the first order that was sent after `moment` was acknowledged, or None."""
+        times = [
+            order.responded_at
+            for order in list(self.orders)
+            if order.acknowledged and order.sent_at >= moment
+        ]
         return min(times, default=None)
 
-    def between(self, begin, end):
-        return [order for order in list(self.orders) if begin <= order.sent < end]
+    def sent_between(self, start, end):
+        return [order for order in list(self.orders) if start <= order.sent_at < end]
 
 
-def by_answer(orders):
-    """How many got which answer."""
+def count_by_status(orders):
     counts = {}
     for order in orders:
-        answer = str(order.status or "no answer")
-        counts[answer] = counts.get(answer, 0) + 1
-    return ", ".join(f"{answer}: {count}" for answer, count in sorted(counts.items())) or "none"
+        status = str(order.status or "no response")
+        counts[status] = counts.get(status, 0) + 1
+    return ", ".join(f"{status}: {count}" for status, count in sorted(counts.items())) or "none"

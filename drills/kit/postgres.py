@@ -1,4 +1,4 @@
-"""PostgreSQL's programs, and a session to ask a server by."""
+"""PostgreSQL's programs, and sessions for queries."""
 
 import os
 import re
@@ -7,44 +7,48 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .place import DrillFailed
+from .sandbox import DrillFailed
 
-OLDEST = 15
+MIN_MAJOR_VERSION = 15
 
 
-def programs():
-    """The directory of the newest server programs on this machine."""
+def bin_directory():
+    """Returns the directory of the newest PostgreSQL server on this machine."""
     found = {}
-    candidates = [*os.environ["PATH"].split(":"), *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
-    for directory in candidates:
-        # Not every directory of the PATH can be read by everybody.
+    installed = map(str, Path("/usr/lib/postgresql").glob("*/bin"))
+    for directory in [*os.environ["PATH"].split(":"), *installed]:
+        # os.access also skips directories of the PATH that this user cannot read.
         if os.access(f"{directory}/initdb", os.X_OK):
-            version = subprocess.run([f"{directory}/postgres", "--version"], capture_output=True, text=True).stdout
+            command = [f"{directory}/postgres", "--version"]
+            version = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             found[int(re.search(r"\d+", version)[0])] = Path(directory)
-    if not found or max(found) < OLDEST:
-        raise DrillFailed(f"PostgreSQL {OLDEST} or newer is needed: make drill-tools")
+    if not found or max(found) < MIN_MAJOR_VERSION:
+        raise DrillFailed(
+            f"PostgreSQL {MIN_MAJOR_VERSION} or newer is missing: run `make postgres`"
+        )
     return found[max(found)]
 
 
 def require(*commands):
     for command in commands:
         if not shutil.which(command):
-            raise DrillFailed(f"{command} is needed: make drill-tools")
+            raise DrillFailed(f"{command} is missing: run `make drill-tools`")
 
 
-class Gone(Exception):
-    """The server does not answer, or the session broke."""
+class ConnectionLost(Exception):
+    """The server does not respond, or the session broke."""
 
 
 class Session:
-    """One connection by psql, which answers one row after the other without being started anew."""
+    """One connection, held by a psql that executes statement after statement."""
 
-    def __init__(self, place, port, database, user, password):
-        command = [programs() / "psql", "-XqAt", "-h", "127.0.0.1", "-p", port, "-U", user, database]
+    def __init__(self, sandbox, port, database, user, password):
+        psql = bin_directory() / "psql"
+        command = [psql, "-XqAt", "-h", "127.0.0.1", "-p", port, "-U", user, database]
         environment = {"PGPASSWORD": password, "PGCONNECT_TIMEOUT": 2, "PGAPPNAME": "drill"}
-        self.process = place.start(
+        self.process = sandbox.start(
             command,
-            place.directory("psql"),
+            sandbox.directory("psql"),
             environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -53,18 +57,18 @@ class Session:
             bufsize=1,
         )
 
-    def value(self, statement, limit=2):
-        """The one value that a statement gives."""
+    def value(self, statement, timeout=2):
+        """Executes a statement that returns one value."""
         try:
             self.process.stdin.write(statement.rstrip(";") + ";\n")
             self.process.stdin.flush()
         except OSError as error:
-            raise Gone from error
-        if not select.select([self.process.stdout], [], [], limit)[0]:
-            raise Gone
+            raise ConnectionLost from error
+        if not select.select([self.process.stdout], [], [], timeout)[0]:
+            raise ConnectionLost
         line = self.process.stdout.readline()
         if not line:
-            raise Gone
+            raise ConnectionLost
         return line.rstrip("\n")
 
     def close(self):
@@ -74,8 +78,11 @@ class Session:
         self.process.stdout.close()
 
 
-def query(place, port, database, user, password, statement):
-    """Rows of a statement, or what several change; each row a list of texts."""
-    command = [programs() / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", port, "-U", user]
-    said = place.run([*command, "-F", "\t", "-c", statement, database], {"PGPASSWORD": password})
-    return [line.split("\t") for line in said.splitlines()]
+def query(sandbox, port, database, user, password, statement):
+    """Executes a statement and returns its rows, each a list of strings."""
+    psql = bin_directory() / "psql"
+    options = ["-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1"]
+    address = ["-h", "127.0.0.1", "-p", port, "-U", user]
+    command = [psql, *options, *address, "-c", statement, database]
+    output = sandbox.run(command, {"PGPASSWORD": password})
+    return [line.split("\t") for line in output.splitlines()]

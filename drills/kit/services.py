@@ -1,21 +1,22 @@
-"""The three services, as they would run anywhere."""
+"""The three services, started as in production."""
 
 import http.client
 import json
 import urllib.parse
+from functools import partial
 
-from .place import DrillFailed, free_port, wait_for
+from .sandbox import DrillFailed, free_port, wait_for
 
-ROLES = ("inventory", "payment", "order")
+SERVICES = ("inventory", "payment", "order")
 
 
-def get(port, path, limit=2):
-    """The status and text of an answer; nothing where there is none."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit)
+def get(port, path, timeout=2):
+    """Returns the status and the body of a response, or None if there is no response."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        response = connection.getresponse()
+        return response.status, response.read().decode()
     except (OSError, http.client.HTTPException):
         return None
     finally:
@@ -23,59 +24,65 @@ def get(port, path, limit=2):
 
 
 class Services:
-    def __init__(self, place, program, name="services"):
-        self.place = place
-        self.program = place.home / "valerix"
+    def __init__(self, sandbox, program, name="services"):
+        self.sandbox = sandbox
+        self.program = sandbox.home / "valerix"
         if not self.program.exists():
-            place.copy(program, "valerix")
+            sandbox.copy(program, "valerix")
         self.name = name
-        self.ports = {role: free_port() for role in ROLES}
-        self.running = {}
+        self.ports = {service: free_port() for service in SERVICES}
+        self.processes = {}
 
     def start(self, database_url):
-        for role in ROLES:
+        for service in SERVICES:
             environment = {
                 "DATABASE_URL": database_url,
-                "PORT": self.ports[role],
+                "PORT": self.ports[service],
                 "INVENTORY_SERVICE_URL": f"http://127.0.0.1:{self.ports['inventory']}",
                 "PAYMENT_SERVICE_URL": f"http://127.0.0.1:{self.ports['payment']}",
                 "GREMLIN_ENABLED": "false",
                 "LOG_FORMAT": "json",
             }
-            directory = self.place.directory(f"{self.name}/{role}")
-            self.running[role] = self.place.start([self.program, role], directory, environment)
+            directory = self.sandbox.directory(f"{self.name}/{service}")
+            command = [self.program, service]
+            self.processes[service] = self.sandbox.start(command, directory, environment)
 
-    def ready(self, limit=60):
-        for role in ROLES:
-            wait_for(f"the {role} service to be ready", lambda: self._is_ready(role), limit)
+    def wait_until_ready(self, timeout=60):
+        for service in SERVICES:
+            is_ready = partial(self._is_ready, service)
+            wait_for(f"the {service} service to be ready", is_ready, timeout)
 
-    def _is_ready(self, role):
-        if self.running[role].poll() is not None:
-            raise DrillFailed(f"the {role} service ended by itself")
-        answer = get(self.ports[role], "/readyz")
-        return answer and answer[0] == 200
+    def _is_ready(self, service):
+        if self.processes[service].poll() is not None:
+            raise DrillFailed(f"the {service} service exited unexpectedly")
+        response = get(self.ports[service], "/readyz")
+        return response and response[0] == 200
 
     def stop(self):
-        for process in self.running.values():
+        for process in self.processes.values():
             process.terminate()
-        for process in self.running.values():
+        for process in self.processes.values():
             process.wait(timeout=30)
-        self.running = {}
+        self.processes = {}
 
     @property
     def order_port(self):
         return self.ports["order"]
 
-    def settle(self, limit=120):
-        """Waits until no order is pending or owes anything; gives the time of the last look."""
-        def settled():
-            answer = get(self.order_port, "/audit", limit=30)
-            return answer and answer[0] == 200 and json.loads(answer[1])["orders"]["unsettled"] == 0
-        wait_for("every order to reach its end", settled, limit, every=0.25)
+    def wait_until_settled(self, timeout=120):
+        """Waits until no order is pending, and none owes a release or a refund."""
+
+        def is_settled():
+            response = get(self.order_port, "/audit", timeout=30)
+            if not response or response[0] != 200:
+                return False
+            return json.loads(response[1])["orders"]["unsettled"] == 0
+
+        wait_for("every order to be settled", is_settled, timeout, interval=0.25)
 
     def audit(self, database_url):
-        """The books, by `valerix audit`, which fails where an invariant is violated."""
-        return self.place.run([self.program, "audit"], {"DATABASE_URL": database_url}).rstrip()
+        """Returns the report of `valerix audit`. Fails if an invariant is violated."""
+        return self.sandbox.run([self.program, "audit"], {"DATABASE_URL": database_url}).rstrip()
 
 
 def url(user, password, hosts, database, query=""):

@@ -1,7 +1,7 @@
 #![no_main]
 
 #[path = "../../tests/parsers/properties.rs"]
-#[allow(dead_code, reason = "each target has one of them")]
+#[allow(dead_code, reason = "each target checks one property")]
 mod properties;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| properties::a_rule_is_taken_again_as_it_is_shown(input));

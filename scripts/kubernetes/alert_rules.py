@@ -1,14 +1,19 @@
-"""The PrometheusRule, made from the rules that Prometheus itself reads: kustomize cannot put a file into an object's field."""
+"""Generates the PrometheusRule from the rule files that Prometheus reads.
+
+kustomize cannot insert a file into a field of an object, so the result is stored in the repository.
+"""
 
 import yaml
 
 from render import DEPLOY, ROOT
 
-MADE = DEPLOY / "components/monitoring/rules.yaml"
-HEAD = "# Made from infra/prometheus/rules by `make kubernetes-rules`; the check compares.\n"
+GENERATED = DEPLOY / "components/monitoring/rules.yaml"
+HEADER = """\
+# Generated from infra/prometheus/rules by `make kubernetes-rules`. `make kubernetes` compares them.
+"""
 
 
-def made():
+def generate():
     groups = []
     for file in sorted((ROOT / "infra/prometheus/rules").glob("*.yml")):
         groups += yaml.safe_load(file.read_text())["groups"]
@@ -18,13 +23,15 @@ def made():
         "metadata": {"name": "valerix", "labels": {"app.kubernetes.io/part-of": "valerix"}},
         "spec": {"groups": groups},
     }
-    return HEAD + yaml.safe_dump(rule, sort_keys=False, width=120)
+    return HEADER + yaml.safe_dump(rule, sort_keys=False, width=100)
 
 
 def write():
-    MADE.write_text(made())
+    GENERATED.write_text(generate())
 
 
-def complaints():
-    if not MADE.exists() or MADE.read_text() != made():
-        yield "the PrometheusRule is not what infra/prometheus/rules says: make kubernetes-rules"
+def violations():
+    if not GENERATED.exists() or GENERATED.read_text() != generate():
+        yield (
+            "the PrometheusRule differs from infra/prometheus/rules: run `make kubernetes-rules`"
+        )

@@ -1,87 +1,244 @@
-"""Mistakes made on purpose. Each must be noticed; a check that notices nothing is worth nothing."""
+"""Deliberate defects in the manifests. The check is only worth something if it reports each."""
 
 import copy
 
-from manifests import Manifests, pod_of
+from manifests import Manifests, pod_spec
 
 
-def of(kind, name="order-service"):
-    return lambda manifests: manifests.named(kind, name)
+def order_pod(manifests):
+    return pod_spec(manifests.find("Deployment", "order-service"))
 
 
-def container(manifests):
-    return pod_of(manifests.named("Deployment", "order-service"))["containers"][0]
+def order_container(manifests):
+    return order_pod(manifests)["containers"][0]
 
 
-def pod(manifests):
-    return pod_of(manifests.named("Deployment", "order-service"))
+def order_environment(manifests):
+    return order_container(manifests)["env"]
 
 
 def settings(manifests):
-    return next(c for c in manifests.of("ConfigMap") if "valerix-settings" in c["metadata"]["name"])["data"]
+    config_maps = manifests.of_kind("ConfigMap")
+    return next(c for c in config_maps if "valerix-settings" in c["metadata"]["name"])["data"]
 
 
-def without(kind, name):
+def find(kind, name="order-service"):
+    return lambda manifests: manifests.find(kind, name)
+
+
+def put(parent_of, *path):
+    """Sets a field. The last element of the path is the value."""
+
     def change(manifests):
-        manifests.documents = [d for d in manifests.documents if (d["kind"], d["metadata"]["name"]) != (kind, name)]
-    return change
-
-
-def put(where, *path):
-    """Sets what the path leads to, whose last part is the value."""
-    def change(manifests):
-        place = where(manifests)
+        parent = parent_of(manifests)
         *parents, key, value = path
         for part in parents:
-            place = place[part]
-        place[key] = value
+            parent = parent[part]
+        parent[key] = value
+
     return change
 
 
-# What is done, and what must be said.
+def remove(parent_of, key):
+    return lambda manifests: parent_of(manifests).pop(key)
+
+
+def append(list_of, item):
+    return lambda manifests: list_of(manifests).append(item)
+
+
+def remove_object(kind, name):
+    def change(manifests):
+        manifests.documents = [
+            document
+            for document in manifests.documents
+            if (document["kind"], document["metadata"]["name"]) != (kind, name)
+        ]
+
+    return change
+
+
+def policy_field(name, *path):
+    """Returns a function that finds a field below `spec` of a NetworkPolicy."""
+
+    def field(manifests):
+        value = manifests.find("NetworkPolicy", name)["spec"]
+        for part in path:
+            value = value[part]
+        return value
+
+    return field
+
+
+NO_POD = {"matchLabels": {"a": "b"}}
+EVERY_ADDRESS = {"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}
+
+# By description: the change, and a part of the line that must report it.
 DEFECTS = {
-    "an unknown field": (put(container, "livenessProb", {}), "livenessProb"),
-    "an unknown field of a pod": (put(pod, "restartPolcy", "Always"), "restartPolcy"),
-    "a number for a text": (put(of("Deployment"), "metadata", "name", 7), "7 is not of type"),
-    "an API that is gone": (put(of("PodDisruptionBudget"), "apiVersion", "policy/v1beta1"), "has no policy/v1beta1"),
-    "a wrong kind of value": (put(of("HorizontalPodAutoscaler"), "spec", "maxReplicas", "many"), "maxReplicas"),
-    "root": (put(pod, "securityContext", "runAsUser", 0), "runAsNonRoot"),
-    "a writable root file system": (put(container, "securityContext", "readOnlyRootFilesystem", False), "can be written"),
-    "a capability": (put(container, "securityContext", "capabilities", {"add": ["NET_RAW"]}), "capabilities"),
-    "no limits": (put(container, "resources", "limits", {}), "limits of cpu"),
-    "no readiness": (lambda m: container(m).pop("readinessProbe"), "no readinessProbe"),
-    "liveness that asks the database": (put(container, "livenessProbe", "httpGet", "path", "/readyz"), "livenessProbe asks"),
-    "too short an end": (put(pod, "terminationGracePeriodSeconds", 8), "terminationGracePeriodSeconds"),
-    "no pause before the end": (lambda m: container(m).pop("lifecycle"), "no pause"),
-    "an image without a version": (put(container, "image", "valerix"), "left open"),
-    "another version": (put(container, "image", "valerix:9.9.9"), "Cargo.toml"),
-    "a migrating service": (put(container, "args", ["order"]), "alone changes the schema"),
-    "a misspelt variable": (put(settings, "GREMLIN_ENABELD", "false"), "GREMLIN_ENABELD"),
-    "a password in the open": (put(settings, "DATABASE_URL", "postgres://u:hunter2@h/db"), "looks like a secret"),
-    "a token in the open": (lambda m: container(m)["env"].append({"name": "GREMLIN_TOKEN", "value": "x"}), "from a Secret"),
-    "an open gremlin": (put(container, "env", []), "open to all"),
-    "a service that selects nobody": (put(of("Service"), "spec", "selector", {"app": "order"}), "selects no pod"),
-    "a service's wrong port": (put(of("Service"), "spec", "ports", 0, "targetPort", "web"), "does not open"),
-    "a budget for nobody": (put(of("PodDisruptionBudget"), "spec", "selector", {"matchLabels": {"a": "b"}}), "selects no pod"),
-    "an autoscaler of nothing": (put(of("HorizontalPodAutoscaler"), "spec", "scaleTargetRef", "name", "x"), "there is no Deployment x"),
-    "too many connections": (put(of("HorizontalPodAutoscaler"), "spec", "maxReplicas", 60), "max_connections"),
-    "a policy for nobody": (put(of("NetworkPolicy", "valerix-customers"), "spec", "podSelector", {"matchLabels": {"a": "b"}}), "selects no pod"),
-    "a policy that lets all in": (put(of("NetworkPolicy", "valerix-called-by-order"), "spec", "ingress", [{}]), "a stranger can reach"),
-    "a policy that lets all out": (put(of("NetworkPolicy", "valerix-names"), "spec", "egress", [{}]), "can reach a stranger"),
-    "a named port in a policy": (put(of("NetworkPolicy", "valerix-customers"), "spec", "ingress", 0, "ports", 0, "port", "http"), "is a name"),
-    "a policy for every address": (lambda m: of("NetworkPolicy", "valerix-customers")(m)["spec"]["ingress"].append({"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}), "is everybody"),
-    "a migration without an end": (lambda m: of("Job", "valerix-migrate")(m)["spec"].pop("activeDeadlineSeconds"), "no activeDeadlineSeconds"),
-    "no policy that denies": (without("NetworkPolicy", "valerix-nothing"), "denied by default"),
-    "no way to the database": (without("NetworkPolicy", "valerix-to-database"), "cannot reach database"),
-    "no way from Prometheus": (without("NetworkPolicy", "valerix-metrics"), "prometheus cannot reach"),
-    "payment at a wrong address": (without("Service", "payment-service"), "payment is not at"),
+    "an unknown field of a container": (
+        put(order_container, "livenessProb", {}),
+        "livenessProb",
+    ),
+    "an unknown field of a pod": (
+        put(order_pod, "restartPolcy", "Always"),
+        "restartPolcy",
+    ),
+    "a number instead of a string": (
+        put(find("Deployment"), "metadata", "name", 7),
+        "7 is not of type",
+    ),
+    "a removed API version": (
+        put(find("PodDisruptionBudget"), "apiVersion", "policy/v1beta1"),
+        "has no policy/v1beta1",
+    ),
+    "a string instead of a number": (
+        put(find("HorizontalPodAutoscaler"), "spec", "maxReplicas", "many"),
+        "maxReplicas",
+    ),
+    "a container that runs as root": (
+        put(order_pod, "securityContext", "runAsUser", 0),
+        "runAsNonRoot",
+    ),
+    "a writable root file system": (
+        put(order_container, "securityContext", "readOnlyRootFilesystem", False),
+        "is writable",
+    ),
+    "an added capability": (
+        put(order_container, "securityContext", "capabilities", {"add": ["NET_RAW"]}),
+        "capabilities",
+    ),
+    "no resource limits": (
+        put(order_container, "resources", "limits", {}),
+        "limits of cpu",
+    ),
+    "no readiness probe": (
+        remove(order_container, "readinessProbe"),
+        "no readinessProbe",
+    ),
+    "a liveness probe that depends on the database": (
+        put(order_container, "livenessProbe", "httpGet", "path", "/readyz"),
+        "livenessProbe requests",
+    ),
+    "a readiness probe that times out too early": (
+        put(order_container, "readinessProbe", "timeoutSeconds", 1),
+        "the readiness probe times out",
+    ),
+    "too short a grace period": (
+        put(order_pod, "terminationGracePeriodSeconds", 8),
+        "terminationGracePeriodSeconds",
+    ),
+    "no pause before a stop": (
+        remove(order_container, "lifecycle"),
+        "no preStop sleep",
+    ),
+    "an image without a version": (
+        put(order_container, "image", "valerix"),
+        "has no fixed version",
+    ),
+    "an image of another version": (
+        put(order_container, "image", "valerix:9.9.9"),
+        "but the program's version is",
+    ),
+    "an unknown command": (
+        put(order_container, "args", ["ordr", "--no-migrate"]),
+        "has no command ordr",
+    ),
+    "a service that migrates the schema": (
+        put(order_container, "args", ["order"]),
+        "only the Job may change the schema",
+    ),
+    "a service at another port": (
+        put(order_container, "ports", 0, "containerPort", 8080),
+        "does not open port 5001",
+    ),
+    "a misspelt variable": (
+        put(settings, "GREMLIN_ENABELD", "false"),
+        "does not read a variable GREMLIN_ENABELD",
+    ),
+    "a reference to an undefined variable": (
+        append(order_environment, {"name": "TRACE_URL", "value": "http://$(TRACE_HOST)"}),
+        "TRACE_HOST, which is not defined above it",
+    ),
+    "a password in a ConfigMap": (
+        put(settings, "DATABASE_URL", "postgres://u:hunter2@h/db"),
+        "looks like a secret",
+    ),
+    "a literal token": (
+        append(order_environment, {"name": "GREMLIN_TOKEN", "value": "x"}),
+        "must come from a Secret",
+    ),
+    "an enabled gremlin without a token": (
+        put(order_container, "env", []),
+        "enabled without a token",
+    ),
+    "a Service that selects no pod": (
+        put(find("Service"), "spec", "selector", {"app": "order"}),
+        "selects no pod",
+    ),
+    "a Service with a wrong target port": (
+        put(find("Service"), "spec", "ports", 0, "targetPort", "web"),
+        "does not open",
+    ),
+    "a disruption budget that selects no pod": (
+        put(find("PodDisruptionBudget"), "spec", "selector", NO_POD),
+        "selects no pod",
+    ),
+    "an autoscaler without a Deployment": (
+        put(find("HorizontalPodAutoscaler"), "spec", "scaleTargetRef", "name", "x"),
+        "there is no Deployment x",
+    ),
+    "more connections than the database accepts": (
+        put(find("HorizontalPodAutoscaler"), "spec", "maxReplicas", 60),
+        "max_connections",
+    ),
+    "a network policy that selects no pod": (
+        put(policy_field("valerix-customers"), "podSelector", NO_POD),
+        "selects no pod",
+    ),
+    "a network policy that allows all ingress": (
+        put(policy_field("valerix-called-by-order"), "ingress", [{}]),
+        "an unrelated pod can reach",
+    ),
+    "a network policy that allows all egress": (
+        put(policy_field("valerix-names"), "egress", [{}]),
+        "can reach an unrelated pod",
+    ),
+    "a named port in a network policy": (
+        put(policy_field("valerix-customers", "ingress", 0, "ports", 0), "port", "http"),
+        "is a name",
+    ),
+    "a network policy that allows every address": (
+        append(policy_field("valerix-customers", "ingress"), EVERY_ADDRESS),
+        "allows every address",
+    ),
+    "a migration without a time limit": (
+        remove(lambda m: m.find("Job", "valerix-migrate")["spec"], "activeDeadlineSeconds"),
+        "no activeDeadlineSeconds",
+    ),
+    "no policy that denies by default": (
+        remove_object("NetworkPolicy", "valerix-nothing"),
+        "denied by default",
+    ),
+    "no policy that allows the database": (
+        remove_object("NetworkPolicy", "valerix-to-database"),
+        "cannot reach database",
+    ),
+    "no policy that allows Prometheus": (
+        remove_object("NetworkPolicy", "valerix-metrics"),
+        "prometheus cannot reach",
+    ),
+    "a URL that leads to no service": (
+        remove_object("Service", "payment-service"),
+        "does not lead to payment",
+    ),
 }
 
 
-def unnoticed(manifests, complaints):
-    for name, (change, wanted) in DEFECTS.items():
-        broken = Manifests(copy.deepcopy(manifests.documents))
+def undetected(manifests, violations):
+    """Yields a line for each defect that `violations` does not report."""
+    for name, (change, expected) in DEFECTS.items():
+        broken = Manifests(copy.deepcopy(manifests.documents), manifests.program)
         change(broken)
-        said = list(complaints(broken))
-        if not any(wanted in line for line in said):
-            yield f"deliberate defect not noticed: {name}; said was {said or 'nothing'}"
+        lines = list(violations(broken))
+        if not any(expected in line for line in lines):
+            yield f"planted defect not found: {name}; reported: {lines or 'nothing'}"

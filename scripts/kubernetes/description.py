@@ -1,34 +1,72 @@
-"""What the program and its other configuration say of themselves, read where they say it, so that nothing is said twice."""
+"""What the program says about itself: the output of `valerix describe --json`."""
 
-import re
-
-import yaml
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
 
 from render import ROOT
 
 
-def text(path):
-    return (ROOT / path).read_text()
+@dataclass(frozen=True)
+class Description:
+    """The part of the output that the policies use."""
+
+    version: str
+    commands: set[str]
+    # By the command that runs the service, which is also the component in the pod's labels.
+    default_ports: dict[str, int]
+    service_names: set[str]
+    environment_variables: set[str]
+    default_pool_size: int
+    liveness_path: str
+    readiness_path: str
+    readiness_timeout_seconds: float
+    drain_timeout_seconds: int
+    min_postgres_major_version: int
 
 
-def one(pattern, path):
-    """The one place in a file that a pattern names; when the file is rewritten, this is noticed rather than skipped."""
-    found = re.findall(pattern, text(path))
-    assert len(found) == 1, f"{path}: {pattern} is there {len(found)} times"
-    return found[0]
+def describe(program):
+    """Runs the program and reads its description."""
+    command = [str(program), "describe", "--json"]
+    try:
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except OSError as error:
+        raise SystemExit(f"✗ cannot run {program}: {error.strerror}") from None
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"✗ {' '.join(command)}: {error.stderr.strip()}") from None
+    document = json.loads(output)
+    services, probes = document["services"], document["probes"]
+    return Description(
+        version=document["version"],
+        commands=set(document["commands"]),
+        default_ports={service["command"]: service["default_port"] for service in services},
+        service_names={service["service_name"] for service in services},
+        environment_variables=set(document["environment_variables"]),
+        default_pool_size=document["default_database_pool_size"],
+        liveness_path=probes["liveness_path"],
+        readiness_path=probes["readiness_path"],
+        readiness_timeout_seconds=probes["readiness_timeout_ms"] / 1000,
+        drain_timeout_seconds=document["drain_timeout_seconds"],
+        min_postgres_major_version=document["min_postgres_major_version"],
+    )
 
 
-VERSION = re.search(r'^version = "(.+)"', text("Cargo.toml"), re.MULTILINE)[1]
-VARIABLES = {name for path in sorted((ROOT / "src/cli").glob("*.rs")) for name in re.findall(r'env = "([A-Z_]+)"', path.read_text())}
-# By their own names, read by OpenTelemetry's libraries.
-VARIABLES |= {"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_RESOURCE_ATTRIBUTES"}
-COMMANDS = {name.lower() for name in re.findall(r"\n    ([A-Z]\w+)[({]", text("src/cli/mod.rs").split("enum Command")[1].split("\n}")[0])}
-PORTS = {
-    role: int(one(rf"Command::{role.capitalize()}\(args\)(?:(?!Command::)[\s\S])*?config\((\d+)\)", "src/main.rs"))
-    for role in ("order", "inventory", "payment")
-}
-POOL = int(one(r'env = "DATABASE_POOL_SIZE", default_value_t = (\d+)', "src/cli/mod.rs"))
-DRAIN_SECONDS = int(one(r"const DRAIN_SECONDS: u64 = (\d+)", "src/platform/listener.rs"))
-READY_SECONDS = int(one(r"const DEADLINE: Duration = Duration::from_millis\((\d+)\)", "src/platform/health.rs")) / 1000
-PROMETHEUS = yaml.safe_load(text("infra/prometheus/prometheus.yml"))
-COMPOSE = yaml.safe_load(text("docker-compose.yml"))
+def find_program(option):
+    """Returns the path from the command line, else from $VALERIX, else that of a debug build."""
+    if named := option or os.environ.get("VALERIX"):
+        return Path(named).absolute()
+    build()
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug/valerix"
+
+
+def build():
+    """Brings the debug build up to date, so that the check never reads an old program.
+
+    With a test target selected, Cargo resolves the same features as for `cargo test`: `make test`
+    compiles nothing twice.
+    """
+    command = ["cargo", "build", "--locked", "--quiet", "--bin", "valerix", "--test", "it"]
+    if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise SystemExit(code)

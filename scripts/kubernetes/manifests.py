@@ -1,93 +1,104 @@
-"""The objects of one built overlay, and what the policies ask of them."""
+"""The objects of one built overlay, and what the policies ask about them."""
 
-import facts
-
-WORKLOADS = ("Deployment", "StatefulSet", "Job")
+WORKLOAD_KINDS = ("Deployment", "StatefulSet", "Job")
+# `superuser_reserved_connections` of PostgreSQL, by default.
+SUPERUSER_CONNECTIONS = 3
+MIGRATION_CONNECTIONS = 1
 
 
 class Manifests:
-    """All documents that kustomize made."""
+    """All documents that kustomize built, with the description of the program that they run."""
 
-    def __init__(self, documents):
+    def __init__(self, documents, program):
         self.documents = documents
+        self.program = program
 
-    def of(self, *kinds):
+    def of_kind(self, *kinds):
         return [document for document in self.documents if document["kind"] in kinds]
 
-    def kinds(self):
+    def count_by_kind(self):
         kinds = [document["kind"] for document in self.documents]
         return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
 
     def workloads(self):
-        return self.of(*WORKLOADS)
+        return self.of_kind(*WORKLOAD_KINDS)
 
-    def services(self):
-        """The workloads that serve: those of the program, not its database."""
-        return [w for w in self.of("Deployment") if role(w) in facts.PORTS]
+    def service_deployments(self):
+        """The Deployments of the three services."""
+        return [w for w in self.of_kind("Deployment") if component(w) in self.program.default_ports]
 
-    def named(self, kind, name):
-        return next((d for d in self.of(kind) if d["metadata"]["name"] == name), None)
+    def find(self, kind, name):
+        return next((d for d in self.of_kind(kind) if d["metadata"]["name"] == name), None)
 
-    def settings(self, container):
-        """Every variable of a container that has a literal value, those of its ConfigMaps too."""
+    def literal_variables(self, container):
+        """Environment variables with a literal value, including those from ConfigMaps."""
         values = {}
         for source in container.get("envFrom", []):
-            found = self.named("ConfigMap", source.get("configMapRef", {}).get("name"))
-            values |= (found or {}).get("data", {})
+            config_map = self.find("ConfigMap", source.get("configMapRef", {}).get("name"))
+            values |= (config_map or {}).get("data", {})
         return values | {e["name"]: e["value"] for e in container.get("env", []) if "value" in e}
 
     def referenced_secrets(self):
         secrets = set()
         for workload in self.workloads():
-            pod = pod_of(workload)
+            pod = pod_spec(workload)
             secrets |= {v["secret"]["secretName"] for v in pod.get("volumes", []) if "secret" in v}
             for variable in (v for c in pod["containers"] for v in c.get("env", [])):
                 reference = variable.get("valueFrom", {}).get("secretKeyRef")
                 secrets |= {reference["name"]} if reference else set()
         return secrets
 
-    def connections_at_most(self):
-        """Database connections of all replicas at their most, amid a rolling update, with the migration and what
-        PostgreSQL keeps for its superuser."""
-        total = 1 + 3
-        for workload in self.services():
-            name, scalers = workload["metadata"]["name"], self.of("HorizontalPodAutoscaler")
-            most = [s["spec"]["maxReplicas"] for s in scalers if s["spec"]["scaleTargetRef"]["name"] == name]
+    def max_connections_needed(self):
+        """Database connections that can be open at once.
+
+        Every service runs its largest number of replicas and is being updated, the migration runs,
+        and PostgreSQL reserves some connections for its superuser.
+        """
+        total = MIGRATION_CONNECTIONS + SUPERUSER_CONNECTIONS
+        max_replicas = {
+            autoscaler["spec"]["scaleTargetRef"]["name"]: autoscaler["spec"]["maxReplicas"]
+            for autoscaler in self.of_kind("HorizontalPodAutoscaler")
+        }
+        for workload in self.service_deployments():
             surge = workload["spec"].get("strategy", {}).get("rollingUpdate", {}).get("maxSurge", 1)
-            pods = max(most, default=1) + surge
-            pool = self.settings(pod_of(workload)["containers"][0]).get("DATABASE_POOL_SIZE", facts.POOL)
-            total += pods * int(pool)
+            pods = max_replicas.get(workload["metadata"]["name"], 1) + surge
+            variables = self.literal_variables(pod_spec(workload)["containers"][0])
+            total += pods * int(variables.get("DATABASE_POOL_SIZE", self.program.default_pool_size))
         return total
 
 
-def pod_of(workload):
+def pod_spec(workload):
     return workload["spec"]["template"]["spec"]
 
 
-def labels_of(workload):
+def pod_labels(workload):
     return workload["spec"]["template"]["metadata"].get("labels", {})
 
 
-def role(workload):
-    return labels_of(workload).get("app.kubernetes.io/component")
+def component(workload):
+    """`order`, `inventory`, `payment`, `migrate` or `database`."""
+    return pod_labels(workload).get("app.kubernetes.io/component")
 
 
 def title(document):
     return f"{document['kind']} {document['metadata']['name']}"
 
 
-def matches(selector, labels):
-    """Whether a label selector takes these labels. An empty one takes all."""
+def selector_matches(selector, labels):
+    """Whether a label selector matches the labels. An empty selector matches everything."""
     if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
         return False
-    for wish in selector.get("matchExpressions", []):
-        value, operator = labels.get(wish["key"]), wish["operator"]
-        good = {
-            "In": value in wish.get("values", []),
-            "NotIn": value not in wish.get("values", []),
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }[operator]
-        if not good:
-            return False
-    return True
+    return all(
+        expression_matches(expression, labels)
+        for expression in selector.get("matchExpressions", [])
+    )
+
+
+def expression_matches(expression, labels):
+    value, values = labels.get(expression["key"]), expression.get("values", [])
+    return {
+        "In": value in values,
+        "NotIn": value not in values,
+        "Exists": value is not None,
+        "DoesNotExist": value is None,
+    }[expression["operator"]]

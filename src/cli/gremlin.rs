@@ -1,13 +1,20 @@
-//! The flags of `valerix gremlin`.
+//! `valerix gremlin`
+
+use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
+use tokio::task::LocalSet;
 
-use super::parsers::{base_url, delay, token};
-use crate::gremlin::tour;
-use crate::gremlin::{Target, Wish};
+use super::default_ports::{self, local_url};
+use super::error::Takes;
+use super::outcome::{Outcome, exit_on_signal, listen_for_shutdown, stopped};
+use super::parsers::{base_url, delay_ms, token};
+use crate::gremlin::{self, Target, Wish, tour};
 use crate::platform::client::BaseUrl;
 use crate::platform::fault_injection::Latency;
+use crate::platform::output;
 
 const ORDER: &str = "order-service";
 const INVENTORY: &str = "inventory-service";
@@ -18,9 +25,10 @@ pub struct GremlinArgs {
     #[command(subcommand)]
     command: GremlinCommand,
     #[command(flatten)]
-    urls: Urls,
-    /// The services' token
-    #[arg(long, env = "GREMLIN_TOKEN", hide_env_values = true, value_parser = token, global = true)]
+    urls: ServiceUrls,
+    /// Token of the gremlin, as the services have it
+    #[arg(long, env = "GREMLIN_TOKEN", hide_env_values = true, value_parser = token,
+          global = true)]
     token: Option<String>,
     /// Print JSON
     #[arg(long, global = true)]
@@ -28,217 +36,253 @@ pub struct GremlinArgs {
 }
 
 #[derive(Debug, Args)]
-struct Urls {
-    #[arg(long = "order-service-url", env = "ORDER_SERVICE_URL", default_value = "http://127.0.0.1:5001", value_parser = base_url, global = true)]
+struct ServiceUrls {
+    /// Address of the order service
+    #[arg(long = "order-service-url", env = "ORDER_SERVICE_URL", global = true,
+          default_value_t = local_url(default_ports::ORDER), value_parser = base_url)]
     order: BaseUrl,
-    #[arg(long = "inventory-service-url", env = "INVENTORY_SERVICE_URL", default_value = "http://127.0.0.1:5002", value_parser = base_url, global = true)]
+    /// Address of the inventory service
+    #[arg(long = "inventory-service-url", env = "INVENTORY_SERVICE_URL", global = true,
+          default_value_t = local_url(default_ports::INVENTORY), value_parser = base_url)]
     inventory: BaseUrl,
-    #[arg(long = "payment-service-url", env = "PAYMENT_SERVICE_URL", default_value = "http://127.0.0.1:5003", value_parser = base_url, global = true)]
+    /// Address of the payment service
+    #[arg(long = "payment-service-url", env = "PAYMENT_SERVICE_URL", global = true,
+          default_value_t = local_url(default_ports::PAYMENT), value_parser = base_url)]
     payment: BaseUrl,
 }
 
 #[derive(Debug, Subcommand)]
 enum GremlinCommand {
-    /// Make every answer of a service late
+    /// Delay every response of a service
     On {
         #[command(flatten)]
-        on: Which,
-        /// By so much
-        #[arg(long, default_value_t = 3000, value_parser = delay)]
-        delay_ms: u64,
+        service: ServiceArg,
+        /// Delay in milliseconds
+        #[arg(long, default_value_t = 3000, value_parser = delay_ms)]
+        delay_ms: u32,
     },
-    /// End that
+    /// End the delay
     Off {
         #[command(flatten)]
-        on: Which,
+        service: ServiceArg,
     },
-    /// Show what is being broken, where
+    /// Show the delay and the rules of each service
     Status {
         #[command(flatten)]
-        on: Which,
+        service: ServiceArg,
     },
     /// Add a rule
     Add(Box<AddArgs>),
-    /// Remove a rule, or all
+    /// Remove a rule, or all rules
     Rm {
         #[command(flatten)]
-        on: Which,
-        /// The rule's number
+        service: ServiceArg,
+        /// Number of the rule
         #[arg(required_unless_present = "all")]
         id: Option<u32>,
-        /// All rules of the service
+        /// Remove all rules of the service
         #[arg(long, conflicts_with = "id")]
         all: bool,
     },
-    /// Walk through the checklist and each kind of fault on a running platform, or on one started
-    /// for it; exit 1 when something is not as it should be
+    /// Demonstrate the checklist and each kind of fault on the running platform, or on a private
+    /// one if none runs; exit 1 if a check fails
     Tour,
 }
 
 #[derive(Debug, Args)]
-struct Which {
-    /// order, inventory, payment, all, or an address [default: inventory; for status: all]
-    #[arg(
-        long = "on",
-        short = 's',
-        visible_alias = "service",
-        value_name = "SERVICE"
-    )]
+struct ServiceArg {
+    /// Service: order, inventory, payment, all, or an address [default: inventory; for status: all]
+    #[arg(long, short)]
     service: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct AddArgs {
     #[command(flatten)]
-    on: Which,
-    /// latency, error, drop, vanish (commits, then no answer), crash (commits, then aborts) or
-    /// hang
+    service: ServiceArg,
+    /// Kind of fault: latency, error, drop (closes the connection, handler not run), vanish
+    /// (commits, then closes the connection), crash (commits, then aborts the process) or hang
+    /// (never answers)
     kind: String,
-    /// latency: how long [default: 3000]
+    /// latency: delay in milliseconds [default: 3000]
     #[arg(long, allow_negative_numbers = true)]
     delay_ms: Option<i64>,
-    /// latency: up to so much more or less
+    /// latency: random deviation of the delay, at most this many milliseconds up or down
     #[arg(long, allow_negative_numbers = true)]
     jitter_ms: Option<i64>,
-    /// error: its status [default: 500]
+    /// error: HTTP status [default: 500]
     #[arg(long)]
     status: Option<i64>,
-    /// inbound or outbound: requests that come to the service, or calls that it makes [default:
+    /// inbound (requests that the service receives) or outbound (calls that it makes) [default:
     /// inbound]
     #[arg(long)]
     direction: Option<String>,
-    /// outbound: calls to this service alone, such as payment-service
+    /// outbound: only calls to this service, such as payment-service
     #[arg(long)]
     dependency: Option<String>,
     /// Only this route, such as /inventory/reserve
     #[arg(long)]
     route: Option<String>,
-    /// Only this method
+    /// Only this HTTP method
     #[arg(long)]
     method: Option<String>,
     /// Only requests for this product
     #[arg(long)]
     product_id: Option<String>,
-    /// Share of the matching requests, at random
+    /// Probability with which a matching request is hit, from 0 to 1
     #[arg(long, allow_negative_numbers = true)]
     probability: Option<f64>,
-    /// With probability: the same seed, the same choices
+    /// Seed of the random choices, with --probability
     #[arg(long)]
     seed: Option<i64>,
-    /// Each Nth matching request
+    /// Hit every Nth matching request
     #[arg(long)]
     every: Option<i64>,
-    /// With every: which one of the N
+    /// Which one of every N requests to hit, with --every
     #[arg(long)]
     offset: Option<i64>,
-    /// Ends after so long
+    /// Seconds after which the rule ends
     #[arg(long)]
     ttl_seconds: Option<i64>,
-    /// Ends after so many hits
+    /// Number of hits after which the rule ends
     #[arg(long)]
     max_fires: Option<i64>,
 }
 
-/// What `valerix gremlin` is to do.
-pub enum GremlinTask {
-    Grant {
-        targets: Vec<Target>,
-        token: Option<String>,
-        wish: Wish,
-        json: bool,
-    },
-    Tour {
-        config: tour::Config,
-        json: bool,
-    },
+/// The services that a command applies to.
+enum Selection {
+    Order,
+    Inventory,
+    Payment,
+    All,
+    Address { url: BaseUrl, text: String },
+}
+
+impl FromStr for Selection {
+    type Err = Takes;
+
+    fn from_str(text: &str) -> Result<Self, Takes> {
+        Ok(match text {
+            "order" | ORDER => Self::Order,
+            "inventory" | INVENTORY => Self::Inventory,
+            "payment" | PAYMENT => Self::Payment,
+            "all" => Self::All,
+            address => Self::Address {
+                url: base_url(address).map_err(|_| {
+                    Takes::text("order, inventory, payment, all or http://host:port")
+                })?,
+                text: address.to_owned(),
+            },
+        })
+    }
+}
+
+impl ServiceArg {
+    fn or(&self, default: Selection) -> Result<Selection, String> {
+        let Some(text) = &self.service else {
+            return Ok(default);
+        };
+        text.parse()
+            .map_err(|takes| format!("--service is '{text}'; it takes {takes}"))
+    }
+}
+
+impl ServiceUrls {
+    fn targets(self, selection: Selection) -> Vec<Target> {
+        let target = |name: &str, url| Target {
+            name: name.to_owned(),
+            url,
+        };
+        let order = target(ORDER, self.order);
+        let inventory = target(INVENTORY, self.inventory);
+        let payment = target(PAYMENT, self.payment);
+        match selection {
+            Selection::Order => vec![order],
+            Selection::Inventory => vec![inventory],
+            Selection::Payment => vec![payment],
+            Selection::All => vec![order, inventory, payment],
+            Selection::Address { url, text } => vec![target(&text, url)],
+        }
+    }
+}
+
+/// What a command does, and to which services.
+enum Task {
+    Apply(Wish, Selection),
+    Tour,
+}
+
+impl GremlinCommand {
+    fn task(self) -> Result<Task, String> {
+        Ok(match self {
+            Self::On { service, delay_ms } => {
+                let wish = Wish::Latency(Latency {
+                    enabled: true,
+                    delay_ms,
+                });
+                Task::Apply(wish, service.or(Selection::Inventory)?)
+            }
+            Self::Off { service } => {
+                let wish = Wish::Latency(Latency {
+                    enabled: false,
+                    delay_ms: 0,
+                });
+                Task::Apply(wish, service.or(Selection::Inventory)?)
+            }
+            Self::Status { service } => Task::Apply(Wish::Status, service.or(Selection::All)?),
+            Self::Rm { service, id, .. } => {
+                let wish = id.map_or(Wish::Clear, Wish::Remove);
+                Task::Apply(wish, service.or(Selection::Inventory)?)
+            }
+            Self::Add(args) => {
+                let wish = Wish::Add(args.rule());
+                Task::Apply(wish, args.service.or(Selection::Inventory)?)
+            }
+            Self::Tour => Task::Tour,
+        })
+    }
 }
 
 impl GremlinArgs {
-    /// # Errors
-    /// In words, when a service is neither a name nor an address.
-    pub fn task(self) -> Result<GremlinTask, String> {
-        let Self {
-            command,
-            urls,
-            token,
-            json,
-        } = self;
-        let (wish, which) = match command {
-            GremlinCommand::On { on, delay_ms } => {
-                let delay_ms = i32::try_from(delay_ms).unwrap_or(i32::MAX);
-                (
-                    Wish::Latency(Latency {
-                        enabled: true,
-                        delay_ms,
-                    }),
-                    on.or("inventory"),
-                )
-            }
-            GremlinCommand::Off { on } => (
-                Wish::Latency(Latency {
-                    enabled: false,
-                    delay_ms: 0,
-                }),
-                on.or("inventory"),
-            ),
-            GremlinCommand::Status { on } => (Wish::Status, on.or("all")),
-            GremlinCommand::Rm { on, id, .. } => {
-                (id.map_or(Wish::Clear, Wish::Remove), on.or("inventory"))
-            }
-            GremlinCommand::Add(args) => (Wish::Add(args.spec()), args.on.or("inventory")),
-            GremlinCommand::Tour => {
-                let urls = [urls.order, urls.inventory, urls.payment];
-                return Ok(GremlinTask::Tour {
-                    config: tour::Config { urls, token },
-                    json,
-                });
+    pub async fn run(self) -> Outcome {
+        let local = LocalSet::new();
+        let (wish, selection) = match self.command.task()? {
+            Task::Apply(wish, selection) => (wish, selection),
+            Task::Tour => {
+                let config = tour::Config {
+                    urls: [self.urls.order, self.urls.inventory, self.urls.payment],
+                    token: self.token,
+                };
+                return local.run_until(run_tour(config, self.json)).await;
             }
         };
-        Ok(GremlinTask::Grant {
-            targets: urls.targets(&which)?,
-            token,
-            wish,
-            json,
-        })
+        exit_on_signal()?;
+        let targets = self.urls.targets(selection);
+        let applied = gremlin::run(&targets, self.token.as_deref(), &wish, self.json);
+        match local.run_until(applied).await {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(errors) => {
+                errors.iter().for_each(output::complain);
+                Ok(ExitCode::FAILURE)
+            }
+        }
     }
 }
 
-impl Which {
-    fn or(&self, default: &str) -> String {
-        self.service.clone().unwrap_or_else(|| default.to_owned())
+async fn run_tour(config: tour::Config, json: bool) -> Outcome {
+    let Some(report) = tour::run(config, json, &listen_for_shutdown()?).await? else {
+        return Ok(stopped());
+    };
+    if !report.passed {
+        let (checks, failures) = (report.checks, report.failures);
+        return Err(format!("tour: {failures} of {checks} checks failed").into());
     }
-}
-
-impl Urls {
-    fn targets(&self, which: &str) -> Result<Vec<Target>, String> {
-        let target = |name: &str, url: &BaseUrl| Target {
-            name: name.to_owned(),
-            url: url.clone(),
-        };
-        let order = target(ORDER, &self.order);
-        let inventory = target(INVENTORY, &self.inventory);
-        let payment = target(PAYMENT, &self.payment);
-        Ok(match which {
-            "order" | ORDER => vec![order],
-            "inventory" | INVENTORY => vec![inventory],
-            "payment" | PAYMENT => vec![payment],
-            "all" => vec![order, inventory, payment],
-            address => {
-                let url = base_url(address).map_err(|_| {
-                    format!(
-                        "--on is '{address}'; it takes order, inventory, payment, all or http://host:port"
-                    )
-                })?;
-                vec![target(address, &url)]
-            }
-        })
-    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl AddArgs {
-    /// The fields as they were given: the service checks them, so that there is one place that
-    /// does.
-    fn spec(&self) -> Map<String, Value> {
+    /// The fields that were set, unchecked: the service checks them and names those it rejects.
+    fn rule(&self) -> Map<String, Value> {
         let fields = [
             ("kind", json!(self.kind)),
             ("delay_ms", json!(self.delay_ms)),
@@ -256,9 +300,7 @@ impl AddArgs {
             ("ttl_seconds", json!(self.ttl_seconds)),
             ("max_fires", json!(self.max_fires)),
         ];
-        let given = fields.into_iter().filter(|(_, value)| !value.is_null());
-        given
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
+        let set = fields.into_iter().filter(|(_, value)| !value.is_null());
+        set.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

@@ -1,47 +1,53 @@
-//! The flags of `valerix load`.
+//! `valerix load`
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::task::LocalSet;
 
-use super::parsers::{base_url, milliseconds};
+use super::default_ports::{self, local_url};
+use super::outcome::{Outcome, listen_for_shutdown, print_report, stopped};
+use super::parsers::{base_url, timeout_ms};
 use crate::load;
 use crate::platform::client::BaseUrl;
 use crate::platform::output;
 
 #[derive(Debug, Args)]
 pub struct LoadArgs {
-    /// The order service
-    #[arg(long, env = "ORDER_SERVICE_URL", default_value = "http://127.0.0.1:5001", value_parser = base_url)]
+    /// Address of the order service
+    #[arg(long, env = "ORDER_SERVICE_URL", default_value_t = local_url(default_ports::ORDER),
+          value_parser = base_url)]
     url: BaseUrl,
-    /// Orders per second; several, separated by commas, are tried one after the other
-    #[arg(long, value_delimiter = ',', default_value = "100", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// Orders per second; several rates, separated by commas, run one after the other
+    #[arg(long, value_delimiter = ',', default_value = "100",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: Vec<u32>,
-    /// How long each rate lasts
+    /// Duration of each rate in seconds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
-    /// What is ordered; several, separated by commas, in turn at random
+    /// Product to order; of several, separated by commas, one is chosen at random for each order
     #[arg(long, value_delimiter = ',', default_value = "PROD-001")]
     product_id: Vec<String>,
+    /// Quantity of each order
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=1000))]
     quantity: i32,
-    /// Give each order an idempotency key
+    /// Send an idempotency key with each order
     #[arg(long)]
     keys: bool,
-    /// Connections at most; an order that waits for one has that in its latency
+    /// Maximum number of connections; the time that an order waits for one counts as latency
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
-    /// An order that has no answer by then counts as unanswered
-    #[arg(long, default_value_t = 10_000, value_parser = milliseconds)]
+    /// Milliseconds after which an order without a response counts as unanswered
+    #[arg(long, default_value_t = 10_000, value_parser = timeout_ms)]
     timeout_ms: u64,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
 impl LoadArgs {
-    #[must_use]
-    pub fn config(&self) -> load::Config {
+    fn config(&self) -> load::Config {
         load::Config {
             url: self.url.clone(),
             rates: self.rate.clone(),
@@ -53,5 +59,24 @@ impl LoadArgs {
             timeout: Duration::from_millis(self.timeout_ms),
             progress: output::shows_progress(),
         }
+    }
+
+    /// Prints what has been measured even if the load was stopped early.
+    pub async fn run(self) -> Outcome {
+        let shutdown = listen_for_shutdown()?;
+        // HTTP clients belong to a thread.
+        let report = LocalSet::new()
+            .run_until(load::run(&self.config(), &shutdown))
+            .await;
+        print_report(&report, self.json)?;
+        if shutdown.is_requested() {
+            return Ok(stopped());
+        }
+        if !report.has_answers() {
+            let url = &self.url;
+            let message = format!("no order got a response; does the order service run at {url}?");
+            return Err(message.into());
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }

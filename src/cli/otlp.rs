@@ -1,30 +1,50 @@
-//! What OpenTelemetry's standard variables say about traces. The SDK reads those of the sampler and
-//! the batches itself.
+//! OpenTelemetry's standard variables for traces.
 
 use clap::Args;
 
 use super::parsers::{OtlpEndpoint, otlp_certificate, otlp_endpoint, otlp_protocol};
 use crate::platform::observability::telemetry::{Certificates, Export, Protocol};
 
+/// Variables that the libraries of OpenTelemetry read themselves: the sampler, the batches, the
+/// resource and the headers.
+pub const READ_BY_OPENTELEMETRY: [&str; 9] = [
+    "OTEL_BSP_EXPORT_TIMEOUT",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_SCHEDULE_DELAY",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+];
+
 #[derive(Debug, Args)]
 pub struct OtlpArgs {
-    /// Where spans go by OTLP: host:port, http://host:port or https://host:port [default: nowhere]
-    #[arg(long = "otel-exporter-otlp-endpoint", env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
+    /// Where to send spans by OTLP: host:port, http://host:port or https://host:port [default:
+    /// spans are not sent]
+    #[arg(long = "otel-exporter-otlp-endpoint", env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+          value_parser = otlp_endpoint)]
     endpoint: Option<OtlpEndpoint>,
     /// The same, for traces alone
-    #[arg(long = "otel-exporter-otlp-traces-endpoint", hide = true, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_parser = otlp_endpoint)]
+    #[arg(long = "otel-exporter-otlp-traces-endpoint", hide = true,
+          env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_parser = otlp_endpoint)]
     traces_endpoint: Option<OtlpEndpoint>,
     /// grpc or http/protobuf
-    #[arg(long = "otel-exporter-otlp-protocol", hide = true, env = "OTEL_EXPORTER_OTLP_PROTOCOL", value_parser = otlp_protocol)]
+    #[arg(long = "otel-exporter-otlp-protocol", hide = true, env = "OTEL_EXPORTER_OTLP_PROTOCOL",
+          value_parser = otlp_protocol)]
     protocol: Option<Protocol>,
     /// The same, for traces alone
-    #[arg(long = "otel-exporter-otlp-traces-protocol", hide = true, env = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", value_parser = otlp_protocol)]
+    #[arg(long = "otel-exporter-otlp-traces-protocol", hide = true,
+          env = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", value_parser = otlp_protocol)]
     traces_protocol: Option<Protocol>,
-    /// File of the certificates that an https endpoint is trusted by [default: the system's]
-    #[arg(long = "otel-exporter-otlp-certificate", hide = true, env = "OTEL_EXPORTER_OTLP_CERTIFICATE", value_parser = otlp_certificate)]
+    /// File of the certificates to trust at an https endpoint [default: the system's]
+    #[arg(long = "otel-exporter-otlp-certificate", hide = true,
+          env = "OTEL_EXPORTER_OTLP_CERTIFICATE", value_parser = otlp_certificate)]
     certificate: Option<Certificates>,
     /// The same, for traces alone
-    #[arg(long = "otel-exporter-otlp-traces-certificate", hide = true, env = "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", value_parser = otlp_certificate)]
+    #[arg(long = "otel-exporter-otlp-traces-certificate", hide = true,
+          env = "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", value_parser = otlp_certificate)]
     traces_certificate: Option<Certificates>,
     /// otlp or none
     #[arg(
@@ -33,17 +53,17 @@ pub struct OtlpArgs {
         env = "OTEL_TRACES_EXPORTER"
     )]
     exporter: Option<String>,
-    /// true: no spans are sent
+    /// true: do not send spans
     #[arg(long = "otel-sdk-disabled", hide = true, env = "OTEL_SDK_DISABLED")]
     disabled: Option<String>,
-    /// The service's name in traces
+    /// Name of the service in traces
     #[arg(long = "otel-service-name", hide = true, env = "OTEL_SERVICE_NAME")]
     pub service_name: Option<String>,
 }
 
 impl OtlpArgs {
-    /// Where spans go, if anywhere, and what was ignored on the way: a value that OpenTelemetry
-    /// does not know is to be reported and not to stop the service.
+    /// Returns where spans are sent, if anywhere, and warnings about ignored values. OpenTelemetry
+    /// requires that an unknown value is reported and does not stop the service.
     pub fn export(&self) -> (Option<Export>, Vec<String>) {
         let mut warnings = Vec::new();
         let is_disabled = self
@@ -54,34 +74,36 @@ impl OtlpArgs {
             .exporter
             .as_deref()
             .is_some_and(|text| is_no_exporter(text, &mut warnings));
-        let endpoint =
-            |given: &Option<OtlpEndpoint>| given.as_ref().and_then(|endpoint| endpoint.0.clone());
         let protocol = self
             .traces_protocol
             .or(self.protocol)
             .unwrap_or(Protocol::Grpc);
-        let endpoint = endpoint(&self.traces_endpoint).or_else(|| {
-            let base = endpoint(&self.endpoint)?;
-            Some(if protocol == Protocol::Http {
-                format!("{base}/v1/traces")
-            } else {
-                base
-            })
-        });
         let certificates = self
             .traces_certificate
             .clone()
             .or_else(|| self.certificate.clone());
-        let export = endpoint.map(|endpoint| Export {
+        let export = self.endpoint(protocol).map(|endpoint| Export {
             endpoint,
             protocol,
             certificates,
         });
         (export.filter(|_| !is_disabled && !is_none), warnings)
     }
+
+    /// The endpoint for traces as it is, or the general one with the path that HTTP needs.
+    fn endpoint(&self, protocol: Protocol) -> Option<String> {
+        let value = |endpoint: &Option<OtlpEndpoint>| endpoint.clone()?.0;
+        value(&self.traces_endpoint).or_else(|| {
+            let base = value(&self.endpoint)?;
+            Some(match protocol {
+                Protocol::Http => format!("{base}/v1/traces"),
+                Protocol::Grpc => base,
+            })
+        })
+    }
 }
 
-/// OpenTelemetry's booleans: anything but `true` is false.
+/// Reads a boolean of OpenTelemetry: any value but `true` is false.
 fn is_true(text: &str, warnings: &mut Vec<String>) -> bool {
     let is_true = text.eq_ignore_ascii_case("true");
     if !is_true && !text.eq_ignore_ascii_case("false") {
@@ -112,31 +134,33 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Only {
+    struct TestCli {
         #[command(flatten)]
         otlp: OtlpArgs,
     }
 
-    /// The address that spans go to, and how many warnings there are.
+    /// The endpoint of the export, and the number of warnings.
     fn export(flags: &[&str]) -> (Option<String>, usize) {
         let base = ["test", "--otel-exporter-otlp-endpoint", "collector:4317"];
-        let otlp = Only::try_parse_from(base.iter().chain(flags)).unwrap().otlp;
+        let otlp = TestCli::try_parse_from(base.iter().chain(flags))
+            .unwrap()
+            .otlp;
         let (export, warnings) = otlp.export();
         (export.map(|export| export.endpoint), warnings.len())
     }
 
     #[test]
-    fn variables_mean_what_opentelemetry_says() {
-        let (usual, none) = (Some("http://collector:4317".to_owned()), None);
+    fn variables_have_the_meaning_that_opentelemetry_specifies() {
+        let (default, none) = (Some("http://collector:4317".to_owned()), None);
         for (flags, wanted) in [
-            (&[][..], (usual.clone(), 0)),
+            (&[][..], (default.clone(), 0)),
             (&["--otel-sdk-disabled", "TRUE"], (none.clone(), 0)),
-            (&["--otel-sdk-disabled", "False"], (usual.clone(), 0)),
-            (&["--otel-sdk-disabled", "maybe"], (usual.clone(), 1)),
-            (&["--otel-sdk-disabled", "1"], (usual.clone(), 1)),
+            (&["--otel-sdk-disabled", "False"], (default.clone(), 0)),
+            (&["--otel-sdk-disabled", "maybe"], (default.clone(), 1)),
+            (&["--otel-sdk-disabled", "1"], (default.clone(), 1)),
             (&["--otel-traces-exporter", "none"], (none, 0)),
-            (&["--otel-traces-exporter", "otlp"], (usual.clone(), 0)),
-            (&["--otel-traces-exporter", "jaeger"], (usual, 1)),
+            (&["--otel-traces-exporter", "otlp"], (default.clone(), 0)),
+            (&["--otel-traces-exporter", "jaeger"], (default, 1)),
             (
                 &["--otel-exporter-otlp-protocol", "http/protobuf"],
                 (Some("http://collector:4317/v1/traces".to_owned()), 0),

@@ -1,137 +1,137 @@
-//! How each value is read. An error says what the variable takes, in words that follow "it takes".
+//! Parsers of single values. An error says what the value takes, in words that follow "it takes".
 
+use std::fmt::Display;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
 
+use super::error::Takes;
 use crate::platform::client::BaseUrl;
 use crate::platform::db::DatabaseUrl;
 use crate::platform::fault_injection::failpoint;
 use crate::platform::observability::telemetry::{Certificates, Protocol};
 
-pub fn ip_address(text: &str) -> Result<IpAddr, String> {
+/// actix-server logs at level `info` how many workers it starts, which says nothing to an operator.
+pub const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn";
+
+/// PostgreSQL adds it to a time as milliseconds in a signed integer of 32 bits.
+const MAX_SECONDS: u64 = 2_000_000;
+
+fn in_range<T>(text: &str, range: &RangeInclusive<T>, unit: &str) -> Result<T, Takes>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let (min, max) = (range.start(), range.end());
+    text.parse()
+        .ok()
+        .filter(|value| range.contains(value))
+        .ok_or_else(|| Takes(format!("{unit} from {min} to {max}")))
+}
+
+pub fn ip_address(text: &str) -> Result<IpAddr, Takes> {
     let text = if text == "localhost" {
         "127.0.0.1"
     } else {
         text
     };
     text.parse()
-        .map_err(|_| "an IP address, such as 127.0.0.1, 0.0.0.0 or ::1".to_owned())
+        .map_err(|_| Takes::text("an IP address, such as 127.0.0.1, 0.0.0.0 or ::1"))
 }
 
-pub fn port(text: &str) -> Result<u16, String> {
-    text.parse()
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or_else(|| "a port from 1 to 65535".to_owned())
+pub fn port(text: &str) -> Result<u16, Takes> {
+    in_range(text, &(1..=65_535), "a port")
 }
 
-pub fn pool_size(text: &str) -> Result<u32, String> {
-    text.parse()
-        .ok()
-        .filter(|size| (1..=1000).contains(size))
-        .ok_or_else(|| "a number from 1 to 1000".to_owned())
+pub fn pool_size(text: &str) -> Result<u32, Takes> {
+    in_range(text, &(1..=1000), "a number")
 }
 
-pub fn milliseconds(text: &str) -> Result<u64, String> {
-    let allowed = |ms: &u64| (1..=60_000).contains(ms);
-    text.parse()
-        .ok()
-        .filter(allowed)
-        .ok_or_else(|| "milliseconds from 1 to 60000".to_owned())
+pub fn timeout_ms(text: &str) -> Result<u64, Takes> {
+    in_range(text, &(1..=60_000), "milliseconds")
 }
 
-pub fn seconds(text: &str) -> Result<u64, String> {
-    // What PostgreSQL adds to a time as milliseconds in 32 bits.
-    let most = 2_000_000;
-    let allowed = |seconds: &u64| (1..=most).contains(seconds);
-    text.parse()
-        .ok()
-        .filter(allowed)
-        .ok_or_else(|| format!("seconds from 1 to {most}"))
+pub fn delay_ms(text: &str) -> Result<u32, Takes> {
+    in_range(text, &(0..=60_000), "milliseconds")
 }
 
-/// To the second.
-pub fn minutes(text: &str) -> Result<Duration, String> {
-    let allowed = |minutes: &f64| (0.1..=525_600.0).contains(minutes);
-    let seconds = text
-        .parse()
-        .ok()
-        .filter(allowed)
-        .map(|minutes: f64| (minutes * 60.0).round());
-    seconds
-        .map(Duration::from_secs_f64)
-        .ok_or_else(|| "minutes from 0.1 to 525600".to_owned())
+pub fn seconds(text: &str) -> Result<u64, Takes> {
+    in_range(text, &(1..=MAX_SECONDS), "seconds")
 }
 
-pub fn crash_plan(text: &str) -> Result<failpoint::Plan, String> {
-    text.parse()
+/// Minutes with a fraction, rounded to a second.
+pub fn minutes(text: &str) -> Result<Duration, Takes> {
+    let minutes = in_range(text, &(0.1..=525_600.0), "minutes")?;
+    Ok(Duration::from_secs_f64((minutes * 60.0_f64).round()))
 }
 
-pub fn delay(text: &str) -> Result<u64, String> {
-    text.parse()
-        .ok()
-        .filter(|ms| *ms <= 60_000)
-        .ok_or_else(|| "milliseconds from 0 to 60000".to_owned())
+pub fn fraction(text: &str) -> Result<f64, Takes> {
+    in_range(text, &(0.0..=1.0), "a number")
 }
 
-pub fn share(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| "a number from 0 to 1".to_owned())
+pub fn seed(text: &str) -> Result<u64, Takes> {
+    in_range(text, &(0..=u64::MAX), "a whole number")
 }
 
-pub fn seed(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| format!("a whole number from 0 to {}", u64::MAX))
-}
-
-/// An address for the dashboard's links: nothing else than http, so that no link can run a script.
-pub fn page_url(text: &str) -> Result<String, String> {
-    let known = url::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
-    known
-        .then(|| text.to_owned())
-        .ok_or_else(|| "an address, such as http://localhost:3030".to_owned())
-}
-
-pub fn trace_url(text: &str) -> Result<String, String> {
-    let takes = "an address with {trace_id} in it, such as http://localhost:16686/trace/{trace_id}";
-    page_url(text)
-        .ok()
-        .filter(|url| url.contains("{trace_id}"))
-        .ok_or_else(|| takes.to_owned())
-}
-
-pub fn boolean(text: &str) -> Result<bool, String> {
+pub fn boolean(text: &str) -> Result<bool, Takes> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("true or false".to_owned()),
+        _ => Err(Takes::text("true or false")),
     }
 }
 
-pub fn token(text: &str) -> Result<String, String> {
-    let visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    visible
+pub fn failpoint_plan(text: &str) -> Result<failpoint::Plan, Takes> {
+    text.parse().map_err(Takes)
+}
+
+pub fn token(text: &str) -> Result<String, Takes> {
+    let is_visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_visible
         .then(|| text.to_owned())
-        .ok_or_else(|| "one or more visible ASCII characters".to_owned())
+        .ok_or_else(|| Takes::text("one or more visible ASCII characters"))
 }
 
-pub fn database_url(text: &str) -> Result<DatabaseUrl, String> {
-    let form = "postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-ca|verify-full";
-    text.parse().map_err(|error| format!("{form} ({error})"))
+pub fn database_url(text: &str) -> Result<DatabaseUrl, Takes> {
+    text.parse().map_err(|error| {
+        Takes(format!(
+            "postgres://user:password@host:port/name\
+             ?sslmode=disable|prefer|require|verify-ca|verify-full ({error})"
+        ))
+    })
 }
 
-pub fn base_url(text: &str) -> Result<BaseUrl, String> {
-    text.parse()
-        .map_err(|error| format!("an address such as http://127.0.0.1:5002 ({error})"))
+pub fn base_url(text: &str) -> Result<BaseUrl, Takes> {
+    text.parse().map_err(|error| {
+        Takes(format!(
+            "an address such as http://127.0.0.1:5002 ({error})"
+        ))
+    })
 }
 
-/// Returns the origin as a browser sends it: in lower case, without the scheme's own port.
-pub fn origin(text: &str) -> Result<String, String> {
-    let takes = || "origins such as http://localhost:5001, separated by commas".to_owned();
+/// An address for a link on the dashboard. Other schemes than http and https are rejected, so that
+/// no link can run a script.
+pub fn http_url(text: &str) -> Result<String, Takes> {
+    let is_http = url::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
+    is_http
+        .then(|| text.to_owned())
+        .ok_or_else(|| Takes::text("an address, such as http://localhost:3030"))
+}
+
+pub fn trace_url(text: &str) -> Result<String, Takes> {
+    let url = http_url(text).ok().filter(|url| url.contains("{trace_id}"));
+    url.ok_or_else(|| {
+        Takes::text(
+            "an address with {trace_id} in it, such as http://localhost:16686/trace/{trace_id}",
+        )
+    })
+}
+
+/// Returns the origin as a browser sends it: in lower case, without the default port of its scheme.
+pub fn origin(text: &str) -> Result<String, Takes> {
+    let takes = || Takes::text("origins such as http://localhost:5001, separated by commas");
     let text = text.trim();
     let (scheme, host) = text.split_once("://").ok_or_else(takes)?;
     let is_plain = !host.is_empty()
@@ -144,70 +144,71 @@ pub fn origin(text: &str) -> Result<String, String> {
     Ok(url.origin().ascii_serialization())
 }
 
-pub fn host_name(text: &str) -> Result<String, String> {
-    let takes =
-        || "host names without a port, such as valerix.example, separated by commas".to_owned();
+pub fn host_name(text: &str) -> Result<String, Takes> {
     let text = text.trim();
     let host = url::Host::parse(text).ok().filter(|_| !text.contains('*'));
-    host.map(|host| host.to_string()).ok_or_else(takes)
+    host.map(|host| host.to_string()).ok_or_else(|| {
+        Takes::text("host names without a port, such as valerix.example, separated by commas")
+    })
 }
 
-/// Empty means unset, as OpenTelemetry has it.
+/// An empty value counts as not set, as OpenTelemetry requires.
 #[derive(Debug, Clone)]
 pub struct OtlpEndpoint(pub Option<String>);
 
-pub fn otlp_endpoint(text: &str) -> Result<OtlpEndpoint, String> {
+pub fn otlp_endpoint(text: &str) -> Result<OtlpEndpoint, Takes> {
     if text.is_empty() {
         return Ok(OtlpEndpoint(None));
     }
     let takes = || {
-        "host:port, http://host:port or https://host:port, such as otel-collector:4317".to_owned()
+        Takes::text("host:port, http://host:port or https://host:port, such as otel-collector:4317")
     };
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     let scheme = scheme.to_ascii_lowercase();
     if !["http", "https"].contains(&scheme.as_str()) {
         return Err(takes());
     }
-    // The address of a service but for its scheme.
+    // Except for its scheme, it has the form of a service's address.
     let url: BaseUrl = format!("http://{rest}").parse().map_err(|_| takes())?;
     Ok(OtlpEndpoint(Some(
         url.to_string().replacen("http", &scheme, 1),
     )))
 }
 
-pub fn otlp_protocol(text: &str) -> Result<Protocol, String> {
+pub fn otlp_protocol(text: &str) -> Result<Protocol, Takes> {
     match text {
         "grpc" => Ok(Protocol::Grpc),
         "http/protobuf" => Ok(Protocol::Http),
-        _ => Err("grpc or http/protobuf".to_owned()),
+        _ => Err(Takes::text("grpc or http/protobuf")),
     }
 }
 
-pub fn otlp_certificate(path: &str) -> Result<Certificates, String> {
+pub fn otlp_certificate(path: &str) -> Result<Certificates, Takes> {
     Certificates::read(path.as_ref())
-        .map_err(|error| format!("a file of certificates in PEM form ({error})"))
+        .map_err(|error| Takes(format!("a file of certificates in PEM form ({error})")))
 }
 
-pub const USUAL_LOG: &str = "info,actix_server=warn";
-
-/// Empty means unset.
-pub fn log_filter(text: &str) -> Result<Targets, String> {
-    let takes =
-        |why: &str| format!("tracing directives, such as info or valerix=debug,info ({why})");
+/// Reads log levels by module. An empty value counts as not set.
+pub fn log_filter(text: &str) -> Result<Targets, Takes> {
+    let takes = |cause: &str| {
+        Takes(format!(
+            "tracing directives, such as info or valerix=debug,info ({cause})"
+        ))
+    };
     let mut directives: Vec<_> = text
         .split(',')
         .map(str::trim)
         .filter(|directive| !directive.is_empty())
         .collect();
     if directives.is_empty() {
-        directives.push(USUAL_LOG);
+        directives.push(DEFAULT_LOG_FILTER);
     }
-    // `Targets` would take such a one for something that was not meant.
-    let is_odd =
+    // `Targets` would read these as something else than the user meant.
+    let is_unsupported =
         |directive: &&&str| directive.contains(['[', '{', ' ', '"']) || directive.ends_with('=');
-    if let Some(odd) = directives.iter().find(is_odd) {
+    if let Some(directive) = directives.iter().find(is_unsupported) {
         return Err(takes(&format!(
-            "'{odd}' is none; spans and fields are not looked at"
+            "'{directive}' is not one; spans and fields are not supported"
         )));
     }
     directives
@@ -221,14 +222,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_are_compared_as_browsers_send_them() {
-        for (written, sent) in [
+    fn origins_are_normalized_to_what_browsers_send() {
+        for (text, normalized) in [
             ("http://shop.example", "http://shop.example"),
             (" https://Shop.Example:443", "https://shop.example"),
             ("http://shop.example:80", "http://shop.example"),
             ("http://[::1]:5001", "http://[::1]:5001"),
         ] {
-            assert_eq!(origin(written).as_deref(), Ok(sent), "{written}");
+            assert_eq!(origin(text).as_deref(), Ok(normalized), "{text}");
         }
         for wrong in [
             "*",
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn host_names_have_no_port() {
+    fn host_names_are_accepted_without_a_port_only() {
         assert_eq!(
             host_name(" Valerix.Example").as_deref(),
             Ok("valerix.example")
@@ -263,23 +264,24 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_read_as_they_are_usually_written() {
-        let usual = log_filter(USUAL_LOG).unwrap();
-        for written in [
+    fn log_filters_may_have_spaces_and_empty_parts_but_no_spans() {
+        let default = log_filter(DEFAULT_LOG_FILTER).unwrap();
+        for text in [
             "",
             " ",
             "info, actix_server=warn",
             "info,actix_server=warn,",
         ] {
-            assert_eq!(log_filter(written), Ok(usual.clone()), "{written:?}");
+            assert_eq!(log_filter(text), Ok(default.clone()), "{text:?}");
         }
-        for odd in [
+        for unsupported in [
             "valerix[request]=debug",
             "valerix=",
             "info actix_server=warn",
             "[{order_id}]=debug",
         ] {
-            assert!(log_filter(odd).unwrap_err().contains("is none"), "{odd}");
+            let error = log_filter(unsupported).unwrap_err().to_string();
+            assert!(error.contains("is not one"), "{error}");
         }
     }
 }

@@ -1,137 +1,96 @@
-//! Secrets from files: `DATABASE_URL_FILE` and its like name a file that holds what the variable
-//! would.
+//! Secrets from files: `DATABASE_URL_FILE` names a file that holds the value of `DATABASE_URL`, and
+//! likewise for the other secrets.
 
 use std::ffi::OsString;
 
-use clap::{Arg, CommandFactory};
+use clap::{Arg, Command};
 
-use super::Cli;
+use super::error::ConfigError;
 use crate::platform::db::redact;
 
-/// What must not be told, and may come from a file.
-pub const SECRETS: [&str; 5] = [
-    "DATABASE_URL",
-    "INVENTORY_DATABASE_URL",
-    "PAYMENT_DATABASE_URL",
-    "GREMLIN_TOKEN",
-    "SERVICE_TOKEN",
-];
+/// Whether the value of an argument must never be shown, and can be read from a file. Such an
+/// argument has a variable whose value clap hides in its help.
+pub fn is_secret(arg: &Arg) -> bool {
+    arg.is_hide_env_values_set()
+}
 
-/// The command line with the secrets that files hold, as flags of the subcommand that takes them. A
-/// flag that was given wins, as over any variable.
+/// The variables that name the files of secrets, of all subcommands.
+pub fn file_variables(command: &Command) -> impl Iterator<Item = String> {
+    command.get_subcommands().flat_map(|subcommand| {
+        let secrets = subcommand.get_arguments().filter(|arg| is_secret(arg));
+        secrets.filter_map(|arg| Some(file_variable(arg.get_env()?.to_str()?)))
+    })
+}
+
+fn file_variable(variable: &str) -> String {
+    format!("{variable}_FILE")
+}
+
+/// Adds the secrets that files hold to the command line, as flags of its subcommand. A flag that is
+/// already there wins, as it does over a variable.
 ///
 /// # Errors
-/// In one line, when a file cannot be read or the variable itself is set too.
-pub fn from_files(
+/// When a file cannot be read, or the variable itself is set too.
+pub fn add_flags(
     mut arguments: Vec<OsString>,
+    command: &Command,
     variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<Vec<OsString>, String> {
-    let command = Cli::command();
-    let known = |argument: &OsString| {
-        argument
-            .to_str()
-            .and_then(|name| command.find_subcommand(name))
-    };
-    let Some((position, subcommand)) = arguments
-        .iter()
-        .enumerate()
-        .find_map(|(position, argument)| Some((position, known(argument)?)))
-    else {
+) -> Result<Vec<OsString>, ConfigError> {
+    let mut positions = arguments.iter().enumerate();
+    let subcommand = positions.find_map(|(position, argument)| {
+        Some((position, command.find_subcommand(argument.to_str()?)?))
+    });
+    let Some((position, subcommand)) = subcommand else {
         return Ok(arguments);
     };
-    let takes = |arg: &&Arg| {
-        arg.get_env()
-            .is_some_and(|env| SECRETS.iter().any(|secret| env == *secret))
-    };
     let mut flags = Vec::new();
-    for arg in subcommand.get_arguments().filter(takes) {
-        let (Some(env), Some(long)) = (arg.get_env().and_then(|env| env.to_str()), arg.get_long())
+    for arg in subcommand.get_arguments().filter(|arg| is_secret(arg)) {
+        let (Some(name), Some(long)) = (arg.get_env().and_then(|env| env.to_str()), arg.get_long())
         else {
             continue;
         };
         let flag = format!("--{long}");
-        let given = |argument: &OsString| {
-            argument
-                .to_str()
-                .is_some_and(|text| text == flag || text.starts_with(&format!("{flag}=")))
-        };
-        let Some(path) = variable(&format!("{env}_FILE")).filter(|_| !arguments.iter().any(given))
-        else {
+        if has_flag(&arguments, &flag) {
+            continue;
+        }
+        let Some(path) = variable(&file_variable(name)) else {
             continue;
         };
-        if variable(env).is_some() {
-            return Err(format!(
-                "{env} and {env}_FILE are both set; one of them is to go"
-            ));
+        if variable(name).is_some() {
+            return Err(ConfigError(format!(
+                "{name} and {name}_FILE are both set; unset one of them"
+            )));
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            let path = path.to_string_lossy();
-            // Perhaps the secret itself, in the wrong variable.
-            let shown = if path.contains("://") {
-                redact(&path)
-            } else {
-                path.into_owned()
-            };
-            format!("{env}_FILE is '{shown}'; it takes a readable file: {error}")
-        })?;
-        // Editors leave a line end; white space at the ends of a variable is dropped too.
-        flags.push(OsString::from(format!("{flag}={}", text.trim())));
+        let secret = read_secret(name, &path)?;
+        flags.push(OsString::from(format!("{flag}={secret}")));
     }
     let rest = arguments.split_off(position + 1);
     Ok(arguments.into_iter().chain(flags).chain(rest).collect())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn has_flag(arguments: &[OsString], flag: &str) -> bool {
+    let with_value = format!("{flag}=");
+    let is_flag = |text: &str| text == flag || text.starts_with(&with_value);
+    arguments
+        .iter()
+        .any(|argument| argument.to_str().is_some_and(is_flag))
+}
 
-    fn read(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
-        let arguments = arguments.iter().map(OsString::from).collect();
-        let variable = |name: &str| {
-            variables
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, value)| value.into())
-        };
-        let read = from_files(arguments, variable)?;
-        Ok(read
-            .into_iter()
-            .map(|argument| argument.into_string().unwrap())
-            .collect())
-    }
-
-    #[test]
-    fn a_file_stands_in_for_the_variable_where_the_subcommand_takes_it() {
-        let file = std::env::temp_dir().join(format!("valerix-secret-{}", std::process::id()));
-        std::fs::write(&file, "postgres://u:p@h/db\n").unwrap();
-        let path = file.to_str().unwrap();
-        let named = [("DATABASE_URL_FILE", path)];
-        let flag = "--database-url=postgres://u:p@h/db";
-        assert_eq!(
-            read(&["valerix", "order"], &named).unwrap(),
-            ["valerix", "order", flag]
-        );
-        assert_eq!(
-            read(&["valerix", "completions", "bash"], &named).unwrap(),
-            ["valerix", "completions", "bash"]
-        );
-        let given = ["valerix", "audit", "--database-url", "postgres://h/other"];
-        assert_eq!(read(&given, &named).unwrap(), given);
-        let both = read(
-            &["valerix", "order"],
-            &[("DATABASE_URL_FILE", path), ("DATABASE_URL", "x")],
-        );
-        assert!(both.unwrap_err().contains("both set"));
-        std::fs::remove_file(&file).unwrap();
-        let gone = read(&["valerix", "order"], &named).unwrap_err();
-        assert!(
-            gone.starts_with("DATABASE_URL_FILE is '") && gone.contains("readable file"),
-            "{gone}"
-        );
-        let mixed_up = read(
-            &["valerix", "order"],
-            &[("DATABASE_URL_FILE", "postgres://u:hunter2@h/db")],
-        );
-        assert!(!mixed_up.unwrap_err().contains("hunter2"));
+/// Reads the file, without the white space at its ends: editors add a line break.
+fn read_secret(name: &str, path: &OsString) -> Result<String, ConfigError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(error) => {
+            let path = path.to_string_lossy();
+            // Perhaps the secret itself, in the wrong variable.
+            let path = if path.contains("://") {
+                redact(&path)
+            } else {
+                path.into_owned()
+            };
+            Err(ConfigError(format!(
+                "{name}_FILE is '{path}'; it takes a readable file: {error}"
+            )))
+        }
     }
 }

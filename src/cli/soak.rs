@@ -1,37 +1,39 @@
-//! The flags of `valerix soak`.
+//! `valerix soak`
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::task::LocalSet;
 
+use super::outcome::{Outcome, listen_for_shutdown, print_report, stopped};
 use super::parsers::minutes;
 use crate::platform::output;
 use crate::soak;
 
 #[derive(Debug, Args)]
 pub struct SoakArgs {
-    /// How long; in less than six there is too little to tell
+    /// Duration in minutes; below 6 there are too few samples for a verdict
     #[arg(long, default_value = "60", value_parser = minutes)]
     minutes: Duration,
     /// Orders per second
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
-    /// Seconds from one look at the processes to the next
+    /// Seconds between two samples of the processes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=3600))]
     sample_seconds: u64,
-    /// Keep the soak's database here; what is there is removed first [default: a temporary
+    /// Directory of the soak's database; its contents are deleted first [default: a temporary
     /// directory]
     #[arg(long)]
     data_dir: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
 impl SoakArgs {
-    #[must_use]
-    pub fn config(&self) -> soak::Config {
+    fn config(&self) -> soak::Config {
         soak::Config {
             duration: self.minutes,
             rate: self.rate,
@@ -39,5 +41,20 @@ impl SoakArgs {
             data_dir: self.data_dir.clone(),
             progress: output::shows_progress(),
         }
+    }
+
+    pub async fn run(self) -> Outcome {
+        // HTTP clients belong to a thread.
+        let report = LocalSet::new()
+            .run_until(soak::run(&self.config(), &listen_for_shutdown()?))
+            .await?;
+        let Some(report) = report else {
+            return Ok(stopped());
+        };
+        print_report(&report, self.json)?;
+        if !report.held {
+            return Err("soak: failed; the lines with ✗ in the report say why".into());
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::platform::client::{Answer, BaseUrl, CallError, Client};
 use crate::platform::deadline::Deadline;
-use crate::platform::fault_injection::rule::RuleView;
+use crate::platform::fault_injection::json::RuleView;
 use crate::platform::fault_injection::{Latency, Removed, RuleList};
 use crate::platform::http::problem::ProblemBody;
 use crate::platform::output;

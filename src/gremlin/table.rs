@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::{ListedRule, Status};
-use crate::platform::fault_injection::rule::{Direction, Kind, RuleSpec, RuleView};
+use crate::platform::fault_injection::json::RuleView;
+use crate::platform::fault_injection::spec::{Direction, Fault, RuleSpec, Trigger};
 
 const HEAD: [&str; 7] = [
     "SERVICE",
@@ -96,24 +97,28 @@ fn row_of_unrecognized(rule: &serde_json::Map<String, serde_json::Value>) -> [St
 }
 
 fn does(spec: &RuleSpec) -> String {
-    match (spec.kind, spec.delay_ms, spec.jitter_ms, spec.status) {
-        (Kind::Latency, Some(delay), Some(jitter), _) => format!("latency {delay} ± {jitter} ms"),
-        (Kind::Latency, Some(delay), None, _) => format!("latency {delay} ms"),
-        (Kind::Error, _, _, Some(status)) => format!("error {status}"),
-        (kind, ..) => kind.to_string(),
+    match spec.fault {
+        Fault::Latency {
+            delay_ms,
+            jitter_ms: Some(jitter_ms),
+        } => format!("latency {delay_ms} ± {jitter_ms} ms"),
+        Fault::Latency { delay_ms, .. } => format!("latency {delay_ms} ms"),
+        Fault::Error { status } => format!("error {}", status.as_u16()),
+        other => other.kind().to_string(),
     }
 }
 
 fn target(spec: &RuleSpec) -> String {
-    let calls = (spec.direction == Direction::Outbound).then(|| match &spec.dependency {
+    let target = &spec.target;
+    let calls = (target.direction == Direction::Outbound).then(|| match &target.dependency {
         Some(dependency) => format!("calls to {dependency}"),
         None => "calls".to_owned(),
     });
-    let product = spec
+    let product = target
         .product_id
         .as_ref()
         .map(|product| format!("product {product}"));
-    let parts = [calls, spec.method.clone(), spec.route.clone(), product];
+    let parts = [calls, target.method.clone(), target.route.clone(), product];
     let named: Vec<_> = parts.into_iter().flatten().collect();
     if named.is_empty() {
         "everything".to_owned()
@@ -123,19 +128,17 @@ fn target(spec: &RuleSpec) -> String {
 }
 
 fn when(spec: &RuleSpec) -> String {
-    match (spec.probability, spec.every) {
-        (Some(probability), _) => {
-            format!(
-                "{} % (seed {})",
-                (probability * 1000.0).round() / 10.0,
-                spec.seed.unwrap_or_default()
-            )
+    match spec.trigger {
+        Trigger::Always | Trigger::Every { every: 1, .. } => "always".to_owned(),
+        Trigger::Probability(probability) => {
+            let percent = (probability * 1000.0).round() / 10.0;
+            format!("{percent} % (seed {})", spec.seed.unwrap_or_default())
         }
-        (_, Some(1)) | (None, None) => "always".to_owned(),
-        (_, Some(every)) => match spec.offset {
-            Some(offset) if offset > 0 => format!("one in {every}, from number {offset}"),
-            _ => format!("one in {every}"),
-        },
+        Trigger::Every {
+            every,
+            offset: Some(offset),
+        } if offset > 0 => format!("one in {every}, from number {offset}"),
+        Trigger::Every { every, .. } => format!("one in {every}"),
     }
 }
 

@@ -138,7 +138,7 @@ async fn reserve(
     (status = 409, description = "one-by-one: the gremlin is at work", content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/inventory/reserve/batch")]
 async fn reserve_all(batcher: web::Data<Reserves>, batch: Batch<Reserve>) -> HttpResponse {
-    batch.answer(move |wish, deadline| {
+    batch.respond(move |wish, deadline| {
         let batcher = batcher.clone();
         async move {
             hold(&batcher, wish, deadline)

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use crate::api::{Charge, Payment, PaymentStatus, Release, Released, Reserve, Reserved, Void};
 use crate::domain::saga::Event;
-use crate::platform::client::dependency::{Dependency, Route};
+use crate::platform::client::dependency::Dependency;
+use crate::platform::client::guard::Route;
 use crate::platform::client::{Answer, CallError};
 use crate::platform::deadline::Deadline;
 use crate::platform::http::problem::ProblemBody;
@@ -48,7 +49,7 @@ pub struct Inventory(Dependency);
 impl Inventory {
     #[must_use]
     pub fn new(dependency: Dependency) -> Self {
-        Self(dependency.bundling(RESERVE))
+        Self(dependency.with_batches(RESERVE))
     }
 
     pub async fn reserve(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
@@ -104,7 +105,7 @@ pub struct Payments(Dependency);
 impl Payments {
     #[must_use]
     pub fn new(dependency: Dependency) -> Self {
-        Self(dependency.bundling(CHARGE))
+        Self(dependency.with_batches(CHARGE))
     }
 
     pub async fn charge(&self, subject: Subject<'_>, deadline: Deadline) -> Event {

@@ -28,7 +28,8 @@ use super::sla::{History, Sharing, Sla, Window};
 use super::store::{self, Cursor, Filter, NewOrder};
 use crate::api::{ListOrders, Order, OrderDetail, OrderEvent, OrderPage, OrderStatus, PlaceOrder};
 use crate::audit::{Audit, AuditError, Elsewhere};
-use crate::platform::client::dependency::{Dependency, Guard, Route};
+use crate::platform::client::dependency::Dependency;
+use crate::platform::client::guard::{DependencyGuard, Route};
 use crate::platform::client::{BaseUrl, Client};
 use crate::platform::db::batcher::Batcher;
 use crate::platform::db::{Database, DatabaseError, DatabaseUrl, WORK_TIMEOUT};
@@ -81,26 +82,26 @@ pub struct OrderRole {
     intake: Arc<Intake>,
     feed: Feed,
     streams: Places,
-    inventory: Arc<Guard>,
-    payment: Arc<Guard>,
+    inventory: Arc<DependencyGuard>,
+    payment: Arc<DependencyGuard>,
     /// Told when inventory or payment is back.
-    returned: Arc<Notify>,
+    recovered: Arc<Notify>,
 }
 
 impl OrderRole {
     /// # Errors
     /// When the series of the order service are registered already.
     pub fn new(config: Config, platform: &Platform) -> prometheus::Result<Self> {
-        let returned: Arc<Notify> = Arc::default();
+        let recovered: Arc<Notify> = Arc::default();
         let slow = config.step_timeout.mul_f64(SLOW_SHARE);
         let guard = |name, routes: &[Route]| {
-            Arc::new(Guard::new(
+            Arc::new(DependencyGuard::new(
                 name,
                 routes,
                 slow,
                 platform.client_metrics.clone(),
                 platform.gremlin.clone(),
-                Arc::clone(&returned),
+                Arc::clone(&recovered),
             ))
         };
         Ok(Self {
@@ -109,7 +110,7 @@ impl OrderRole {
                 PAYMENT,
                 &[clients::CHARGE, clients::QUERY_PAYMENT, clients::REFUND],
             ),
-            returned,
+            recovered,
             sla: Arc::default(),
             audits: Arc::new(AuditCache::new(
                 config.database_url.clone(),
@@ -210,11 +211,11 @@ impl Role for OrderRole {
 
     async fn background(self, platform: Platform, shutdown: Shutdown) {
         let worker = Worker {
-            driver: self.driver_with(&platform, Dependency::never_opening),
+            driver: self.driver_with(&platform, Dependency::without_opening_breakers),
             config: self.config.recovery,
             inventory: self.inventory,
             payment: self.payment,
-            returned: self.returned,
+            recovered: self.recovered,
             trouble: recovery::trouble(),
         };
         let sharing = tokio::task::spawn_local(Sharing::new(self.sla).run(platform.database));
@@ -465,17 +466,17 @@ fn no_audit(error: AuditError) -> Problem {
         AuditError::Unreadable(error) => error.of_read(),
         AuditError::Unreachable { .. } => {
             let detail = "A database that the audit reads cannot be reached.";
-            Problem::unavailable("database-unavailable", detail).because(error)
+            Problem::unavailable("database-unavailable", detail).with_cause(error)
         }
         AuditError::NotLocked(_) => {
             let detail =
                 "The audit cannot read a table: something else has locked it, or it is not there.";
-            Problem::unavailable("audit-unavailable", detail).because(error)
+            Problem::unavailable("audit-unavailable", detail).with_cause(error)
         }
         AuditError::TimedOut => {
             let detail =
                 "The audit did not end in time. Run `valerix audit`, which has no such limit.";
-            Problem::unavailable("audit-unavailable", detail).because(error)
+            Problem::unavailable("audit-unavailable", detail).with_cause(error)
         }
         AuditError::Aborted => Problem::internal(error),
         AuditError::Empty { .. } => Problem::new(

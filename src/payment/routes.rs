@@ -111,7 +111,7 @@ fn unrecognized(order_id: Uuid, error: &UnknownVariant) -> Problem {
 
 /// The gateway may have acted before it fell silent.
 fn gateway_unavailable(error: GatewayUnavailable, order_id: Uuid) -> Problem {
-    Problem::outcome_unknown("The payment gateway did not answer.", order_id).because(error)
+    Problem::outcome_unknown("The payment gateway did not answer.", order_id).with_cause(error)
 }
 
 /// The gateway has acted, and that could not be stored or read back: whatever the database did,
@@ -125,7 +125,7 @@ fn not_stored(error: DatabaseError, order_id: Uuid) -> Problem {
         "The payment gateway has acted, and the database did not store it in time.",
         order_id,
     )
-    .because(error)
+    .with_cause(error)
 }
 
 /// Charges an order, once
@@ -163,7 +163,7 @@ async fn charge_all(
     gateway: web::Data<dyn Gateway>,
     batch: Batch<Charge>,
 ) -> HttpResponse {
-    batch.answer(move |wish, deadline| {
+    batch.respond(move |wish, deadline| {
         let (payments, gateway) = (payments.clone(), gateway.clone());
         async move { once(&payments, &**gateway, wish, deadline).await }
     })

@@ -1,4 +1,4 @@
-//! How long a piece of work may still take, and how services tell each other.
+//! Deadlines: how long a piece of work may take, passed on from service to service.
 
 use std::future::{Ready, ready};
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::http::problem::{FieldError, Problem};
 
-/// Milliseconds that the caller will still wait for the answer.
+/// The header with the milliseconds that the caller still waits for the response.
 pub const HEADER: &str = "x-deadline-ms";
 
-/// For a request that brings no deadline.
-const USUAL: Duration = Duration::from_secs(30);
-const MOST_MS: u64 = 3_600_000;
+/// For a request without a deadline.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_MS: u64 = 3_600_000;
 
-/// A point in time after which an answer is of no use to whoever asked.
+/// The time after which the caller no longer waits for the response.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(Instant);
 
@@ -25,60 +25,67 @@ impl Deadline {
         Self(Instant::now() + duration)
     }
 
-    /// The one that comes first.
+    /// Returns the earlier of two deadlines.
     #[must_use]
     pub fn min(self, other: Self) -> Self {
         Self(self.0.min(other.0))
     }
 
-    /// The one that comes last.
+    /// Returns the later of two deadlines.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self(self.0.max(other.0))
     }
 
-    /// What a caller gave in the field or header `name`: milliseconds from the arrival of its wish.
+    /// Returns the deadline that is this many milliseconds after the arrival of the request, or 30 s
+    /// if the caller gave none. `name` is the field or header that holds the milliseconds.
     ///
     /// # Errors
-    /// When it is not a time that anybody would wait.
-    pub fn given(name: &str, arrived: Arrived, milliseconds: Option<u64>) -> Result<Self, Problem> {
+    /// 400 when it is more than an hour.
+    pub fn from_millis(
+        name: &str,
+        arrived: Arrived,
+        milliseconds: Option<u64>,
+    ) -> Result<Self, Problem> {
         let Some(milliseconds) = milliseconds else {
-            return Ok(Self(arrived.0 + USUAL));
+            return Ok(Self(arrived.0 + DEFAULT_TIMEOUT));
         };
-        if milliseconds <= MOST_MS {
+        if milliseconds <= MAX_MS {
             Ok(Self(arrived.0 + Duration::from_millis(milliseconds)))
         } else {
-            Err(unreadable(name))
+            Err(invalid(name))
         }
     }
 
-    /// The moment so long before it.
+    /// Returns the time that is this long before the deadline.
     #[must_use]
     pub fn earlier_by(self, duration: Duration) -> tokio::time::Instant {
         tokio::time::Instant::from_std(self.0.checked_sub(duration).unwrap_or(self.0))
     }
 
-    /// What is left; zero once it has passed.
+    /// Returns the remaining time; zero once the deadline has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// To be asked before a transaction: nobody waits for it any more, and whoever asked goes by
-    /// "outcome unknown".
+    /// Must be called before a transaction starts. A caller whose deadline has passed treats the
+    /// outcome as unknown, so no work must be started for it.
     ///
     /// # Errors
-    /// When it has passed.
+    /// `deadline-passed` (503) when the deadline has passed.
     pub fn check(self) -> Result<(), Problem> {
         if self.remaining() == Duration::ZERO {
-            let detail = "The caller's deadline passed before the work was begun.";
-            return Err(Problem::unavailable("deadline-passed", detail).because("deadline passed"));
+            let detail = "The deadline of the caller passed before the work was started.";
+            return Err(
+                Problem::unavailable("deadline-passed", detail).with_cause("deadline passed")
+            );
         }
         Ok(())
     }
 }
 
-/// When a request arrived, before the gremlin or a queue could hold it up.
+/// When a request arrived, before the gremlin or a queue could delay it.
 #[derive(Clone, Copy)]
 pub struct Arrived(Instant);
 
@@ -111,18 +118,18 @@ impl FromRequest for Deadline {
                 .to_str()
                 .ok()
                 .and_then(|text| text.parse().ok())
-                .ok_or_else(|| unreadable(HEADER))
+                .ok_or_else(|| invalid(HEADER))
         });
         ready(
             milliseconds
                 .transpose()
-                .and_then(|milliseconds| Self::given(HEADER, arrived, milliseconds)),
+                .and_then(|milliseconds| Self::from_millis(HEADER, arrived, milliseconds)),
         )
     }
 }
 
-fn unreadable(name: &str) -> Problem {
-    let detail = format!("must be milliseconds from 0 to {MOST_MS}");
+fn invalid(name: &str) -> Problem {
+    let detail = format!("must be milliseconds from 0 to {MAX_MS}");
     Problem::invalid(vec![FieldError {
         field: name.to_owned(),
         detail,

@@ -148,7 +148,7 @@ impl Cluster {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec();
-        environment.extend(crash_point.map(|plan| ("VALERIX_CRASH_POINT".to_owned(), plan)));
+        environment.extend(crash_point.map(|plan| ("VALERIX_FAILPOINT".to_owned(), plan)));
         let (lines, struck) = (
             Arc::clone(&self.roles[&role].lines),
             Arc::clone(&self.struck),
@@ -343,7 +343,7 @@ impl Cluster {
     /// A role that died at a crash point meanwhile has no latency to switch.
     async fn latency(&self, role: Role, delay: Option<Duration>) {
         let delay_ms = delay
-            .and_then(|delay| i32::try_from(delay.as_millis()).ok())
+            .and_then(|delay| u32::try_from(delay.as_millis()).ok())
             .unwrap_or_default();
         let body = Latency {
             enabled: delay.is_some(),

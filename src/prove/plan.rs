@@ -9,8 +9,8 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::platform::fault_injection::rule::Direction;
-use crate::platform::fault_injection::{failpoint, rule};
+use crate::platform::fault_injection::spec::Direction;
+use crate::platform::fault_injection::{failpoint, spec};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -78,7 +78,7 @@ pub enum Fault {
     /// The gremlin has such a rule until it has fired so often.
     Gremlin {
         role: Role,
-        kind: rule::Kind,
+        kind: spec::Kind,
         direction: Direction,
         every: u32,
         max_fires: u32,
@@ -108,7 +108,7 @@ pub enum Kind {
     Crash(Role),
     Stop(Role),
     Latency(Role),
-    Gremlin(rule::Kind),
+    Gremlin(spec::Kind),
     DatabaseRestart,
     DatabaseKill,
     LockProduct,
@@ -131,7 +131,7 @@ impl Kind {
             ]
         };
         let mut all: Vec<_> = Role::ALL.into_iter().flat_map(of_role).collect();
-        all.extend(rule::Kind::ALL.iter().copied().map(Self::Gremlin));
+        all.extend(spec::Kind::ALL.iter().copied().map(Self::Gremlin));
         all.extend([Self::DatabaseRestart, Self::DatabaseKill]);
         all.extend([Self::LockProduct, Self::LockOrders, Self::StandbyWait]);
         all.sort();
@@ -387,10 +387,10 @@ const GREMLIN_LEAST: u32 = 12;
 
 /// As many of the gremlin's rules, each kind in turn.
 fn rules(random: &mut StdRng, count: u32) -> Vec<Fault> {
-    let kinds = (0..count as usize).map(|n| (n, rule::Kind::ALL[n % rule::Kind::ALL.len()]));
+    let kinds = (0..count as usize).map(|n| (n, spec::Kind::ALL[n % spec::Kind::ALL.len()]));
     kinds
         .map(|(n, kind)| {
-            let round = n / rule::Kind::ALL.len();
+            let round = n / spec::Kind::ALL.len();
             let role = [Role::Order, Role::Payment, Role::Inventory][round % 3];
             // The first of each kind hits the requests of the customers, so that it surely fires.
             // Only the order service calls others.

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use crate::audit::{self, Elsewhere};
 use crate::load;
 use crate::platform::client::BaseUrl;
-use crate::platform::fault_injection::rule;
-use crate::platform::fault_injection::rule::Direction;
+use crate::platform::fault_injection::spec;
+use crate::platform::fault_injection::spec::Direction;
 use crate::platform::shutdown::Shutdown;
 use crate::prove::ProveError;
 use crate::prove::cluster::Cluster;
@@ -230,14 +230,14 @@ fn faults() -> Vec<IncidentLog> {
     vec![
         slow(Role::Inventory, 200),
         IncidentLog::SessionsEnded(Role::Order),
-        rule(Role::Inventory, rule::Kind::Error, Direction::Inbound),
+        rule(Role::Inventory, spec::Kind::Error, Direction::Inbound),
         IncidentLog::SessionsEnded(Role::Inventory),
-        rule(Role::Payment, rule::Kind::Vanish, Direction::Inbound),
+        rule(Role::Payment, spec::Kind::Vanish, Direction::Inbound),
         slow(Role::Payment, 2000),
         IncidentLog::SessionsEnded(Role::Payment),
-        rule(Role::Inventory, rule::Kind::Drop, Direction::Inbound),
+        rule(Role::Inventory, spec::Kind::Drop, Direction::Inbound),
         IncidentLog::OfCampaigns(Fault::Stop(Role::Order, Duration::from_secs(1))),
-        rule(Role::Order, rule::Kind::Drop, Direction::Outbound),
+        rule(Role::Order, spec::Kind::Drop, Direction::Outbound),
     ]
 }
 

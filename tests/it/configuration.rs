@@ -197,7 +197,7 @@ async fn blank_variables_are_not_set_and_white_space_is_dropped() {
         "OTEL_TRACES_EXPORTER",
         "OTEL_SDK_DISABLED",
         "OTEL_SERVICE_NAME",
-        "VALERIX_CRASH_POINT",
+        "VALERIX_FAILPOINT",
         "DATABASE_URL_FILE",
         "NO_COLOR",
     ] {

@@ -488,7 +488,7 @@ async fn the_command_line_reaches_every_service_and_says_what_is_wrong() {
         "gremlin",
         "add",
         "vanish",
-        "--on",
+        "--service",
         "payment",
         "--route",
         "/payments",
@@ -519,7 +519,7 @@ async fn the_command_line_reaches_every_service_and_says_what_is_wrong() {
         ),
         (&["gremlin", "rm", "99"], "There is no such rule"),
         (
-            &["gremlin", "on", "--on", "warehouse"],
+            &["gremlin", "on", "--service", "warehouse"],
             "it takes order, inventory, payment, all or http://host:port",
         ),
         (
@@ -527,7 +527,7 @@ async fn the_command_line_reaches_every_service_and_says_what_is_wrong() {
             "it asks for its token",
         ),
         (
-            &["gremlin", "status", "--on", "http://127.0.0.1:1"],
+            &["gremlin", "status", "--service", "http://127.0.0.1:1"],
             "does not answer",
         ),
     ] {
@@ -538,13 +538,13 @@ async fn the_command_line_reaches_every_service_and_says_what_is_wrong() {
         );
     }
     assert_eq!(
-        valerix(&["gremlin", "rm", "--all", "--on", "payment"], &env)
+        valerix(&["gremlin", "rm", "--all", "--service", "payment"], &env)
             .await
             .0,
         Some(0)
     );
     assert_eq!(
-        valerix(&["gremlin", "off", "--on", "all"], &env).await.0,
+        valerix(&["gremlin", "off", "--service", "all"], &env).await.0,
         Some(0)
     );
     let (_, shown, _) = valerix(&["gremlin", "status"], &env).await;

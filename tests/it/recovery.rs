@@ -129,7 +129,7 @@ async fn inventory_dying_between_commit_and_answer_costs_the_customer_nothing() 
     let mut stack = Stack::start().await;
     for _ in 0..5 {
         stack
-            .restart_inventory(&[("VALERIX_CRASH_POINT", "inventory.reserve.committed=abort")])
+            .restart_inventory(&[("VALERIX_FAILPOINT", "inventory.reserve.committed=abort")])
             .await;
         let order = stack.place("PROD-001", 2).await;
         assert_eq!(order.status, 202, "{order:?}");
@@ -268,7 +268,7 @@ async fn a_key_gives_the_first_answer_again_and_no_other_body() {
 async fn a_key_whose_request_died_is_in_flight_until_its_lease_ends_and_then_answered() {
     let mut stack = Stack::with(&[
         ("DOWNSTREAM_TIMEOUT_MS", "500"),
-        ("VALERIX_CRASH_POINT", "order.reserved=abort"),
+        ("VALERIX_FAILPOINT", "order.reserved=abort"),
     ])
     .await;
     let request = [("idempotency-key", "k")];
@@ -496,7 +496,7 @@ async fn a_dependency_that_is_just_restarting_is_tried_again_at_once() {
 /// Runs orders of every kind past one crash point, and looks at the books afterwards.
 async fn survives(point: &str, action: &str) {
     let plan = format!("{point}={action}");
-    let armed = [("VALERIX_CRASH_POINT", plan.as_str())];
+    let armed = [("VALERIX_FAILPOINT", plan.as_str())];
     let mut stack = Stack::with(&[
         ("DOWNSTREAM_TIMEOUT_MS", "300"),
         ("PAYMENT_SUCCESS_RATE", "0.5"),
@@ -708,7 +708,7 @@ async fn a_crash_point_cannot_be_armed_from_the_network() {
         free_port(),
         &[
             ("DATABASE_URL", stack.database.url()),
-            ("VALERIX_CRASH_POINT", "nowhere=abort".to_owned()),
+            ("VALERIX_FAILPOINT", "nowhere=abort".to_owned()),
         ],
     );
     let mut wrong = wrong;

@@ -333,7 +333,7 @@ async fn what_a_dying_replica_may_have_done_is_repeated_with_a_key_and_never_wit
     const NO_ANSWER: u16 = 0;
     // Whoever gets to the first replica dies with it, after the order was stored and stock was
     // taken.
-    let armed = [("VALERIX_CRASH_POINT", "order.reserved=abort")];
+    let armed = [("VALERIX_FAILPOINT", "order.reserved=abort")];
     let mut fleet = Fleet::start(&armed).await;
     let http = Client::builder()
         .no_proxy()

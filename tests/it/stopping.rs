@@ -483,7 +483,7 @@ async fn a_dead_service_keeps_the_gremlin_on_no_other() {
     payment.ready().await;
     payment.latency(true, 10).await;
     let temporary = Temporary::new("gremlin-off");
-    let mut command = temporary.command(&["gremlin", "off", "--on", "all"]);
+    let mut command = temporary.command(&["gremlin", "off", "--service", "all"]);
     let dead = || format!("http://127.0.0.1:{}", free_port());
     command
         .env("ORDER_SERVICE_URL", dead())

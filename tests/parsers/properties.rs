@@ -4,7 +4,8 @@
 use valerix::cli::otlp_endpoint;
 use valerix::order::{Cursor, idempotency};
 use valerix::platform::client::BaseUrl;
-use valerix::platform::fault_injection::rule::RuleSpec;
+use valerix::platform::fault_injection::json::RuleJson;
+use valerix::platform::fault_injection::spec::RuleSpec;
 use valerix::platform::http::extract::read_json;
 
 pub fn quoted(key: &str) -> String {
@@ -31,8 +32,9 @@ pub fn a_rule_is_taken_again_as_it_is_shown(body: &[u8]) {
     if let Ok(spec) = read_json::<RuleSpec>(body) {
         let shown = serde_json::to_vec(&spec).unwrap();
         assert_eq!(read_json::<RuleSpec>(&shown).unwrap(), spec);
+        let json = RuleJson::from(spec.clone());
         assert!(
-            spec.delay_ms.unwrap_or_default() + spec.jitter_ms.unwrap_or_default() <= 60_000,
+            json.delay_ms.unwrap_or_default() + json.jitter_ms.unwrap_or_default() <= 60_000,
             "{spec:?}"
         );
     }

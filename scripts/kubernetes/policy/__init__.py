@@ -1,26 +1,29 @@
-"""What the schemas do not know: our own rules. Each takes the manifests of one overlay and yields what is wrong."""
+"""The project's own rules, for what the schemas cannot check.
 
-from policy import capacity, links, network, pods, program, secrets
+Each policy takes the manifests of one overlay and yields a line for every violation.
+"""
+
+from policy import capacity, network, pods, program, references, secrets
 
 POLICIES = (
-    pods.confined,
-    pods.watched,
-    pods.ended_gently,
-    pods.bounded,
-    links.selectors,
-    links.ports,
-    links.targets,
-    links.monitoring,
+    pods.restricted,
+    pods.probes,
+    pods.graceful_shutdown,
+    pods.job_deadlines,
+    references.selectors,
+    references.ports,
+    references.services,
+    references.monitoring,
     secrets.by_reference,
-    secrets.gremlin_behind_a_token,
+    secrets.gremlin_requires_token,
     program.images,
     program.arguments,
     program.variables,
-    program.calls,
+    program.service_urls,
     capacity.replicas,
     capacity.connections,
-    network.numbered,
-    network.blocks,
+    network.port_numbers,
+    network.address_blocks,
     network.denied_by_default,
-    network.reach,
+    network.reachability,
 )

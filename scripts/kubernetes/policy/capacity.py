@@ -1,18 +1,19 @@
-"""There are enough replicas to lose one, and enough connections for all."""
+"""Enough replicas that one may be lost, and enough database connections for all of them."""
 
-from manifests import pod_of, title
+from manifests import pod_spec, title
 
 
 def replicas(manifests):
-    for scaler in manifests.of("HorizontalPodAutoscaler"):
-        if not 2 <= scaler["spec"]["minReplicas"] < scaler["spec"]["maxReplicas"]:
-            yield f"{title(scaler)}: at least two replicas, and room to grow, are wanted"
+    for autoscaler in manifests.of_kind("HorizontalPodAutoscaler"):
+        if not 2 <= autoscaler["spec"]["minReplicas"] < autoscaler["spec"]["maxReplicas"]:
+            yield f"{title(autoscaler)}: minReplicas must be at least 2, and below maxReplicas"
 
 
 def connections(manifests):
-    """For a database that is in the overlay itself."""
-    for database in manifests.of("StatefulSet"):
-        for argument in pod_of(database)["containers"][0].get("args", []):
-            name, _, bound = argument.partition("=")
-            if name == "max_connections" and int(bound) < manifests.connections_at_most():
-                yield f"{title(database)}: {argument}, and all replicas need {manifests.connections_at_most()}"
+    """Applies to a database that is part of the overlay."""
+    needed = manifests.max_connections_needed()
+    for database in manifests.of_kind("StatefulSet"):
+        for argument in pod_spec(database)["containers"][0].get("args", []):
+            name, _, limit = argument.partition("=")
+            if name == "max_connections" and int(limit) < needed:
+                yield f"{title(database)}: {argument}, but all replicas together need {needed}"

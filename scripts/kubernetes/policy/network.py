@@ -1,84 +1,110 @@
-"""Who reaches whom, worked out from the policies as Kubernetes defines them, and compared with who should."""
+"""Which pod can reach which: computed from the network policies, compared with the intended list.
+
+The computation follows the semantics that Kubernetes defines for network policies.
+"""
 
 import ipaddress
+from dataclasses import dataclass, field
 
-import facts
-from manifests import labels_of, matches, pod_of, title
+from manifests import pod_labels, pod_spec, selector_matches, title
 
-OURS = "ours"
-NAMESPACES = {
-    OURS: {"kubernetes.io/metadata.name": OURS},
+OWN_NAMESPACE = "own"
+NAMESPACE_LABELS = {
+    OWN_NAMESPACE: {"kubernetes.io/metadata.name": OWN_NAMESPACE},
     "kube-system": {"kubernetes.io/metadata.name": "kube-system"},
     "edge": {"valerix/ingress": "true"},
     "monitoring": {"valerix/metrics": "true", "valerix/traces": "true"},
-    "elsewhere": {},
+    "other": {},
 }
 DNS, OTLP, DATABASE = ("UDP", 53), ("TCP", 4317), ("TCP", 5432)
-PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
-# Pods that are not ours, and what they open.
-OTHERS = {
+PROMETHEUS_LABELS = {"app.kubernetes.io/name": "prometheus"}
+# Pods outside the manifests: namespace, labels and open ports.
+EXTERNAL_PODS = {
     "dns": ("kube-system", {"k8s-app": "kube-dns"}, [DNS, ("TCP", 53)]),
     "ingress controller": ("edge", {}, []),
-    "prometheus": ("monitoring", PROMETHEUS, []),
+    "prometheus": ("monitoring", PROMETHEUS_LABELS, []),
     "collector": ("monitoring", {}, [OTLP, ("TCP", 22)]),
-    "a neighbour": (OURS, {}, [("TCP", 80)]),
-    "a stranger": ("elsewhere", {}, [("TCP", 443), OTLP, DNS]),
-    "a false prometheus": ("elsewhere", PROMETHEUS, []),
+    "an unrelated pod of the same namespace": (OWN_NAMESPACE, {}, [("TCP", 80)]),
+    "an unrelated pod": ("other", {}, [("TCP", 443), OTLP, DNS]),
+    "an unrelated pod with Prometheus's labels": ("other", PROMETHEUS_LABELS, []),
 }
+# A database that an overlay expects to exist.
+EXTERNAL_DATABASE_LABELS = {"cnpg.io/cluster": "valerix-postgres"}
 
 
+@dataclass
 class Pod:
-    def __init__(self, name, namespace, labels, ports, named=None):
-        self.name, self.namespace, self.labels, self.ports = name, namespace, labels, ports
-        # Named ports; a policy may say those.
-        self.named = named or {}
+    name: str
+    namespace: str
+    labels: dict
+    # Protocol and number.
+    ports: list
+    # A policy may refer to a port by its name.
+    named_ports: dict = field(default_factory=dict)
 
 
-def everybody(manifests):
-    pods = [Pod(name, *rest) for name, rest in OTHERS.items()]
+def all_pods(manifests):
+    pods = [Pod(name, *rest) for name, rest in EXTERNAL_PODS.items()]
     for workload in manifests.workloads():
-        opened = [p for c in pod_of(workload)["containers"] for p in c.get("ports", [])]
-        named = {port["name"]: port["containerPort"] for port in opened}
-        name = labels_of(workload).get("app.kubernetes.io/component", workload["metadata"]["name"])
-        pods.append(Pod(name, OURS, labels_of(workload), [("TCP", number) for number in named.values()], named))
+        ports = [p for c in pod_spec(workload)["containers"] for p in c.get("ports", [])]
+        named_ports = {port["name"]: port["containerPort"] for port in ports}
+        numbers = [("TCP", number) for number in named_ports.values()]
+        labels = pod_labels(workload)
+        name = labels.get("app.kubernetes.io/component", workload["metadata"]["name"])
+        pods.append(Pod(name, OWN_NAMESPACE, labels, numbers, named_ports))
     if not any(pod.name == "database" for pod in pods):
-        pods.append(Pod("database", OURS, {"cnpg.io/cluster": "valerix-postgres"}, [DATABASE]))
+        pods.append(Pod("database", OWN_NAMESPACE, EXTERNAL_DATABASE_LABELS, [DATABASE]))
     return pods
 
 
-def admits(peers, pod):
-    """Whether one of a rule's peers is this pod; no peers are all."""
+def peers_include(peers, pod):
+    """Whether a rule's peers include the pod. Without peers, a rule applies to every pod."""
     for peer in peers or [{"namespaceSelector": {}}]:
-        inside = matches(peer["namespaceSelector"], NAMESPACES[pod.namespace]) if "namespaceSelector" in peer \
-            else pod.namespace == OURS
-        if "ipBlock" not in peer and inside and matches(peer.get("podSelector", {}), pod.labels):
+        if "namespaceSelector" in peer:
+            labels = NAMESPACE_LABELS[pod.namespace]
+            namespace_matches = selector_matches(peer["namespaceSelector"], labels)
+        else:
+            namespace_matches = pod.namespace == OWN_NAMESPACE
+        pod_matches = selector_matches(peer.get("podSelector", {}), pod.labels)
+        if "ipBlock" not in peer and namespace_matches and pod_matches:
             return True
     return False
 
 
-def opens(ports, target, protocol, number):
+def ports_include(ports, target, protocol, number):
+    """Whether a rule's ports include the target's. Without ports, a rule applies to every port."""
     for port in ports or [{}]:
-        wanted = port.get("port", number)
-        if port.get("protocol", "TCP") == protocol or not port:
-            if target.named.get(wanted, wanted) == number:
-                return True
+        if port and port.get("protocol", "TCP") != protocol:
+            continue
+        expected = port.get("port", number)
+        if target.named_ports.get(expected, expected) == number:
+            return True
     return False
 
 
-def allowed(policies, direction, pod, other, target, protocol, number):
-    """Whether the policies on one pod let it speak with another, in one direction."""
-    about = [p["spec"] for p in policies if pod.namespace == OURS and matches(p["spec"]["podSelector"], pod.labels)
-             and direction.capitalize() in p["spec"]["policyTypes"]]
+def is_allowed(policies, direction, pod, peer, target, protocol, number):
+    """Whether the policies that select `pod` allow its traffic with `peer` in one direction.
+
+    `target` is the one of both that opens the port.
+    """
+    specs = [
+        policy["spec"]
+        for policy in policies
+        if pod.namespace == OWN_NAMESPACE
+        and selector_matches(policy["spec"]["podSelector"], pod.labels)
+        and direction.capitalize() in policy["spec"]["policyTypes"]
+    ]
     peers = "from" if direction == "ingress" else "to"
-    return not about or any(
-        admits(rule.get(peers), other) and opens(rule.get("ports"), target, protocol, number)
-        for spec in about for rule in spec.get(direction, [])
+    return not specs or any(
+        peers_include(rule.get(peers), peer)
+        and ports_include(rule.get("ports"), target, protocol, number)
+        for spec in specs
+        for rule in spec.get(direction, [])
     )
 
 
-def wanted(source, target, port):
-    """The whole list; docs/kubernetes.md shows it to people."""
-    services = tuple(facts.PORTS)
+def is_intended(services, source, target, port):
+    """The complete list of allowed connections. docs/kubernetes.md shows it as a table."""
     return (
         (source == "ingress controller" and target == "order")
         or (source == "order" and target in ("inventory", "payment"))
@@ -89,49 +115,57 @@ def wanted(source, target, port):
     )
 
 
-def rules(policy):
+def rules_of(policy):
     return [*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])]
 
 
-def numbered(manifests):
-    """A named port is another number on other pods; Cilium refuses a policy where it is."""
-    for policy in manifests.of("NetworkPolicy"):
-        for port in (port.get("port") for rule in rules(policy) for port in rule.get("ports", [])):
-            if not isinstance(port, int):
-                yield f"{title(policy)}: port {port} is a name, not a number"
+def port_numbers(manifests):
+    """A named port can be a different number on other pods, and Cilium rejects such a policy."""
+    for policy in manifests.of_kind("NetworkPolicy"):
+        for rule in rules_of(policy):
+            for port in (port.get("port") for port in rule.get("ports", [])):
+                if not isinstance(port, int):
+                    yield f"{title(policy)}: port {port} is a name, not a number"
 
 
-def blocks(manifests):
-    """Addresses are no pods, so that `reach` does not see them."""
-    for policy in manifests.of("NetworkPolicy"):
-        for peer in (peer for rule in rules(policy) for peer in [*rule.get("from", []), *rule.get("to", [])]):
-            network = ipaddress.ip_network(peer.get("ipBlock", {}).get("cidr", "192.0.2.0/24"))
-            if network.prefixlen == 0:
-                yield f"{title(policy)}: {network} is everybody"
+def address_blocks(manifests):
+    """`reachability` considers pods only, so address blocks need a check of their own."""
+    for policy in manifests.of_kind("NetworkPolicy"):
+        for rule in rules_of(policy):
+            for peer in [*rule.get("from", []), *rule.get("to", [])]:
+                if "ipBlock" not in peer:
+                    continue
+                block = ipaddress.ip_network(peer["ipBlock"]["cidr"])
+                if block.prefixlen == 0:
+                    yield f"{title(policy)}: {block} allows every address"
 
 
 def denied_by_default(manifests):
-    """A pod that no other policy names reaches nobody, and nobody reaches it."""
+    """A pod without any other policy has no traffic in either direction."""
     for workload in manifests.workloads():
-        closed = set()
-        for policy in manifests.of("NetworkPolicy"):
+        denied = set()
+        for policy in manifests.of_kind("NetworkPolicy"):
             spec = policy["spec"]
-            if matches(spec["podSelector"], labels_of(workload)) and not spec.get("ingress") and not spec.get("egress"):
-                closed |= set(spec["policyTypes"])
-        if closed != {"Ingress", "Egress"}:
-            yield f"{title(workload)}: not everything is denied by default"
+            has_rules = spec.get("ingress") or spec.get("egress")
+            if selector_matches(spec["podSelector"], pod_labels(workload)) and not has_rules:
+                denied |= set(spec["policyTypes"])
+        if denied != {"Ingress", "Egress"}:
+            yield f"{title(workload)}: traffic is not denied by default"
 
 
-def reach(manifests):
-    policies, pods = manifests.of("NetworkPolicy"), everybody(manifests)
-    our_labels = [labels_of(workload) for workload in manifests.workloads()]
+def reachability(manifests):
+    policies, pods = manifests.of_kind("NetworkPolicy"), all_pods(manifests)
+    services = tuple(manifests.program.default_ports)
+    own_labels = [pod_labels(workload) for workload in manifests.workloads()]
     for source in pods:
         for target in pods:
-            if source is target or not any(pod.labels in our_labels for pod in (source, target)):
+            if source is target or not any(p.labels in own_labels for p in (source, target)):
                 continue
             for protocol, number in target.ports:
-                is_so = allowed(policies, "egress", source, target, target, protocol, number) and \
-                    allowed(policies, "ingress", target, source, target, protocol, number)
-                if is_so != wanted(source.name, target.name, (protocol, number)):
-                    verb = "can" if is_so else "cannot"
+                port = (target, protocol, number)
+                can_leave = is_allowed(policies, "egress", source, target, *port)
+                can_enter = is_allowed(policies, "ingress", target, source, *port)
+                can_reach = can_leave and can_enter
+                if can_reach != is_intended(services, source.name, target.name, (protocol, number)):
+                    verb = "can" if can_reach else "cannot"
                     yield f"{source.name} {verb} reach {target.name} at {number}/{protocol}"

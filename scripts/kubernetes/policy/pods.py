@@ -1,77 +1,89 @@
-"""How a pod runs, is watched, and ends."""
+"""How a pod is confined, probed and stopped."""
 
-import facts
-from manifests import pod_of, title
+from manifests import pod_spec, title
 
-# To send the last spans, after the drain.
-FLUSH_SECONDS = 2
+# Time for the last spans, which the program sends after the drain.
+TELEMETRY_FLUSH_SECONDS = 2
 
 
-def confined(manifests):
-    """The Pod Security Standard "restricted", and a little more."""
+def restricted(manifests):
+    """The Pod Security Standard "restricted", a read-only root file system, and resource limits."""
     for workload in manifests.workloads():
-        name, pod = title(workload), pod_of(workload)
+        name, pod = title(workload), pod_spec(workload)
         context = pod.get("securityContext", {})
         if context.get("runAsNonRoot") is not True or not context.get("runAsUser"):
-            yield f"{name}: runAsNonRoot and a runAsUser other than 0 are wanted"
+            yield f"{name}: needs runAsNonRoot, and a runAsUser other than 0"
         if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
-            yield f"{name}: no seccompProfile RuntimeDefault"
+            yield f"{name}: needs the seccompProfile RuntimeDefault"
         for field in ("automountServiceAccountToken", "enableServiceLinks"):
             if pod.get(field) is not False:
-                yield f"{name}: {field} is not false"
+                yield f"{name}: {field} must be false"
         for field in ("hostNetwork", "hostPID", "hostIPC"):
             if pod.get(field):
-                yield f"{name}: {field}"
+                yield f"{name}: {field} is not allowed"
         if any("hostPath" in volume for volume in pod.get("volumes", [])):
-            yield f"{name}: a hostPath volume"
+            yield f"{name}: a hostPath volume is not allowed"
         for container in pod["containers"] + pod.get("initContainers", []):
-            context = container.get("securityContext", {})
-            if context.get("readOnlyRootFilesystem") is not True:
-                yield f"{name}: the root file system can be written"
-            if context.get("allowPrivilegeEscalation") is not False or context.get("privileged"):
-                yield f"{name}: privileges can be gained"
-            if context.get("capabilities") != {"drop": ["ALL"]}:
-                yield f"{name}: capabilities other than none"
-            resources = container.get("resources", {})
-            for part in ("requests", "limits"):
-                if set(resources.get(part, {})) != {"cpu", "memory"}:
-                    yield f"{name}: {part} of cpu and memory are wanted"
+            yield from (f"{name}: {line}" for line in restricted_container(container))
 
 
-def watched(manifests):
-    """Probes as the contract of /livez and /readyz has it; for the database, any."""
-    for workload in manifests.of("Deployment", "StatefulSet"):
-        for container in pod_of(workload)["containers"]:
+def restricted_container(container):
+    context = container.get("securityContext", {})
+    if context.get("readOnlyRootFilesystem") is not True:
+        yield "the root file system is writable"
+    if context.get("allowPrivilegeEscalation") is not False or context.get("privileged"):
+        yield "privilege escalation is possible"
+    if context.get("capabilities") != {"drop": ["ALL"]}:
+        yield "must drop all capabilities and add none"
+    for part in ("requests", "limits"):
+        if set(container.get("resources", {}).get(part, {})) != {"cpu", "memory"}:
+            yield f"needs {part} of cpu and memory"
+
+
+def probes(manifests):
+    """The services are probed at the routes made for it; for the database, any probe will do."""
+    program = manifests.program
+    for workload in manifests.of_kind("Deployment", "StatefulSet"):
+        for container in pod_spec(workload)["containers"]:
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
                 if probe not in container:
                     yield f"{title(workload)}: no {probe}"
-    for workload in manifests.services():
-        container = pod_of(workload)["containers"][0]
-        for probe, path in (("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
-            asked = container.get(probe, {}).get("httpGet", {})
-            if asked != {"path": path, "port": "http"}:
-                yield f"{title(workload)}: {probe} asks {asked}, not {path} at http"
-        if container.get("readinessProbe", {}).get("timeoutSeconds", 1) <= facts.READY_SECONDS:
-            yield f"{title(workload)}: /readyz may take {facts.READY_SECONDS} s, and its probe does not wait so long"
+    for workload in manifests.service_deployments():
+        container = pod_spec(workload)["containers"][0]
+        for probe, path in (
+            ("startupProbe", program.liveness_path),
+            ("livenessProbe", program.liveness_path),
+            ("readinessProbe", program.readiness_path),
+        ):
+            request = container.get(probe, {}).get("httpGet", {})
+            if request != {"path": path, "port": "http"}:
+                yield f"{title(workload)}: {probe} requests {request}, not {path} at port http"
+        timeout = container.get("readinessProbe", {}).get("timeoutSeconds", 1)
+        if timeout <= program.readiness_timeout_seconds:
+            yield (
+                f"{title(workload)}: the readiness probe times out after {timeout} s, but "
+                f"{program.readiness_path} may take {program.readiness_timeout_seconds} s"
+            )
 
 
-def ended_gently(manifests):
-    """What is under way is finished, and no request meets a closed door."""
-    for workload in manifests.services():
-        name, pod = title(workload), pod_of(workload)
-        pause = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+def graceful_shutdown(manifests):
+    """Requests in progress finish, and no new request reaches a closed port."""
+    for workload in manifests.service_deployments():
+        name, pod = title(workload), pod_spec(workload)
+        lifecycle = pod["containers"][0].get("lifecycle", {})
+        pause = lifecycle.get("preStop", {}).get("sleep", {}).get("seconds", 0)
         if pause < 1:
-            yield f"{name}: no pause before it stops"
-        needed = pause + facts.DRAIN_SECONDS + FLUSH_SECONDS
+            yield f"{name}: no preStop sleep"
+        needed = pause + manifests.program.drain_timeout_seconds + TELEMETRY_FLUSH_SECONDS
         if pod.get("terminationGracePeriodSeconds", 30) < needed:
-            yield f"{name}: terminationGracePeriodSeconds is less than the {needed} s that its end may take"
-        rolling = workload["spec"].get("strategy", {}).get("rollingUpdate", {})
-        if rolling.get("maxUnavailable") != 0:
-            yield f"{name}: an update may take replicas away before others are there"
+            yield f"{name}: a stop may take {needed} s, terminationGracePeriodSeconds allows less"
+        update = workload["spec"].get("strategy", {}).get("rollingUpdate", {})
+        if update.get("maxUnavailable") != 0:
+            yield f"{name}: maxUnavailable must be 0, or an update reduces the running replicas"
 
 
-def bounded(manifests):
-    """A Job that hangs ends as failed."""
-    for job in manifests.of("Job"):
+def job_deadlines(manifests):
+    """A job that hangs fails after a time."""
+    for job in manifests.of_kind("Job"):
         if not job["spec"].get("activeDeadlineSeconds"):
             yield f"{title(job)}: no activeDeadlineSeconds"

@@ -1,36 +1,42 @@
-"""No secret is in a manifest, and the gremlin is behind one."""
+"""Manifests contain no secret, and an enabled gremlin requires a token."""
 
 import re
 
-from manifests import pod_of, title
+from manifests import pod_spec, title
 
-SECRET = re.compile(r"password|passwd|token|secret|credential|private", re.IGNORECASE)
-# user:password@host with a literal password; $(VARIABLE) is not one.
-IN_ADDRESS = re.compile(r"://[^/@\s:]+:(?!\$\()[^@\s]+@")
+SECRET_NAME = re.compile(r"password|passwd|token|secret|credential|private", re.IGNORECASE)
+# user:password@host with a literal password. $(VARIABLE) is a reference, not a literal.
+PASSWORD_IN_URL = re.compile(r"://[^/@\s:]+:(?!\$\()[^@\s]+@")
 
 
 def by_reference(manifests):
-    for document in manifests.of("Secret"):
+    for document in manifests.of_kind("Secret"):
         yield f"{title(document)}: a Secret in a manifest"
-    for document in manifests.of("ConfigMap"):
+    for document in manifests.of_kind("ConfigMap"):
         for key, value in document.get("data", {}).items():
-            if SECRET.search(key) or IN_ADDRESS.search(value):
+            if SECRET_NAME.search(key) or PASSWORD_IN_URL.search(value):
                 yield f"{title(document)}: {key} looks like a secret"
     for workload in manifests.workloads():
-        for container in pod_of(workload)["containers"]:
-            said = [e["value"] for e in container.get("env", []) if "value" in e]
-            said += [str(a) for a in container.get("args", []) + container.get("command", [])]
-            if any(IN_ADDRESS.search(text) for text in said):
-                yield f"{title(workload)}: an address with a password in it"
-            for variable in container.get("env", []):
-                if SECRET.search(variable["name"]) and "secretKeyRef" not in variable.get("valueFrom", {}):
-                    yield f"{title(workload)}: {variable['name']} does not come from a Secret"
+        for container in pod_spec(workload)["containers"]:
+            variables = container.get("env", [])
+            values = [variable["value"] for variable in variables if "value" in variable]
+            values += map(str, container.get("args", []) + container.get("command", []))
+            if any(PASSWORD_IN_URL.search(value) for value in values):
+                yield f"{title(workload)}: a URL contains a password"
+            for variable in variables:
+                name, source = variable["name"], variable.get("valueFrom", {})
+                if SECRET_NAME.search(name) and "secretKeyRef" not in source:
+                    yield f"{title(workload)}: {name} must come from a Secret"
 
 
-def gremlin_behind_a_token(manifests):
-    for workload in manifests.services():
-        for container in pod_of(workload)["containers"]:
-            guarded = any(e["name"] == "GREMLIN_TOKEN" and not
-                          e.get("valueFrom", {}).get("secretKeyRef", {}).get("optional") for e in container.get("env", []))
-            if manifests.settings(container).get("GREMLIN_ENABLED") != "false" and not guarded:
-                yield f"{title(workload)}: the gremlin is open to all"
+def gremlin_requires_token(manifests):
+    for workload in manifests.service_deployments():
+        for container in pod_spec(workload)["containers"]:
+            is_enabled = manifests.literal_variables(container).get("GREMLIN_ENABLED") != "false"
+            if is_enabled and not any(map(is_required_token, container.get("env", []))):
+                yield f"{title(workload)}: the gremlin is enabled without a token"
+
+
+def is_required_token(variable):
+    reference = variable.get("valueFrom", {}).get("secretKeyRef", {})
+    return variable["name"] == "GREMLIN_TOKEN" and not reference.get("optional")

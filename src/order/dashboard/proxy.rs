@@ -69,7 +69,7 @@ impl Services {
                     "service-unreachable",
                     format!("{service} cannot be reached."),
                 )
-                .because(error),
+                .with_cause(error),
             })?;
         let mut response = HttpResponse::build(answer.status);
         if let Some(content_type) = answer.content_type {

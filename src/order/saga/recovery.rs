@@ -18,7 +18,7 @@ use super::executor::Driver;
 use crate::order::store::{Claim, Claimed, Queue};
 use crate::order::{clients, store};
 use crate::platform::client::circuit_breaker::State;
-use crate::platform::client::dependency::Guard;
+use crate::platform::client::guard::DependencyGuard;
 use crate::platform::db::{self, DatabaseError};
 use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::failpoint;
@@ -60,10 +60,10 @@ pub struct Config {
 pub struct Worker {
     pub driver: Driver,
     pub config: Config,
-    pub inventory: Arc<Guard>,
-    pub payment: Arc<Guard>,
+    pub inventory: Arc<DependencyGuard>,
+    pub payment: Arc<DependencyGuard>,
     /// Notified when a breaker closes again.
-    pub returned: Arc<Notify>,
+    pub recovered: Arc<Notify>,
     pub trouble: IncidentLog,
 }
 
@@ -127,7 +127,7 @@ impl Worker {
                 // More may be due. Half of the permits are waited for, so that as many orders are claimed in one statement.
                 _ = queues[0].semaphore.acquire_many(MIN_FREE_TO_CLAIM), if finishing_is_full => {}
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
-                () = worker.returned.notified() => worker.note(&worker.wake().await),
+                () = worker.recovered.notified() => worker.note(&worker.wake().await),
                 () = shutdown.requested() => return,
             }
         }

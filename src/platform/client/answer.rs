@@ -23,7 +23,7 @@ pub enum CallError {
     BrokenOff(String),
     /// The call was not even begun.
     #[error("not tried: {0}")]
-    NotTried(&'static str),
+    Rejected(&'static str),
     /// An answer that makes no sense, so that what was done is unknown.
     #[error("unusable answer: {0}")]
     Unusable(String),

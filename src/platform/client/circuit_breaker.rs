@@ -1,25 +1,25 @@
-//! A circuit breaker and a retry budget, as small machines that are told the time.
+//! A circuit breaker: a state machine without a clock of its own.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Calls of the last so long are judged.
+/// Only calls that ended within this time count.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Fewer calls than this say nothing.
-const FEWEST_CALLS: usize = 10;
-/// More are not remembered: the newest say enough.
-const MOST_CALLS: usize = 100;
-/// How long a breaker stays open: doubles while probes fail, and bounds how late a return is
-/// noticed.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// With fewer calls in the window the breaker never opens.
+const MIN_CALLS: usize = 10;
+/// Only the newest calls of the window are kept.
+const MAX_CALLS: usize = 100;
+/// How long a breaker stays open at first. The time doubles with each probe that fails.
+const MIN_OPEN_TIME: Duration = Duration::from_secs(1);
+/// Bounds how late a breaker notices that its dependency has recovered.
+const MAX_OPEN_TIME: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Closed,
-    /// One call at a time is let through, to see.
+    /// One call at a time is admitted, as a probe.
     HalfOpen,
-    /// No call is let through.
+    /// No call is admitted.
     Open,
 }
 
@@ -34,15 +34,15 @@ impl State {
     }
 }
 
-/// Opens with a call that failed or was slow, when half of the recent ones did or were.
+/// Opens when a call failed or was slow, and so did at least half of the recent calls.
 #[derive(Debug)]
-pub struct Breaker {
+pub struct CircuitBreaker {
     phase: Phase,
-    /// Raised with each change of phase.
+    /// Incremented by each change of phase.
     generation: u64,
-    /// When each recent call ended, and whether it was good.
+    /// When each recent call ended, and whether it succeeded in time.
     calls: VecDeque<(Instant, bool)>,
-    pause: Duration,
+    open_time: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,25 +52,25 @@ enum Phase {
     Probing,
 }
 
-/// What a call that was let through shows when it has ended. From a phase that is over it tells
-/// nothing new: calls that were under way when the breaker opened must neither pass for the probe
-/// nor open it once more.
+/// Identifies the phase in which a call was admitted. A result from an earlier phase is ignored:
+/// calls that were in progress when the breaker opened must neither count as the probe nor open it
+/// again.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
-pub struct Pass(u64);
+pub struct Ticket(u64);
 
-impl Default for Breaker {
+impl Default for CircuitBreaker {
     fn default() -> Self {
         Self {
             phase: Phase::Closed,
             generation: 0,
             calls: VecDeque::new(),
-            pause: FIRST_PAUSE,
+            open_time: MIN_OPEN_TIME,
         }
     }
 }
 
-impl Breaker {
+impl CircuitBreaker {
     #[must_use]
     pub fn state(&self, now: Instant) -> State {
         match self.phase {
@@ -85,46 +85,46 @@ impl Breaker {
         self.generation += 1;
     }
 
-    /// A pass for a call, if it may go out now. Whoever gets one must tell how the call ended, or
-    /// that it was given up.
-    pub fn admit(&mut self, now: Instant) -> Option<Pass> {
+    /// Returns a ticket if a call is admitted now. The caller must then [`record`](Self::record) how
+    /// the call ended, or [`abandon`](Self::abandon) it.
+    pub fn admit(&mut self, now: Instant) -> Option<Ticket> {
         match self.phase {
             Phase::Closed => {}
             Phase::Open { until } if now >= until => self.enter(Phase::Probing),
             Phase::Open { .. } | Phase::Probing => return None,
         }
-        Some(Pass(self.generation))
+        Some(Ticket(self.generation))
     }
 
-    /// A call has ended that may not open the breaker. It counts only as a probe.
-    pub fn record_probe(&mut self, pass: Pass, now: Instant, good: bool) {
+    /// Records the result of a call that must not open the breaker: it counts only as a probe.
+    pub fn record_probe(&mut self, ticket: Ticket, now: Instant, good: bool) {
         if matches!(self.phase, Phase::Probing) {
-            self.record(pass, now, good);
+            self.record(ticket, now, good);
         }
     }
 
-    /// A call has ended.
-    pub fn record(&mut self, pass: Pass, now: Instant, good: bool) {
-        if pass.0 != self.generation {
+    /// Records the result of a call.
+    pub fn record(&mut self, ticket: Ticket, now: Instant, good: bool) {
+        if ticket.0 != self.generation {
             return;
         }
         match (self.phase, good) {
             (Phase::Probing, true) => {
                 self.calls.clear();
-                self.pause = FIRST_PAUSE;
+                self.open_time = MIN_OPEN_TIME;
                 self.enter(Phase::Closed);
             }
             (Phase::Probing, false) => {
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                self.open_time = (self.open_time * 2).min(MAX_OPEN_TIME);
                 self.enter(Phase::Open {
-                    until: now + self.pause,
+                    until: now + self.open_time,
                 });
             }
-            // Nobody is let through.
+            // An open breaker admits no call.
             (Phase::Open { .. }, _) => {}
             (Phase::Closed, _) => {
                 self.calls.push_back((now, good));
-                while self.calls.len() > MOST_CALLS
+                while self.calls.len() > MAX_CALLS
                     || self
                         .calls
                         .front()
@@ -133,52 +133,21 @@ impl Breaker {
                     self.calls.pop_front();
                 }
                 let bad = self.calls.iter().filter(|(_, good)| !good).count();
-                // Never by a good call: it shows that the dependency is there, whatever it was
-                // before.
-                if !good && self.calls.len() >= FEWEST_CALLS && bad * 2 >= self.calls.len() {
+                // A good call never opens the breaker: the dependency works now.
+                if !good && self.calls.len() >= MIN_CALLS && bad * 2 >= self.calls.len() {
                     self.enter(Phase::Open {
-                        until: now + self.pause,
+                        until: now + self.open_time,
                     });
                 }
             }
         }
     }
 
-    /// A call was given up before it ended: where it was the probe, the next one may probe at once.
-    pub fn abandon(&mut self, pass: Pass, now: Instant) {
-        if pass.0 == self.generation && matches!(self.phase, Phase::Probing) {
+    /// Ends a call without a result. If it was the probe, the next call may probe at once.
+    pub fn abandon(&mut self, ticket: Ticket, now: Instant) {
+        if ticket.0 == self.generation && matches!(self.phase, Phase::Probing) {
             self.enter(Phase::Open { until: now });
         }
-    }
-}
-
-/// Lets retries be a tenth of the calls at most, so that they never multiply an overload.
-#[derive(Debug)]
-pub struct RetryBudget {
-    tenths: u32,
-}
-
-const MOST_TENTHS: u32 = 100;
-
-impl Default for RetryBudget {
-    fn default() -> Self {
-        Self {
-            tenths: MOST_TENTHS,
-        }
-    }
-}
-
-impl RetryBudget {
-    /// A call went out: a tenth of a retry is earned.
-    pub fn deposit(&mut self) {
-        self.tenths = (self.tenths + 1).min(MOST_TENTHS);
-    }
-
-    /// Takes one retry, if there is one.
-    pub fn withdraw(&mut self) -> bool {
-        let left = self.tenths.checked_sub(10);
-        self.tenths = left.unwrap_or(self.tenths);
-        left.is_some()
     }
 }
 
@@ -190,15 +159,15 @@ mod tests {
         start + Duration::from_millis(milliseconds)
     }
 
-    /// A call that went out and ended at that moment.
-    fn call(breaker: &mut Breaker, at: Instant, good: bool) {
-        let pass = breaker.admit(at).expect("it is let through");
-        breaker.record(pass, at, good);
+    /// Admits a call and records its result at the same moment.
+    fn call(breaker: &mut CircuitBreaker, at: Instant, good: bool) {
+        let ticket = breaker.admit(at).expect("the call is admitted");
+        breaker.record(ticket, at, good);
     }
 
-    fn opened(start: Instant) -> Breaker {
-        let mut breaker = Breaker::default();
-        for _ in 0..FEWEST_CALLS {
+    fn opened(start: Instant) -> CircuitBreaker {
+        let mut breaker = CircuitBreaker::default();
+        for _ in 0..MIN_CALLS {
             call(&mut breaker, start, false);
         }
         assert_eq!(breaker.state(start), State::Open);
@@ -208,8 +177,8 @@ mod tests {
     #[test]
     fn opens_at_half_of_enough_calls_and_not_before() {
         let start = Instant::now();
-        let mut breaker = Breaker::default();
-        for number in 0..FEWEST_CALLS - 1 {
+        let mut breaker = CircuitBreaker::default();
+        for number in 0..MIN_CALLS - 1 {
             call(&mut breaker, after(start, number as u64), false);
             assert_eq!(breaker.state(start), State::Closed, "after {number} calls");
         }
@@ -222,7 +191,7 @@ mod tests {
         call(&mut breaker, start, false);
         assert_eq!(breaker.state(start), State::Open);
 
-        let mut mostly_good = Breaker::default();
+        let mut mostly_good = CircuitBreaker::default();
         for number in 0..50 {
             call(&mut mostly_good, start, number % 5 != 0);
         }
@@ -230,9 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn a_single_slow_customer_after_another_does_not_open_it() {
+    fn slow_calls_far_apart_do_not_open_it() {
         let start = Instant::now();
-        let mut breaker = Breaker::default();
+        let mut breaker = CircuitBreaker::default();
         for number in 0..30 {
             call(&mut breaker, after(start, number * 2000), false);
         }
@@ -240,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn lets_one_probe_through_and_closes_when_it_is_good() {
+    fn admits_one_probe_and_closes_when_it_succeeds() {
         let start = Instant::now();
         let mut breaker = opened(start);
         assert!(breaker.admit(after(start, 999)).is_none());
@@ -255,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn stays_open_longer_while_probes_fail_but_never_past_the_cap() {
+    fn open_time_doubles_while_probes_fail_up_to_its_maximum() {
         let start = Instant::now();
         let mut breaker = opened(start);
         let mut now = start;
@@ -266,29 +235,29 @@ mod tests {
         }
         now = after(now, 3000);
         call(&mut breaker, now, true);
-        for _ in 0..FEWEST_CALLS {
+        for _ in 0..MIN_CALLS {
             call(&mut breaker, now, false);
         }
         assert!(
             breaker.admit(after(now, 1000)).is_some(),
-            "once it was closed, the pause is short again"
+            "closing resets the open time"
         );
     }
 
     #[test]
-    fn calls_that_may_not_open_it_can_still_close_it() {
+    fn calls_that_must_not_open_it_can_close_it() {
         let start = Instant::now();
-        let mut breaker = Breaker::default();
-        for _ in 0..5 * FEWEST_CALLS {
-            let pass = breaker.admit(start).unwrap();
-            breaker.record_probe(pass, start, false);
+        let mut breaker = CircuitBreaker::default();
+        for _ in 0..5 * MIN_CALLS {
+            let ticket = breaker.admit(start).unwrap();
+            breaker.record_probe(ticket, start, false);
         }
         assert_eq!(breaker.state(start), State::Closed);
         call(&mut breaker, start, false);
         assert_eq!(
             breaker.state(start),
             State::Closed,
-            "nor do they count towards its opening"
+            "they do not count towards opening"
         );
 
         let mut breaker = opened(start);
@@ -301,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_is_given_up_makes_room_for_the_next() {
+    fn after_an_abandoned_probe_the_next_call_may_probe() {
         let start = Instant::now();
         let mut breaker = opened(start);
         let probe = breaker.admit(after(start, 1000)).unwrap();
@@ -310,12 +279,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_before_it_opened_tells_nothing_new() {
+    fn results_from_an_earlier_phase_are_ignored() {
         let start = Instant::now();
-        let mut breaker = Breaker::default();
+        let mut breaker = CircuitBreaker::default();
         let early: Vec<_> = (0..20).map(|_| breaker.admit(start).unwrap()).collect();
-        for pass in &early[..FEWEST_CALLS] {
-            breaker.record(*pass, after(start, 10), false);
+        for ticket in &early[..MIN_CALLS] {
+            breaker.record(*ticket, after(start, 10), false);
         }
         assert_eq!(breaker.state(after(start, 10)), State::Open);
         breaker.record(early[10], after(start, 20), true);
@@ -330,31 +299,19 @@ mod tests {
         breaker.abandon(early[13], after(start, 1020));
         assert!(
             breaker.admit(after(start, 1020)).is_none(),
-            "none of them passes for the probe"
+            "none of them counts as the probe"
         );
         breaker.record(probe, after(start, 1030), true);
-        for pass in &early[14..] {
-            breaker.record(*pass, after(start, 1040), false);
+        for ticket in &early[14..] {
+            breaker.record(*ticket, after(start, 1040), false);
         }
-        for _ in 0..FEWEST_CALLS - 6 {
+        for _ in 0..MIN_CALLS - 6 {
             call(&mut breaker, after(start, 1050), false);
         }
         assert_eq!(
             breaker.state(after(start, 1050)),
             State::Closed,
-            "nor counts once it is closed again"
+            "they do not count after it has closed"
         );
-    }
-
-    #[test]
-    fn retries_are_a_tenth_of_the_calls_in_the_long_run() {
-        let mut budget = RetryBudget::default();
-        let saved = (0..100).filter(|_| budget.withdraw()).count();
-        assert_eq!(saved, 10, "what was saved up in calm");
-        let earned = (0..1000).filter(|_| {
-            budget.deposit();
-            budget.withdraw()
-        });
-        assert_eq!(earned.count(), 100);
     }
 }

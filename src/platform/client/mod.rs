@@ -6,10 +6,12 @@ pub mod circuit_breaker;
 mod connector;
 pub mod dependency;
 mod forward;
+pub mod guard;
 mod http_client;
 pub mod metrics;
 pub mod request_batch;
 pub mod response_stream;
+pub mod retry_budget;
 
 pub use answer::{Answer, CallError, MAX_BATCH_SIZE};
 pub use base_url::BaseUrl;

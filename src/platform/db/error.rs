@@ -160,7 +160,7 @@ impl DatabaseError {
         }
         if self.is_outcome_unknown() {
             return Problem::outcome_unknown("The database did not answer in time.", order_id)
-                .because(self);
+                .with_cause(self);
         }
         self.unavailable()
     }
@@ -168,10 +168,10 @@ impl DatabaseError {
     fn unavailable(self) -> Problem {
         if self.is_locked() {
             let detail = "Another database session holds a lock on what this request needs. Nothing was changed.";
-            return Problem::unavailable(Problem::LOCKED, detail).because(self);
+            return Problem::unavailable(Problem::LOCKED, detail).with_cause(self);
         }
         let detail = "The database cannot be reached, or is too busy, or cannot do this now. Nothing was changed.";
-        Problem::unavailable("database-unavailable", detail).because(self)
+        Problem::unavailable("database-unavailable", detail).with_cause(self)
     }
 }
 

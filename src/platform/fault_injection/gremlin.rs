@@ -9,16 +9,18 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::exempt::ExemptRoutes;
+use super::json::{DEFAULT_DELAY_MS, MAX_DELAY_MS, RuleView};
 use super::metrics::GremlinMetrics;
-use super::rule::{self, Direction, MOST_DELAY_MS, RuleSpec, RuleView, Subject, USUAL_DELAY_MS};
-use super::rules::{Faults, Rules};
+use super::rules::{Decision, Rules};
+use super::spec::{Direction, Kind, RequestView, RuleSpec};
 use crate::platform::http::extract::{Fields, FromFields, boolean, integer};
 use crate::platform::observability::trace_context;
 
-/// The rules that fired last whose counts stay among the metrics: a bound for their labels.
-const SERIES: usize = 96;
+/// Pairs of a rule and a kind that have a series in the metrics. Only those that fired last keep
+/// one, so that the number of labels is bounded.
+const MAX_SERIES: usize = 96;
 
-/// Whether and for whom there is a gremlin.
+/// Whether the gremlin can be used, and by whom.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub enabled: bool,
@@ -26,7 +28,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whoever reaches the port can break the service.
+    /// Whether every client that reaches the port can inject faults.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.enabled && self.token.is_none()
@@ -39,8 +41,8 @@ pub struct Latency {
     pub enabled: bool,
     /// 3000 when absent.
     #[serde(default)]
-    #[schema(value_type = Option<i32>, minimum = 0, maximum = 60000, example = 3000)]
-    pub delay_ms: i32,
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 60000, example = 3000)]
+    pub delay_ms: u32,
 }
 
 impl FromFields for Latency {
@@ -48,20 +50,20 @@ impl FromFields for Latency {
         Self {
             enabled: fields.required("enabled", boolean),
             delay_ms: fields
-                .optional("delay_ms", integer(0..=MOST_DELAY_MS))
-                .unwrap_or(USUAL_DELAY_MS),
+                .optional("delay_ms", integer(0..=MAX_DELAY_MS))
+                .unwrap_or(DEFAULT_DELAY_MS),
         }
     }
 }
 
 impl Latency {
     fn delay(self) -> Option<Duration> {
-        let milliseconds = u64::try_from(self.delay_ms).unwrap_or_default();
-        self.enabled.then(|| Duration::from_millis(milliseconds))
+        self.enabled
+            .then(|| Duration::from_millis(self.delay_ms.into()))
     }
 }
 
-/// What is being broken now, shared by all threads of the process.
+/// The faults to inject. Clones share them, in all threads of the process.
 #[derive(Clone)]
 pub struct Gremlin {
     shared: Arc<Shared>,
@@ -69,8 +71,8 @@ pub struct Gremlin {
 
 struct Shared {
     config: Config,
-    /// Nothing is set, so that a request need not ask for the lock.
-    calm: AtomicBool,
+    /// Nothing is set, so that a request need not take the lock.
+    is_idle: AtomicBool,
     state: Mutex<State>,
     metrics: GremlinMetrics,
     exempt: ExemptRoutes,
@@ -79,8 +81,8 @@ struct Shared {
 struct State {
     latency: Latency,
     rules: Rules,
-    /// Rules that have a series among the metrics, the oldest first.
-    series: VecDeque<(u32, rule::Kind)>,
+    /// Rules that have a series in the metrics, the oldest first.
+    series: VecDeque<(u32, Kind)>,
 }
 
 /// Why a rule was not added.
@@ -95,7 +97,7 @@ impl Gremlin {
     pub fn new(config: Config, metrics: GremlinMetrics, exempt: ExemptRoutes) -> Self {
         let latency = Latency {
             enabled: false,
-            delay_ms: USUAL_DELAY_MS,
+            delay_ms: DEFAULT_DELAY_MS,
         };
         let state = Mutex::new(State {
             latency,
@@ -105,7 +107,7 @@ impl Gremlin {
         Self {
             shared: Arc::new(Shared {
                 config,
-                calm: AtomicBool::new(true),
+                is_idle: AtomicBool::new(true),
                 state,
                 metrics,
                 exempt,
@@ -115,7 +117,7 @@ impl Gremlin {
 
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.shared.calm.load(Ordering::Relaxed)
+        self.shared.is_idle.load(Ordering::Relaxed)
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -141,9 +143,9 @@ impl Gremlin {
     pub fn set_latency(&self, latency: Latency) {
         let mut state = self.state();
         state.latency = latency;
-        self.settle(&state, Instant::now());
+        self.refresh_state(&state, Instant::now());
         drop(state);
-        self.changed(if latency.enabled {
+        self.count_change(if latency.enabled {
             "switch-on"
         } else {
             "switch-off"
@@ -160,23 +162,21 @@ impl Gremlin {
     /// # Errors
     /// When the rule names a route that is exempt, or there are too many rules.
     pub fn add(&self, spec: RuleSpec) -> Result<RuleView, AddError> {
-        let names_exempt_route = spec
-            .route
-            .as_deref()
+        let names_exempt_route = spec.target.route.as_deref()
             .is_some_and(|route| self.is_exempt(route));
-        if spec.direction == Direction::Inbound && names_exempt_route {
+        if spec.target.direction == Direction::Inbound && names_exempt_route {
             return Err(AddError::ExemptRoute);
         }
         let now = Instant::now();
         let mut state = self.state();
         let view = state.rules.add(spec, now).ok_or(AddError::TooManyRules)?;
-        self.settle(&state, now);
+        self.refresh_state(&state, now);
         drop(state);
-        self.changed("rule-added");
+        self.count_change("rule-added");
         let spec = serde_json::to_string(&view.spec).unwrap_or_default();
         tracing::warn!(
             rule = view.id,
-            kind = view.spec.kind.as_str(),
+            kind = view.spec.fault.kind().as_str(),
             spec,
             "gremlin rule added"
         );
@@ -188,36 +188,40 @@ impl Gremlin {
         self.state().rules.views(Instant::now())
     }
 
-    /// Whether there was such a rule.
+    /// Removes a rule. Returns whether there was one with this id.
     #[must_use]
     pub fn remove(&self, id: u32) -> bool {
         let mut state = self.state();
         let Some(spec) = state.rules.remove(id) else {
             return false;
         };
-        self.settle(&state, Instant::now());
+        self.refresh_state(&state, Instant::now());
         drop(state);
-        self.changed("rule-removed");
-        tracing::warn!(rule = id, kind = spec.kind.as_str(), "gremlin rule removed");
+        self.count_change("rule-removed");
+        tracing::warn!(
+            rule = id,
+            kind = spec.fault.kind().as_str(),
+            "gremlin rule removed"
+        );
         true
     }
 
-    /// Returns how many there were.
+    /// Removes all rules. Returns how many there were.
     pub fn clear(&self) -> usize {
         let mut state = self.state();
         let removed = state.rules.clear();
-        self.settle(&state, Instant::now());
+        self.refresh_state(&state, Instant::now());
         drop(state);
-        self.changed("rules-cleared");
+        self.count_change("rules-cleared");
         tracing::warn!(removed, "gremlin rules cleared");
         removed
     }
 
-    /// Called with every change, and when a rule may have ended by itself.
-    fn settle(&self, state: &State, now: Instant) {
+    /// Updates what depends on the rules. Called after each change, and when a rule may have ended.
+    fn refresh_state(&self, state: &State, now: Instant) {
         let active = state.rules.active(now);
         self.shared
-            .calm
+            .is_idle
             .store(active == 0 && !state.latency.enabled, Ordering::Relaxed);
         let metrics = &self.shared.metrics;
         metrics.rules.set(i64::try_from(active).unwrap_or(i64::MAX));
@@ -226,7 +230,7 @@ impl Gremlin {
             .set(state.latency.delay().unwrap_or_default().as_secs_f64());
     }
 
-    fn changed(&self, change: &str) {
+    fn count_change(&self, change: &str) {
         self.shared
             .metrics
             .changes
@@ -234,37 +238,38 @@ impl Gremlin {
             .inc();
     }
 
-    pub(super) fn asks_for_product(&self, subject: Subject<'_>) -> bool {
-        self.state().rules.ask_for_product(subject, Instant::now())
+    pub(super) fn needs_product(&self, request: RequestView<'_>) -> bool {
+        self.state().rules.needs_product(request, Instant::now())
     }
 
-    /// What is done to a request; counted, logged and noted in the current span.
-    pub(super) fn meet(&self, subject: Subject<'_>, product_id: Option<&str>) -> Faults {
+    /// Decides what happens to a request. Counts and logs the faults, and adds them to the current
+    /// span.
+    pub(super) fn evaluate(&self, request: RequestView<'_>, product_id: Option<&str>) -> Decision {
         let now = Instant::now();
         let mut state = self.state();
-        let mut faults = state.rules.meet(subject, product_id, now);
+        let mut decision = state.rules.evaluate(request, product_id, now);
         let switched = state
             .latency
             .delay()
-            .filter(|_| subject.direction == Direction::Inbound);
-        faults.delay += switched.unwrap_or_default();
-        for (id, kind) in &faults.fired {
+            .filter(|_| request.direction == Direction::Inbound);
+        decision.delay += switched.unwrap_or_default();
+        for (id, kind) in &decision.fired {
             self.keep_series(&mut state.series, *id, *kind);
         }
-        self.settle(&state, now);
+        self.refresh_state(&state, now);
         drop(state);
-        self.tell(subject, &faults, switched.is_some());
-        faults
+        self.report(request, &decision, switched.is_some());
+        decision
     }
 
-    fn keep_series(&self, series: &mut VecDeque<(u32, rule::Kind)>, id: u32, kind: rule::Kind) {
+    fn keep_series(&self, series: &mut VecDeque<(u32, Kind)>, id: u32, kind: Kind) {
         if !series.contains(&(id, kind)) {
             series.push_back((id, kind));
         }
-        if series.len() > SERIES
+        if series.len() > MAX_SERIES
             && let Some((id, kind)) = series.pop_front()
         {
-            // It can only be missing, which is what is wanted.
+            // Fails only if there is no such series.
             let _ = self
                 .shared
                 .metrics
@@ -273,30 +278,30 @@ impl Gremlin {
         }
     }
 
-    fn tell(&self, subject: Subject<'_>, faults: &Faults, switched: bool) {
-        let rules = faults
+    fn report(&self, request: RequestView<'_>, decision: &Decision, switched: bool) {
+        let rules = decision
             .fired
             .iter()
             .map(|(id, kind)| (id.to_string(), kind.as_str()));
-        let switch = switched.then(|| ("switch".to_owned(), rule::Kind::Latency.as_str()));
-        let mut struck = Vec::new();
+        let switch = switched.then(|| ("switch".to_owned(), Kind::Latency.as_str()));
+        let mut fired = Vec::new();
         for (rule, kind) in rules.chain(switch) {
             self.shared
                 .metrics
                 .faults
                 .with_label_values(&[&rule, kind])
                 .inc();
-            let Subject {
+            let RequestView {
                 direction,
                 method,
                 route,
                 ..
-            } = subject;
+            } = request;
             tracing::warn!(rule, kind, %direction, method, route, "gremlin fault injected");
-            struck.push(format!("{rule}:{kind}"));
+            fired.push(format!("{rule}:{kind}"));
         }
-        if !struck.is_empty() {
-            trace_context::annotate("valerix.gremlin", struck.join(","));
+        if !fired.is_empty() {
+            trace_context::annotate("valerix.gremlin", fired.join(","));
         }
     }
 }

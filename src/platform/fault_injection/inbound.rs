@@ -1,4 +1,4 @@
-//! What is done to requests that come in.
+//! Injects faults into the requests that the service receives.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,20 +14,20 @@ use actix_web::{Error, HttpMessage, HttpResponse, web};
 use futures_util::{StreamExt, stream};
 
 use super::gremlin::Gremlin;
-use super::rule::{Direction, Ending, Subject};
+use super::rule::Outcome;
+use super::spec::{Direction, RequestView};
 use crate::platform::http::extract::{BODY_LIMIT_BYTES, BODY_TIMEOUT, check_head, without_bom};
 use crate::platform::http::marker::ConnectionDropped;
 use crate::platform::http::problem::Problem;
 use crate::platform::http::route::{is_batch, route_of};
 
-/// A request that hangs is let go after this long, so that the gremlin does not collect connections
-/// for ever.
-const LONGEST_HANG: Duration = Duration::from_secs(600);
-/// What logs and metrics show for a connection that was closed without an answer (nginx's
-/// convention).
-const NO_ANSWER: u16 = 444;
+/// A request that hangs is dropped after this time, so that connections do not pile up.
+const HANG_TIMEOUT: Duration = Duration::from_secs(600);
+/// The status in logs and metrics of a connection that was closed without a response. nginx uses the
+/// same one.
+const NO_RESPONSE: u16 = 444;
 
-/// Middleware: does to the request what the gremlin wants done.
+/// Middleware: injects the faults that the rules and the latency switch decide on.
 ///
 /// # Errors
 /// Those of the service behind it.
@@ -43,7 +43,7 @@ pub async fn interfere<B: MessageBody>(
         return Ok(next.call(request).await?.map_into_left_body());
     };
     if is_batch(&request) {
-        // It will be refused, so that each of its calls comes by itself.
+        // The handler rejects the batch, and the client then sends its calls one by one.
         return Ok(next.call(request).await?.map_into_left_body());
     }
     let (method, path, route) = (
@@ -51,44 +51,44 @@ pub async fn interfere<B: MessageBody>(
         request.path().to_owned(),
         route_of(&request),
     );
-    let subject = Subject {
+    let view = RequestView {
         direction: Direction::Inbound,
         dependency: None,
         method: method.as_str(),
         route: route.as_str(),
         path: &path,
     };
-    let product_id = if gremlin.asks_for_product(subject) {
+    let product_id = if gremlin.needs_product(view) {
         product_of(&mut request, route.as_str()).await
     } else {
         None
     };
-    let faults = gremlin.meet(subject, product_id.as_deref());
-    faults.wait(Duration::MAX).await;
-    match faults.ending {
+    let decision = gremlin.evaluate(view, product_id.as_deref());
+    decision.wait(Duration::MAX).await;
+    match decision.outcome {
         None => Ok(next.call(request).await?.map_into_left_body()),
-        Some(Ending::Error(status)) => {
+        Some(Outcome::Error(status)) => {
             let problem = Problem::new(
                 status,
                 "injected-fault",
-                "The gremlin answered in the handler's stead.",
+                "The gremlin injected this error. The handler did not run.",
             );
             Ok(request.error_response(problem).map_into_right_body())
         }
-        Some(Ending::Drop) => Ok(dropped(request)),
-        Some(Ending::Hang) => {
-            tokio::time::sleep(LONGEST_HANG).await;
+        Some(Outcome::Drop) => Ok(dropped(request)),
+        Some(Outcome::Hang) => {
+            tokio::time::sleep(HANG_TIMEOUT).await;
             Ok(dropped(request))
         }
-        Some(Ending::Vanish) => {
+        Some(Outcome::Vanish) => {
             let (request, response) = next.call(request).await?.into_parts();
             tracing::warn!(
                 status = response.status().as_u16(),
-                "handled, and its answer vanishes"
+                "handled; the gremlin drops the response"
             );
             Ok(ServiceResponse::new(request, without_a_byte()).map_into_right_body())
         }
-        Some(Ending::Crash) => {
+        Some(Outcome::Crash) => {
             let response = next.call(request).await?;
             tracing::error!(
                 status = response.status().as_u16(),
@@ -105,10 +105,10 @@ fn dropped<B: MessageBody>(request: ServiceRequest) -> ServiceResponse<EitherBod
         .map_into_right_body()
 }
 
-/// An answer of which no byte is sent: its body fails before its head is flushed, and the
+/// Returns a response of which no byte is sent: its body fails before its head is flushed, and the
 /// connection closes.
 fn without_a_byte() -> HttpResponse {
-    let status = StatusCode::from_u16(NO_ANSWER).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = StatusCode::from_u16(NO_RESPONSE).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status).body(FailingBody);
     response.extensions_mut().insert(ConnectionDropped);
     response
@@ -132,7 +132,7 @@ impl MessageBody for FailingBody {
     }
 }
 
-/// The product that a request names in its path, query or body.
+/// Returns the product that a request names in its path, query or body.
 async fn product_of(request: &mut ServiceRequest, pattern: &str) -> Option<String> {
     in_path(pattern, request.path())
         .or_else(|| in_query(request.query_string()))
@@ -165,8 +165,8 @@ fn in_body(body: &[u8]) -> Option<String> {
     body.get("product_id")?.as_str().map(str::to_owned)
 }
 
-/// Reads the body ahead of the handler and puts it back. One that is too long, too slow or broken
-/// off is put back as far as it came, followed by its rest: to refuse it is the handler's business.
+/// Reads the body ahead of the handler, and puts it back. A body that is too long, too slow or broken
+/// off is put back as far as it was read, followed by its rest, so that the handler rejects it.
 async fn peek(request: &mut ServiceRequest) -> Bytes {
     if check_head(request.headers(), BODY_LIMIT_BYTES).is_err() {
         return Bytes::new();
@@ -185,7 +185,7 @@ async fn peek(request: &mut ServiceRequest) -> Bytes {
             }
         }
     };
-    // Too slow is the same as so far.
+    // A timeout leaves what was read so far.
     let _: Result<(), _> = tokio::time::timeout(BODY_TIMEOUT, reading).await;
     let read = read.freeze();
     let ahead = [Some(Ok(read.clone())), error.map(Err)]

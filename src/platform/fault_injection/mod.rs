@@ -8,11 +8,13 @@ pub mod exempt;
 pub mod failpoint;
 pub mod gremlin;
 mod inbound;
+pub mod json;
 pub mod metrics;
 mod outbound;
 mod routes;
 pub mod rule;
 pub mod rules;
+pub mod spec;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,8 @@
-//! What is done to calls that the service makes, as seen by whoever makes them.
+//! Injects faults into the calls that the service makes.
 
 use super::gremlin::Gremlin;
-use super::rule::{Direction, Ending, Subject};
+use super::rule::Outcome;
+use super::spec::{Direction, RequestView};
 use crate::platform::client::{Answer, CallError};
 use crate::platform::deadline::Deadline;
 
@@ -17,12 +18,12 @@ pub struct Call<'a> {
 }
 
 impl Gremlin {
-    /// Makes the call, unless the gremlin wants it otherwise. `product` is asked only where a rule
-    /// looks for one.
+    /// Makes a call, with the faults that the rules decide on. `product` is called only if a rule is
+    /// about a product.
     ///
     /// # Errors
-    /// Those of the call, and those that the gremlin makes up.
-    pub async fn around(
+    /// Those of the call, and those that the gremlin injects.
+    pub async fn call(
         &self,
         call: Call<'_>,
         product: impl FnOnce() -> Option<String>,
@@ -31,38 +32,38 @@ impl Gremlin {
         if self.is_idle() {
             return send.await;
         }
-        let subject = Subject {
+        let view = RequestView {
             direction: Direction::Outbound,
             dependency: Some(call.dependency),
             method: call.method,
             route: call.route,
             path: call.route,
         };
-        let product = if self.asks_for_product(subject) {
+        let product = if self.needs_product(view) {
             product()
         } else {
             None
         };
-        let faults = self.meet(subject, product.as_deref());
+        let decision = self.evaluate(view, product.as_deref());
         let remaining = call.deadline.remaining();
-        faults.wait(remaining).await;
-        if faults.delay > remaining {
+        decision.wait(remaining).await;
+        if decision.delay > remaining {
             return Err(CallError::TimedOut);
         }
-        match faults.ending {
+        match decision.outcome {
             None => send.await,
-            Some(Ending::Error(status)) => Ok(Answer::made_up(status)),
-            Some(Ending::Drop) => Err(CallError::BrokenOff(INTERRUPTED.to_owned())),
-            Some(Ending::Hang) => {
+            Some(Outcome::Error(status)) => Ok(Answer::made_up(status)),
+            Some(Outcome::Drop) => Err(CallError::BrokenOff(INTERRUPTED.to_owned())),
+            Some(Outcome::Hang) => {
                 tokio::time::sleep(call.deadline.remaining()).await;
                 Err(CallError::TimedOut)
             }
-            Some(Ending::Vanish) => {
+            Some(Outcome::Vanish) => {
                 let answered = send.await.is_ok();
-                tracing::warn!(answered, "called, and the answer vanishes");
+                tracing::warn!(answered, "called; the gremlin drops the response");
                 Err(CallError::BrokenOff(INTERRUPTED.to_owned()))
             }
-            Some(Ending::Crash) => {
+            Some(Outcome::Crash) => {
                 let answered = send.await.is_ok();
                 tracing::error!(answered, "called; the gremlin aborts the process");
                 std::process::abort()

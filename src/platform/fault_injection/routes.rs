@@ -1,4 +1,4 @@
-//! The gremlin's HTTP. It is out of its own reach: see [`super::exempt`].
+//! The HTTP routes of the gremlin. They are exempt from its faults: see [`super::exempt`].
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::gremlin::{AddError, Gremlin, Latency};
-use super::rule::{RuleSpec, RuleView};
-use super::rules::MOST_RULES;
+use super::json::{RuleJson, RuleView};
+use super::rules::MAX_RULES;
+use super::spec::RuleSpec;
 use crate::platform::http::extract::Body;
 use crate::platform::http::middleware::service_auth;
 use crate::platform::http::problem::{FieldError, Problem, ProblemBody};
@@ -16,9 +17,9 @@ use crate::platform::http::problem::{FieldError, Problem, ProblemBody};
 /// `GET /gremlin/rules`
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct RuleList {
-    /// In the order in which they are tried. One that ended by itself is shown for a minute more.
+    /// In the order in which they are tried. A rule that has ended is shown for another minute.
     pub rules: Vec<RuleView>,
-    /// So many at once, at most.
+    /// The number of rules that there can be at a time.
     pub limit: usize,
 }
 
@@ -29,14 +30,14 @@ pub struct Removed {
 }
 
 impl Gremlin {
-    fn allow(&self, request: &HttpRequest) -> Result<(), Problem> {
+    fn authorize(&self, request: &HttpRequest) -> Result<(), Problem> {
         let Some(token) = &self.config().token else {
             return Ok(());
         };
-        if service_auth::shows(request.headers(), token) {
+        if service_auth::has_bearer_token(request.headers(), token) {
             return Ok(());
         }
-        let detail = "The gremlin wants the header Authorization: Bearer with its token.";
+        let detail = "Send the header Authorization: Bearer with the token of the gremlin.";
         Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
@@ -53,14 +54,14 @@ async fn show_latency(
     gremlin: web::Data<Gremlin>,
     request: HttpRequest,
 ) -> Result<web::Json<Latency>, Problem> {
-    gremlin.allow(&request)?;
+    gremlin.authorize(&request)?;
     Ok(web::Json(gremlin.latency()))
 }
 
-/// Makes every endpoint wait before it answers
+/// Delays the response of every endpoint
 ///
-/// Except the gremlin's own, `/metrics`, `/livez`, `/readyz` and the dashboard's files. Ends with
-/// the process.
+/// Except those of the gremlin, `/metrics`, `/livez`, `/readyz` and the files of the dashboard. The
+/// delay ends with the process.
 #[utoipa::path(tag = "gremlin", request_body = Latency, responses((status = 200, body = Latency),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
@@ -70,7 +71,7 @@ async fn set_latency(
     request: HttpRequest,
     body: Body<Latency>,
 ) -> Result<web::Json<Latency>, Problem> {
-    gremlin.allow(&request)?;
+    gremlin.authorize(&request)?;
     gremlin.set_latency(body.0);
     Ok(web::Json(gremlin.latency()))
 }
@@ -83,19 +84,19 @@ async fn list(
     gremlin: web::Data<Gremlin>,
     request: HttpRequest,
 ) -> Result<web::Json<RuleList>, Problem> {
-    gremlin.allow(&request)?;
+    gremlin.authorize(&request)?;
     Ok(web::Json(RuleList {
         rules: gremlin.rules(),
-        limit: MOST_RULES,
+        limit: MAX_RULES,
     }))
 }
 
 /// Adds a rule
 ///
 /// Rules are tried in the order in which they were added. Delays add up; the first other fault that
-/// fires decides how the request ends. The same routes are spared as by the latency switch. Rules
+/// fires decides how the request ends. The same routes are exempt as from the latency switch. Rules
 /// end with the process.
-#[utoipa::path(tag = "gremlin", request_body = RuleSpec, responses(
+#[utoipa::path(tag = "gremlin", request_body = RuleJson, responses(
     (status = 201, body = RuleView, headers(("location" = String))),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 401, content_type = "application/problem+json", body = ProblemBody),
@@ -106,7 +107,7 @@ async fn add(
     request: HttpRequest,
     body: Body<RuleSpec>,
 ) -> Result<HttpResponse, Problem> {
-    gremlin.allow(&request)?;
+    gremlin.authorize(&request)?;
     let rule = gremlin.add(body.0).map_err(not_added)?;
     let location = (header::LOCATION, format!("/gremlin/rules/{}", rule.id));
     Ok(HttpResponse::Created().insert_header(location).json(rule))
@@ -119,7 +120,7 @@ fn not_added(error: AddError) -> Problem {
             detail: "is exempt from the gremlin, so that a rule cannot lock anybody out".to_owned(),
         }]),
         AddError::TooManyRules => {
-            let detail = format!("There are {MOST_RULES} rules already. Remove one first.");
+            let detail = format!("There are {MAX_RULES} rules already. Remove one first.");
             Problem::new(StatusCode::CONFLICT, "too-many-rules", detail)
         }
     }
@@ -135,7 +136,7 @@ async fn remove(
     request: HttpRequest,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    gremlin.allow(&request)?;
+    gremlin.authorize(&request)?;
     if id.parse().is_ok_and(|id| gremlin.remove(id)) {
         Ok(HttpResponse::NoContent().finish())
     } else {
@@ -151,13 +152,13 @@ async fn clear(
     gremlin: web::Data<Gremlin>,
     request: HttpRequest,
 ) -> Result<web::Json<Removed>, Problem> {
-    gremlin.allow(&request)?;
+    gremlin.authorize(&request)?;
     Ok(web::Json(Removed {
         removed: gremlin.clear(),
     }))
 }
 
-/// The gremlin's routes; none where it is switched off.
+/// Adds the routes of the gremlin, unless it is disabled.
 pub fn routes(gremlin: &Gremlin, service: &mut ServiceConfig<'_>) {
     if gremlin.config().enabled {
         service

@@ -1,29 +1,31 @@
-//! The rules together: in which order they are tried, and how many there may be. Pure.
+//! All rules of a service: in which order they are tried, and how many there may be. No I/O.
 
 use std::time::{Duration, Instant};
 
-use super::rule::{Effect, Ending, Kind, MOST_DELAY_MS, Rule, RuleSpec, RuleView, Subject};
+use super::json::{MAX_DELAY_MS, RuleView};
+use super::rule::{Effect, Outcome, Rule};
+use super::spec::{Kind, RequestView, RuleSpec};
 
-/// Rules at once, at most.
-pub const MOST_RULES: usize = 32;
-/// For how long a rule that ended by itself is still shown.
-const SHOW_ENDED: Duration = Duration::from_secs(60);
+/// Rules at a time.
+pub const MAX_RULES: usize = 32;
+/// How long a rule is shown after it ended.
+const ENDED_RULE_RETENTION: Duration = Duration::from_secs(60);
 
-/// What is done to one request.
+/// What happens to one request.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Faults {
+pub struct Decision {
     pub delay: Duration,
-    pub ending: Option<Ending>,
-    /// The rules that fired, in their order.
+    pub outcome: Option<Outcome>,
+    /// The rules that fired, in the order in which they were added.
     pub fired: Vec<(u32, Kind)>,
 }
 
-impl Faults {
-    /// Waits for the delay, at most so long. Without one it does not wait at all: the shortest
-    /// sleep is a millisecond.
-    pub async fn wait(&self, most: Duration) {
+impl Decision {
+    /// Waits for the delay, at most for `max`. Without a delay it does not wait at all, because the
+    /// shortest sleep is a millisecond.
+    pub async fn wait(&self, max: Duration) {
         if !self.delay.is_zero() {
-            tokio::time::sleep(self.delay.min(most)).await;
+            tokio::time::sleep(self.delay.min(max)).await;
         }
     }
 }
@@ -35,14 +37,15 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Returns nothing, and changes nothing, when there are too many.
+    /// Adds a rule, in the place of an ended one if there are [`MAX_RULES`]. Returns `None`, and
+    /// changes nothing, if none of them has ended.
     pub fn add(&mut self, spec: RuleSpec, now: Instant) -> Option<RuleView> {
-        self.forget_ended(now);
-        if self.rules.len() >= MOST_RULES {
+        self.remove_ended(now);
+        if self.rules.len() >= MAX_RULES {
             let ended = self
                 .rules
                 .iter()
-                .position(|rule| rule.ended(now).is_some())?;
+                .position(|rule| rule.ended_at(now).is_some())?;
             self.rules.remove(ended);
         }
         self.last_id += 1;
@@ -57,60 +60,73 @@ impl Rules {
         Some(self.rules.remove(position).spec)
     }
 
-    /// Returns how many there were.
+    /// Removes all rules. Returns how many there were.
     pub fn clear(&mut self) -> usize {
         std::mem::take(&mut self.rules).len()
     }
 
     pub fn views(&mut self, now: Instant) -> Vec<RuleView> {
-        self.forget_ended(now);
+        self.remove_ended(now);
         self.rules.iter().map(|rule| rule.view(now)).collect()
     }
 
-    fn forget_ended(&mut self, now: Instant) {
-        self.rules
-            .retain(|rule| rule.ended(now).is_none_or(|ended| now < ended + SHOW_ENDED));
+    fn remove_ended(&mut self, now: Instant) {
+        self.rules.retain(|rule| {
+            rule.ended_at(now)
+                .is_none_or(|ended| now < ended + ENDED_RULE_RETENTION)
+        });
     }
 
+    /// Returns the number of rules that have not ended.
     #[must_use]
     pub fn active(&self, now: Instant) -> usize {
         self.rules
             .iter()
-            .filter(|rule| rule.ended(now).is_none())
+            .filter(|rule| rule.ended_at(now).is_none())
             .count()
     }
 
-    /// Whether it matters which product such a request names.
+    /// Whether the product that a request names decides if a rule fires.
     #[must_use]
-    pub fn ask_for_product(&self, subject: Subject<'_>, now: Instant) -> bool {
+    pub fn needs_product(&self, request: RequestView<'_>, now: Instant) -> bool {
         self.rules.iter().any(|rule| {
-            rule.spec.product_id.is_some() && rule.covers(subject) && rule.ended(now).is_none()
+            rule.spec.target.product_id.is_some()
+                && rule.spec.target.matches(request)
+                && rule.ended_at(now).is_none()
         })
     }
 
-    /// Tries the rules in the order in which they were added. Delays add up, to 60 s at the most;
-    /// the first other fault decides how the request ends, and later rules of that sort are not
-    /// tried.
-    pub fn meet(&mut self, subject: Subject<'_>, product_id: Option<&str>, now: Instant) -> Faults {
-        let mut faults = Faults::default();
+    /// Tries the rules in the order in which they were added. The delays add up, to 60 s at most.
+    /// The first fault of another kind decides how the request ends; the rules after it that would
+    /// also end the request are not tried.
+    pub fn evaluate(
+        &mut self,
+        request: RequestView<'_>,
+        product_id: Option<&str>,
+        now: Instant,
+    ) -> Decision {
+        let mut decision = Decision::default();
         for rule in &mut self.rules {
-            let decided = faults.ending.is_some() && rule.spec.kind != Kind::Latency;
-            if decided
-                || rule.ended(now).is_some()
-                || !rule.covers(subject)
-                || !rule.concerns(product_id)
+            let target = &rule.spec.target;
+            let kind = rule.spec.fault.kind();
+            let is_decided = decision.outcome.is_some() && kind != Kind::Latency;
+            if is_decided
+                || rule.ended_at(now).is_some()
+                || !target.matches(request)
+                || !target.matches_product(product_id)
             {
                 continue;
             }
-            match rule.meet(now) {
-                Some(Effect::Delay(delay)) => faults.delay += delay,
-                Some(Effect::End(ending)) => faults.ending = Some(ending),
+            match rule.evaluate(now) {
+                Some(Effect::Delay(delay)) => decision.delay += delay,
+                Some(Effect::End(outcome)) => decision.outcome = Some(outcome),
                 None => continue,
             }
-            faults.fired.push((rule.id, rule.spec.kind));
+            decision.fired.push((rule.id, kind));
         }
-        let most = Duration::from_millis(u64::try_from(MOST_DELAY_MS).unwrap_or_default());
-        faults.delay = faults.delay.min(most);
-        faults
+        decision.delay = decision
+            .delay
+            .min(Duration::from_millis(MAX_DELAY_MS.into()));
+        decision
     }
 }

@@ -1,4 +1,4 @@
-//! The rules by their properties: whatever the requests are, what a rule promises holds.
+//! Properties of the rules, for random rules and requests.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::exempt::ExemptRoutes;
 use super::gremlin::{AddError, Config, Gremlin};
 use super::metrics::GremlinMetrics;
-use super::rule::{Direction, Ending, Kind, RuleSpec, Subject};
-use super::rules::{MOST_RULES, Rules};
+use super::rule::Outcome;
+use super::rules::{MAX_RULES, Rules};
+use super::spec::{Direction, Kind, RequestView, RuleSpec};
 use crate::platform::http::extract::read;
 use crate::platform::observability::metrics::Registry;
 
-const RESERVE: Subject<'static> = Subject {
+const RESERVE: RequestView<'static> = RequestView {
     direction: Direction::Inbound,
     dependency: None,
     method: "POST",
@@ -25,12 +26,12 @@ fn spec(body: &Value) -> RuleSpec {
     read(body).unwrap_or_else(|fields| panic!("{fields:?} of {body}"))
 }
 
-/// Which of so many requests a single rule hits.
+/// Which of the first `requests` requests a single rule fires for.
 fn hits(rule: &Value, requests: usize) -> Vec<bool> {
     let (mut rules, now) = (Rules::default(), Instant::now());
     rules.add(spec(rule), now).unwrap();
     (0..requests)
-        .map(|_| !rules.meet(RESERVE, None, now).fired.is_empty())
+        .map(|_| !rules.evaluate(RESERVE, None, now).fired.is_empty())
         .collect()
 }
 
@@ -42,7 +43,7 @@ proptest! {
     }
 
     #[test]
-    fn a_probability_is_met_on_average(seed in 0..i32::MAX, probability in 0.0..=1.0_f64) {
+    fn the_share_of_hits_is_the_probability(seed in 0..i32::MAX, probability in 0.0..=1.0_f64) {
         let rule = json!({"kind": "drop", "probability": probability, "seed": seed});
         let hit = hits(&rule, 4000).into_iter().filter(|hit| *hit).count();
         let share = f64::from(u32::try_from(hit).unwrap()) / 4000.0;
@@ -51,7 +52,7 @@ proptest! {
     }
 
     #[test]
-    fn a_pattern_hits_one_in_each_group_and_always_at_the_same_place(every in 1..20_usize, offset in 0..20_usize) {
+    fn a_pattern_hits_each_nth_request_from_its_offset(every in 1..20_usize, offset in 0..20_usize) {
         prop_assume!(offset < every);
         let hits = hits(&json!({"kind": "drop", "every": every, "offset": offset}), every * 4);
         for (number, hit) in hits.into_iter().enumerate() {
@@ -60,24 +61,24 @@ proptest! {
     }
 
     #[test]
-    fn never_more_fires_than_allowed_and_every_match_is_counted(most in 1..50_u64, requests in 0..100_u64) {
+    fn a_rule_fires_at_most_max_fires_times_and_counts_every_match(most in 1..50_u64, requests in 0..100_u64) {
         let (mut rules, now) = (Rules::default(), Instant::now());
         rules.add(spec(&json!({"kind": "hang", "max_fires": most})), now).unwrap();
         for _ in 0..requests {
-            rules.meet(RESERVE, None, now);
+            rules.evaluate(RESERVE, None, now);
         }
         let view = rules.views(now).remove(0);
         prop_assert_eq!(view.fired, requests.min(most));
-        prop_assert_eq!(view.matched, requests.min(most), "a rule that has ended meets nothing");
+        prop_assert_eq!(view.matched, requests.min(most), "a rule that has ended counts nothing");
         prop_assert_eq!((view.active, view.remaining_fires), (requests < most, Some(most - view.fired)));
     }
 
     #[test]
-    fn a_rule_works_until_its_time_is_up_and_not_longer(ttl in 1..1000_u64, after_ms in 0..2_000_000_u64) {
+    fn a_rule_ends_after_ttl_seconds(ttl in 1..1000_u64, after_ms in 0..2_000_000_u64) {
         let (mut rules, start) = (Rules::default(), Instant::now());
         rules.add(spec(&json!({"kind": "drop", "ttl_seconds": ttl})), start).unwrap();
         let now = start + Duration::from_millis(after_ms);
-        let fired = !rules.meet(RESERVE, None, now).fired.is_empty();
+        let fired = !rules.evaluate(RESERVE, None, now).fired.is_empty();
         prop_assert_eq!(fired, after_ms < ttl * 1000);
         prop_assert_eq!(rules.active(now), usize::from(fired));
         let shown = rules.views(now).len();
@@ -90,14 +91,14 @@ proptest! {
         let rule = json!({"kind": "latency", "delay_ms": delay, "jitter_ms": jitter, "seed": seed});
         rules.add(spec(&rule), now).unwrap();
         for _ in 0..50 {
-            let waited = rules.meet(RESERVE, None, now).delay;
-            prop_assert!(waited >= Duration::from_millis(delay.saturating_sub(jitter)));
-            prop_assert!(waited <= Duration::from_millis(delay + jitter));
+            let actual = rules.evaluate(RESERVE, None, now).delay;
+            prop_assert!(actual >= Duration::from_millis(delay.saturating_sub(jitter)));
+            prop_assert!(actual <= Duration::from_millis(delay + jitter));
         }
     }
 
     #[test]
-    fn whatever_is_asked_for_is_refused_by_name_or_shown_as_it_works(
+    fn a_rule_is_rejected_with_its_wrong_fields_or_shown_as_it_works(
         kind in prop::sample::select(vec!["latency", "error", "drop", "vanish", "crash", "hang", "flood"]),
         fields in prop::collection::btree_map(
             prop::sample::select(vec![
@@ -128,28 +129,28 @@ proptest! {
 }
 
 #[test]
-fn a_rule_hits_what_it_names_and_nothing_else() {
+fn a_rule_hits_only_the_requests_of_its_target() {
     let (mut rules, now) = (Rules::default(), Instant::now());
     let rule = json!({"kind": "drop", "route": "/orders/{id}", "method": "GET", "product_id": "A"});
     rules.add(spec(&rule), now).unwrap();
-    let hit = Subject {
+    let hit = RequestView {
         method: "GET",
         route: "/orders/{id}",
         path: "/orders/7",
         ..RESERVE
     };
-    let mut fires = |subject, product| !rules.meet(subject, product, now).fired.is_empty();
+    let mut fires = |subject, product| !rules.evaluate(subject, product, now).fired.is_empty();
     assert!(fires(hit, Some("A")));
     assert!(!fires(hit, Some("B")) && !fires(hit, None));
     assert!(!fires(
-        Subject {
+        RequestView {
             method: "POST",
             ..hit
         },
         Some("A")
     ));
     assert!(!fires(
-        Subject {
+        RequestView {
             route: "/orders",
             path: "/orders",
             ..hit
@@ -157,7 +158,7 @@ fn a_rule_hits_what_it_names_and_nothing_else() {
         Some("A")
     ));
     assert!(!fires(
-        Subject {
+        RequestView {
             direction: Direction::Outbound,
             dependency: Some("x"),
             ..hit
@@ -177,13 +178,13 @@ fn delays_add_up_and_the_first_other_fault_decides() {
     ] {
         rules.add(spec(&rule), now).unwrap();
     }
-    let first = rules.meet(RESERVE, None, now);
+    let first = rules.evaluate(RESERVE, None, now);
     assert_eq!(
-        (first.ending, first.delay),
-        (Some(Ending::Vanish), Duration::from_secs(60)),
+        (first.outcome, first.delay),
+        (Some(Outcome::Vanish), Duration::from_secs(60)),
         "60 s at the most"
     );
-    let second = rules.meet(RESERVE, None, now);
+    let second = rules.evaluate(RESERVE, None, now);
     assert_eq!(
         second.fired,
         [(1, Kind::Latency), (2, Kind::Error), (4, Kind::Latency)]
@@ -193,27 +194,27 @@ fn delays_add_up_and_the_first_other_fault_decides() {
 }
 
 #[test]
-fn there_is_room_for_a_stated_number_and_ended_rules_give_way() {
+fn the_number_of_rules_is_limited_and_ended_rules_are_replaced() {
     let (mut rules, start) = (Rules::default(), Instant::now());
     rules
         .add(spec(&json!({"kind": "drop", "ttl_seconds": 1})), start)
         .unwrap();
-    for _ in 1..MOST_RULES {
+    for _ in 1..MAX_RULES {
         rules.add(spec(&json!({"kind": "drop"})), start).unwrap();
     }
     assert!(rules.add(spec(&json!({"kind": "hang"})), start).is_none());
-    assert_eq!(rules.views(start).len(), MOST_RULES);
+    assert_eq!(rules.views(start).len(), MAX_RULES);
     let later = start + Duration::from_secs(2);
     let added = rules.add(spec(&json!({"kind": "hang"})), later).unwrap();
     let ids: Vec<_> = rules.views(later).iter().map(|rule| rule.id).collect();
     assert!(
-        ids.len() == MOST_RULES && !ids.contains(&1) && ids.contains(&added.id),
+        ids.len() == MAX_RULES && !ids.contains(&1) && ids.contains(&added.id),
         "{ids:?}"
     );
 }
 
 #[test]
-fn contradictions_and_unknown_fields_are_named() {
+fn contradictory_and_unknown_fields_are_named() {
     for (body, field) in [
         (json!({}), "kind"),
         (json!({"kind": "flood"}), "kind"),

@@ -3,6 +3,7 @@
 //! A body is JSON whatever its Content-Type says, without a Content-Encoding, at most 16 KiB, and
 //! must arrive within 5 s.
 
+use std::fmt;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -51,7 +52,7 @@ impl Fields {
             Err(error) if bytes.is_empty() => Err(Problem::malformed(
                 "The body is empty; it must be a JSON object.",
             )
-            .because(error)),
+            .with_cause(error)),
             Err(error) => Err(Problem::malformed(format!(
                 "The body is not valid JSON: {error}."
             ))),
@@ -154,48 +155,51 @@ pub fn text(characters: RangeInclusive<usize>) -> impl FnOnce(&Value) -> Result<
     }
 }
 
+/// A number type that fits in an `i64`.
+pub trait Integer: Copy + PartialOrd + fmt::Display + TryFrom<i64> {}
+
+impl<T: Copy + PartialOrd + fmt::Display + TryFrom<i64>> Integer for T {}
+
 /// A whole number in a range.
-pub fn integer(range: RangeInclusive<i32>) -> impl FnOnce(&Value) -> Result<i32, Expected> {
+pub fn integer<T: Integer>(range: RangeInclusive<T>) -> impl FnOnce(&Value) -> Result<T, Expected> {
     // JSON does not tell 1 from 1.0.
     move |value| {
-        in_range(
-            value
-                .as_f64()
-                .filter(|number| number.fract() == 0.0)
-                .and_then(whole_i32),
-            &range,
-        )
+        let number = value.as_f64().filter(|number| number.fract() == 0.0);
+        in_range(number.and_then(whole_i64), &range)
     }
 }
 
-/// A whole number in a range, as a query has it: in decimal digits.
-pub fn digits(range: RangeInclusive<i32>) -> impl FnOnce(&Value) -> Result<i32, Expected> {
+/// A whole number in a range, in decimal digits, as a query has it.
+pub fn digits<T: Integer>(range: RangeInclusive<T>) -> impl FnOnce(&Value) -> Result<T, Expected> {
     move |value| {
-        in_range(
-            value.as_str().and_then(|digits| digits.parse().ok()),
-            &range,
-        )
+        let number = value.as_str().and_then(|digits| digits.parse().ok());
+        in_range(number, &range)
     }
 }
 
-fn in_range(number: Option<i32>, range: &RangeInclusive<i32>) -> Result<i32, Expected> {
-    let number = number.filter(|number| range.contains(number));
-    number.ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
+fn in_range<T: Integer>(number: Option<i64>, range: &RangeInclusive<T>) -> Result<T, Expected> {
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
 }
 
-fn whole_i32(number: f64) -> Option<i32> {
-    let fits = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number);
+fn whole_i64(number: f64) -> Option<i64> {
+    // The whole numbers that a 64-bit float represents exactly.
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "whole and inside i32, both checked"
+        reason = "whole and inside i64, both checked"
     )]
-    fits.then_some(number as i32)
+    (number.abs() <= MAX_EXACT).then_some(number as i64)
 }
 
 /// A number from 0 to 1.
-pub fn share(value: &Value) -> Result<f64, Expected> {
-    let share = value.as_f64().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| "a number from 0 to 1".to_owned())
+pub fn fraction(value: &Value) -> Result<f64, Expected> {
+    let fraction = value
+        .as_f64()
+        .filter(|fraction| (0.0..=1.0).contains(fraction));
+    fraction.ok_or_else(|| "a number from 0 to 1".to_owned())
 }
 
 pub fn boolean(value: &Value) -> Result<bool, Expected> {
@@ -337,8 +341,8 @@ async fn read_to_end(mut payload: Payload, limit: usize) -> Result<BytesMut, Pro
     let reading = async {
         let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {
-            let chunk =
-                chunk.map_err(|error| Problem::malformed("The body broke off.").because(error))?;
+            let chunk = chunk
+                .map_err(|error| Problem::malformed("The body broke off.").with_cause(error))?;
             if body.len() + chunk.len() > limit {
                 return Err(too_large(limit));
             }

@@ -129,6 +129,6 @@ pub async fn readyz(checks: web::Data<Checks>) -> Result<HttpResponse, Problem> 
             "not-ready",
             "The service's database does not answer.",
         )
-        .because("readiness check of the database failed")),
+        .with_cause("readiness check of the database failed")),
     }
 }

@@ -27,7 +27,7 @@ const RESERVED_DESCRIPTORS: usize = 288;
 /// next request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long requests in progress may take to finish after SIGTERM.
-const DRAIN_SECONDS: u64 = 5;
+pub const DRAIN_SECONDS: u64 = 5;
 
 /// Shares a process's descriptors out. `database` is the greatest number of connections to the
 /// database; returns how many connections each worker thread may serve.

@@ -15,7 +15,7 @@ use crate::platform::observability::trace_context;
 
 pub const MEDIA_TYPE: &str = "application/problem+json";
 /// Stands in for a document that cannot be written.
-pub const UNWRITABLE: &str = r#"{"type":"urn:problem-type:valerix:internal-error","title":"Internal Server Error","status":500,"detail":"The service made a mistake; it is logged.","code":"internal-error"}"#;
+pub const INTERNAL_ERROR_JSON: &str = r#"{"type":"urn:problem-type:valerix:internal-error","title":"Internal Server Error","status":500,"detail":"The service made a mistake; it is logged.","code":"internal-error"}"#;
 
 /// One wrong field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -120,11 +120,11 @@ impl Problem {
             "internal-error",
             "The service made a mistake; it is logged.",
         )
-        .because(cause)
+        .with_cause(cause)
     }
 
     #[must_use]
-    pub fn because(self, cause: impl fmt::Display) -> Self {
+    pub fn with_cause(self, cause: impl fmt::Display) -> Self {
         Self {
             cause: Some(cause.to_string()),
             ..self
@@ -256,7 +256,7 @@ impl Problem {
                 tracing::error!(%error, "a problem document cannot be written");
                 HttpResponse::InternalServerError()
                     .content_type(MEDIA_TYPE)
-                    .body(UNWRITABLE)
+                    .body(INTERNAL_ERROR_JSON)
             }
         }
     }

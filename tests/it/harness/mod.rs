@@ -355,7 +355,7 @@ impl Stack {
         let env: Vec<_> = self
             .env
             .iter()
-            .filter(|(name, _)| *name != "VALERIX_CRASH_POINT")
+            .filter(|(name, _)| *name != "VALERIX_FAILPOINT")
             .cloned()
             .collect();
         let service = Service::start("order", free_port(), &env);

@@ -1,4 +1,4 @@
-//! Bundles as the service that makes the calls sees them.
+//! The side of a request batch that makes the calls.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,42 +17,51 @@ use crate::platform::deadline::Deadline;
 use crate::platform::http::route::BATCH_SUFFIX;
 use crate::platform::observability::trace_context::TraceHeaders;
 
-/// How often a bundle lets the thread's other tasks have their turn before it goes: what they call
-/// can still come along.
-const TURNS: usize = 4;
+/// Yields to the thread's other tasks before a batch is sent, so that ready calls can still join it.
+const YIELDS_BEFORE_SEND: usize = 4;
 
-/// The calls of one route that a thread makes. Clones share it.
+/// Sends the calls that one thread makes to a route. Clones share it.
 #[derive(Clone)]
-pub struct Calls(Rc<Route>);
+pub struct RequestBatcher(Rc<Route>);
 
 struct Route {
     client: Client,
     path: &'static str,
     sizes: Histogram,
-    /// Calls that the service takes in one bundle; it has not said that it takes any while this is
-    /// 0.
-    offered: Cell<usize>,
-    waiting: RefCell<Vec<Waiting>>,
+    /// Calls that the service takes in one batch, by its last response; 0 while it takes none.
+    max_batch_size: Cell<usize>,
+    pending: RefCell<Vec<PendingCall>>,
 }
 
-struct Waiting {
+struct PendingCall {
     body: Box<RawValue>,
     trace: TraceHeaders,
     deadline: Deadline,
     answer: oneshot::Sender<Result<Answer, CallError>>,
 }
 
-impl Calls {
-    /// `sizes` is told the calls of each bundle.
+impl PendingCall {
+    fn as_wire(&self) -> BatchCall<'_> {
+        let milliseconds = self.deadline.remaining().as_millis();
+        BatchCall {
+            traceparent: self.trace.traceparent.clone(),
+            tracestate: self.trace.tracestate.clone(),
+            deadline_ms: u64::try_from(milliseconds).ok(),
+            body: &self.body,
+        }
+    }
+}
+
+impl RequestBatcher {
+    /// `sizes` observes the size of each batch.
     #[must_use]
     pub fn new(client: Client, path: &'static str, sizes: Histogram) -> Self {
-        let (offered, waiting) = (Cell::default(), RefCell::default());
         Self(Rc::new(Route {
             client,
             path,
             sizes,
-            offered,
-            waiting,
+            max_batch_size: Cell::default(),
+            pending: RefCell::default(),
         }))
     }
 
@@ -61,7 +70,7 @@ impl Calls {
         self.0.path
     }
 
-    /// Makes one call, alone or together with others.
+    /// Makes one call, by itself or in a batch.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -71,70 +80,70 @@ impl Calls {
         deadline: Deadline,
     ) -> Result<Answer, CallError> {
         let route = &self.0;
-        if route.offered.get() < 2 {
+        if route.max_batch_size.get() < 2 {
             let answer = route.client.post(route.path, body, deadline).await;
-            route.note_offer(&answer);
+            route.note_max_batch_size(&answer);
             return answer;
         }
         let body = to_raw_value(body).map_err(|error| CallError::Unusable(error.to_string()))?;
-        let (answer, answered) = oneshot::channel();
-        let first = {
-            let mut waiting = route.waiting.borrow_mut();
-            waiting.push(Waiting {
+        let (sender, answer) = oneshot::channel();
+        let is_first = {
+            let mut pending = route.pending.borrow_mut();
+            pending.push(PendingCall {
                 body,
                 trace: TraceHeaders::current(),
                 deadline,
-                answer,
+                answer: sender,
             });
-            waiting.len() == 1
+            pending.len() == 1
         };
-        if first {
-            tokio::task::spawn_local(Rc::clone(route).go());
+        if is_first {
+            tokio::task::spawn_local(Rc::clone(route).flush());
         }
-        // Given up by whoever was to answer, which only a panic explains.
-        let broken = |_| Err(CallError::BrokenOff("its bundle broke off".to_owned()));
-        within(deadline, async { answered.await.unwrap_or_else(broken) }).await
+        // The task of the batch ends without an answer only if it panics.
+        let broken = |_| Err(CallError::BrokenOff("its batch broke off".to_owned()));
+        within(deadline, async { answer.await.unwrap_or_else(broken) }).await
     }
 }
 
 impl Route {
-    fn note_offer(&self, answer: &Result<Answer, CallError>) {
-        self.offered.set(
-            answer
-                .as_ref()
-                .ok()
-                .and_then(|answer| answer.max_batch_size)
-                .map_or(0, |most| most.min(MAX_CALLS)),
-        );
+    fn note_max_batch_size(&self, answer: &Result<Answer, CallError>) {
+        let advertised = answer
+            .as_ref()
+            .ok()
+            .and_then(|answer| answer.max_batch_size);
+        self.max_batch_size
+            .set(advertised.map_or(0, |size| size.min(MAX_CALLS)));
     }
 
-    /// Sends what waits, and what comes along with it.
-    async fn go(self: Rc<Self>) {
-        for _ in 0..TURNS {
+    /// Sends the pending calls, and those that join them meanwhile.
+    async fn flush(self: Rc<Self>) {
+        for _ in 0..YIELDS_BEFORE_SEND {
             tokio::task::yield_now().await;
         }
-        let mut waiting = self.waiting.take();
-        waiting.retain(|call| !call.answer.is_closed());
-        let most = self.offered.get().max(1);
-        while waiting.len() > most {
-            let rest = waiting.split_off(most);
-            tokio::task::spawn_local(Rc::clone(&self).send(std::mem::replace(&mut waiting, rest)));
+        let mut calls = self.pending.take();
+        calls.retain(|call| !call.answer.is_closed());
+        let max = self.max_batch_size.get().max(1);
+        while calls.len() > max {
+            let rest = calls.split_off(max);
+            let batch = std::mem::replace(&mut calls, rest);
+            tokio::task::spawn_local(Rc::clone(&self).send(batch));
         }
-        self.send(waiting).await;
+        self.send(calls).await;
     }
 
-    async fn send(self: Rc<Self>, calls: Vec<Waiting>) {
+    async fn send(self: Rc<Self>, mut calls: Vec<PendingCall>) {
         if calls.len() > 1 {
-            return self.together(calls).await;
-        }
-        for only in calls {
-            self.alone(only).await;
+            self.send_batch(calls).await;
+        } else if let Some(call) = calls.pop() {
+            self.send_single(call).await;
         }
     }
 
-    /// Until nobody waits for the answer any more: then the service need not go on either.
-    async fn alone(&self, call: Waiting) {
-        let Waiting {
+    /// Makes a call by itself. Closes its connection when the caller no longer waits, so that the
+    /// service can stop too.
+    async fn send_single(&self, call: PendingCall) {
+        let PendingCall {
             body,
             trace,
             deadline,
@@ -144,76 +153,68 @@ impl Route {
             outcome = self.client.post_in_trace(self.path, &body, &trace, deadline) => outcome,
             () = answer.closed() => return,
         };
-        self.note_offer(&outcome);
-        // Who has gone needs no answer.
+        self.note_max_batch_size(&outcome);
+        // Fails if the caller no longer waits.
         let _ = answer.send(outcome);
     }
 
-    async fn together(&self, calls: Vec<Waiting>) {
+    async fn send_batch(&self, calls: Vec<PendingCall>) {
         #[expect(clippy::cast_precision_loss, reason = "at most MAX_CALLS")]
         self.sizes.observe(calls.len() as f64);
         let deadline = calls
             .iter()
             .map(|call| call.deadline)
             .fold(Deadline::after(Duration::ZERO), Deadline::max);
-        let sent = serde_json::to_vec(&BatchBody {
-            calls: calls.iter().map(Waiting::as_sent).collect(),
+        let body = serde_json::to_vec(&BatchBody {
+            calls: calls.iter().map(PendingCall::as_wire).collect(),
         });
         let mut open: Vec<_> = calls.into_iter().map(Some).collect();
         let outcome = async {
-            let sent = sent.map_err(|error| CallError::Unusable(error.to_string()))?;
+            let body = body.map_err(|error| CallError::Unusable(error.to_string()))?;
             let path = format!("{}{BATCH_SUFFIX}", self.path);
             self.client
-                .post_for_lines(&path, sent, deadline, |line| answer_one(&mut open, line))
+                .post_for_lines(&path, body, deadline, |line| answer_one(&mut open, line))
                 .await
         }
         .await;
-        let unanswered = open.into_iter().flatten();
+        self.end_batch(open.into_iter().flatten(), outcome).await;
+    }
+
+    /// Answers the calls that the response to their batch did not answer.
+    async fn end_batch(
+        &self,
+        unanswered: impl Iterator<Item = PendingCall>,
+        outcome: Result<Lines, CallError>,
+    ) {
         match outcome {
-            // No call was begun, and each may still be welcome by itself.
+            // The service began no call of the batch, so each can be sent by itself.
             Ok(Lines::Refused(status))
                 if status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE =>
             {
-                tracing::debug!(path = self.path, %status, "no bundles are taken now");
-                self.offered.set(0);
-                join_all(unanswered.map(|call| self.alone(call))).await;
+                tracing::debug!(path = self.path, %status, "the service takes no batches now");
+                self.max_batch_size.set(0);
+                join_all(unanswered.map(|call| self.send_single(call))).await;
             }
             Ok(Lines::Refused(status)) => {
-                give_up(
+                fail_all(
                     unanswered,
-                    &CallError::Unusable(format!("its bundle was answered with {status}")),
+                    &CallError::Unusable(format!("its batch was answered with {status}")),
                 );
             }
             Ok(Lines::Ended) => {
-                give_up(
+                fail_all(
                     unanswered,
-                    &CallError::BrokenOff("its bundle ended before it was answered".to_owned()),
+                    &CallError::BrokenOff("its batch ended before it was answered".to_owned()),
                 );
             }
-            Err(error) => give_up(unanswered, &error),
+            Err(error) => fail_all(unanswered, &error),
         }
     }
 }
 
-impl Waiting {
-    fn as_sent(&self) -> BatchCall<'_> {
-        let left = u64::try_from(self.deadline.remaining().as_millis()).ok();
-        let TraceHeaders {
-            traceparent,
-            tracestate,
-        } = self.trace.clone();
-        BatchCall {
-            traceparent,
-            tracestate,
-            deadline_ms: left,
-            body: &self.body,
-        }
-    }
-}
-
-/// Gives a line to whoever waits for it. One that makes no sense is nobody's, and its call stays
-/// unanswered.
-fn answer_one(open: &mut [Option<Waiting>], line: &[u8]) {
+/// Passes a line of the response to its call. A line that cannot be read is ignored, so its call
+/// stays unanswered.
+fn answer_one(open: &mut [Option<PendingCall>], line: &[u8]) {
     let Ok(ResponseLine { call, status, body }) =
         serde_json::from_slice::<ResponseLine<&RawValue>>(line)
     else {
@@ -223,16 +224,16 @@ fn answer_one(open: &mut [Option<Waiting>], line: &[u8]) {
         return;
     };
     if let Some(call) = open.get_mut(call).and_then(Option::take) {
-        // Who has gone needs no answer.
+        // Fails if the caller no longer waits.
         let _ = call
             .answer
             .send(Ok(Answer::new(status, body.get().as_bytes().to_vec())));
     }
 }
 
-fn give_up(unanswered: impl Iterator<Item = Waiting>, error: &CallError) {
+fn fail_all(unanswered: impl Iterator<Item = PendingCall>, error: &CallError) {
     for call in unanswered {
-        // As above.
+        // Fails if the caller no longer waits.
         let _ = call.answer.send(Err(error.clone()));
     }
 }

@@ -1,4 +1,4 @@
-//! A bundle as the service that answers it sees it.
+//! The side of a request batch that responds to the calls.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -28,7 +28,7 @@ use crate::platform::http::extract::{
 use crate::platform::http::marker::BatchEnvelope;
 use crate::platform::http::metrics::HttpMetrics;
 use crate::platform::http::middleware::{access_log, request_span};
-use crate::platform::http::problem::{FieldError, Problem, UNWRITABLE};
+use crate::platform::http::problem::{FieldError, INTERNAL_ERROR_JSON, Problem};
 use crate::platform::http::route::BATCH_SUFFIX;
 use crate::platform::observability::trace_context::TraceHeaders;
 
@@ -52,9 +52,9 @@ pub async fn offer<B: MessageBody>(
     Ok(response)
 }
 
-/// Extractor: the calls of a bundle, each read as a request of its own would be.
+/// Extractor: the calls of a batch. Each is read as a request of its own.
 pub struct Batch<T> {
-    /// That each call is meant for.
+    /// The route of each call.
     route: Rc<str>,
     arrived: Arrived,
     calls: Vec<Call<T>>,
@@ -63,8 +63,8 @@ pub struct Batch<T> {
 
 struct Call<T> {
     span: Span,
-    /// Or what is wrong with it.
-    call: Result<(T, Deadline), Problem>,
+    /// The request, or why it is not valid.
+    request: Result<(T, Deadline), Problem>,
 }
 
 impl<T: FromFields> FromRequest for Batch<T> {
@@ -77,19 +77,20 @@ impl<T: FromFields> FromRequest for Batch<T> {
             whole_body(request, payload, MAX_BODY_BYTES),
         );
         Box::pin(async move {
-            // Its faults are each to hit one call.
+            // Each fault of the gremlin must hit one call.
             if request
                 .app_data::<web::Data<Gremlin>>()
                 .is_some_and(|gremlin| !gremlin.is_idle())
             {
-                let detail = "The gremlin is at work, and wants each call by itself.";
+                let detail = "The gremlin injects faults, which hit single calls. Send the calls one by one.";
                 return Err(Problem::new(StatusCode::CONFLICT, "one-by-one", detail));
             }
             let body = body.await?;
             let sent = read(&body)?;
             let metrics = request.app_data::<web::Data<HttpMetrics>>().cloned();
-            let metrics = metrics.ok_or_else(|| Problem::internal("there are no metrics"))?;
-            // The pattern and not the path, which can be written in many ways.
+            let metrics =
+                metrics.ok_or_else(|| Problem::internal("the metrics are not registered"))?;
+            // The pattern of the route, because a path can be written in many ways.
             let pattern = request.match_pattern().unwrap_or_default();
             let route: Rc<str> = pattern
                 .strip_suffix(BATCH_SUFFIX)
@@ -110,11 +111,11 @@ impl<T: FromFields> FromRequest for Batch<T> {
                         tracestate: call.tracestate,
                     },
                 ),
-                call: Deadline::given("deadline_ms", arrived, call.deadline_ms)
+                request: Deadline::from_millis("deadline_ms", arrived, call.deadline_ms)
                     .and_then(|deadline| Ok((read_body(call.body.get())?, deadline))),
             });
             let calls = calls.collect();
-            // From here on each call counts, and what carried it does not.
+            // From here on each call is counted and logged, and not the request that holds them.
             request.extensions_mut().insert(BatchEnvelope);
             Ok(Self {
                 route,
@@ -157,9 +158,9 @@ fn read(body: &[u8]) -> Result<Vec<BatchCall<'_>>, Problem> {
 }
 
 impl<T: 'static> Batch<T> {
-    /// Carries out all calls at once, each as a request of its own. A line goes out when its call
-    /// is done; each is carried out to its end, whether the caller still reads or not.
-    pub fn answer<A, F>(self, carry_out: impl Fn(T, Deadline) -> F) -> HttpResponse
+    /// Handles all calls concurrently, each as a request of its own. A line is sent when its call is
+    /// done. Each call is handled to its end, even if the client no longer reads.
+    pub fn respond<A, F>(self, handle: impl Fn(T, Deadline) -> F) -> HttpResponse
     where
         A: Serialize + 'static,
         F: Future<Output = Result<(web::Json<A>, StatusCode), Problem>> + 'static,
@@ -173,21 +174,23 @@ impl<T: 'static> Batch<T> {
         let answers = calls
             .into_iter()
             .enumerate()
-            .map(|(index, Call { span, call })| {
-                let work = call.map(|(call, deadline)| span.in_scope(|| carry_out(call, deadline)));
-                answered(index, Rc::clone(&route), arrived, metrics.clone(), work).instrument(span)
+            .map(|(index, Call { span, request })| {
+                let work = request
+                    .map(|(body, deadline)| span.in_scope(|| handle(body, deadline)));
+                respond_to(index, Rc::clone(&route), arrived, metrics.clone(), work)
+                    .instrument(span)
             });
         let mut answers: FuturesUnordered<_> = answers.collect();
-        // Not in the answer's body: that is dropped with the connection.
+        // In a task, because the body of a response is dropped with its connection.
         let (done, mut lines) = mpsc::unbounded_channel();
         actix_web::rt::spawn(async move {
             while let Some(line) = answers.next().await {
-                // Nobody may be there to read it any more.
+                // Fails if the client no longer reads.
                 let _ = done.send(line);
             }
         });
         let lines = stream::poll_fn(move |context| lines.poll_recv(context));
-        // Those that are done at once go out together.
+        // Lines that are ready at the same time are sent together.
         let lines = lines
             .ready_chunks(MAX_CALLS)
             .map(|lines| Ok::<_, Infallible>(Bytes::from(lines.concat())));
@@ -195,8 +198,8 @@ impl<T: 'static> Batch<T> {
     }
 }
 
-/// The line of one call.
-async fn answered<A: Serialize>(
+/// Handles one call and returns its line.
+async fn respond_to<A: Serialize>(
     call: usize,
     route: Rc<str>,
     arrived: Arrived,
@@ -219,8 +222,7 @@ async fn answered<A: Serialize>(
     line
 }
 
-/// A line of the answer. A body that cannot be written is a mistake of ours: the call is answered
-/// 500.
+/// Returns a line of the response. If the body cannot be serialized, its call gets a 500.
 fn line(call: usize, status: StatusCode, body: &impl Serialize) -> Vec<u8> {
     let line = serde_json::to_vec(&ResponseLine {
         call,
@@ -228,8 +230,8 @@ fn line(call: usize, status: StatusCode, body: &impl Serialize) -> Vec<u8> {
         body,
     });
     let mut line = line.unwrap_or_else(|error| {
-        tracing::error!(%error, "the answer to a call cannot be written");
-        format!(r#"{{"call":{call},"status":500,"body":{UNWRITABLE}}}"#).into_bytes()
+        tracing::error!(%error, "the response to a call cannot be serialized");
+        format!(r#"{{"call":{call},"status":500,"body":{INTERNAL_ERROR_JSON}}}"#).into_bytes()
     });
     line.push(b'\n');
     line
@@ -240,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_that_cannot_be_written_is_an_internal_error_and_not_an_empty_line() {
+    fn a_body_that_cannot_be_serialized_is_an_internal_error() {
         struct Unwritable;
         impl Serialize for Unwritable {
             fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {

@@ -1,5 +1,4 @@
-//! Who may call a service that only other services are to call: whoever shows the token they share,
-//! where one is set.
+//! Admits only requests that carry the token which the services share, if one is configured.
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -11,20 +10,20 @@ use subtle::ConstantTimeEq;
 
 use crate::platform::http::problem::Problem;
 
-/// The token that a service asks for; none where it asks for nothing.
+/// The token that a service requires, if any.
 #[derive(Clone)]
 pub struct ServiceToken(pub Option<String>);
 
-/// Whether the headers show this token. Takes as long for a wrong one as for the right one.
+/// Whether the headers carry this token. Compares in constant time.
 #[must_use]
-pub fn shows(headers: &HeaderMap, token: &str) -> bool {
+pub fn has_bearer_token(headers: &HeaderMap, token: &str) -> bool {
     let given = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     given.is_some_and(|given| bool::from(given.ct_eq(token.as_bytes())))
 }
 
-/// For people, probes and Prometheus, who have no such token; the gremlin has one of its own.
+/// Routes for people, probes and Prometheus, which have no token. The gremlin has its own token.
 fn is_open(path: &str) -> bool {
     ["/gremlin/", "/docs"]
         .iter()
@@ -32,7 +31,7 @@ fn is_open(path: &str) -> bool {
         || ["/health", "/livez", "/readyz", "/metrics", "/openapi.json"].contains(&path)
 }
 
-/// Middleware: turns away who does not show the token.
+/// Middleware: rejects requests without the token.
 ///
 /// # Errors
 /// Those of the service behind it.
@@ -43,12 +42,12 @@ pub async fn authenticate<B: MessageBody>(
     let token = request
         .app_data::<web::Data<ServiceToken>>()
         .and_then(|token| token.0.as_deref());
-    let welcome =
-        token.is_none_or(|token| shows(request.headers(), token)) || is_open(request.path());
-    if welcome {
+    let is_admitted = token.is_none_or(|token| has_bearer_token(request.headers(), token))
+        || is_open(request.path());
+    if is_admitted {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let detail = "This service is for other services: it wants the header Authorization: Bearer with their token.";
+    let detail = "Only other services may call this one. Send the header Authorization: Bearer with their token.";
     let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
     Ok(request.error_response(problem).map_into_right_body())
 }

@@ -1,4 +1,4 @@
-"""A temporary directory with processes of its own; at the end of the drill, however it ends, nothing of both is left."""
+"""A temporary directory and its processes. Both are removed however the drill ends."""
 
 import os
 import pwd
@@ -13,40 +13,46 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+KILL_TIMEOUT_SECONDS = 30
+
 
 class DrillFailed(Exception):
-    """What the drill was to show is not so; the text says what."""
+    """The drill did not show what it was meant to show."""
 
 
-class Place:
-    """All its processes work in directories below `home`, or know of it, by which they are found again."""
+class Sandbox:
+    """A temporary directory, `home`, and processes.
+
+    Each process has a working directory below `home`, or `home` in its environment. That is how the
+    sandbox finds it again.
+    """
 
     def __init__(self, name):
-        # PostgreSQL does not run as root.
+        # PostgreSQL refuses to run as root.
         self.user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
         self.home = Path(tempfile.mkdtemp(prefix=f"valerix-{name}-"))
-        self._own(self.home)
+        self._change_owner(self.home)
         self._watcher = subprocess.Popen(
             [sys.executable, __file__, self.home], stdin=subprocess.PIPE, start_new_session=True
         )
 
-    def _own(self, path):
+    def _change_owner(self, path):
         if self.user:
             os.chown(path, self.user.pw_uid, self.user.pw_gid)
 
     def directory(self, name):
         path = self.home / name
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._own(path)
+        self._change_owner(path)
         return path
 
     def file(self, name, text, mode=0o600):
-        """For secrets too: nobody but the processes' user reads it."""
+        """Writes a file that only the processes' user can read."""
         path = self.home / name
         self.directory(path.parent.relative_to(self.home))
         path.touch(mode=mode)
         path.write_text(text)
-        self._own(path)
+        self._change_owner(path)
         return path
 
     def copy(self, source, name):
@@ -57,7 +63,7 @@ class Place:
         else:
             shutil.copy(source, target)
         for path in [target, *target.rglob("*")]:
-            self._own(path)
+            self._change_owner(path)
         return target
 
     def _as_user(self):
@@ -67,12 +73,15 @@ class Place:
         return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": groups}
 
     def environment(self, extra):
-        """Nothing of the caller's but where programs are: what is set for another database must not leak in."""
+        """Returns `extra` and a few neutral variables.
+
+        The caller's other variables, such as a DATABASE_URL, must not reach the processes.
+        """
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
-        return kept | {"HOME": str(self.home)} | {name: str(value) for name, value in extra.items()}
+        return kept | {"HOME": str(self.home)} | {k: str(value) for k, value in extra.items()}
 
     def start(self, command, directory, environment=None, **options):
-        """Starts a process that goes on. What it says is in `<directory>.log`, unless `options` say otherwise."""
+        """Starts a process. Its output goes to `<directory>.log`, unless `options` redirect it."""
         with open(f"{directory}.log", "ab") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
             return subprocess.Popen(
@@ -84,49 +93,54 @@ class Place:
                 **self._as_user(),
             )
 
-    def run(self, command, environment=None, limit=300, directory=None):
-        """Runs a command to its end and returns what it printed."""
-        done = subprocess.run(
+    def run(self, command, environment=None, timeout=300, directory=None):
+        """Runs a command to its end and returns its standard output."""
+        result = subprocess.run(
             [str(part) for part in command],
             cwd=directory or self.home,
             env=self.environment(environment or {}),
             capture_output=True,
             text=True,
-            timeout=limit,
+            timeout=timeout,
+            check=False,
             **self._as_user(),
         )
-        if done.returncode != 0:
-            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-            raise DrillFailed(f"'{' '.join(map(str, command[:3]))} …' failed with {done.returncode}:\n{said}")
-        return done.stdout
+        if result.returncode != 0:
+            start = " ".join(map(str, command[:3]))
+            end = "\n".join((result.stdout + result.stderr).strip().splitlines()[-15:])
+            raise DrillFailed(f"'{start} …' failed with exit code {result.returncode}:\n{end}")
+        return result.stdout
 
-    def end(self):
-        sweep(self.home)
+    def close(self):
+        remove(self.home)
         self._watcher.stdin.close()
         self._watcher.wait()
 
 
-def processes_in(directory):
-    """Those that work below this directory, or have it in their environment: PostgreSQL's processes are not in their
-    parent's group, and pgBackRest's helpers go to the root directory."""
+def processes_of(directory):
+    """Finds the processes that work below the directory or have it in their environment.
+
+    A process group is not enough: PostgreSQL's processes leave their parent's group. A working
+    directory is not enough either: pgBackRest's helpers change to the root directory.
+    """
     marks = [f"{directory}{end}".encode() for end in ("/", "\0")]
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            where = os.readlink(entry / "cwd").removesuffix(" (deleted)")
+            cwd = os.readlink(entry / "cwd").removesuffix(" (deleted)")
             environment = (entry / "environ").read_bytes()
         except OSError:
             continue
-        if Path(where).is_relative_to(directory) or any(mark in environment for mark in marks):
+        if Path(cwd).is_relative_to(directory) or any(mark in environment for mark in marks):
             found.append(int(entry.name))
     return found
 
 
-def send(directory, number):
-    """A signal to all processes of a directory."""
-    for process in processes_in(directory):
+def send_signal(directory, number):
+    """Sends a signal to all processes of a directory."""
+    for process in processes_of(directory):
         try:
             os.kill(process, number)
         except ProcessLookupError:
@@ -134,76 +148,79 @@ def send(directory, number):
 
 
 def kill_all(directory):
-    """As when the machine loses its power: none of them sees another die."""
-    send(directory, signal.SIGSTOP)
-    deadline = time.monotonic() + 30
-    while processes_in(directory):
-        send(directory, signal.SIGKILL)
+    """Kills all processes of a directory as a power failure would.
+
+    They are stopped first, so that none of them can react to the death of another.
+    """
+    send_signal(directory, signal.SIGSTOP)
+    deadline = time.monotonic() + KILL_TIMEOUT_SECONDS
+    while processes_of(directory):
+        send_signal(directory, signal.SIGKILL)
         if time.monotonic() > deadline:
             raise DrillFailed(f"processes in {directory} do not end")
         time.sleep(0.02)
 
 
-def sweep(home):
+def remove(home):
     kill_all(home)
     shutil.rmtree(home, ignore_errors=True)
 
 
-_given = set()
+_allocated_ports = set()
 
 
 def free_port():
-    """Below the range from which the system gives out ports by itself."""
+    """Returns a free port below the range from which the system assigns ports."""
     while True:
         port = random.randrange(15_000, 30_000)
-        if port in _given:
+        if port in _allocated_ports:
             continue
         with socket.socket() as attempt:
             try:
                 attempt.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        _given.add(port)
+        _allocated_ports.add(port)
         return port
 
 
-def wait_for(what, condition, limit, every=0.05):
-    """Waits until the condition gives something, and returns that."""
-    deadline = time.monotonic() + limit
+def wait_for(what, condition, timeout, interval=0.05):
+    """Waits until `condition` returns a true value, and returns that value."""
+    deadline = time.monotonic() + timeout
     while True:
         if value := condition():
             return value
         if time.monotonic() > deadline:
-            raise DrillFailed(f"waited {limit} s for {what}")
-        time.sleep(every)
+            raise DrillFailed(f"waited {timeout} s for {what}")
+        time.sleep(interval)
 
 
-def interrupted(number, _frame):
+def interrupt(number, _frame):
     raise KeyboardInterrupt(number)
 
 
 @contextmanager
-def place(name, keep):
-    """The drill's place; with `keep`, its logs are copied there at the end."""
-    signal.signal(signal.SIGTERM, interrupted)
-    here = Place(name)
+def temporary_sandbox(name, log_directory):
+    """Creates a sandbox and removes it. With a log directory, its logs are copied there first."""
+    signal.signal(signal.SIGTERM, interrupt)
+    sandbox = Sandbox(name)
     try:
-        yield here
+        yield sandbox
     finally:
-        if keep:
-            kill_all(here.home)
-            for log in here.home.rglob("*.log"):
-                target = Path(keep) / log.relative_to(here.home)
+        if log_directory:
+            kill_all(sandbox.home)
+            for log in sandbox.home.rglob("*.log"):
+                target = Path(log_directory) / log.relative_to(sandbox.home)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(log, target)
-        here.end()
+        sandbox.close()
 
 
-def outcome(name, keep, drill):
-    """Runs a drill in a place of its own and says how it ended; returns the exit code."""
+def run_drill(name, log_directory, drill):
+    """Runs a drill in a sandbox, prints its result, and returns the exit code."""
     try:
-        with place(name, keep) as here:
-            drill(here)
+        with temporary_sandbox(name, log_directory) as sandbox:
+            drill(sandbox)
     except DrillFailed as error:
         print(f"\nfailed: {error}", file=sys.stderr)
         return 1
@@ -214,7 +231,8 @@ def outcome(name, keep, drill):
 
 
 if __name__ == "__main__":
-    # The watcher: the other end of its input is the drill, and closes however that ends.
+    # The watcher. The drill holds the other end of its standard input, which closes however the
+    # drill ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdin.read()
-    sweep(Path(sys.argv[1]))
+    remove(Path(sys.argv[1]))

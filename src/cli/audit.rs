@@ -1,0 +1,58 @@
+//! `valerix audit`
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::outcome::{Outcome, exit_on_signal, print_report};
+use super::parsers::database_url;
+use super::shared::{RecoveryBoundArgs, RemoteDatabaseArgs};
+use crate::audit;
+use crate::platform::db::DatabaseUrl;
+use crate::platform::output;
+
+/// Exit code of an audit that could not read everything. It says nothing about the invariants.
+const EXIT_INCOMPLETE: u8 = 2;
+
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// PostgreSQL database, as for the order service
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
+    database_url: DatabaseUrl,
+    #[command(flatten)]
+    remote_databases: RemoteDatabaseArgs,
+    #[command(flatten)]
+    recovery_bound: RecoveryBoundArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl AuditArgs {
+    pub async fn run(self) -> Outcome {
+        exit_on_signal()?;
+        let audit = audit::of(
+            &self.database_url,
+            self.recovery_bound.duration(),
+            &self.remote_databases.config(),
+        )
+        .await;
+        let audit = match audit {
+            Ok(audit) => audit,
+            Err(error) => {
+                output::complain(error);
+                return Ok(EXIT_INCOMPLETE.into());
+            }
+        };
+        print_report(&audit, self.json)?;
+        if audit.clean {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let invariants = audit.invariants.iter();
+        let violated = invariants
+            .filter(|invariant| invariant.violations > 0)
+            .count();
+        let total = audit.invariants.len();
+        Err(format!("audit: {violated} of {total} invariants are violated").into())
+    }
+}

@@ -1,0 +1,73 @@
+//! The commands.
+
+use clap::{Parser, Subcommand};
+
+use super::audit::AuditArgs;
+use super::completions::CompletionsArgs;
+use super::demo::DemoArgs;
+use super::describe::DescribeArgs;
+use super::error::ConfigError;
+use super::gremlin::GremlinArgs;
+use super::healthcheck::HealthcheckArgs;
+use super::inventory::InventoryArgs;
+use super::load::LoadArgs;
+use super::migrate::MigrateArgs;
+use super::order::OrderArgs;
+use super::payment::PaymentArgs;
+use super::prove::ProveArgs;
+use super::soak::SoakArgs;
+
+/// An order platform that keeps accepting orders while its dependencies fail, and finishes each
+/// order exactly once
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the order service (port 5001)
+    Order(OrderArgs),
+    /// Run the inventory service (port 5002)
+    Inventory(InventoryArgs),
+    /// Run the payment service (port 5003)
+    Payment(PaymentArgs),
+    /// Run all three services, on a private database unless `DATABASE_URL` is set
+    Demo(DemoArgs),
+    /// Apply the schema migrations
+    Migrate(MigrateArgs),
+    /// Inject faults into running services, list or remove them, or take a tour
+    Gremlin(GremlinArgs),
+    /// Check the invariants on a live database; exit 1 on a violation, 2 if they could not be
+    /// checked
+    Audit(AuditArgs),
+    /// Run a seeded chaos campaign against private services; exit 0 proved, 1 broken, 2 incomplete
+    Prove(ProveArgs),
+    /// Run private services under load and faults for a long time; exit 1 if a process keeps
+    /// growing or an order is wrong
+    Soak(SoakArgs),
+    /// Place orders at a fixed rate (open-loop load) and print their latencies
+    Load(LoadArgs),
+    /// Check that a service runs, by GET /livez; exit 0 if it answers, otherwise 1
+    Healthcheck(HealthcheckArgs),
+    /// Print the services, ports, environment variables and limits of this program
+    Describe(DescribeArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+impl Command {
+    /// Checks values against each other, after clap has checked each value by itself.
+    ///
+    /// # Errors
+    /// One line that names the argument, its value and what it takes.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::Order(args) => args.check(),
+            Self::Demo(args) => args.check(),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `valerix order`
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::default_ports::{self, local_url};
+use super::error::ConfigError;
+use super::outcome::Outcome;
+use super::parsers::{base_url, http_url, seconds, timeout_ms, trace_url};
+use super::service::ServiceArgs;
+use super::shared::{RecoveryBoundArgs, RemoteDatabaseArgs};
+use crate::order::saga::recovery;
+use crate::order::{self, OrderRole};
+use crate::platform::client::BaseUrl;
+use crate::platform::service;
+
+#[derive(Debug, Args)]
+pub struct OrderArgs {
+    #[command(flatten)]
+    service: ServiceArgs,
+    /// Address of the inventory service
+    #[arg(long, env = "INVENTORY_SERVICE_URL", default_value_t = local_url(default_ports::INVENTORY),
+          value_parser = base_url)]
+    inventory_service_url: BaseUrl,
+    /// Address of the payment service
+    #[arg(long, env = "PAYMENT_SERVICE_URL", default_value_t = local_url(default_ports::PAYMENT),
+          value_parser = base_url)]
+    payment_service_url: BaseUrl,
+    /// Milliseconds for one call to inventory or payment: connect, head and body together
+    #[arg(long, env = "DOWNSTREAM_TIMEOUT_MS", default_value_t = 2000, value_parser = timeout_ms)]
+    downstream_timeout_ms: u64,
+    #[command(flatten)]
+    remote_databases: RemoteDatabaseArgs,
+    #[command(flatten)]
+    recovery_bound: RecoveryBoundArgs,
+    #[command(flatten)]
+    dashboard: DashboardArgs,
+    /// Seconds for which the idempotency key of a settled order is kept; not below the recovery
+    /// bound
+    #[arg(long, env = "IDEMPOTENCY_KEY_TTL_SECONDS", default_value_t = 86_400,
+          value_parser = seconds)]
+    idempotency_key_ttl_seconds: u64,
+}
+
+/// Links on the dashboard.
+#[derive(Debug, Args)]
+struct DashboardArgs {
+    /// Address that shows a trace, such as `http://localhost:16686/trace/{trace_id}` [default:
+    /// traces are not linked]
+    #[arg(long, env = "TRACE_URL", value_parser = trace_url)]
+    trace_url: Option<String>,
+    /// Address of Grafana [default: Grafana is not linked]
+    #[arg(long, env = "GRAFANA_URL", value_parser = http_url)]
+    grafana_url: Option<String>,
+}
+
+impl OrderArgs {
+    /// An idempotency key must be kept for as long as recovery can finish its order. If it were
+    /// deleted sooner, a client that repeats its request would create a second order.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let ttl = self.idempotency_key_ttl_seconds;
+        let bound = self.recovery_bound.recovery_bound_seconds;
+        if ttl >= bound {
+            return Ok(());
+        }
+        Err(ConfigError(format!(
+            "IDEMPOTENCY_KEY_TTL_SECONDS (--idempotency-key-ttl-seconds) is '{ttl}'; it takes at \
+             least RECOVERY_BOUND_SECONDS, which is {bound}"
+        )))
+    }
+
+    fn config(&self) -> order::Config {
+        order::Config {
+            inventory_url: self.inventory_service_url.clone(),
+            payment_url: self.payment_service_url.clone(),
+            step_timeout: Duration::from_millis(self.downstream_timeout_ms),
+            service_token: self.service.service_token.clone(),
+            database_url: self.service.database_url.clone(),
+            elsewhere: self.remote_databases.config(),
+            dashboard: order::Dashboard {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                trace_url: self.dashboard.trace_url.clone(),
+                grafana_url: self.dashboard.grafana_url.clone(),
+            },
+            recovery: recovery::Config {
+                bound: self.recovery_bound.duration(),
+                key_ttl: Duration::from_secs(self.idempotency_key_ttl_seconds),
+            },
+        }
+    }
+
+    pub async fn run(self) -> Outcome {
+        let config = self.config();
+        service::run(self.service.config(default_ports::ORDER), |platform| {
+            OrderRole::new(config, platform)
+        })
+        .await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,48 @@
+//! `valerix payment`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::default_ports;
+use super::outcome::Outcome;
+use super::parsers::{delay_ms, fraction, seed};
+use super::service::ServiceArgs;
+use crate::payment::PaymentRole;
+use crate::payment::gateway::MockGateway;
+use crate::platform::service;
+
+#[derive(Debug, Args)]
+pub struct PaymentArgs {
+    #[command(flatten)]
+    service: ServiceArgs,
+    /// Fraction of the charges that the mock gateway approves, from 0 to 1
+    #[arg(long, env = "PAYMENT_SUCCESS_RATE", default_value_t = 0.9, value_parser = fraction)]
+    payment_success_rate: f64,
+    /// Seed of the mock gateway: it decides by the seed and the order's id [default: random]
+    #[arg(long, env = "PAYMENT_SEED", value_parser = seed)]
+    payment_seed: Option<u64>,
+    /// Milliseconds that the mock gateway takes for a charge
+    #[arg(long, env = "PAYMENT_LATENCY_MS", default_value_t = 0, value_parser = delay_ms)]
+    payment_latency_ms: u32,
+}
+
+impl PaymentArgs {
+    fn gateway(&self) -> MockGateway {
+        MockGateway {
+            success_rate: self.payment_success_rate,
+            seed: self.payment_seed.unwrap_or_else(rand::random),
+            latency: Duration::from_millis(self.payment_latency_ms.into()),
+        }
+    }
+
+    pub async fn run(self) -> Outcome {
+        let role = PaymentRole {
+            gateway: Arc::new(self.gateway()),
+        };
+        service::run(self.service.config(default_ports::PAYMENT), |_| Ok(role)).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

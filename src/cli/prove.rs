@@ -1,0 +1,85 @@
+//! `valerix prove`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::task::LocalSet;
+
+use super::outcome::{Outcome, listen_for_shutdown, print_report, stopped};
+use crate::platform::output;
+use crate::prove;
+
+/// Printed by `prove --help` below the arguments.
+const LONG_HELP: &str = "\
+The campaign places concurrent orders and injects faults at the same time. Then it ends all faults \
+and waits until every order is finished. At last it checks the invariants, and compares every \
+response that a client received with the database: an order that a response names exists and has \
+the status that the client was told; after a 503 with Retry-After there is no order; every order \
+belongs to a request that was told about it or received no response.
+
+Each kind of fault occurs once before any kind occurs again: kills, failpoints, stops (SIGSTOP), \
+slow responses and ended database sessions of each service, each kind of gremlin rule, restarts \
+and kills of the database, a locked product, locked orders, and commits that wait for a standby.
+
+Exit codes:
+  0  proved: every kind of fault and every recovery path occurred, and nothing broke
+  1  broken: an invariant or a promise to a client was broken, or an order stayed unfinished; also \
+if the campaign could not run, and then without a report
+  2  incomplete: nothing broke, but a kind of fault or a recovery path never occurred; the report \
+says what to raise (also for wrong arguments, and then nothing is started)";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = LONG_HELP)]
+pub struct ProveArgs {
+    /// Seed of all requests and faults [default: random, and printed]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Number of orders to place
+    #[arg(long, default_value_t = 1000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    orders: u32,
+    /// Number of times that a service is killed; other faults occur in proportion. Below 6, some
+    /// kinds of fault never occur
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    kills: u32,
+    /// Number of times that the database is restarted or killed, in turn. Below 2, one of the two
+    /// never occurs
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    database_restarts: u32,
+    /// Directory of the campaign's database; its contents are deleted first [default: a temporary
+    /// directory]
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// SQL statements to execute before the check, to test the check
+    #[arg(long, hide = true)]
+    tamper: Option<String>,
+}
+
+impl ProveArgs {
+    fn config(&self) -> prove::Config {
+        prove::Config {
+            seed: self.seed.unwrap_or_else(rand::random),
+            orders: self.orders,
+            kills: self.kills,
+            database_restarts: self.database_restarts,
+            data_dir: self.data_dir.clone(),
+            tamper: self.tamper.clone(),
+            progress: output::shows_progress(),
+        }
+    }
+
+    pub async fn run(self) -> Outcome {
+        // HTTP clients belong to a thread.
+        let report = LocalSet::new()
+            .run_until(prove::run(&self.config(), &listen_for_shutdown()?))
+            .await?;
+        let Some(report) = report else {
+            return Ok(stopped());
+        };
+        print_report(&report, self.json)?;
+        Ok(report.verdict.exit_code().into())
+    }
+}

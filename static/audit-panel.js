@@ -1,0 +1,98 @@
+// The consistency check: the audit's result, the stock balance of each product, and the invariants.
+import { get } from "./api.js";
+import { $, el, icon, reconcile, setText } from "./dom.js";
+import { formatNumber } from "./format.js";
+
+export async function refreshAudit() {
+  const audit = await get("/audit");
+  const { clean: isClean, invariants, products, orders, holds_without_order: orphans } = audit;
+  $("audit").dataset.clean = String(isClean);
+  setText($("audit-result"), isClean ? "balanced" : "violated");
+  showOrderCounts(orders);
+  reconcile($("orphan-reservations"), orphans ?? [], (orphan) => orphan.order_id,
+    () => el("li"), updateOrphan);
+  reconcile($("product-balances"), products, (product) => product.product_id,
+    createProduct, updateProduct);
+  makeScrollableByKeyboard($("product-balances"));
+  reconcile($("invariants"), invariants, (invariant) => invariant.name,
+    createInvariant, updateInvariant);
+  return audit;
+}
+
+/** A list that overflows must take the focus: without a mouse it cannot be scrolled otherwise. */
+function makeScrollableByKeyboard(list) {
+  list.tabIndex = list.scrollHeight > list.clientHeight ? 0 : -1;
+}
+
+function showOrderCounts(orders) {
+  const { total, confirmed, failed, unsettled, reservations_without_order: orphans } = orders;
+  const counts = [
+    ["orders", total],
+    ["confirmed", confirmed],
+    ["failed", failed],
+    ["unsettled", unsettled],
+  ];
+  if (orphans > 0) counts.push(["held without order", orphans]);
+  reconcile($("order-counts"), counts, ([name]) => name,
+    ([name]) => el("div", {}, el("dt", { text: name }), el("dd")),
+    (node, [, n]) => setText(node.lastChild, formatNumber(n)));
+}
+
+function updateOrphan(node, { order_id: order, product_id: product, quantity }) {
+  setText(node, `${formatNumber(quantity)} of ${product} held for the unknown order ${order}`);
+}
+
+function createProduct({ product_id: product }) {
+  return el("li", { class: "product-balance", data: { product } },
+    el("p", { class: "product-name", text: product, title: product }),
+    el("p", { class: "equation" },
+      el("b"),
+      el("span"),
+      el("span", { class: "available" }),
+      " + ",
+      el("span", { class: "held" })),
+    el("div", { class: "balance-bar", ariaHidden: "true" },
+      el("span", { class: "available" }),
+      el("span", { class: "held" })));
+}
+
+function updateProduct(node, { stocked, available, reserved, held }) {
+  const isBalanced = stocked === available + held && reserved === held && available >= 0;
+  node.dataset.balanced = String(isBalanced);
+  const [, equation, bar] = node.children;
+  const [stockedNode, signNode, availableNode, heldNode] = equation.children;
+  setText(stockedNode, formatNumber(stocked));
+  setText(signNode, isBalanced ? " = " : " ≠ ");
+  setText(availableNode, formatNumber(available));
+  setText(heldNode, formatNumber(held));
+  equation.title = `${stocked} stocked, ${available} available, ${held} held`;
+  [available, held].forEach((quantity, i) => {
+    bar.children[i].style.flexGrow = Math.max(0, quantity);
+    bar.children[i].hidden = quantity <= 0;
+  });
+}
+
+function createInvariant({ name, meaning }) {
+  return el("li", { data: { name } },
+    el("span", { class: "state-icon" }),
+    el("b", { text: name.replaceAll("-", " ") }),
+    el("p", { class: "invariant-count" }),
+    el("small", { text: meaning }),
+    el("p", { class: "examples" }));
+}
+
+function updateInvariant(node, { checked, violations, examples }) {
+  const isOk = violations === 0;
+  const [stateIcon, , countNode, , examplesNode] = node.children;
+  if (node.dataset.ok !== String(isOk)) {
+    node.dataset.ok = String(isOk);
+    stateIcon.replaceChildren(
+      icon(isOk ? "good" : "bad"),
+      el("span", { class: "visually-hidden", text: isOk ? "holds" : "is violated" }));
+  }
+  const checkedText = formatNumber(checked);
+  setText(countNode, isOk
+    ? `${checkedText} checked`
+    : `${formatNumber(violations)} of ${checkedText} violated`);
+  setText(examplesNode, examples.join(", "));
+}

@@ -1,0 +1,188 @@
+// The order form: places one order, or many with a count of the responses by status code.
+import { call, Problem } from "./api.js";
+import { $, el, icon, reconcile, setText } from "./dom.js";
+import { formatCount, formatDuration, formatNumber } from "./format.js";
+import { UNKNOWN_OUTCOME, responseLabel } from "./labels.js";
+
+/**
+ * Browsers open at most six HTTP/1.1 connections to a host. The live stream holds one, and the
+ * panels need the others while orders wait for their responses.
+ */
+const MAX_CONCURRENT_ORDERS = 3;
+const ORDER_TIMEOUT_MS = 10_000;
+const MAX_RETRIES = 3;
+const RETRY_INTERVAL_MS = 1000;
+const MAX_PRODUCT_CHIPS = 6;
+
+let openOrder = () => {};
+let stopBurst = () => {};
+
+export function startOrderForm(open) {
+  openOrder = open;
+  const form = $("order-form");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const { product_id: product, quantity, count } = form.elements;
+    const body = { product_id: product.value, quantity: Number(quantity.value) };
+    const orders = Number(event.submitter?.value || count.value);
+    stopBurst();
+    if (orders === 1) placeOne(body);
+    else placeMany(body, orders);
+  });
+  form.elements.count.addEventListener("input", ({ target }) => {
+    const orders = Number(target.value);
+    setText($("submit-order"), orders > 1 ? `Place ${orders} orders` : "Place order");
+  });
+  form.elements.product_id.addEventListener("input", markChosenChip);
+}
+
+/** Shows the products to choose from, and how many of each are available. */
+export function showProducts(products) {
+  const label = (product) => `${formatNumber(product.available)} available`;
+  reconcile($("product-list"), products, (product) => product.product_id,
+    (product) => el("option", { value: product.product_id }),
+    (option, product) => {
+      if (option.label !== label(product)) option.label = label(product);
+    });
+  const chips = products.slice(0, MAX_PRODUCT_CHIPS);
+  reconcile($("product-chips"), chips, (product) => product.product_id, createChip,
+    (chip, product) => {
+      setText(chip.lastChild, formatNumber(product.available));
+      chip.title = `${product.product_id}: ${label(product)}`;
+    });
+  markChosenChip();
+}
+
+function createChip({ product_id: product }) {
+  const choose = () => {
+    $("order-form").elements.product_id.value = product;
+    markChosenChip();
+  };
+  return el("button", { class: "chip", type: "button", data: { product }, on: { click: choose } },
+    el("span", { text: product }),
+    el("b"));
+}
+
+function markChosenChip() {
+  const product = $("order-form").elements.product_id.value;
+  for (const chip of $("product-chips").children) {
+    chip.setAttribute("aria-pressed", String(chip.dataset.product === product));
+  }
+}
+
+/** The problem code of a response that cannot say whether the order was stored. */
+const UNKNOWN_OUTCOME_PROBLEM = "outcome-unknown";
+const RETRIED_PROBLEMS = ["idempotency-key-in-flight", UNKNOWN_OUTCOME_PROBLEM];
+
+/**
+ * Places an order. While the outcome is unknown, retries with the same idempotency key: the order
+ * service returns the same order for each retry.
+ */
+async function placeOrder(body, onRetry = () => {}) {
+  const key = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+  const options = { body, headers: { "idempotency-key": key }, timeout: ORDER_TIMEOUT_MS };
+  for (let retry = 1; ; retry++) {
+    try {
+      const { status, value } = await call("POST", "/orders", options);
+      return { code: String(status), text: value.message, orderId: value.id };
+    } catch (error) {
+      const isRetried = !(error instanceof Problem) || RETRIED_PROBLEMS.includes(error.code);
+      if (!isRetried || retry > MAX_RETRIES) return toResult(error);
+      onRetry(`No final response yet. Retry ${retry} of ${MAX_RETRIES} with the same key …`);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_INTERVAL_MS));
+    }
+  }
+}
+
+function toResult(error) {
+  const { message: text, orderId, errors } = error;
+  const isUnknown = !(error instanceof Problem) || error.code === UNKNOWN_OUTCOME_PROBLEM;
+  return isUnknown
+    ? { code: UNKNOWN_OUTCOME, text, orderId }
+    : { code: String(error.status), text, orderId, errors };
+}
+
+async function placeOne(body) {
+  const resultNode = $("order-result");
+  const showProgress = (text) => resultNode.replaceChildren(el("p", { text }));
+  resultNode.dataset.tone = "progress";
+  showProgress("Placing the order …");
+  const startedAt = performance.now();
+  const { code, text, errors = [], orderId } = await placeOrder(body, showProgress);
+  const elapsed = formatDuration(performance.now() - startedAt);
+  const { tone, icon: iconName } = responseLabel(code);
+  resultNode.dataset.tone = tone;
+  resultNode.dataset.code = code;
+  resultNode.replaceChildren(
+    el("p", { class: "result-head" },
+      icon(iconName),
+      el("b", { text: code === UNKNOWN_OUTCOME ? "?" : code }),
+      el("span", { text: `after ${elapsed}` })),
+    el("p", { text: text ?? "" }),
+    ...errors.map(({ field, detail }) => el("p", {}, el("b", { text: field }), ` ${detail}`)));
+  if (orderId) resultNode.append(linkButton("View timeline", () => openOrder(orderId)));
+}
+
+const linkButton = (text, click) =>
+  el("button", { class: "link-button", type: "button", text, on: { click } });
+
+async function placeMany(body, orders) {
+  const counts = new Map();
+  const cells = Array.from({ length: orders }, () => el("i"));
+  const head = el("p", { class: "result-head" });
+  const countList = el("ul", { class: "response-counts" });
+  const stopButton = linkButton("Stop", () => stopBurst());
+  const board = el("div", {},
+    head,
+    el("div", { class: "burst-cells", ariaHidden: "true" }, ...cells),
+    countList,
+    stopButton);
+  const resultNode = $("order-result");
+  resultNode.dataset.tone = "progress";
+  delete resultNode.dataset.code;
+  // Screen readers announce the counts only at the end.
+  resultNode.setAttribute("aria-busy", "true");
+  resultNode.replaceChildren(board);
+
+  let sent = 0;
+  let finished = 0;
+  stopBurst = () => (sent = orders);
+  // A later order replaces the board.
+  const isShown = () => resultNode.contains(board);
+  const startedAt = performance.now();
+  const showCounts = (isDone) => {
+    const elapsed = formatDuration(performance.now() - startedAt);
+    setText(head, isDone
+      ? `${formatCount(finished, "order")} in ${elapsed}`
+      : `${finished} of ${orders} orders`);
+    reconcile(countList, [...counts].sort(), ([code]) => code, createCount,
+      (node, [, n]) => setText(node.querySelector("b"), formatNumber(n)));
+  };
+  const placeInTurn = async () => {
+    while (sent < orders) {
+      const cell = cells[sent++];
+      cell.className = "sent";
+      const { code } = await placeOrder(body);
+      cell.className = responseLabel(code).tone;
+      counts.set(code, (counts.get(code) ?? 0) + 1);
+      finished++;
+      if (isShown()) showCounts(false);
+    }
+  };
+  showCounts(false);
+  const clients = Math.min(MAX_CONCURRENT_ORDERS, orders);
+  await Promise.all(Array.from({ length: clients }, placeInTurn));
+  if (!isShown()) return;
+  resultNode.removeAttribute("aria-busy");
+  stopButton.remove();
+  showCounts(true);
+}
+
+function createCount([code]) {
+  const { tone, icon: iconName, text } = responseLabel(code);
+  const label = code === UNKNOWN_OUTCOME ? text : `${code} ${text}`;
+  return el("li", { class: tone, data: { code } },
+    icon(iconName),
+    el("b"),
+    el("span", { text: label }));
+}
