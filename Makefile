@@ -17,7 +17,8 @@ demo-gremlin: postgres ## Run the guided tour: the checklist, then each kind of 
 
 # It takes less than a minute when everything is built.
 check: lint ## Run the quick checks: format, clippy, and the tests that need no database
-	cargo test --locked --quiet --lib --test ledger --test model --test parsers
+	cargo test --locked --quiet --lib \
+	  --test architecture --test ledger --test model --test parsers
 
 TEST_TOOLS = postgres pgbouncer prometheus chromium haproxy schemathesis
 test: $(TEST_TOOLS) lint deny kubernetes ## Check and test everything

@@ -2,7 +2,7 @@
 //!
 //! Every value is read from the argument or the constant that the program itself uses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub struct Description {
     pub services: Vec<Service>,
     /// Every environment variable that the program reads, those for tests included.
     pub environment_variables: BTreeSet<String>,
-    /// The variables by command, with their flags and default values.
+    /// The variables that are arguments of commands, in alphabetical order.
     pub settings: Vec<Setting>,
     /// Connections of one process.
     pub default_database_pool_size: u32,
@@ -51,15 +51,15 @@ pub struct Service {
     pub default_port: u16,
 }
 
-/// An environment variable of a command.
+/// An environment variable, for the commands that have it with the same flag and default value.
 #[derive(Debug, Serialize)]
 pub struct Setting {
-    pub command: String,
     pub variable: String,
     pub flag: String,
     /// The value without the variable and the flag; absent if there is none, or if it depends on
     /// the service or the terminal.
     pub default: Option<String>,
+    pub commands: Vec<String>,
 }
 
 /// How an orchestrator asks for the state of a service.
@@ -90,9 +90,9 @@ impl Description {
             probes: Probes {
                 liveness_path: health::__path_livez::path(),
                 readiness_path: health::__path_readyz::path(),
-                readiness_timeout_ms: milliseconds(health::DEADLINE),
+                readiness_timeout_ms: milliseconds(health::CHECK_TIMEOUT),
             },
-            drain_timeout_seconds: listener::DRAIN_SECONDS,
+            drain_timeout_seconds: listener::DRAIN_TIMEOUT_SECONDS,
             min_postgres_major_version: postgres::OLDEST_MAJOR,
         }
     }
@@ -102,12 +102,23 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The settings of all commands; an argument of a nested command counts as one of its command.
+/// The settings of all commands. An argument of a nested command counts as one of its command.
 fn settings_of(command: &Command) -> Vec<Setting> {
-    let subcommands = command.get_subcommands();
-    let settings = subcommands.flat_map(|command| {
-        let args = all_args(command).into_iter();
-        args.filter_map(|arg| setting_of(command.get_name(), arg))
+    let mut commands_by_setting: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
+    for command in command.get_subcommands() {
+        for arg in all_args(command) {
+            if let Some(setting) = setting_of(arg) {
+                let commands = commands_by_setting.entry(setting).or_default();
+                commands.insert(command.get_name());
+            }
+        }
+    }
+    let settings = commands_by_setting.into_iter();
+    let settings = settings.map(|((variable, flag, default), commands)| Setting {
+        variable,
+        flag,
+        default,
+        commands: commands.into_iter().map(str::to_owned).collect(),
     });
     settings.collect()
 }
@@ -117,15 +128,14 @@ fn all_args(command: &Command) -> Vec<&Arg> {
     command.get_arguments().chain(nested).collect()
 }
 
-fn setting_of(command: &str, arg: &Arg) -> Option<Setting> {
+/// Returns the variable, the flag and the default value of an argument that has a variable.
+fn setting_of(arg: &Arg) -> Option<(String, String, Option<String>)> {
+    let variable = arg.get_env()?.to_string_lossy().into_owned();
+    let flag = format!("--{}", arg.get_long()?);
     let defaults = arg.get_default_values().iter();
     let defaults: Vec<_> = defaults.map(|value| value.to_string_lossy()).collect();
-    Some(Setting {
-        command: command.to_owned(),
-        variable: arg.get_env()?.to_string_lossy().into_owned(),
-        flag: format!("--{}", arg.get_long()?),
-        default: (!defaults.is_empty()).then(|| defaults.join(",")),
-    })
+    let default = (!defaults.is_empty()).then(|| defaults.join(","));
+    Some((variable, flag, default))
 }
 
 impl fmt::Display for Description {
@@ -160,16 +170,12 @@ impl fmt::Display for Description {
 }
 
 impl Description {
-    /// Writes a line for each variable of the services.
     fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<12} {:<38} default", "command", "variable")?;
+        write!(f, "{:<38} {:<48} default", "variable", "commands")?;
         for setting in &self.settings {
+            let commands = setting.commands.join(", ");
             let default = setting.default.as_deref().unwrap_or("-");
-            write!(
-                f,
-                "\n{:<12} {:<38} {default}",
-                setting.command, setting.variable
-            )?;
+            write!(f, "\n{:<38} {commands:<48} {default}", setting.variable)?;
         }
         Ok(())
     }

@@ -1,71 +1,89 @@
-// Orders as dots that travel as their changes tell. What waits for an answer stands where it waits.
-// On a canvas: moving parts of the picture itself would have the browser lay it out anew for each frame.
+// Animates orders as dots that travel between the nodes of the flow diagram. An order that waits
+// for a response stays at the node that it waits for.
+// The dots are drawn on a canvas: moving SVG elements would cause a layout for each frame.
 import { el } from "./dom.js";
 
-const MOST_DOTS = 60;
+const MAX_DOTS = 60;
+/** Travel time along one connection. */
 const LEG_MS = 340;
-const FRAME_MS = 1000 / 40;
-const FORGET_AFTER_MS = 20_000;
-const SAMPLES = 32;
-const TONES = ["run", "wait", "good", "bad", "card"];
+/** From this many dots on, they travel faster. */
+const MIN_DOTS_FOR_FAST_LEGS = 21;
+const FAST_LEG_MS = LEG_MS * 0.6;
+const FRAME_INTERVAL_MS = 1000 / 40;
+/** A dot without a change for this long is removed: later changes of its order were missed. */
+const MAX_DOT_AGE_MS = 20_000;
+const POINTS_PER_CONNECTION = 32;
+const DOT_RADIUS = 4.6;
+const TONES = ["progress", "waiting", "good", "bad", "surface"];
 
-export class Traffic {
-  layer = el("canvas", { class: "traffic", ariaHidden: "true" });
-  #lines = {};
+export class FlowAnimation {
+  layer = el("canvas", { class: "flow-animation", ariaHidden: "true" });
+  /** Points along each connection of the order service, by the node at its other end. */
+  #connections = {};
   #dots = new Map();
   #frame = 0;
-  #drawn = 0;
+  #drawnAt = 0;
   #unit = 1;
   #colours = {};
 
-  /** Where orders travel: the lines of the picture that lies under the canvas, from the order service to each place. */
-  lines(lines, { width, height, unit }) {
-    const sharpness = devicePixelRatio;
+  /** `paths` are SVG paths from the order service to each node that has a connection to it. */
+  setConnections(paths, { width, height, unit }) {
+    const scale = devicePixelRatio;
     this.#unit = unit;
-    this.layer.width = width * sharpness;
-    this.layer.height = height * sharpness;
-    this.layer.getContext("2d").setTransform(sharpness, 0, 0, sharpness, 0, 0);
-    this.#lines = Object.fromEntries(Object.entries(lines).map(([place, line]) => {
-      const length = line.getTotalLength();
-      // Beginning and end lie under the nodes' edges.
-      return [place, Array.from({ length: SAMPLES + 1 }, (_, i) => line.getPointAtLength((0.05 + (0.88 * i) / SAMPLES) * length))];
-    }));
+    this.layer.width = width * scale;
+    this.layer.height = height * scale;
+    this.layer.getContext("2d").setTransform(scale, 0, 0, scale, 0, 0);
+    this.#connections = Object.fromEntries(
+      Object.entries(paths).map(([node, path]) => [node, pointsAlong(path)]));
     this.clear();
   }
 
-  changed({ id, status, reason, attempt }) {
-    const isFirst = attempt === 1;
-    // Debts are paid by messengers of their own.
-    if (reason === "stock-returned") return this.#send(`${id}-release`, "order", [["inventory", "back"]]);
-    if (reason === "payment-voided") return this.#send(`${id}-void`, "order", [["payment", "back"]]);
-    if (reason === "placed") return this.#send(id, "customer", [["inventory", "run"]], { stays: true });
-    const journey = [];
-    if (reason !== "expired") journey.push(["inventory", "run"]);
-    if (["confirmed", "payment-unavailable", "payment-declined"].includes(reason)) journey.push(["payment", "run"]);
-    const goal = isFirst ? "customer" : "database";
-    if (status === "CONFIRMED") journey.push([goal, "good"]);
-    else if (status === "FAILED") journey.push([goal, "bad"]);
-    else journey.push(["waiting", "wait"]);
-    // The customer is told that it is taken, while the order stays.
-    const fork = isFirst && journey.at(-1)[0] === "waiting" ? ["customer", "wait"] : undefined;
-    this.#send(id, isFirst ? "customer" : "waiting", journey, { fork });
+  showChange({ id, status, reason, attempt }) {
+    // Compensations are dots of their own.
+    if (reason === "stock-returned") {
+      return this.#send(`${id}-release`, "order", [["inventory", "compensation"]]);
+    }
+    if (reason === "payment-voided") {
+      return this.#send(`${id}-refund`, "order", [["payment", "compensation"]]);
+    }
+    if (reason === "placed") {
+      return this.#send(id, "customer", [["inventory", "progress"]], { waits: true });
+    }
+    const isFirstAttempt = attempt === 1;
+    const legs = [];
+    if (reason !== "expired") legs.push(["inventory", "progress"]);
+    if (["confirmed", "payment-unavailable", "payment-declined"].includes(reason)) {
+      legs.push(["payment", "progress"]);
+    }
+    const end = isFirstAttempt ? "customer" : "database";
+    if (status === "CONFIRMED") legs.push([end, "good"]);
+    else if (status === "FAILED") legs.push([end, "bad"]);
+    else legs.push(["waiting", "waiting"]);
+    // The customer gets a response (202) while the order goes to the waiting orders.
+    const hasResponse = isFirstAttempt && legs.at(-1)[0] === "waiting";
+    const response = hasResponse ? ["customer", "waiting"] : undefined;
+    this.#send(id, isFirstAttempt ? "customer" : "waiting", legs, { response });
   }
 
-  #send(id, start, journey, { stays = false, fork } = {}) {
+  /**
+   * Sends a dot along `legs`, pairs of a node and a tone. A new dot starts at `start`; a known one
+   * travels on from the end of its journey.
+   */
+  #send(id, start, legs, { waits = false, response } = {}) {
     let dot = this.#dots.get(id);
     if (!dot) {
-      if (this.#dots.size >= MOST_DOTS) return;
-      const isAtOrder = start === "order";
-      dot = { place: start, line: isAtOrder ? journey[0][0] : start, along: isAtOrder ? 0 : 1, legs: [], tone: "run", shift: (Math.random() - 0.5) * 16 };
+      if (this.#dots.size >= MAX_DOTS) return;
+      dot = newDot(start, legs[0][0]);
       this.#dots.set(id, dot);
     }
-    for (const [place, tone] of journey) {
-      if (dot.place === place) continue;
-      if (dot.place !== "order") dot.legs.push({ line: dot.place, to: 0 });
-      dot.legs.push({ line: place, to: 1, tone });
-      dot.place = place;
+    for (const [node, tone] of legs) {
+      if (dot.destination === node) continue;
+      // All connections start at the order service.
+      if (dot.destination !== "order") dot.legs.push({ connection: dot.destination, to: 0 });
+      dot.legs.push({ connection: node, to: 1, tone });
+      dot.destination = node;
     }
-    Object.assign(dot, { stays, fork, seen: performance.now() });
+    Object.assign(dot, { waits, response, changedAt: performance.now() });
     this.#schedule();
   }
 
@@ -75,77 +93,106 @@ export class Traffic {
 
   #move(now) {
     this.#frame = 0;
-    if (now - this.#drawn < FRAME_MS * 0.9) return this.#schedule();
-    this.#drawn = now;
-    const pace = this.#dots.size > 20 ? LEG_MS * 0.6 : LEG_MS;
-    let isMoving = false;
+    if (now - this.#drawnAt < FRAME_INTERVAL_MS * 0.9) return this.#schedule();
+    this.#drawnAt = now;
+    const legMs = this.#dots.size < MIN_DOTS_FOR_FAST_LEGS ? LEG_MS : FAST_LEG_MS;
     for (const [id, dot] of this.#dots) {
-      if (dot.legs.length) this.#advance(id, dot, now, pace);
-      else if (!dot.stays) this.#dots.delete(id);
-      isMoving ||= dot.legs.length > 0;
+      if (dot.legs.length) this.#advance(id, dot, now, legMs);
+      else if (!dot.waits) this.#dots.delete(id);
     }
     this.#draw();
-    if (isMoving || [...this.#dots.values()].some(({ stays }) => !stays)) this.#schedule();
+    const isDone = [...this.#dots.values()].every((dot) => dot.waits && !dot.legs.length);
+    if (!isDone) this.#schedule();
   }
 
-  #advance(id, dot, now, pace) {
+  #advance(id, dot, now, legMs) {
     const [leg] = dot.legs;
-    if (dot.started === undefined) {
-      dot.started = now;
-      dot.line = leg.line;
+    if (dot.legStartedAt === undefined) {
+      dot.legStartedAt = now;
+      dot.connection = leg.connection;
       dot.tone = leg.tone ?? dot.tone;
-      // Both part where the journey's last leg begins.
-      if (dot.fork && dot.legs.length === 1) {
-        const fork = dot.fork;
-        dot.fork = undefined;
-        this.#send(`${id}-answer`, "order", [fork]);
+      // The response leaves the order service together with the order's last leg.
+      if (dot.response && dot.legs.length === 1) {
+        const { response } = dot;
+        dot.response = undefined;
+        this.#send(`${id}-response`, "order", [response]);
       }
     }
-    const part = Math.min(1, (now - dot.started) / pace);
-    const eased = part * part * (3 - 2 * part);
-    dot.along = leg.to === 1 ? eased : 1 - eased;
-    if (part < 1) return;
+    const share = Math.min(1, (now - dot.legStartedAt) / legMs);
+    const eased = share * share * (3 - 2 * share);
+    dot.position = leg.to === 1 ? eased : 1 - eased;
+    if (share < 1) return;
     dot.legs.shift();
-    dot.started = undefined;
+    dot.legStartedAt = undefined;
   }
 
   #draw() {
     const canvas = this.layer.getContext("2d");
-    const radius = 4.6 * this.#unit;
     canvas.clearRect(0, 0, this.layer.width, this.layer.height);
     canvas.lineWidth = 1.5 * this.#unit;
-    for (const { line, along, shift, tone } of this.#dots.values()) {
-      const points = this.#lines[line];
-      if (!points) continue;
-      const at = along * SAMPLES;
-      const [from, to] = [points[Math.floor(at)], points[Math.ceil(at)]];
-      const part = at % 1;
-      // Spread where they stand, not where they run.
-      const spread = line === "inventory" || line === "payment" ? shift * this.#unit * along ** 3 : 0;
-      const isBack = tone === "back";
-      canvas.beginPath();
-      canvas.arc(from.x + (to.x - from.x) * part, from.y + (to.y - from.y) * part + spread, radius, 0, 7);
-      canvas.fillStyle = isBack ? this.#colours.card : this.#colours[tone];
-      canvas.strokeStyle = isBack ? this.#colours.wait : this.#colours.card;
-      canvas.fill();
-      canvas.stroke();
+    for (const dot of this.#dots.values()) {
+      if (this.#connections[dot.connection]) this.#drawDot(canvas, dot);
     }
   }
 
-  /** An order whose changes were missed has nothing more to show; and the colours may be others by now. */
-  sweep() {
-    const root = getComputedStyle(this.layer);
+  #drawDot(canvas, { connection, position, offset, tone }) {
+    const points = this.#connections[connection];
+    const index = position * POINTS_PER_CONNECTION;
+    const [from, to] = [points[Math.floor(index)], points[Math.ceil(index)]];
+    const share = index % 1;
+    // Dots spread near a service, where several may wait, but not on the way.
+    const isService = connection === "inventory" || connection === "payment";
+    const spread = isService ? offset * this.#unit * position ** 3 : 0;
+    const x = from.x + (to.x - from.x) * share;
+    const y = from.y + (to.y - from.y) * share + spread;
+    const { surface, waiting } = this.#colours;
+    const isCompensation = tone === "compensation";
+    canvas.beginPath();
+    canvas.arc(x, y, DOT_RADIUS * this.#unit, 0, 2 * Math.PI);
+    canvas.fillStyle = isCompensation ? surface : this.#colours[tone];
+    canvas.strokeStyle = isCompensation ? waiting : surface;
+    canvas.fill();
+    canvas.stroke();
+  }
+
+  /** Removes outdated dots, and reads the colours again in case the theme has changed. */
+  refresh() {
+    const style = getComputedStyle(this.layer);
     this.#colours = Object.fromEntries(TONES.map((tone) => {
-      // A custom property is not resolved to a colour, a property of the element is.
+      // The computed value of a custom property is not a colour; that of `color` is.
       this.layer.style.color = `var(--${tone})`;
-      return [tone, root.color];
+      return [tone, style.color];
     }));
-    for (const [id, { seen }] of this.#dots) if (performance.now() - seen > FORGET_AFTER_MS) this.#dots.delete(id);
+    for (const [id, { changedAt }] of this.#dots) {
+      if (performance.now() - changedAt > MAX_DOT_AGE_MS) this.#dots.delete(id);
+    }
     this.#draw();
   }
 
   clear() {
     this.#dots.clear();
-    this.sweep();
+    this.refresh();
   }
+}
+
+function pointsAlong(path) {
+  const length = path.getTotalLength();
+  return Array.from({ length: POINTS_PER_CONNECTION + 1 }, (_, i) => {
+    // Starts and ends a little inside the path, away from the edges of the nodes.
+    const share = 0.05 + (0.88 * i) / POINTS_PER_CONNECTION;
+    return path.getPointAtLength(share * length);
+  });
+}
+
+/** `position` is 0 at the order service and 1 at the other end of the connection. */
+function newDot(start, firstNode) {
+  const startsAtOrder = start === "order";
+  return {
+    destination: start,
+    connection: startsAtOrder ? firstNode : start,
+    position: startsAtOrder ? 0 : 1,
+    legs: [],
+    tone: "progress",
+    offset: (Math.random() - 0.5) * 16,
+  };
 }

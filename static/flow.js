@@ -1,144 +1,193 @@
-// The picture of the platform: what is well, what is broken on purpose, and each order on its way.
+// The flow diagram: the health of each part of the platform, injected faults, circuit breakers, and
+// the orders that travel and wait.
 import { get } from "./api.js";
-import { $, calmMotion, count, el, many, setText, svg, textScale } from "./dom.js";
-import { curve, drawNode, label, layout, NODES } from "./picture.js";
-import { Traffic } from "./traffic.js";
-import { isWaiting } from "./words.js";
+import { $, el, reducedMotion, setText, svg, textScale } from "./dom.js";
+import { FlowAnimation } from "./flow-animation.js";
+import { connectionPath, drawLabel, drawNode, layout, NODES } from "./flow-diagram.js";
+import { formatCount, formatNumber } from "./format.js";
+import { isWaiting } from "./labels.js";
 
-const SERVICES = {
+const SERVICE_NODES = {
   order: { service: "order-service", unit: "orders/s" },
   inventory: { service: "inventory-service", unit: "calls/s" },
   payment: { service: "payment-service", unit: "calls/s" },
 };
-/** Each leads from one node to another; orders travel on those of the order service. */
-const LINES = [
-  ["order", "customer"], ["order", "inventory"], ["order", "payment"], ["order", "waiting"], ["order", "database"],
-  ["inventory", "database"], ["payment", "database"],
+const ANIMATED_CONNECTIONS = ["customer", "inventory", "payment", "waiting", "database"];
+/** Pairs of nodes. */
+const CONNECTIONS = [
+  ...ANIMATED_CONNECTIONS.map((node) => ["order", node]),
+  ["inventory", "database"],
+  ["payment", "database"],
 ];
-const STATE_ICON = { healthy: "good", degraded: "warn", unknown: "unknown" };
-const BREAKER_TEXT = { open: "breaker\nopen", "half-open": "trying" };
-const MOST_DOTS = 24;
-const MOST_LISTED = 100;
+const STATE_ICONS = { healthy: "good", degraded: "warning", unknown: "unknown" };
+const BREAKER_LABELS = { open: "breaker\nopen", "half-open": "breaker\nhalf-open" };
+const WAITING_STATUSES = ["PENDING_INVENTORY", "PENDING_PAYMENT"];
+const MAX_WAITING_DOTS = 24;
+const MAX_LISTED_ORDERS = 100;
 
-/** The orders that wait for a dependency. */
-const waiting = new Set();
-let unsettled = 0;
+/** The ids of the orders that wait for a dependency. */
+const waitingOrders = new Set();
+let unsettledCount = 0;
 let waitingFrame = 0;
 
 let canvas;
-let traffic;
+let animation;
 let nodes = {};
-let lines = {};
-let cuts = {};
-let latest = { health: {}, rates: [], breakers: {}, faults: {} };
+let connections = {};
+let breakerLabels = {};
+let state = { health: {}, rates: [], breakers: {}, faults: {} };
 
 export function startFlow() {
-  const ground = svg("svg", { class: "flow-picture", "aria-hidden": "true" });
-  canvas = svg("svg", { role: "img", class: "flow-picture" });
-  traffic = new Traffic();
-  const picture = el("div", { class: "picture" }, ground, traffic.layer, canvas);
-  $("flow").append(picture);
-  new ResizeObserver(([entry]) => draw(ground, entry.contentRect.width)).observe(picture);
+  const background = svg("svg", { class: "flow-layer", "aria-hidden": "true" });
+  canvas = svg("svg", { role: "img", class: "flow-layer" });
+  animation = new FlowAnimation();
+  const diagram = el("div", { class: "flow-diagram" }, background, animation.layer, canvas);
+  $("flow").append(diagram);
+  new ResizeObserver(([entry]) => draw(background, entry.contentRect.width)).observe(diagram);
 }
 
-function draw(ground, width) {
+function draw(background, width) {
   const unit = textScale();
-  const { height, isLying, places } = layout(width, unit);
-  for (const layer of [ground, canvas]) layer.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  lines = Object.fromEntries(LINES.map(([from, to]) => [`${from}-${to}`, svg("path", { class: "flow-line", d: curve(places[from], places[to], isLying) })]));
-  nodes = Object.fromEntries(Object.keys(NODES).map((name) => [name, drawNode(name, places[name], unit, isLying)]));
-  cuts = Object.fromEntries(["inventory", "payment"].map((name) => [name, svg("g", { class: "cut-sign", transform: middle(lines[`order-${name}`]) })]));
-  ground.replaceChildren(...Object.values(lines));
-  canvas.replaceChildren(...Object.values(cuts), ...Object.values(nodes).map(({ group }) => group));
-  const roads = LINES.filter(([from]) => from === "order").map(([, to]) => [to, lines[`order-${to}`]]);
-  traffic.lines(Object.fromEntries(roads), { width, height, unit });
-  show();
-  showWaiting();
+  const { height, isHorizontal, boxes } = layout(width, unit);
+  for (const layer of [background, canvas]) {
+    layer.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  }
+  connections = Object.fromEntries(CONNECTIONS.map(([from, to]) => [
+    `${from}-${to}`,
+    svg("path", {
+      class: "flow-connection",
+      d: connectionPath(boxes[from], boxes[to], isHorizontal),
+    }),
+  ]));
+  nodes = Object.fromEntries(Object.keys(NODES).map((name) =>
+    [name, drawNode(name, boxes[name], unit, isHorizontal)]));
+  breakerLabels = Object.fromEntries(["inventory", "payment"].map((name) => [
+    name,
+    svg("g", { class: "breaker-label", transform: toMiddle(connections[`order-${name}`]) }),
+  ]));
+  background.replaceChildren(...Object.values(connections));
+  canvas.replaceChildren(
+    ...Object.values(breakerLabels),
+    ...Object.values(nodes).map(({ group }) => group));
+  const paths = ANIMATED_CONNECTIONS.map((node) => [node, connections[`order-${node}`]]);
+  animation.setConnections(Object.fromEntries(paths), { width, height, unit });
+  showState();
+  showWaitingOrders();
 }
 
-function middle(line) {
-  const { x, y } = line.getPointAtLength(line.getTotalLength() / 2);
+function toMiddle(path) {
+  const { x, y } = path.getPointAtLength(path.getTotalLength() / 2);
   return `translate(${x.toFixed(1)} ${y.toFixed(1)})`;
 }
 
-/** Takes what is new of: health, rates, breakers, faults. */
-export function updateFlow(news) {
-  latest = { ...latest, ...news };
-  show();
+/** Shows new values of some of: `health`, `rates`, `breakers`, `faults`. */
+export function updateFlow(changes) {
+  state = { ...state, ...changes };
+  showState();
 }
 
-function show() {
+function showState() {
+  // Nothing is drawn before the first measurement of the width.
   if (!nodes.order) return;
-  const { health, breakers, faults } = latest;
-  const said = [];
-  Object.entries(SERVICES).forEach(([name, { service, unit }], i) => {
-    const { state = "unknown", word = "…", dependencies = {} } = health[service] ?? {};
-    const node = nodes[name];
-    const isSilent = state === "down" || state === "unknown";
-    node.group.dataset.state = state;
-    node.state.setAttribute("href", `#i-${STATE_ICON[state] ?? "bad"}`);
-    setText(node.figure, isSilent ? word : rateText(latest.rates[i], unit));
-    label(node.fault, faults[service], node.size.unit);
-    tint(`${name}-database`, dependencies.database === "disconnected" ? "bad" : isSilent ? "unknown" : "good");
-    said.push(`${service} ${word}${faults[service] ? `, gremlin: ${faults[service]}` : ""}`);
-    if (name === "order") return;
-    const breaker = breakers[service] ?? "closed";
-    tint(`order-${name}`, breaker !== "closed" ? `breaker-${breaker}` : state === "down" ? "bad" : "good");
-    label(cuts[name], BREAKER_TEXT[breaker], node.size.unit);
-    if (breaker !== "closed") said.push(`its breaker is ${breaker}`);
-  });
-  const isConnected = Object.values(health).every(({ dependencies }) => dependencies.database !== "disconnected");
-  nodes.database.group.dataset.state = isConnected ? "healthy" : "down";
-  setText(nodes.database.figure, isConnected ? "PostgreSQL" : "disconnected");
-  canvas.setAttribute("aria-label", `${said.join("; ")}. ${many(waiting.size, "order")} waiting to be finished.`);
+  const descriptions = Object.entries(SERVICE_NODES).flatMap(([name, { service, unit }], i) => [
+    showService(name, service, rateText(state.rates[i], unit)),
+    name === "order" ? null : showBreaker(name, service),
+  ]);
+  showDatabase();
+  descriptions.push(`${formatCount(waitingOrders.size, "order")} waiting`);
+  canvas.setAttribute("aria-label", `${descriptions.filter(Boolean).join("; ")}.`);
 }
 
-const tint = (line, state) => lines[line].setAttribute("data-state", state);
+const healthOf = (service) =>
+  state.health[service] ?? { state: "unknown", text: "…", dependencies: {} };
+
+/** Returns a description for screen readers. */
+function showService(name, service, rate) {
+  const { state: serviceState, text, dependencies } = healthOf(service);
+  const fault = state.faults[service];
+  const node = nodes[name];
+  const isUnreachable = serviceState === "down" || serviceState === "unknown";
+  node.group.dataset.state = serviceState;
+  node.state.setAttribute("href", `#i-${STATE_ICONS[serviceState] ?? "bad"}`);
+  setText(node.value, isUnreachable ? text : rate);
+  drawLabel(node.fault, fault, node.size.unit);
+  const isDisconnected = dependencies.database === "disconnected";
+  const reachableState = isUnreachable ? "unknown" : "good";
+  setConnectionState(`${name}-database`, isDisconnected ? "bad" : reachableState);
+  return `${service} ${text}${fault ? `, gremlin: ${fault}` : ""}`;
+}
+
+/** Returns a description for screen readers if the breaker is not closed. */
+function showBreaker(name, service) {
+  const breaker = state.breakers[service] ?? "closed";
+  const isClosed = breaker === "closed";
+  const closedState = healthOf(service).state === "down" ? "bad" : "good";
+  setConnectionState(`order-${name}`, isClosed ? closedState : `breaker-${breaker}`);
+  drawLabel(breakerLabels[name], BREAKER_LABELS[breaker], nodes[name].size.unit);
+  return isClosed ? null : `circuit breaker of ${service} ${breaker}`;
+}
+
+function showDatabase() {
+  const isConnected = Object.values(state.health)
+    .every(({ dependencies }) => dependencies.database !== "disconnected");
+  nodes.database.group.dataset.state = isConnected ? "healthy" : "down";
+  setText(nodes.database.value, isConnected ? "PostgreSQL" : "disconnected");
+}
+
+function setConnectionState(name, connectionState) {
+  connections[name].setAttribute("data-state", connectionState);
+}
 
 function rateText(rate, unit) {
   if (rate === null || rate === undefined) return "…";
-  return `${rate < 10 ? rate.toFixed(1) : count(Math.round(rate))} ${unit}`;
+  return `${rate < 10 ? rate.toFixed(1) : formatNumber(Math.round(rate))} ${unit}`;
 }
 
-export function flowChanged(change) {
-  if (isWaiting(change.status)) waiting.add(change.id);
-  else waiting.delete(change.id);
-  waitingFrame ||= requestAnimationFrame(showWaiting);
-  if (!calmMotion.matches) traffic.changed(change);
+export function showOrderInFlow(change) {
+  if (isWaiting(change.status)) waitingOrders.add(change.id);
+  else waitingOrders.delete(change.id);
+  waitingFrame ||= requestAnimationFrame(showWaitingOrders);
+  if (!reducedMotion.matches) animation.showChange(change);
 }
 
-/** Those that waited before this page was there. */
-export async function loadWaiting() {
-  const lists = await Promise.all(["PENDING_INVENTORY", "PENDING_PAYMENT"].map((status) => get(`/orders?status=${status}&limit=${MOST_LISTED}`)));
-  waiting.clear();
-  for (const { orders } of lists) for (const { id } of orders) waiting.add(id);
-  showWaiting();
+/** Loads the orders that were waiting before the stream was opened. */
+export async function loadWaitingOrders() {
+  const lists = await Promise.all(WAITING_STATUSES.map((status) =>
+    get(`/orders?status=${status}&limit=${MAX_LISTED_ORDERS}`)));
+  waitingOrders.clear();
+  for (const { orders } of lists) for (const { id } of orders) waitingOrders.add(id);
+  showWaitingOrders();
 }
 
-/** How many orders the books call unsettled: more may wait than a list tells. */
-export function settle(orders) {
-  unsettled = orders;
-  if (orders === 0) waiting.clear();
-  showWaiting();
+/** Takes the audit's number of unsettled orders: a list may hold only some of them. */
+export function setUnsettled(orders) {
+  unsettledCount = orders;
+  if (orders === 0) waitingOrders.clear();
+  showWaitingOrders();
 }
 
-function showWaiting() {
+function showWaitingOrders() {
   waitingFrame = 0;
   if (!nodes.waiting) return;
-  const { dots, figure, group, size: { w, h, unit } } = nodes.waiting;
-  const n = waiting.size < MOST_LISTED ? waiting.size : Math.max(waiting.size, unsettled);
-  const shown = Math.min(n, MOST_DOTS);
-  const across = w < 120 * unit ? 6 : 12;
+  const { dots, value, group, size: { w, h, unit } } = nodes.waiting;
+  const listed = waitingOrders.size;
+  const n = listed < MAX_LISTED_ORDERS ? listed : Math.max(listed, unsettledCount);
   group.dataset.state = n > 0 ? "waiting" : "empty";
-  setText(figure, n > 0 ? `${count(n)} waiting` : "none waiting");
-  figure.setAttribute("y", n > 0 ? h / 2 - 9 * unit : 5 * unit);
+  setText(value, n > 0 ? `${formatNumber(n)} waiting` : "none waiting");
+  value.setAttribute("y", n > 0 ? h / 2 - 9 * unit : 5 * unit);
+  const columns = w < 120 * unit ? 6 : 12;
+  const columnWidth = (w - 16 * unit) / columns;
+  const shown = Math.min(n, MAX_WAITING_DOTS);
   while (dots.childElementCount > shown) dots.lastChild.remove();
   while (dots.childElementCount < shown) {
     const i = dots.childElementCount;
-    const gap = (w - 16 * unit) / across;
-    dots.append(svg("circle", { r: 3.4 * unit, cx: -w / 2 + 8 * unit + gap * ((i % across) + 0.5), cy: -h / 2 + (12 + 11 * Math.floor(i / across)) * unit }));
+    dots.append(svg("circle", {
+      r: 3.4 * unit,
+      cx: -w / 2 + 8 * unit + columnWidth * ((i % columns) + 0.5),
+      cy: -h / 2 + (12 + 11 * Math.floor(i / columns)) * unit,
+    }));
   }
 }
 
-export const forgetTraffic = () => traffic.clear();
-export const sweepTraffic = () => traffic.sweep();
+export const clearAnimation = () => animation.clear();
+export const refreshAnimation = () => animation.refresh();

@@ -1,71 +1,150 @@
-// The gremlin's rules in words: presets, what a rule does, and the fields of one's own.
-import { duration } from "./dom.js";
-
-export const SERVICES = ["order-service", "inventory-service", "payment-service"];
+// Gremlin rules: the presets, the fields of the form for custom faults, and descriptions of rules.
+import { SERVICES } from "./api.js";
+import { formatNumber, formatRoundDuration } from "./format.js";
 
 export const PRESETS = [
-  { key: "slow-warehouse", name: "Slow warehouse", what: "reservations take 3 s, for a minute", service: "inventory-service",
-    spec: { kind: "latency", delay_ms: 3000, method: "POST", route: "/inventory/reserve", ttl_seconds: 60 } },
-  { key: "vanishing-answers", name: "Vanishing answers", what: "every second reservation is made, its answer lost", service: "inventory-service",
-    spec: { kind: "vanish", every: 2, method: "POST", route: "/inventory/reserve", ttl_seconds: 60 } },
-  { key: "schrodingers-warehouse", name: "Schrödinger’s warehouse", what: "reserves once, then dies: was it done?", service: "inventory-service",
-    spec: { kind: "crash", max_fires: 1, method: "POST", route: "/inventory/reserve" } },
-  { key: "flaky-payments", name: "Flaky payments", what: "three charges in ten fail, for a minute", service: "payment-service",
-    spec: { kind: "error", status: 503, probability: 0.3, seed: 7, method: "POST", route: "/payments", ttl_seconds: 60 } },
-  { key: "silent-payments", name: "Silent payments", what: "charges are never answered, for a minute", service: "payment-service",
-    spec: { kind: "hang", method: "POST", route: "/payments", ttl_seconds: 60 } },
+  {
+    key: "slow-inventory",
+    name: "Slow inventory",
+    effect: "Delays reservations by 3 s, for 1 minute",
+    service: "inventory-service",
+    rule: {
+      kind: "latency",
+      delay_ms: 3000,
+      method: "POST",
+      route: "/inventory/reserve",
+      ttl_seconds: 60,
+    },
+  },
+  {
+    key: "lost-responses",
+    name: "Lost responses",
+    effect: "Loses the response to every second reservation, for 1 minute",
+    service: "inventory-service",
+    rule: {
+      kind: "vanish",
+      every: 2,
+      method: "POST",
+      route: "/inventory/reserve",
+      ttl_seconds: 60,
+    },
+  },
+  {
+    key: "crash-after-commit",
+    name: "Crash after commit",
+    effect: "Inventory makes one reservation and crashes before it responds",
+    service: "inventory-service",
+    rule: { kind: "crash", max_fires: 1, method: "POST", route: "/inventory/reserve" },
+  },
+  {
+    key: "failing-payments",
+    name: "Failing payments",
+    effect: "30 % of charges fail with 503, for 1 minute",
+    service: "payment-service",
+    rule: {
+      kind: "error",
+      status: 503,
+      probability: 0.3,
+      seed: 7,
+      method: "POST",
+      route: "/payments",
+      ttl_seconds: 60,
+    },
+  },
+  {
+    key: "hanging-payments",
+    name: "Hanging payments",
+    effect: "Charges get no response, for 1 minute",
+    service: "payment-service",
+    rule: { kind: "hang", method: "POST", route: "/payments", ttl_seconds: 60 },
+  },
 ];
 
-export const isOf = (preset, rule, service) =>
-  service === preset.service && Object.entries(preset.spec).every(([field, value]) => rule[field] === value);
+/** Whether a rule of a service was made from a preset. */
+export const isFromPreset = (preset, rule, service) =>
+  service === preset.service
+  && Object.entries(preset.rule).every(([field, value]) => rule[field] === value);
 
-const WHAT = {
-  latency: ({ delay_ms: delay, jitter_ms: jitter }) => `waits ${duration(delay ?? 0).replace(".00", "")}${jitter ? ` ± ${jitter} ms` : ""}`,
-  error: ({ status }) => `answers ${status ?? "an error"}`,
-  drop: () => "closes the connection, does nothing",
-  vanish: () => "does it, and the answer is lost",
-  crash: () => "does it, and the process dies",
-  hang: () => "never answers",
+/** Each completes a sentence about the requests that a rule matches. */
+const EFFECTS = {
+  latency: describeDelay,
+  error: ({ status }) => (status ? `fails with ${status}` : "fails"),
+  drop: () => "is not handled, and the connection closes",
+  vanish: () => "is handled, but the response is lost",
+  crash: () => "is handled, then the process crashes",
+  hang: () => "gets no response",
 };
 
-export function describeRule(rule) {
-  const where = [rule.method, rule.route].filter(Boolean).join(" ") || "every request";
-  const whom = rule.direction === "outbound" ? `calls to ${rule.dependency ?? "other services"}: ${where}` : where;
-  const conditions = [];
-  if (rule.product_id) conditions.push(`for ${rule.product_id}`);
-  if (typeof rule.probability === "number" && rule.probability < 1) conditions.push(`${Math.round(rule.probability * 100)} % of the time`);
-  if (rule.every > 1) conditions.push(`one in ${rule.every}`);
-  return `${whom} ${(WHAT[rule.kind] ?? (() => rule.kind))(rule)}${conditions.length ? `, ${conditions.join(", ")}` : ""}`;
+function describeDelay({ delay_ms: delay = 0, jitter_ms: jitter }) {
+  const text = `is delayed by ${formatRoundDuration(delay)}`;
+  return jitter ? `${text} ± ${formatNumber(jitter)} ms` : text;
 }
 
-/** A word or two for the picture. */
-export function shortFault(latency, rules) {
+export function describeRule(rule) {
+  const { kind, direction, dependency, product_id: product, probability, every } = rule;
+  const requests = [rule.method, rule.route].filter(Boolean).join(" ") || "every request";
+  const subject = direction === "outbound"
+    ? `calls to ${dependency ?? "other services"}: ${requests}`
+    : requests;
+  const effect = EFFECTS[kind]?.(rule) ?? kind;
+  const conditions = [
+    product && `for ${product}`,
+    probability < 1 && `${Math.round(probability * 100)} % of the time`,
+    every > 1 && `one in ${every}`,
+  ];
+  return [`${subject} ${effect}`, ...conditions.filter(Boolean)].join(", ");
+}
+
+const SHORT_EFFECTS = {
+  latency: ({ delay_ms: delay = 0 }) => `${formatRoundDuration(delay)} slower`,
+  error: () => "errors",
+  drop: () => "drops requests",
+  vanish: () => "loses responses",
+  crash: () => "will crash",
+  hang: () => "hangs",
+};
+
+/** The active faults of a service in a few words for the flow diagram; null if there are none. */
+export function summarizeFaults(latency, rules) {
   const active = rules.filter((rule) => rule.active);
   const faults = [];
-  if (latency?.enabled) faults.push(`${duration(latency.delay_ms).replace(".00", "")} slower`);
-  if (active.length === 1) faults.push({ latency: `${duration(active[0].delay_ms ?? 0).replace(".00", "")} slower`, error: "errors", drop: "drops", vanish: "answers vanish", crash: "will crash", hang: "hangs" }[active[0].kind] ?? active[0].kind);
-  else if (active.length > 1) faults.push(`${active.length} rules`);
+  if (latency?.enabled) faults.push(SHORT_EFFECTS.latency(latency));
+  if (active.length > 1) faults.push(`${active.length} rules`);
+  else if (active.length === 1) {
+    const [rule] = active;
+    faults.push(SHORT_EFFECTS[rule.kind]?.(rule) ?? rule.kind);
+  }
   return faults.join(" + ") || null;
 }
 
-const number = (name, text, range, only) => ({ name, text, type: "number", only, ...range });
+const ANY = "";
 
-/** `only`: shown when another field has one of these values. */
+const choice = (name, label, options, props) => ({ name, label, options, ...props });
+const text = (name, label) => ({ name, label, input: { type: "text", placeholder: "all" } });
+const number = (name, label, range, props) =>
+  ({ name, label, input: { type: "number", step: 1, ...range }, ...props });
+
+/** `shownIf`: the field is shown only if another field has this value. */
+const IF_LATENCY = { shownIf: ["kind", "latency"] };
+const IF_ERROR = { shownIf: ["kind", "error"] };
+const IF_OUTBOUND = { shownIf: ["direction", "outbound"] };
+
+/** The fields of the form for custom faults. */
 export const FIELDS = [
-  { name: "service", text: "Service", options: SERVICES, value: "inventory-service" },
-  { name: "kind", text: "Fault", options: Object.keys(WHAT) },
-  number("delay_ms", "Delay, ms", { min: 0, max: 60000, step: 1, value: 3000 }, ["kind", "latency"]),
-  number("jitter_ms", "Jitter, ms", { min: 0, max: 60000, step: 1 }, ["kind", "latency"]),
-  number("status", "Status", { min: 400, max: 599, step: 1, value: 503 }, ["kind", "error"]),
-  { name: "direction", text: "Direction", options: ["inbound", "outbound"] },
-  { name: "dependency", text: "Called service", options: ["", "inventory-service", "payment-service"], only: ["direction", "outbound"] },
-  { name: "method", text: "Method", options: ["", "GET", "POST", "PUT", "DELETE"] },
-  { name: "route", text: "Route", type: "text", placeholder: "all" },
-  { name: "product_id", text: "Product", type: "text", placeholder: "all" },
+  choice("service", "Service", SERVICES, { selected: "inventory-service" }),
+  choice("kind", "Fault", Object.keys(EFFECTS)),
+  number("delay_ms", "Delay (ms)", { min: 0, max: 60000, value: 3000 }, IF_LATENCY),
+  number("jitter_ms", "Jitter (ms)", { min: 0, max: 60000 }, IF_LATENCY),
+  number("status", "Status code", { min: 400, max: 599, value: 503 }, IF_ERROR),
+  choice("direction", "Direction", ["inbound", "outbound"]),
+  choice("dependency", "Called service", [ANY, ...SERVICES.slice(1)], IF_OUTBOUND),
+  choice("method", "Method", [ANY, "GET", "POST", "PUT", "DELETE"]),
+  text("route", "Route"),
+  text("product_id", "Product"),
   number("probability", "Probability", { min: 0, max: 1, step: 0.01 }),
-  number("seed", "Seed", { min: 0, step: 1 }),
-  number("every", "Every Nth", { min: 1, step: 1 }),
-  number("offset", "Offset", { min: 0, step: 1 }),
-  number("ttl_seconds", "Ends after, s", { min: 1, step: 1, value: 60 }),
-  number("max_fires", "Ends after, times", { min: 1, step: 1 }),
+  number("seed", "Seed", { min: 0 }),
+  number("every", "Every Nth", { min: 1 }),
+  number("offset", "Offset", { min: 0 }),
+  number("ttl_seconds", "Expires after (s)", { min: 1, value: 60 }),
+  number("max_fires", "Maximum fires", { min: 1 }),
 ];

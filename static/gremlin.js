@@ -1,151 +1,222 @@
-// Breaking things on purpose: the latency switch, presets, rules, and an end to all of it.
-import { askForToken, gremlinCall, gremlinGet } from "./api.js";
-import { $, count, el, icon, many, reconcile, setText } from "./dom.js";
-import { describeRule, FIELDS, isOf, PRESETS, SERVICES, shortFault } from "./rules.js";
+// The gremlin panel: injects faults with the latency switch, presets and custom rules, shows the
+// active ones, and stops them.
+import { askForToken, gremlinCall, gremlinGet, pathOf, SERVICES } from "./api.js";
+import { $, el, icon, reconcile, setText } from "./dom.js";
+import { formatCount, formatNumber } from "./format.js";
+import { describeRule, FIELDS, isFromPreset, PRESETS, summarizeFaults } from "./gremlin-rules.js";
 
-const WAREHOUSE = "inventory-service";
-const DELAY_MS = 3000;
+const LATENCY_SERVICE = "inventory-service";
+const LATENCY_DELAY_MS = 3000;
 
-const pathOf = (service, rest) => `${service === "order-service" ? "" : `/services/${service}`}/gremlin/${rest}`;
+const latencyPath = (service) => pathOf(service, "gremlin/latency");
+const rulesPath = (service) => pathOf(service, "gremlin/rules");
+const rulePath = (service, id) => `${rulesPath(service)}/${id}`;
 
-/** By service: the latency switch and the rules, or nothing when it could not be asked. */
-let known = {};
-let onChange = () => {};
+/** The latency switch and the rules of each service; null for a service that did not respond. */
+let gremlins = {};
+let onFaultsChange = () => {};
 
-export function startGremlin(changed) {
-  onChange = changed;
-  $("latency-toggle").addEventListener("click", () => act(switchLatency));
-  $("stop-everything").addEventListener("click", () => act(stopEverything));
-  $("gremlin-unlock").addEventListener("click", async () => (await askForToken()) && refreshGremlin());
-  $("presets").append(...PRESETS.map((preset) => el("button", { class: "preset", type: "button", data: { preset: preset.key }, ariaPressed: "false", on: { click: () => act(() => togglePreset(preset)) } },
-    el("b", { text: preset.name }), el("small", { text: preset.what }))));
-  buildForm($("rule"));
-  setInterval(showTimeLeft, 1000);
+export function startGremlin(onChange) {
+  onFaultsChange = onChange;
+  $("latency-toggle").addEventListener("click", () => runAction(toggleLatency));
+  $("stop-all-faults").addEventListener("click", () => runAction(stopAllFaults));
+  $("gremlin-unlock").addEventListener("click", async () => {
+    if (await askForToken()) refreshGremlin();
+  });
+  $("presets").append(...PRESETS.map(createPreset));
+  buildRuleForm($("rule-form"));
+  setInterval(() => [...$("rules").children].forEach(showRemaining), 1000);
+}
+
+function createPreset(preset) {
+  return el("button", {
+    class: "preset",
+    type: "button",
+    data: { preset: preset.key },
+    ariaPressed: "false",
+    on: { click: () => runAction(() => togglePreset(preset)) },
+  },
+    el("b", { text: preset.name }),
+    el("small", { text: preset.effect }));
 }
 
 export async function refreshGremlin() {
-  const answers = await Promise.allSettled(SERVICES.map(async (service) => {
-    const [latency, { rules }] = await Promise.all([gremlinGet(pathOf(service, "latency")), gremlinGet(pathOf(service, "rules"))]);
-    return { latency, rules: rules.map((rule) => ({ ...rule, endsAt: endOf(rule) })) };
-  }));
-  const refusals = answers.map(({ reason }) => reason?.status);
-  const before = known;
-  known = Object.fromEntries(SERVICES.map((service, i) => [service, answers[i].value ?? null]));
-  // Its own answer decides: another service's may be missing because it is down.
-  $("gremlin-off").hidden = refusals[0] !== 404;
-  $("gremlin-controls").hidden = refusals[0] === 404 || refusals[0] === 401;
-  $("gremlin-locked").hidden = refusals[0] !== 401;
-  mournCrashed(before);
+  const results = await Promise.allSettled(SERVICES.map(loadGremlin));
+  const previous = gremlins;
+  gremlins = Object.fromEntries(SERVICES.map((service, i) => [service, results[i].value ?? null]));
+  // The order service decides: another service may not respond because it is down.
+  const refusal = results[0].reason?.status;
+  $("gremlin-disabled").hidden = refusal !== 404;
+  $("gremlin-controls").hidden = refusal === 404 || refusal === 401;
+  $("gremlin-locked").hidden = refusal !== 401;
+  announceCrashed(previous);
   show();
 }
 
-const endOf = ({ remaining_seconds: seconds }) => (typeof seconds === "number" ? performance.now() + seconds * 1000 : null);
+async function loadGremlin(service) {
+  const [latency, { rules }] =
+    await Promise.all([gremlinGet(latencyPath(service)), gremlinGet(rulesPath(service))]);
+  return { latency, rules: rules.map((rule) => ({ ...rule, endsAt: endOf(rule) })) };
+}
 
-/** A process that died took its rules with it. */
-function mournCrashed(before) {
+const endOf = ({ remaining_seconds: seconds }) =>
+  (typeof seconds === "number" ? performance.now() + seconds * 1000 : null);
+
+/** Rules are kept in memory, so a process that crashes loses them. */
+function announceCrashed(previous) {
   for (const service of SERVICES) {
-    const wasToDie = before[service]?.rules.some((rule) => rule.kind === "crash");
-    if (wasToDie && !known[service]) setText($("gremlin-answer"), `${service} has died, as it was told to. Its rules died with it.`);
+    const hadCrashRule = previous[service]?.rules.some((rule) => rule.kind === "crash");
+    if (hadCrashRule && !gremlins[service]) {
+      setText($("gremlin-message"), `${service} has crashed, as its crash rule requested. `
+        + "Its rules are gone.");
+    }
   }
 }
 
 function show() {
-  const isSlow = Boolean(known[WAREHOUSE]?.latency.enabled);
+  const isSlow = Boolean(gremlins[LATENCY_SERVICE]?.latency.enabled);
   $("latency-toggle").setAttribute("aria-pressed", String(isSlow));
-  const rules = SERVICES.flatMap((service) => (known[service]?.rules ?? []).map((rule) => ({ ...rule, service })));
+  const rules = SERVICES.flatMap((service) =>
+    (gremlins[service]?.rules ?? []).map((rule) => ({ ...rule, service })));
   for (const preset of PRESETS) {
-    const isOn = rules.some((rule) => rule.active && isOf(preset, rule, rule.service));
-    $("presets").querySelector(`[data-preset="${preset.key}"]`).setAttribute("aria-pressed", String(isOn));
+    const isOn = rules.some((rule) => rule.active && isFromPreset(preset, rule, rule.service));
+    $("presets").querySelector(`[data-preset="${preset.key}"]`)
+      .setAttribute("aria-pressed", String(isOn));
   }
   reconcile($("rules"), rules, ({ service, id }) => `${service} ${id}`, createRule, updateRule);
-  const faults = Object.fromEntries(SERVICES.map((service) => [service, known[service] && shortFault(known[service].latency, known[service].rules)]));
-  const armed = rules.filter((rule) => rule.active).length + SERVICES.filter((service) => known[service]?.latency.enabled).length;
-  $("gremlin").dataset.state = armed ? "awake" : "quiet";
-  setText($("gremlin-state"), armed ? `${many(armed, "fault")} on` : "quiet");
-  onChange(faults);
+  const delayed = SERVICES.filter((service) => gremlins[service]?.latency.enabled);
+  const faultCount = rules.filter((rule) => rule.active).length + delayed.length;
+  $("gremlin").dataset.state = faultCount ? "active" : "idle";
+  setText($("gremlin-state"), faultCount ? `${formatCount(faultCount, "fault")} active` : "idle");
+  onFaultsChange(Object.fromEntries(SERVICES.map((service) => {
+    const gremlin = gremlins[service];
+    return [service, gremlin && summarizeFaults(gremlin.latency, gremlin.rules)];
+  })));
 }
 
 function createRule(rule) {
-  const preset = PRESETS.find((candidate) => isOf(candidate, rule, rule.service));
-  const name = preset?.name ?? `${rule.kind} in ${rule.service}`;
-  const remove = () => act(async () => {
-    await gremlinCall("DELETE", pathOf(rule.service, `rules/${rule.id}`));
+  const { id, service, kind } = rule;
+  const preset = PRESETS.find((candidate) => isFromPreset(candidate, rule, service));
+  const name = preset?.name ?? `${kind} in ${service}`;
+  const removeButton = el("button", {
+    class: "subtle-button",
+    type: "button",
+    ariaLabel: `Remove the rule ${name}`,
+    text: "✕",
+    on: { click: () => runAction(() => removeRule(service, id)) },
   });
-  return el("li", { data: { rule: rule.id, service: rule.service } },
-    el("div", { class: "rule-head" }, icon("gremlin"), el("b", { text: name }),
-      el("button", { class: "quiet-button", type: "button", ariaLabel: `Remove the rule ${name}`, text: "✕", on: { click: remove } })),
-    el("p", { class: "quiet", text: `${rule.service}: ${describeRule(rule)}` }),
-    el("dl", {}, ...["matched", "fired", "left"].map((figure) => el("div", {}, el("dt", { text: figure }), el("dd", { data: { figure } })))));
+  return el("li", { data: { rule: id, service } },
+    el("div", { class: "rule-head" }, icon("gremlin"), el("b", { text: name }), removeButton),
+    el("p", { class: "muted", text: `${service}: ${describeRule(rule)}` }),
+    el("dl", {}, ...["matched", "fired", "remaining"].map((field) =>
+      el("div", {}, el("dt", { text: field }), el("dd", { data: { field } })))));
 }
 
 function updateRule(node, rule) {
-  node.dataset.active = String(rule.active);
-  node.endsAt = rule.active ? rule.endsAt : null;
-  node.otherwise = rule.active ? (typeof rule.remaining_fires === "number" ? many(rule.remaining_fires, "fire") : "no end") : "ended";
-  setText(node.querySelector("[data-figure=matched]"), count(rule.matched));
-  setText(node.querySelector("[data-figure=fired]"), count(rule.fired));
-  showLeft(node);
+  const { active, remaining_fires: fires } = rule;
+  node.dataset.active = String(active);
+  node.endsAt = active ? rule.endsAt : null;
+  const firesLeft = typeof fires === "number" ? formatCount(fires, "fire") : "no limit";
+  node.untimedText = active ? firesLeft : "ended";
+  setText(node.querySelector("[data-field=matched]"), formatNumber(rule.matched));
+  setText(node.querySelector("[data-field=fired]"), formatNumber(rule.fired));
+  showRemaining(node);
 }
 
-function showLeft(node) {
-  const seconds = node.endsAt ? Math.max(0, Math.ceil((node.endsAt - performance.now()) / 1000)) : null;
-  setText(node.querySelector("[data-figure=left]"), seconds === null ? node.otherwise : seconds === 0 ? "ended" : `${seconds} s`);
+/** Shows the remaining time; for a rule without a time limit, the remaining fires. */
+function showRemaining(node) {
+  setText(node.querySelector("[data-field=remaining]"),
+    node.endsAt ? remainingTime(node.endsAt) : node.untimedText);
 }
 
-const showTimeLeft = () => [...$("rules").children].forEach(showLeft);
+function remainingTime(endsAt) {
+  const seconds = Math.max(0, Math.ceil((endsAt - performance.now()) / 1000));
+  return seconds === 0 ? "ended" : `${seconds} s`;
+}
 
-/** Does what was asked for, says why it could not be done, and shows what is so now. */
-async function act(deed) {
-  setText($("gremlin-answer"), "");
+/** Runs an action of the user, shows its message or its error, and then the new state. */
+async function runAction(action) {
+  setText($("gremlin-message"), "");
   try {
-    setText($("gremlin-answer"), (await deed()) ?? "");
+    setText($("gremlin-message"), (await action()) ?? "");
   } catch (problem) {
-    const fields = (problem.errors ?? []).map(({ field, detail }) => `${field} ${detail}`).join("; ");
-    setText($("gremlin-answer"), fields || problem.message);
+    const fields = (problem.errors ?? []).map(({ field, detail }) => `${field} ${detail}`);
+    setText($("gremlin-message"), fields.join("; ") || problem.message);
   }
   await refreshGremlin();
 }
 
-async function switchLatency() {
+async function toggleLatency() {
   const enabled = $("latency-toggle").getAttribute("aria-pressed") !== "true";
-  await gremlinCall("POST", pathOf(WAREHOUSE, "latency"), { enabled, delay_ms: DELAY_MS });
+  await setLatency(LATENCY_SERVICE, enabled);
 }
 
-async function togglePreset({ service, spec, ...preset }) {
-  const same = (known[service]?.rules ?? []).filter((rule) => rule.active && isOf({ service, spec, ...preset }, rule, service));
-  if (!same.length) return void (await gremlinCall("POST", pathOf(service, "rules"), spec));
-  await Promise.all(same.map(({ id }) => gremlinCall("DELETE", pathOf(service, `rules/${id}`))));
+const setLatency = (service, enabled) =>
+  gremlinCall("POST", latencyPath(service), { enabled, delay_ms: LATENCY_DELAY_MS });
+
+async function addRule(service, rule) {
+  await gremlinCall("POST", rulesPath(service), rule);
 }
 
-async function stopEverything() {
-  const ends = await Promise.allSettled(SERVICES.map(async (service) => {
-    await gremlinCall("POST", pathOf(service, "latency"), { enabled: false, delay_ms: DELAY_MS });
-    await gremlinCall("DELETE", pathOf(service, "rules"));
+async function removeRule(service, id) {
+  await gremlinCall("DELETE", rulePath(service, id));
+}
+
+async function togglePreset(preset) {
+  const { service } = preset;
+  const active = (gremlins[service]?.rules ?? [])
+    .filter((rule) => rule.active && isFromPreset(preset, rule, service));
+  if (active.length === 0) await addRule(service, preset.rule);
+  else await Promise.all(active.map(({ id }) => removeRule(service, id)));
+}
+
+/** Returns a message. */
+async function stopAllFaults() {
+  const results = await Promise.allSettled(SERVICES.map(async (service) => {
+    await setLatency(service, false);
+    await gremlinCall("DELETE", rulesPath(service));
   }));
-  const silent = SERVICES.filter((_, i) => ends[i].status === "rejected");
-  return silent.length ? `Could not be told: ${silent.join(", ")}.` : "Everything is stopped.";
+  const failed = SERVICES.filter((_, i) => results[i].status === "rejected");
+  return failed.length
+    ? `Could not stop the faults of ${failed.join(" and ")}. Try again.`
+    : "All faults are stopped.";
 }
 
-function buildForm(form) {
-  const inputs = FIELDS.map(({ name, text, options, only, ...rest }) => {
-    const input = options
-      ? el("select", { name }, ...options.map((value) => el("option", { value, text: value || "any", selected: value === rest.value })))
-      : el("input", { name, autocomplete: "off", ...rest });
-    return { only, label: el("label", {}, text, input) };
-  });
-  const adapt = () => inputs.forEach(({ only, label }) => {
-    const isFit = !only || form.elements[only[0]].value === only[1];
-    label.hidden = !isFit;
-    label.lastChild.disabled = !isFit;
-  });
-  form.append(...inputs.map(({ label }) => label), el("button", { class: "wide", text: "Let it loose" }));
-  form.addEventListener("change", adapt);
+function buildRuleForm(form) {
+  const fields = FIELDS.map((field) => ({ ...field, node: createField(field) }));
+  // A disabled field is not part of the form's data.
+  const showRelevantFields = () => {
+    for (const { shownIf, node } of fields) {
+      const isShown = !shownIf || form.elements[shownIf[0]].value === shownIf[1];
+      node.hidden = !isShown;
+      node.lastChild.disabled = !isShown;
+    }
+  };
+  form.append(
+    ...fields.map(({ node }) => node),
+    el("button", { class: "full-width", text: "Inject fault" }));
+  form.addEventListener("change", showRelevantFields);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const { service, ...fields } = Object.fromEntries(new FormData(form));
-    const isNumber = (name) => FIELDS.find((field) => field.name === name).type === "number";
-    const given = Object.entries(fields).filter(([, value]) => value !== "").map(([name, value]) => [name, isNumber(name) ? Number(value) : value]);
-    act(() => gremlinCall("POST", pathOf(service, "rules"), Object.fromEntries(given)).then(() => undefined));
+    const { service, ...rule } = ruleOf(form);
+    runAction(() => addRule(service, rule));
   });
-  adapt();
+  showRelevantFields();
+}
+
+function createField({ name, label, options, selected, input }) {
+  const control = options
+    ? el("select", { name }, ...options.map((value) =>
+      el("option", { value, text: value || "any", selected: value === selected })))
+    : el("input", { name, autocomplete: "off", ...input });
+  return el("label", {}, label, control);
+}
+
+/** The fields that are filled in. */
+function ruleOf(form) {
+  const isNumber = (name) =>
+    FIELDS.find((field) => field.name === name).input?.type === "number";
+  return Object.fromEntries([...new FormData(form)]
+    .filter(([, value]) => value !== "")
+    .map(([name, value]) => [name, isNumber(name) ? Number(value) : value]));
 }

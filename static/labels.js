@@ -89,8 +89,13 @@ export function traceNode(traceId) {
   });
 }
 
-export const copyButton = (text, value, title) =>
-  el("button", { class: "copy-button monospace", type: "button", title, text, data: { copy: value } });
+export const copyButton = (text, value, title) => el("button", {
+  class: "copy-button monospace",
+  type: "button",
+  title,
+  text,
+  data: { copy: value },
+});
 
 /** One listener for all copy buttons, including those of rows that are added later. */
 export async function copyOnClick({ target }) {

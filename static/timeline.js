@@ -105,7 +105,7 @@ function groupEvents(events) {
   const groups = [];
   for (const event of events) {
     const first = groups.at(-1)?.[0];
-    const isRepeated = first?.reason === event.reason && first.status === event.status;
+    const isRepeated = first && first.reason === event.reason && first.status === event.status;
     if (isRepeated) groups.at(-1).push(event);
     else groups.push([event]);
   }

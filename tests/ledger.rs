@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use uuid::Uuid;
 use valerix::domain::ledger;
 use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
-use valerix::inventory::ledger_batch::{
-    Books, Release, ReleaseOutcome, Reserve, ReserveOutcome, Shelf as Product,
+use valerix::inventory::ledger_batch::{LedgerBatch, StockLevel};
+use valerix::inventory::requests::{
+    ReleaseOutcome, ReleaseRequest, ReserveOutcome, ReserveRequest,
 };
 
 const ORDERS: usize = 3;
@@ -87,9 +88,7 @@ impl Shelf {
                     .epoch = epoch
             }
             ReservePlan::AlreadyHeld | ReservePlan::Stale => {}
-            ReservePlan::OtherGoods | ReservePlan::Unrecognized => {
-                panic!("every message of an order has the same goods, and every row a known state")
-            }
+            ReservePlan::OtherGoods => panic!("every message of an order has the same goods"),
         }
     }
 
@@ -120,7 +119,6 @@ impl Shelf {
                 }
             }
             ReleasePlan::Nothing => {}
-            ReleasePlan::Unrecognized => panic!("every row has a known state"),
         }
     }
 
@@ -173,7 +171,7 @@ struct Tables {
     rows: BTreeMap<Uuid, Entry>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Reserve(ReserveOutcome),
     Released(ReleaseOutcome),
@@ -183,36 +181,39 @@ impl Tables {
     fn hear_together(&mut self, batch: &[Message]) -> Vec<Answer> {
         let about = |order: &Uuid| batch.iter().any(|message| order_id(message) == *order);
         let entries = self.rows.iter().filter(|(order, _)| about(order));
-        let entries = entries.map(|(order, entry)| (*order, entry.clone()));
-        let product = Product::new(self.stock, self.reserved);
-        let mut books = Books::new(entries, [("P".to_owned(), product)]);
+        let entries = entries.map(|(order, entry)| (*order, Ok(entry.clone())));
+        let level = StockLevel {
+            stock: self.stock,
+            reserved: self.reserved,
+        };
+        let mut ledger = LedgerBatch::new(entries, [("P".to_owned(), level)]);
         let answers = batch
             .iter()
-            .map(|message| hear(&mut books, *message))
+            .map(|message| hear(&mut ledger, *message))
             .collect();
-        for written in books.written() {
-            let before = self.rows.insert(written.order_id, written.entry.clone());
-            assert_eq!(before.is_none(), written.new, "{}", written.order_id);
+        for changed in ledger.changed_entries() {
+            let before = self.rows.insert(changed.order_id, changed.entry.clone());
+            assert_eq!(before.is_none(), changed.is_new, "{}", changed.order_id);
         }
-        for (product_id, taken) in books.taken() {
+        for (product_id, units) in ledger.stock_deltas() {
             assert_eq!(product_id, "P");
-            assert!(self.stock >= taken, "the statement's guard");
-            self.stock -= taken;
-            self.reserved += taken;
+            assert!(self.stock >= units, "the statement's guard");
+            self.stock -= units;
+            self.reserved += units;
         }
         answers
     }
 }
 
-fn hear(books: &mut Books, message: Message) -> Answer {
+fn hear(ledger: &mut LedgerBatch, message: Message) -> Answer {
     let order_id = order_id(&message);
     match message {
-        Message::Reserve { order, epoch } => Answer::Reserve(books.reserve(&Reserve {
+        Message::Reserve { order, epoch } => Answer::Reserve(ledger.reserve(&ReserveRequest {
             order_id,
             epoch,
             goods: goods(order),
         })),
-        Message::Release { epoch, .. } => Answer::Released(books.release(Release {
+        Message::Release { epoch, .. } => Answer::Released(ledger.release(ReleaseRequest {
             order_id,
             epoch: Some(epoch),
         })),

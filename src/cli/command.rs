@@ -20,7 +20,7 @@ use super::soak::SoakArgs;
 /// An order platform that keeps accepting orders while its dependencies fail, and finishes each
 /// order exactly once
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 110)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -43,10 +43,11 @@ pub enum Command {
     /// Check the invariants on a live database; exit 1 on a violation, 2 if they could not be
     /// checked
     Audit(AuditArgs),
-    /// Run a seeded chaos campaign against private services; exit 0 proved, 1 broken, 2 incomplete
+    /// Run a seeded chaos campaign against freshly started services; exit 0 proved, 1 broken, 2
+    /// incomplete
     Prove(ProveArgs),
-    /// Run private services under load and faults for a long time; exit 1 if a process keeps
-    /// growing or an order is wrong
+    /// Run freshly started services under load and faults for a long time; exit 1 if a process
+    /// grows or dies, or an invariant is violated
     Soak(SoakArgs),
     /// Place orders at a fixed rate (open-loop load) and print their latencies
     Load(LoadArgs),

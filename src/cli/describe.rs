@@ -10,9 +10,9 @@ use super::outcome::{Outcome, print_report};
 use super::secret_files::file_variables;
 use super::service::DEFAULT_DATABASE_POOL_SIZE;
 use crate::describe::{Description, Inputs, Service};
-use crate::inventory::Inventory;
+use crate::inventory::InventoryService;
 use crate::order::OrderRole;
-use crate::payment::PaymentRole;
+use crate::payment::PaymentService;
 use crate::platform::service::Role;
 
 #[derive(Debug, Args)]
@@ -30,8 +30,8 @@ impl DescribeArgs {
             command,
             services: vec![
                 service::<OrderRole>("order", default_ports::ORDER),
-                service::<Inventory>("inventory", default_ports::INVENTORY),
-                service::<PaymentRole>("payment", default_ports::PAYMENT),
+                service::<InventoryService>("inventory", default_ports::INVENTORY),
+                service::<PaymentService>("payment", default_ports::PAYMENT),
             ],
             variables_without_flag: by_opentelemetry.chain(file_variables(command)).collect(),
             default_database_pool_size: DEFAULT_DATABASE_POOL_SIZE,

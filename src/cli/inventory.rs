@@ -7,7 +7,7 @@ use clap::Args;
 use super::default_ports;
 use super::outcome::Outcome;
 use super::service::ServiceArgs;
-use crate::inventory::Inventory;
+use crate::inventory::InventoryService;
 use crate::platform::service;
 
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ pub struct InventoryArgs {
 impl InventoryArgs {
     pub async fn run(self) -> Outcome {
         service::run(self.service.config(default_ports::INVENTORY), |_| {
-            Ok(Inventory)
+            Ok(InventoryService)
         })
         .await?;
         Ok(ExitCode::SUCCESS)

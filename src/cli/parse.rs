@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use super::command::Cli;
 use super::error::ConfigError;
-use super::{environment, secret_files};
+use super::{clap_error, environment, secret_files};
 use crate::platform::environment::variable;
 use crate::platform::output;
 
@@ -19,7 +19,7 @@ pub fn parse() -> Cli {
         .unwrap_or_else(|error| refuse(&error));
     let command = environment::with_trimmed_variables(Cli::command());
     let cli = read(command, &arguments).unwrap_or_else(|error| {
-        match ConfigError::from_clap(&error, &Cli::command(), &arguments) {
+        match clap_error::in_one_line(&error, &Cli::command(), &arguments) {
             Some(error) => refuse(&error),
             None => error.exit(),
         }

@@ -13,6 +13,7 @@ use crate::platform::client::BaseUrl;
 use crate::platform::db::DatabaseUrl;
 use crate::platform::fault_injection::failpoint;
 use crate::platform::observability::telemetry::{Certificates, Protocol};
+use crate::{inventory, order, payment};
 
 /// actix-server logs at level `info` how many workers it starts, which says nothing to an operator.
 pub const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn";
@@ -84,7 +85,12 @@ pub fn boolean(text: &str) -> Result<bool, Takes> {
 }
 
 pub fn failpoint_plan(text: &str) -> Result<failpoint::Plan, Takes> {
-    text.parse().map_err(Takes)
+    let known = [
+        order::FAILPOINTS,
+        inventory::FAILPOINTS,
+        payment::FAILPOINTS,
+    ];
+    failpoint::Plan::parse(text, &known.concat()).map_err(Takes)
 }
 
 pub fn token(text: &str) -> Result<String, Takes> {

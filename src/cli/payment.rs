@@ -10,7 +10,7 @@ use super::default_ports;
 use super::outcome::Outcome;
 use super::parsers::{delay_ms, fraction, seed};
 use super::service::ServiceArgs;
-use crate::payment::PaymentRole;
+use crate::payment::PaymentService;
 use crate::payment::gateway::MockGateway;
 use crate::platform::service;
 
@@ -39,7 +39,7 @@ impl PaymentArgs {
     }
 
     pub async fn run(self) -> Outcome {
-        let role = PaymentRole {
+        let role = PaymentService {
             gateway: Arc::new(self.gateway()),
         };
         service::run(self.service.config(default_ports::PAYMENT), |_| Ok(role)).await?;

@@ -13,9 +13,9 @@ use crate::prove;
 const LONG_HELP: &str = "\
 The campaign places concurrent orders and injects faults at the same time. Then it ends all faults \
 and waits until every order is finished. At last it checks the invariants, and compares every \
-response that a client received with the database: an order that a response names exists and has \
-the status that the client was told; after a 503 with Retry-After there is no order; every order \
-belongs to a request that was told about it or received no response.
+response that a client received with the database: an acknowledged order exists and does not \
+contradict its response; after a 503 with Retry-After there is no order; every order was named in \
+a response, or its request received none.
 
 Each kind of fault occurs once before any kind occurs again: kills, failpoints, stops (SIGSTOP), \
 slow responses and ended database sessions of each service, each kind of gremlin rule, restarts \

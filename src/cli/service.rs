@@ -44,8 +44,8 @@ pub struct ServiceArgs {
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = origin,
           default_values_t = dashboard_origins())]
     cors_allowed_origins: Vec<String>,
-    /// Host names to accept on a loopback address besides localhost, 127.0.0.0/8 and [::1],
-    /// separated by commas
+    /// Host names to accept on a loopback address besides localhost and the loopback addresses
+    /// themselves, separated by commas
     #[arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', value_parser = host_name)]
     allowed_hosts: Vec<String>,
     /// Bearer token that the gremlin's routes require [default: none is required]

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, CommandFactory, Parser};
 
+use super::clap_error;
 use super::command::Cli;
 use super::error::ConfigError;
 use super::parse::read;
@@ -19,7 +20,7 @@ fn line(arguments: &[&str]) -> String {
 
 fn line_of(arguments: &[OsString]) -> String {
     let error = read(Cli::command(), arguments).unwrap_err();
-    ConfigError::from_clap(&error, &Cli::command(), arguments)
+    clap_error::in_one_line(&error, &Cli::command(), arguments)
         .map_or_else(|| error.to_string(), |error| error.to_string())
 }
 

@@ -5,13 +5,24 @@
 //! of an earlier attempt can neither free what a later one holds nor take stock for an order that
 //! gave up.
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
+
+/// State of a reservation.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE", const_into_str)]
 pub enum Hold {
     Held,
     Released,
-    /// A state that a newer release wrote. This one cannot tell what it means, and leaves the row
-    /// alone.
-    Unrecognized,
+}
+
+impl Hold {
+    /// The text in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
 }
 
 /// What one order reserves.
@@ -44,8 +55,6 @@ pub enum ReservePlan {
     Stale,
     /// The same order with other goods.
     OtherGoods,
-    /// The row is in a state that this release does not know.
-    Unrecognized,
 }
 
 #[must_use]
@@ -53,9 +62,6 @@ pub fn reserve(entry: Option<&Entry>, epoch: i32, goods: &Goods) -> ReservePlan 
     let Some(entry) = entry else {
         return ReservePlan::Take;
     };
-    if entry.hold == Hold::Unrecognized {
-        return ReservePlan::Unrecognized;
-    }
     if entry.epoch > epoch {
         return ReservePlan::Stale;
     }
@@ -67,7 +73,6 @@ pub fn reserve(entry: Option<&Entry>, epoch: i32, goods: &Goods) -> ReservePlan 
         (true, Hold::Released) => ReservePlan::Stale,
         (false, Hold::Held) => ReservePlan::Restamp,
         (false, Hold::Released) => ReservePlan::Take,
-        (_, Hold::Unrecognized) => ReservePlan::Unrecognized,
     }
 }
 
@@ -82,18 +87,12 @@ pub enum ReleasePlan {
     Stamp,
     /// A late message: a later attempt holds the stock.
     Nothing,
-    /// The row is in a state that this release does not know.
-    Unrecognized,
 }
 
 #[must_use]
 pub fn release(entry: Option<&Entry>, epoch: i32) -> ReleasePlan {
     match entry {
         None => ReleasePlan::Tombstone,
-        Some(Entry {
-            hold: Hold::Unrecognized,
-            ..
-        }) => ReleasePlan::Unrecognized,
         Some(entry) if entry.epoch > epoch => ReleasePlan::Nothing,
         Some(Entry {
             hold: Hold::Held, ..
@@ -134,15 +133,6 @@ mod tests {
         ];
         for (row, plan) in table {
             assert_eq!(reserve(row.as_ref(), 2, &goods(1)), plan, "{row:?}");
-        }
-    }
-
-    #[test]
-    fn a_state_of_a_newer_release_is_left_alone() {
-        for epoch in 1..=3 {
-            let row = entry(epoch, Hold::Unrecognized);
-            assert_eq!(reserve(Some(&row), 2, &goods(1)), ReservePlan::Unrecognized);
-            assert_eq!(release(Some(&row), 2), ReleasePlan::Unrecognized);
         }
     }
 

@@ -1,26 +1,12 @@
-//! What a charge and a void mean, given what is stored for the order. Pure: the service and the
-//! model share them.
+//! What a charge and a void mean, given the payment that is stored for the order. The service and
+//! the model in `tests/model` share these rules.
+//!
+//! Only an order without a stored payment is charged. Every later charge, also one after a void,
+//! gets the stored payment as its answer.
 
 use rust_decimal::Decimal;
 
 use crate::api::PaymentStatus;
-
-/// What a charge has to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChargePlan {
-    /// Ask the gateway, and store its decision.
-    Decide,
-    /// Answer with what is stored: a second charge never happens, nor one after a void.
-    Keep(PaymentStatus),
-}
-
-#[must_use]
-pub const fn charge(stored: Option<PaymentStatus>) -> ChargePlan {
-    match stored {
-        None => ChargePlan::Decide,
-        Some(status) => ChargePlan::Keep(status),
-    }
-}
 
 /// Whether a charge that names this amount contradicts the stored payment. The tombstone of a void
 /// was stored without an amount: it answers every charge.
@@ -43,14 +29,6 @@ pub const fn void(stored: Option<PaymentStatus>) -> PaymentStatus {
 mod tests {
     use super::*;
     use PaymentStatus::{Failed, Pending, Refunded, Success, Voided};
-
-    #[test]
-    fn only_the_first_charge_decides() {
-        assert_eq!(charge(None), ChargePlan::Decide);
-        for status in PaymentStatus::ALL {
-            assert_eq!(charge(Some(*status)), ChargePlan::Keep(*status));
-        }
-    }
 
     #[test]
     fn another_amount_contradicts_any_payment_but_a_tombstone() {

@@ -1,79 +1,31 @@
-//! What a batch of messages does to the books: the rules of the ledger, applied to one message
-//! after the other in memory. Pure: the store reads the rows, locked, and writes what has changed;
-//! the tests compare it with a reference.
+//! Applies the rules of the ledger to a batch of requests, in memory and one after the other.
+//!
+//! No I/O: the store loads the rows, locked, and writes those that have changed. The property tests
+//! in `tests/ledger.rs` compare a batch with requests that are applied one by one.
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::requests::{ReleaseOutcome, ReleaseRequest, ReserveOutcome, ReserveRequest};
 use crate::domain::ledger;
 use crate::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
+use crate::platform::unknown_variant::UnknownVariant;
 
-/// A message about one order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reserve {
-    pub order_id: Uuid,
-    pub epoch: i32,
-    pub goods: Goods,
-}
-
-/// Without an epoch: whatever the order holds.
+/// Units of one product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Release {
-    pub order_id: Uuid,
-    pub epoch: Option<i32>,
-}
-
-/// How a reserve ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReserveOutcome {
-    Held {
-        stock: i32,
-        reserved: i32,
-    },
-    InsufficientStock,
-    UnknownProduct,
-    Stale,
-    OtherGoods,
-    /// The ledger's row is in a state that this release does not know.
-    Unrecognized,
-}
-
-/// How a release ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReleaseOutcome {
-    /// So many units came back; none where nothing was held.
-    Released(i32),
-    /// The product's `reserved` is less than the order holds: somebody changed one without the
-    /// other. Giving the stock back would make it negative.
-    MoreThanReserved { held: i32, reserved: i32 },
-    /// The ledger's row is in a state that this release does not know.
-    Unrecognized,
-}
-
-/// A product's figures, and by how much they moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shelf {
+pub struct StockLevel {
+    /// Units that can still be reserved.
     pub stock: i32,
+    /// Units held for orders.
     pub reserved: i32,
-    /// Taken from stock since the books were opened; negative when more came back.
-    pub taken: i32,
 }
 
-impl Shelf {
-    #[must_use]
-    pub const fn new(stock: i32, reserved: i32) -> Self {
-        Self {
-            stock,
-            reserved,
-            taken: 0,
-        }
-    }
-
-    pub const fn take(&mut self, quantity: i32) {
+impl StockLevel {
+    /// Moves units from stock to reserved; back, if `quantity` is negative.
+    pub const fn reserve(&mut self, quantity: i32) {
         self.stock -= quantity;
         self.reserved += quantity;
-        self.taken += quantity;
     }
 
     #[must_use]
@@ -85,112 +37,137 @@ impl Shelf {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Row {
-    entry: Entry,
-    /// Not in the database yet.
-    new: bool,
-    changed: bool,
-}
-
-/// A row of the ledger to write.
+/// An entry of the ledger that has to be written.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Written<'a> {
+pub struct ChangedEntry<'a> {
     pub order_id: Uuid,
     pub entry: &'a Entry,
-    pub new: bool,
+    /// The database has no row of the order yet.
+    pub is_new: bool,
 }
 
-/// The rows that a batch is about.
+/// The entries and products that a batch of requests is about.
 #[derive(Debug, Default)]
-pub struct Books {
-    rows: BTreeMap<Uuid, Row>,
-    products: BTreeMap<String, Shelf>,
+pub struct LedgerBatch {
+    entries: BTreeMap<Uuid, TrackedEntry>,
+    /// Entries in a state that this release does not know. Requests leave them as they are.
+    unknown: BTreeMap<Uuid, UnknownVariant>,
+    products: BTreeMap<String, TrackedLevel>,
 }
 
-impl Books {
-    /// All the ledger has of the orders, and all that is known of the products, that the messages
-    /// are about.
+#[derive(Debug)]
+struct TrackedEntry {
+    entry: Entry,
+    is_new: bool,
+    is_changed: bool,
+}
+
+#[derive(Debug)]
+struct TrackedLevel {
+    before: StockLevel,
+    now: StockLevel,
+}
+
+impl LedgerBatch {
+    /// `entries` and `products` are all existing rows that the requests are about. An entry is an
+    /// error if this release does not know its state.
     #[must_use]
     pub fn new(
-        entries: impl IntoIterator<Item = (Uuid, Entry)>,
-        products: impl IntoIterator<Item = (String, Shelf)>,
+        entries: impl IntoIterator<Item = (Uuid, Result<Entry, UnknownVariant>)>,
+        products: impl IntoIterator<Item = (String, StockLevel)>,
     ) -> Self {
-        let row = |(order_id, entry)| {
-            (
-                order_id,
-                Row {
-                    entry,
-                    new: false,
-                    changed: false,
-                },
-            )
-        };
-        Self {
-            rows: entries.into_iter().map(row).collect(),
-            products: products.into_iter().collect(),
+        let mut batch = Self::default();
+        for (order_id, entry) in entries {
+            match entry {
+                Ok(entry) => {
+                    let entry = TrackedEntry {
+                        entry,
+                        is_new: false,
+                        is_changed: false,
+                    };
+                    batch.entries.insert(order_id, entry);
+                }
+                Err(unknown) => {
+                    batch.unknown.insert(order_id, unknown);
+                }
+            }
         }
+        for (product_id, level) in products {
+            let level = TrackedLevel {
+                before: level,
+                now: level,
+            };
+            batch.products.insert(product_id, level);
+        }
+        batch
     }
 
-    pub fn reserve(&mut self, message: &Reserve) -> ReserveOutcome {
-        let Reserve {
+    pub fn reserve(&mut self, request: &ReserveRequest) -> ReserveOutcome {
+        let ReserveRequest {
             order_id,
             epoch,
             goods,
-        } = message;
-        let entry = self.rows.get(order_id).map(|row| &row.entry);
-        let plan = ledger::reserve(entry, *epoch, goods);
-        let Some(product) = self.products.get_mut(&goods.product_id) else {
-            return self.unknown_product(plan, *order_id, *epoch);
+        } = request;
+        if let Some(unknown) = self.unknown.get(order_id) {
+            return ReserveOutcome::UnknownState(unknown.clone());
+        }
+        let plan = ledger::reserve(self.entry(*order_id), *epoch, goods);
+        let Some(TrackedLevel { now: level, .. }) = self.products.get_mut(&goods.product_id) else {
+            return self.reserve_unknown_product(plan, *order_id, *epoch);
         };
         match plan {
-            ReservePlan::Take if product.stock >= goods.quantity => {
-                product.take(goods.quantity);
-                let held = product.held();
-                self.write(*order_id, *epoch, Hold::Held, Some(goods));
+            ReservePlan::Take if level.stock >= goods.quantity => {
+                level.reserve(goods.quantity);
+                let held = level.held();
+                self.record(*order_id, *epoch, Hold::Held, Some(goods));
                 held
             }
             ReservePlan::Take => {
-                self.stamp(*order_id, *epoch);
+                self.bump_epoch(*order_id, *epoch);
                 ReserveOutcome::InsufficientStock
             }
             ReservePlan::Restamp => {
-                let held = product.held();
-                self.write(*order_id, *epoch, Hold::Held, Some(goods));
+                let held = level.held();
+                self.record(*order_id, *epoch, Hold::Held, Some(goods));
                 held
             }
-            ReservePlan::AlreadyHeld => product.held(),
-            ReservePlan::Stale => ReserveOutcome::Stale,
+            ReservePlan::AlreadyHeld => level.held(),
+            ReservePlan::Stale => ReserveOutcome::StaleEpoch,
             ReservePlan::OtherGoods => ReserveOutcome::OtherGoods,
-            ReservePlan::Unrecognized => ReserveOutcome::Unrecognized,
         }
     }
 
-    fn unknown_product(&mut self, plan: ReservePlan, order_id: Uuid, epoch: i32) -> ReserveOutcome {
+    fn reserve_unknown_product(
+        &mut self,
+        plan: ReservePlan,
+        order_id: Uuid,
+        epoch: i32,
+    ) -> ReserveOutcome {
         match plan {
-            ReservePlan::Stale => ReserveOutcome::Stale,
+            ReservePlan::Stale => ReserveOutcome::StaleEpoch,
             ReservePlan::OtherGoods => ReserveOutcome::OtherGoods,
-            ReservePlan::Unrecognized => ReserveOutcome::Unrecognized,
             ReservePlan::Take => {
-                self.stamp(order_id, epoch);
+                self.bump_epoch(order_id, epoch);
                 ReserveOutcome::UnknownProduct
             }
-            // Held of a product that was struck off the list since.
+            // The order holds units of a product whose row was deleted later.
             ReservePlan::Restamp | ReservePlan::AlreadyHeld => ReserveOutcome::UnknownProduct,
         }
     }
 
-    pub fn release(&mut self, message: Release) -> ReleaseOutcome {
-        let Release { order_id, epoch } = message;
-        let entry = self.rows.get(&order_id).map(|row| &row.entry);
+    pub fn release(&mut self, request: ReleaseRequest) -> ReleaseOutcome {
+        let ReleaseRequest { order_id, epoch } = request;
+        if let Some(unknown) = self.unknown.get(&order_id) {
+            return ReleaseOutcome::UnknownState(unknown.clone());
+        }
+        let entry = self.entry(order_id);
         let epoch = epoch
             .or_else(|| entry.map(|entry| entry.epoch))
             .unwrap_or(1);
         match ledger::release(entry, epoch) {
             ReleasePlan::Nothing => ReleaseOutcome::Released(0),
-            ReleasePlan::Unrecognized => ReleaseOutcome::Unrecognized,
             ReleasePlan::Tombstone | ReleasePlan::Stamp => {
-                self.write(order_id, epoch, Hold::Released, None);
+                self.record(order_id, epoch, Hold::Released, None);
                 ReleaseOutcome::Released(0)
             }
             ReleasePlan::GiveBack => {
@@ -206,65 +183,117 @@ impl Books {
             quantity,
         }) = goods
         else {
-            self.write(order_id, epoch, Hold::Released, None);
+            self.record(order_id, epoch, Hold::Released, None);
             return ReleaseOutcome::Released(0);
         };
-        if let Some(product) = self.products.get_mut(&product_id) {
-            if product.reserved < quantity {
+        if let Some(TrackedLevel { now: level, .. }) = self.products.get_mut(&product_id) {
+            if level.reserved < quantity {
                 return ReleaseOutcome::MoreThanReserved {
                     held: quantity,
-                    reserved: product.reserved,
+                    reserved: level.reserved,
                 };
             }
-            product.take(-quantity);
+            level.reserve(-quantity);
         }
-        self.write(order_id, epoch, Hold::Released, None);
+        self.record(order_id, epoch, Hold::Released, None);
         ReleaseOutcome::Released(quantity)
     }
 
-    /// A reserve that found nothing: what the ledger has of the order belongs to its epoch from now
-    /// on.
-    fn stamp(&mut self, order_id: Uuid, epoch: i32) {
-        if self.rows.contains_key(&order_id) {
-            self.write(order_id, epoch, Hold::Released, None);
+    fn entry(&self, order_id: Uuid) -> Option<&Entry> {
+        Some(&self.entries.get(&order_id)?.entry)
+    }
+
+    /// Raises the epoch of an order that holds nothing, so that requests of earlier attempts are
+    /// stale. An order without an entry does not get one.
+    fn bump_epoch(&mut self, order_id: Uuid, epoch: i32) {
+        if self.entries.contains_key(&order_id) {
+            self.record(order_id, epoch, Hold::Released, None);
         }
     }
 
-    /// Goods that are not given stay as they are.
-    fn write(&mut self, order_id: Uuid, epoch: i32, hold: Hold, goods: Option<&Goods>) {
-        let row = self.rows.entry(order_id).or_insert_with(|| Row {
-            entry: Entry {
-                epoch,
-                hold,
-                goods: None,
-            },
-            new: true,
-            changed: true,
-        });
-        row.changed = true;
-        row.entry.epoch = epoch;
-        row.entry.hold = hold;
+    /// Changes the order's entry, or adds one. Without `goods`, those of the entry stay.
+    fn record(&mut self, order_id: Uuid, epoch: i32, hold: Hold, goods: Option<&Goods>) {
+        let tracked = self
+            .entries
+            .entry(order_id)
+            .or_insert_with(|| TrackedEntry {
+                entry: Entry {
+                    epoch,
+                    hold,
+                    goods: None,
+                },
+                is_new: true,
+                is_changed: true,
+            });
+        tracked.is_changed = true;
+        tracked.entry.epoch = epoch;
+        tracked.entry.hold = hold;
         if let Some(goods) = goods {
-            row.entry.goods = Some(goods.clone());
+            tracked.entry.goods = Some(goods.clone());
         }
     }
 
-    /// The rows to write, by order.
-    pub fn written(&self) -> impl Iterator<Item = Written<'_>> {
-        let changed = self.rows.iter().filter(|(_, row)| row.changed);
-        changed.map(|(order_id, row)| Written {
+    /// The entries that have to be written, ordered by order id.
+    pub fn changed_entries(&self) -> impl Iterator<Item = ChangedEntry<'_>> {
+        let changed = self
+            .entries
+            .iter()
+            .filter(|(_, tracked)| tracked.is_changed);
+        changed.map(|(order_id, tracked)| ChangedEntry {
             order_id: *order_id,
-            entry: &row.entry,
-            new: row.new,
+            entry: &tracked.entry,
+            is_new: tracked.is_new,
         })
     }
 
-    /// What was taken of each product that moved, by product.
-    pub fn taken(&self) -> impl Iterator<Item = (&str, i32)> {
-        let moved = self
-            .products
-            .iter()
-            .filter(|(_, product)| product.taken != 0);
-        moved.map(|(product_id, product)| (product_id.as_str(), product.taken))
+    /// The units to move from stock to reserved, for each product where this is not 0, ordered by
+    /// product id. Negative units move back.
+    pub fn stock_deltas(&self) -> impl Iterator<Item = (&str, i32)> {
+        let deltas = self.products.iter().map(|(product_id, level)| {
+            let units = level.before.stock - level.now.stock;
+            (product_id.as_str(), units)
+        });
+        deltas.filter(|(_, units)| *units != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_in_an_unknown_state_is_never_changed() {
+        let order_id = Uuid::from_u128(1);
+        let unknown = UnknownVariant::of::<Hold>("NEWER");
+        let level = StockLevel {
+            stock: 5,
+            reserved: 2,
+        };
+        let mut batch = LedgerBatch::new(
+            [(order_id, Err(unknown.clone()))],
+            [("P".to_owned(), level)],
+        );
+        let request = ReserveRequest {
+            order_id,
+            epoch: 2,
+            goods: Goods {
+                product_id: "P".to_owned(),
+                quantity: 2,
+            },
+        };
+        assert_eq!(
+            batch.reserve(&request),
+            ReserveOutcome::UnknownState(unknown.clone())
+        );
+        let request = ReleaseRequest {
+            order_id,
+            epoch: None,
+        };
+        assert_eq!(
+            batch.release(request),
+            ReleaseOutcome::UnknownState(unknown)
+        );
+        assert_eq!(batch.changed_entries().count(), 0);
+        assert_eq!(batch.stock_deltas().count(), 0);
     }
 }

@@ -1,7 +1,10 @@
-//! The inventory service: routes → ledger, books (pure rules) → store.
+//! The inventory service: `routes` handle requests, [`ledger_batch`] applies the rules of
+//! [`crate::domain::ledger`] to a batch of them, `store` reads and writes the tables.
 
 pub mod ledger_batch;
+pub mod requests;
 mod routes;
+mod service;
 mod store;
 
-pub use routes::Inventory;
+pub use service::{FAILPOINTS, InventoryService};

@@ -17,3 +17,15 @@ mod store;
 pub use dashboard::assets::Dashboard;
 pub use routes::{Config, OrderRole};
 pub use store::Cursor;
+
+/// Points between two steps, at which a test can let the process abort or stall.
+pub const FAILPOINTS: &[&str] = &[
+    "order.placed",
+    "order.reserved",
+    "order.charged",
+    "order.confirmed",
+    "order.failed",
+    "order.pending",
+    "order.released",
+    "order.claimed",
+];

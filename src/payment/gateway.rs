@@ -1,5 +1,4 @@
-//! Where the money is moved. A real gateway takes the order's id as its idempotency key; so does
-//! this trait.
+//! The payment gateway, which moves the money.
 
 use std::time::Duration;
 
@@ -10,19 +9,20 @@ use rand::{RngExt, SeedableRng};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+/// How the gateway decided about a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     Approved,
     Declined,
 }
 
-/// The gateway cannot be asked now; whether it acted is unknown.
+/// The gateway did not answer. Whether it acted is unknown.
 #[derive(Debug, thiserror::Error)]
-#[error("the payment gateway does not answer: {0}")]
+#[error("the payment gateway did not answer: {0}")]
 pub struct GatewayUnavailable(pub String);
 
-/// Both calls are idempotent by order: repeating one changes nothing and gives the first answer
-/// again.
+/// A payment gateway. The order's id is the idempotency key of both calls: repeating one changes
+/// nothing and returns the first answer again.
 pub trait Gateway: Send + Sync {
     /// Charges the order's customer once.
     fn charge(
@@ -31,16 +31,18 @@ pub trait Gateway: Send + Sync {
         amount: Decimal,
     ) -> BoxFuture<'_, Result<Decision, GatewayUnavailable>>;
 
-    /// Gives a charge back, or forbids one that has not come yet: a charge that was begun before
-    /// and is still on its way must find this, or an order that was given up would be paid for.
+    /// Refunds the order's charge, and prevents a later one. A charge that was sent before can still
+    /// arrive later. It must not capture, or a failed order would be paid for.
     fn cancel(&self, order_id: Uuid) -> BoxFuture<'_, Result<(), GatewayUnavailable>>;
 }
 
-/// Approves a share of the orders, decided by the seed and the order's id alone.
+/// A gateway that moves no money. Its decision depends only on the seed and the order's id.
 #[derive(Debug, Clone)]
 pub struct MockGateway {
+    /// Share of the orders that it approves: 0 to 1.
     pub success_rate: f64,
     pub seed: u64,
+    /// Duration of a charge.
     pub latency: Duration,
 }
 
@@ -63,7 +65,7 @@ impl Gateway for MockGateway {
         _: Decimal,
     ) -> BoxFuture<'_, Result<Decision, GatewayUnavailable>> {
         async move {
-            // A timer's finest step is a millisecond, which even a wait for nothing would take.
+            // A sleep of zero would still take until the timer's next tick, up to 1 ms.
             if !self.latency.is_zero() {
                 tokio::time::sleep(self.latency).await;
             }
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn approves_the_share_it_is_told_to() {
+    fn approves_the_configured_share() {
         let gateway = |success_rate| MockGateway {
             success_rate,
             seed: 7,
@@ -96,13 +98,13 @@ mod tests {
         };
         assert_eq!(approved(&gateway(1.0), 1000), 1000);
         assert_eq!(approved(&gateway(0.0), 1000), 0);
-        // Binomial(1000, 0.9) has a standard deviation of 9.5; the seed makes the figure the same
-        // in every run.
+        // Binomial(1000, 0.9) has a standard deviation of 9.5. With a fixed seed, the number is the
+        // same in every run.
         assert!((870..=930).contains(&approved(&gateway(0.9), 1000)));
     }
 
     #[test]
-    fn an_order_gets_the_same_answer_every_time() {
+    fn an_order_gets_the_same_decision_every_time() {
         let gateway = MockGateway {
             success_rate: 0.5,
             seed: 1,

@@ -1,7 +1,11 @@
-//! The payment service: routes → rules (pure), gateway | store.
+//! The payment service: `routes` handle requests, [`gateway`] moves the money, `store` keeps one row
+//! for each order.
 
+mod charge;
 pub mod gateway;
+mod problems;
 mod routes;
+mod service;
 mod store;
 
-pub use routes::PaymentRole;
+pub use service::{FAILPOINTS, PaymentService};

@@ -1,4 +1,4 @@
-//! Payment's table: one row for each order, for ever.
+//! Payment's table. It has one row for each order, which is never deleted.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use crate::api::PaymentStatus;
 use crate::domain::payment;
-use crate::platform::db::DatabaseError;
 use crate::platform::db::batcher::BatchSpec;
-use crate::platform::db::unnest_query::{Given, Statement, array};
+use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
+use crate::platform::db::{DatabaseError, Stored};
 use crate::platform::unknown_variant::UnknownVariant;
 use crate::schema::payments;
 
@@ -25,18 +25,56 @@ pub struct PaymentRow {
     pub id: Uuid,
     pub order_id: Uuid,
     pub amount: Decimal,
-    pub status: String,
+    pub status: Stored<PaymentStatus>,
     pub created_at: DateTime<Utc>,
 }
 
-impl PaymentRow {
-    /// # Errors
-    /// When the row's status is one that this release does not know.
-    pub fn status(&self) -> Result<PaymentStatus, UnknownVariant> {
-        self.status.parse()
+/// A payment that the gateway has decided.
+#[derive(Debug, Clone, Copy)]
+pub struct DecidedPayment {
+    pub order_id: Uuid,
+    pub amount: Decimal,
+    pub status: PaymentStatus,
+}
+
+impl DecidedPayment {
+    /// The row that its insert wrote.
+    fn into_row(self, id: Uuid, created_at: DateTime<Utc>) -> PaymentRow {
+        let Self {
+            order_id,
+            amount,
+            status,
+        } = self;
+        PaymentRow {
+            id,
+            order_id,
+            amount,
+            status: status.into(),
+            created_at,
+        }
     }
 }
 
+/// Batches of look-ups by order.
+pub const FIND: BatchSpec<Uuid, Option<PaymentRow>> = BatchSpec {
+    name: "find-payment",
+    statement: "SELECT FROM payments WHERE order_id = ANY (orders)",
+    execute: |connection, order_ids| find_by_order(connection, order_ids).boxed(),
+    find_locked: None,
+    min_time: Duration::ZERO,
+};
+
+/// Batches of inserts. The outcome is `None` if the order has a payment already.
+pub const INSERT: BatchSpec<DecidedPayment, Option<PaymentRow>> = BatchSpec {
+    name: "charge",
+    statement: InsertPayments::TEXT,
+    execute: |connection, decided| insert(connection, decided).boxed(),
+    find_locked: None,
+    min_time: Duration::ZERO,
+};
+
+/// Reads one payment by its own id.
+///
 /// # Errors
 /// Those of the database.
 pub async fn find(
@@ -51,9 +89,7 @@ pub async fn find(
         .optional()?)
 }
 
-/// # Errors
-/// Those of the database.
-pub async fn find_by_order(
+async fn find_by_order(
     connection: &mut AsyncPgConnection,
     order_ids: &[Uuid],
 ) -> Result<Vec<Option<PaymentRow>>, DatabaseError> {
@@ -62,98 +98,50 @@ pub async fn find_by_order(
         .select(PaymentRow::as_select())
         .load(connection)
         .await?;
-    // Cloned, because the same order may be asked for twice.
     let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.order_id, row)).collect();
-    Ok(order_ids
-        .iter()
-        .map(|order_id| rows.get(order_id).cloned())
-        .collect())
+    // Cloned, because a batch can ask for one order twice.
+    let outcomes = order_ids.iter().map(|order_id| rows.get(order_id).cloned());
+    Ok(outcomes.collect())
 }
 
-/// What the gateway decided for an order.
-#[derive(Debug, Clone, Copy)]
-pub struct Decided {
-    pub order_id: Uuid,
-    pub amount: Decimal,
-    pub status: PaymentStatus,
-}
+struct InsertPayments;
 
-impl Decided {
-    fn stored(self, id: Uuid, created_at: DateTime<Utc>) -> PaymentRow {
-        let Self {
-            order_id,
-            amount,
-            status,
-        } = self;
-        PaymentRow {
-            id,
-            order_id,
-            amount,
-            status: status.as_str().to_owned(),
-            created_at,
-        }
-    }
-}
-
-struct Insert;
-
-impl Statement for Insert {
+impl BatchStatement for InsertPayments {
     const COLUMNS: &'static str = "id, order_id, amount, status";
-    // By order, so that no two batches wait for each other in a circle.
+    // Ordered by order id, so that two batches cannot deadlock.
     const TEXT: &'static str = "
         INSERT INTO payments (id, order_id, amount, status)
-        SELECT id, order_id, amount, status FROM given ORDER BY order_id
+        SELECT id, order_id, amount, status FROM input ORDER BY order_id
         ON CONFLICT (order_id) DO NOTHING
         RETURNING id, created_at";
     type Returns = (SqlUuid, Timestamptz);
 }
 
-pub const FIND: BatchSpec<Uuid, Option<PaymentRow>> = BatchSpec {
-    name: "find-payment",
-    statement: "SELECT FROM payments WHERE order_id = ANY (orders)",
-    execute: |connection, orders| find_by_order(connection, orders).boxed(),
-    find_locked: None,
-    min_time: Duration::ZERO,
-};
-
-pub const INSERT: BatchSpec<Decided, Option<PaymentRow>> = BatchSpec {
-    name: "charge",
-    statement: Insert::TEXT,
-    execute: |connection, decided| insert(connection, decided).boxed(),
-    find_locked: None,
-    min_time: Duration::ZERO,
-};
-
-/// Stores the payments, each unless its order has one: then returns nothing for it and changes
-/// nothing.
-///
-/// # Errors
-/// Those of the database; then nothing was changed.
-pub async fn insert(
+async fn insert(
     connection: &mut AsyncPgConnection,
-    decided: &[Decided],
+    decided: &[DecidedPayment],
 ) -> Result<Vec<Option<PaymentRow>>, DatabaseError> {
     let ids: Vec<_> = decided.iter().map(|_| Uuid::now_v7()).collect();
-    let rows: Vec<(Uuid, DateTime<Utc>)> = Given::<Insert, _>::new((
+    let statuses = decided.iter().map(|payment| payment.status.as_str());
+    let inserted: Vec<(Uuid, DateTime<Utc>)> = UnnestQuery::<InsertPayments, _>::new((
         array::<SqlUuid, _>(ids.clone()),
         array::<SqlUuid, _>(decided.iter().map(|payment| payment.order_id).collect()),
         array::<Numeric, _>(decided.iter().map(|payment| payment.amount).collect()),
-        array::<Varchar, _>(
-            decided
-                .iter()
-                .map(|payment| payment.status.as_str())
-                .collect(),
-        ),
+        array::<Varchar, _>(statuses.collect()),
     ))
     .load(connection)
     .await?;
-    let rows: HashMap<_, _> = rows.into_iter().collect();
-    let row = |(id, payment): (&Uuid, &Decided)| Some(payment.stored(*id, *rows.get(id)?));
-    Ok(ids.iter().zip(decided).map(row).collect())
+    let created_at: HashMap<_, _> = inserted.into_iter().collect();
+    let outcomes = ids.iter().zip(decided).map(|(id, payment)| {
+        let created_at = *created_at.get(id)?;
+        Some(payment.into_row(*id, created_at))
+    });
+    Ok(outcomes.collect())
 }
 
-/// Refunds a success; leaves a tombstone where there was no payment, so that a late charge finds
-/// it. A row whose status this release does not know is left alone.
+/// Marks an order's payment as refunded or voided. Without a payment it stores a tombstone, which a
+/// later charge finds. Returns an error, and leaves the row as it is, if this release does not know
+/// its status.
 ///
 /// # Errors
 /// Those of the database.
@@ -161,9 +149,8 @@ pub async fn void(
     connection: &mut AsyncPgConnection,
     order_id: Uuid,
 ) -> Result<Result<PaymentRow, UnknownVariant>, DatabaseError> {
-    let attempt = try_void(connection, order_id).await;
-    match attempt {
-        // A charge or another void of the order was stored in between: its row is there now.
+    match try_void(connection, order_id).await {
+        // A charge or another void of the order was stored in the meantime. Its row is found now.
         Err(error) if error.violates("payments_once_per_order") => {
             try_void(connection, order_id).await
         }
@@ -185,27 +172,29 @@ async fn try_void(
                 .await
                 .optional()?;
             let Some(row) = stored else {
-                let status = payments::status.eq(payment::void(None).as_str());
-                let tombstone = (
-                    payments::id.eq(Uuid::now_v7()),
-                    payments::order_id.eq(order_id),
-                    status,
-                );
-                let insert = diesel::insert_into(payments::table).values(tombstone);
-                return Ok(Ok(insert
-                    .returning(PaymentRow::as_returning())
-                    .get_result(connection)
-                    .await?));
+                return Ok(Ok(insert_tombstone(connection, order_id).await?));
             };
-            let after = match row.status() {
+            let status = match row.status.known() {
                 Ok(status) => payment::void(Some(status)),
                 Err(unknown) => return Ok(Err(unknown)),
             };
-            let update = diesel::update(of_order).set(payments::status.eq(after.as_str()));
-            Ok(Ok(update
-                .returning(PaymentRow::as_returning())
-                .get_result(connection)
-                .await?))
+            let update = diesel::update(of_order).set(payments::status.eq(status.as_str()));
+            let row = update.returning(PaymentRow::as_returning());
+            Ok(Ok(row.get_result(connection).await?))
         })
         .await
+}
+
+async fn insert_tombstone(
+    connection: &mut AsyncPgConnection,
+    order_id: Uuid,
+) -> Result<PaymentRow, DatabaseError> {
+    let tombstone = (
+        payments::id.eq(Uuid::now_v7()),
+        payments::order_id.eq(order_id),
+        payments::status.eq(payment::void(None).as_str()),
+    );
+    let insert = diesel::insert_into(payments::table).values(tombstone);
+    let row = insert.returning(PaymentRow::as_returning());
+    Ok(row.get_result(connection).await?)
 }

@@ -9,8 +9,9 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::platform::fault_injection::spec;
 use crate::platform::fault_injection::spec::Direction;
-use crate::platform::fault_injection::{failpoint, spec};
+use crate::{inventory, order, payment};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -333,17 +334,12 @@ fn kills_and_crashes(random: &mut StdRng, kills: u32) -> Vec<Fault> {
     for (n, role) in roles(crashes).enumerate() {
         // The first of each role at a place that any order passes, so that it is surely reached.
         let first = n < Role::ALL.len();
-        let points: Vec<_> = failpoint::POINTS
-            .iter()
-            .filter(|point| point.starts_with(role.as_str()))
-            .collect();
+        let points = failpoints_of(role);
         let common: Vec<_> = points
             .iter()
             .filter(|point| !first || COMMON.contains(point))
             .collect();
-        let point = common
-            .choose(random)
-            .map_or(failpoint::POINTS[0], |point| ***point);
+        let point = common.choose(random).map_or(points[0], |point| **point);
         let turn = if first { 1 } else { random.random_range(1..=4) };
         let late = between(random, 1000, 4000);
         let stall = (!first && random.random_bool(0.5)).then_some(late);
@@ -355,6 +351,14 @@ fn kills_and_crashes(random: &mut StdRng, kills: u32) -> Vec<Fault> {
         });
     }
     all
+}
+
+fn failpoints_of(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Order => order::FAILPOINTS,
+        Role::Inventory => inventory::FAILPOINTS,
+        Role::Payment => payment::FAILPOINTS,
+    }
 }
 
 /// `count` faults of each of these kinds.

@@ -1,4 +1,5 @@
-//! Names with several addresses, of which one is silent: dual-stack names, headless Services.
+//! Names with several addresses, one of which does not respond. Names of two IP versions and
+//! headless Services of Kubernetes are such names.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -8,17 +9,17 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::harness::own::Reachable;
+use crate::harness::dedicated_postgres::TcpPostgres;
 use crate::harness::{Service, free_port};
 
-/// An IPv6 address that answers nothing: its queue is full, and Linux then drops what asks for a
-/// connection.
-struct Silent {
+/// An IPv6 address that does not respond: its queue of connections is full, and Linux then drops
+/// each request for another one.
+struct Unresponsive {
     _listener: TcpListener,
     _queue: Vec<TcpStream>,
 }
 
-impl Silent {
+impl Unresponsive {
     async fn start(port: u16) -> Self {
         let address = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
         let socket = TcpSocket::new_v6().unwrap();
@@ -38,28 +39,28 @@ impl Silent {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_address_of_a_name_does_not_hide_the_others() {
+async fn services_connect_although_the_first_address_of_a_name_does_not_respond() {
     if !Uid::effective().is_root() {
-        eprintln!("SKIPPED: names cannot be given addresses here; as root they can");
+        eprintln!("SKIPPED: only root can replace /etc/hosts for a service");
         return;
     }
     let (database, inventory_port, payment_port) =
-        (Reachable::start().await, free_port(), free_port());
-    let mut silent = Vec::new();
+        (TcpPostgres::start().await, free_port(), free_port());
+    let mut unresponsive = Vec::new();
     for port in [database.port, inventory_port, payment_port] {
-        silent.push(Silent::start(port).await);
+        unresponsive.push(Unresponsive::start(port).await);
     }
-    // IPv6 comes first, wherever it stands.
-    let hosts = database.own.root.join("hosts");
+    // The resolver returns the IPv6 address first, wherever it stands in the file.
+    let hosts = database.postgres.root.join("hosts");
     std::fs::write(&hosts, "127.0.0.1 localhost twin.test\n::1 twin.test\n").unwrap();
-    let at = |port: u16| format!("http://twin.test:{port}");
+    let service_url = |port: u16| format!("http://twin.test:{port}");
     let url = format!("postgres://postgres@twin.test:{}/postgres", database.port);
     let env = [
         ("DATABASE_URL", url),
-        ("INVENTORY_SERVICE_URL", at(inventory_port)),
-        ("PAYMENT_SERVICE_URL", at(payment_port)),
+        ("INVENTORY_SERVICE_URL", service_url(inventory_port)),
+        ("PAYMENT_SERVICE_URL", service_url(payment_port)),
         ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
-        // They listen on a loopback address, where other names are refused.
+        // The services listen on a loopback address, where they reject requests for other names.
         ("ALLOWED_HOSTS", "twin.test".to_owned()),
     ];
     let [mut inventory, mut payment, mut order] = [
@@ -68,7 +69,11 @@ async fn a_silent_address_of_a_name_does_not_hide_the_others() {
         ("order", free_port()),
     ]
     .map(|(role, port)| Service::start_with_hosts(role, port, &env, &hosts));
-    tokio::join!(inventory.ready(), payment.ready(), order.ready());
+    tokio::join!(
+        inventory.wait_until_ready(),
+        payment.wait_until_ready(),
+        order.wait_until_ready()
+    );
     let answer = order
         .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
         .await;
@@ -77,5 +82,5 @@ async fn a_silent_address_of_a_name_does_not_hide_the_others() {
     for service in [&mut inventory, &mut payment, &mut order] {
         service.process.stop().await.unwrap();
     }
-    database.own.end().await;
+    database.postgres.end().await;
 }

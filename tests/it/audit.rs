@@ -48,7 +48,7 @@ impl Ended {
         let out_of_stock = stack
             .place("PROD-003", 1000)
             .await
-            .is_problem(409, "insufficient-stock");
+            .assert_problem(409, "insufficient-stock");
         stack
             .restart_payment(&[("PAYMENT_SUCCESS_RATE", "0")])
             .await;
@@ -59,7 +59,7 @@ impl Ended {
             (answer.status == 402).then(|| answer.json())
         })
         .await;
-        stack.settled().await;
+        stack.wait_until_settled().await;
         let id = |body: &serde_json::Value, member: &str| body[member].as_str().unwrap().to_owned();
         Self {
             confirmed: id(&confirmed, "id"),
@@ -243,7 +243,7 @@ fn unknown_states(ended: &Ended) -> Vec<Defect> {
 async fn every_defect_is_a_violation_with_a_name() {
     let mut stack = Stack::start().await;
     let ended = Ended::place(&mut stack).await;
-    stack.balances().await;
+    stack.assert_clean_audit().await;
     stack
         .database
         .execute(
@@ -311,7 +311,7 @@ async fn an_obligation_is_as_old_as_owed_since_says() {
         .as_str()
         .unwrap()
         .to_owned();
-    stack.settled().await;
+    stack.wait_until_settled().await;
     let owes = format!(
         "UPDATE orders SET void_due = true, owed_since = now(), updated_at = now() - interval '2 hours', {LEASED}
          WHERE id = '{id}'"
@@ -390,7 +390,7 @@ async fn holds_without_an_order_are_listed_and_payments_without_one_are_violatio
         200
     );
     stack.database.execute("UPDATE reservations SET state = 'RELEASED' WHERE product_id = 'PROD-002'; UPDATE inventory SET stock = stocked, reserved = 0 WHERE product_id = 'PROD-002'").await;
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 
     stack
         .database
@@ -461,14 +461,14 @@ async fn a_table_without_a_row_that_failed_orders_left_is_not_called_clean() {
     stack
         .place("PROD-404", 1)
         .await
-        .is_problem(422, "unknown-product");
-    stack.settled().await;
+        .assert_problem(422, "unknown-product");
+    stack.wait_until_settled().await;
     stack.database.execute("TRUNCATE reservations").await;
     let problem = stack
         .order
         .get("/audit")
         .await
-        .is_problem(501, "audit-not-configured");
+        .assert_problem(501, "audit-not-configured");
     assert!(
         problem["detail"]
             .as_str()
@@ -499,11 +499,11 @@ async fn payment_is_asked_for_the_amount_that_is_stored_with_the_order() {
         12.34
     );
     // Recovery reads the order from its row.
-    stack.inventory.latency(true, 4000).await;
+    stack.inventory.set_latency(true, 4000).await;
     let pending = stack.place("PROD-001", 1).await;
     assert_eq!(pending.status, StatusCode::ACCEPTED);
-    stack.inventory.latency(false, 0).await;
-    stack.settled().await;
+    stack.inventory.set_latency(false, 0).await;
+    stack.wait_until_settled().await;
     let id = pending.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(
         stack
@@ -513,7 +513,7 @@ async fn payment_is_asked_for_the_amount_that_is_stored_with_the_order() {
             .json()["amount"],
         12.34
     );
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -539,7 +539,7 @@ async fn callers_behind_a_locked_table_are_all_answered_and_the_next_audit_is_fr
     };
     let (answers, ()) = tokio::join!(all, waiting);
     for answer in answers {
-        answer.is_problem(503, "audit-unavailable");
+        answer.assert_problem(503, "audit-unavailable");
         assert!(
             answer.header("retry-after").parse::<u32>().is_ok(),
             "{answer:?}"

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::harness::browser::Browser;
-use crate::harness::{PATIENCE, Service, Stack, TestDatabase, eventually, free_port};
+use crate::harness::{Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
 
 /// Names that the browser finds on this machine.
 const NAMES: &str = "--host-resolver-rules=MAP evil.test 127.0.0.1, MAP friend.test 127.0.0.1";
@@ -206,7 +206,7 @@ async fn a_service_behind_a_proxy_knows_its_origin_by_the_host_it_is_asked_for()
         ("HOST", "0.0.0.0".to_owned()),
     ];
     let service = Service::start("order", free_port(), &env);
-    service.ready().await;
+    service.wait_until_ready().await;
     let host = ("host", "shop.example");
     for origin in [
         "http://shop.example",
@@ -219,10 +219,10 @@ async fn a_service_behind_a_proxy_knows_its_origin_by_the_host_it_is_asked_for()
     let other = [host, ("origin", "https://evil.example")];
     post(&service, &other)
         .await
-        .is_problem(403, "cross-site-request");
+        .assert_problem(403, "cross-site-request");
     post(&service, &[host, ("sec-fetch-site", "same-site")])
         .await
-        .is_problem(403, "cross-site-request");
+        .assert_problem(403, "cross-site-request");
     // Programs say nothing, and are served under any name where the service listens for others.
     assert_eq!(
         post(&service, &[("host", "order-service:5001")])
@@ -252,7 +252,7 @@ async fn a_loopback_service_is_served_under_names_that_are_listed() {
             assert_eq!(named(host).await.status, 200, "{host}");
         }
         for host in ["evil.example", "test", "x.valerix.test", "10.0.0.1"] {
-            named(host).await.is_problem(421, "misdirected-request");
+            named(host).await.assert_problem(421, "misdirected-request");
         }
     }
 }
@@ -278,7 +278,7 @@ async fn a_refused_preflight_is_a_problem_document() {
         preflight("http://shop.example", "PATCH", "content-type").await,
         preflight("http://shop.example", "POST", "x-unheard-of").await,
     ] {
-        refused.is_problem(400, "cors-refused");
+        refused.assert_problem(400, "cors-refused");
         assert!(
             refused.headers.get("access-control-allow-origin").is_none(),
             "{refused:?}"
@@ -298,7 +298,7 @@ async fn a_refused_preflight_is_a_problem_document() {
         .order
         .request(Method::POST, "/orders", &page, Some(&unknown))
         .await;
-    answer.is_problem(422, "unknown-product");
+    answer.assert_problem(422, "unknown-product");
     assert_eq!(
         answer.header("access-control-allow-origin"),
         "http://shop.example"
@@ -313,7 +313,7 @@ async fn a_service_on_an_ipv6_loopback_address_is_guarded_too() {
     let _service = Service::start("payment", port, &env);
     let http = reqwest::Client::builder()
         .no_proxy()
-        .timeout(PATIENCE)
+        .timeout(WAIT_TIMEOUT)
         .build()
         .unwrap();
     let url = format!("http://[::1]:{port}/livez");

@@ -31,7 +31,7 @@ async fn the_checklist() {
         (201, &json!("CONFIRMED"))
     );
 
-    stack.inventory.latency(true, 3000).await;
+    stack.inventory.set_latency(true, 3000).await;
     let slow = stack.place("PROD-001", 1).await;
     assert_eq!(slow.status, 202, "{slow:?}");
     assert_eq!(slow.json()["message"], "Order is being processed");
@@ -52,7 +52,7 @@ async fn the_checklist() {
     let sla = stack.order.get("/sla").await.json();
     assert_eq!(sla["status"], "red", "{sla}");
 
-    stack.inventory.latency(false, 0).await;
+    stack.inventory.set_latency(false, 0).await;
     eventually("orders to be confirmed at once again", async || {
         (stack.place("PROD-001", 1).await.status == 201).then_some(())
     })

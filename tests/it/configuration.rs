@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::harness::{PATIENCE, PROGRAM, Service, TestDatabase, eventually, free_port};
+use crate::harness::{PROGRAM, Service, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
 
 async fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(PROGRAM);
@@ -211,7 +211,7 @@ async fn blank_variables_are_not_set_and_white_space_is_dropped() {
         ));
     }
     let service = Service::start("order", port, &env);
-    service.ready().await;
+    service.wait_until_ready().await;
     assert_eq!(service.get("/orders").await.status, 200);
 }
 
@@ -257,11 +257,14 @@ async fn a_service_waits_for_a_database_that_is_not_there_yet() {
             .ok()
     })
     .await;
-    service.get("/readyz").await.is_problem(503, "not-ready");
+    service
+        .get("/readyz")
+        .await
+        .assert_problem(503, "not-ready");
     service
         .get("/inventory")
         .await
-        .is_problem(503, "database-unavailable");
+        .assert_problem(503, "database-unavailable");
     assert_eq!(service.get("/inventory").await.header("retry-after"), "1");
     assert_eq!(
         service.get("/health").await.json()["dependencies"]["database"],
@@ -278,7 +281,7 @@ async fn a_service_waits_for_a_database_that_is_not_there_yet() {
     );
 
     database.create_now().await;
-    service.ready().await;
+    service.wait_until_ready().await;
     assert_eq!(service.get("/inventory").await.status, 200);
 }
 
@@ -327,7 +330,7 @@ async fn a_database_that_cannot_serve_ends_migrate_and_services_with_one_line() 
     const ALL: [&[&str]; 3] = [&["migrate"], &["inventory"], &["inventory", "--no-migrate"]];
     let latin = TestDatabase::named();
     latin
-        .create_as("ENCODING 'LATIN1' TEMPLATE template0")
+        .create_with("ENCODING 'LATIN1' TEMPLATE template0")
         .await;
     let foreign = TestDatabase::empty().await;
     foreign
@@ -367,7 +370,7 @@ async fn a_database_that_cannot_serve_ends_migrate_and_services_with_one_line() 
         for command in commands {
             let port = free_port().to_string();
             let env = [("DATABASE_URL", url.as_str()), ("PORT", &port)];
-            let ended = tokio::time::timeout(PATIENCE, run(command, &env)).await;
+            let ended = tokio::time::timeout(WAIT_TIMEOUT, run(command, &env)).await;
             let told = one_line(
                 &ended.unwrap_or_else(|_| panic!("{command:?} waits: {wanted}")),
                 1,
@@ -396,14 +399,17 @@ async fn a_service_without_migrations_waits_for_them() {
             .ok()
     })
     .await;
-    service.get("/readyz").await.is_problem(503, "not-ready");
+    service
+        .get("/readyz")
+        .await
+        .assert_problem(503, "not-ready");
     assert!(
         run(&["migrate"], &[("DATABASE_URL", &database.url())])
             .await
             .status
             .success()
     );
-    service.ready().await;
+    service.wait_until_ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -442,7 +448,7 @@ async fn a_new_product_row_opens_its_books() {
 async fn healthcheck_tells_by_its_exit_code() {
     let database = TestDatabase::create().await;
     let service = Service::start("payment", free_port(), &[("DATABASE_URL", database.url())]);
-    service.ready().await;
+    service.wait_until_ready().await;
     assert!(
         run(&["healthcheck", "--url", &service.url], &[])
             .await
@@ -469,9 +475,9 @@ async fn healthcheck_tells_by_its_exit_code() {
     .await;
     one_line(&run(&["healthcheck"], &[("PORT", &port)]).await, 1);
     drop(other);
-    let own = service.url.rsplit(':').next().unwrap();
+    let port = service.url.rsplit(':').next().unwrap();
     assert!(
-        run(&["healthcheck"], &[("HOST", "0.0.0.0"), ("PORT", own)])
+        run(&["healthcheck"], &[("HOST", "0.0.0.0"), ("PORT", port)])
             .await
             .status
             .success()

@@ -11,11 +11,11 @@ const NEWEST: &str = "#orders tr:first-child";
 /// A page that shows everything: health, live orders, books.
 async fn open(stack: &Stack) -> Browser {
     let browser = Browser::open(&stack.order.url).await;
-    browser.shows("#live[data-state=live]").await;
+    browser.shows("#stream-status[data-state=live]").await;
     browser
         .shows("#health li[data-service=order-service][data-state=healthy]")
         .await;
-    browser.shows("#books[data-clean=true]").await;
+    browser.shows("#audit[data-clean=true]").await;
     browser
 }
 
@@ -26,9 +26,9 @@ fn row(id: &str) -> String {
 /// Orders through the form, and waits for the answer.
 async fn order(browser: &Browser, code: u16) -> String {
     let before = browser.attributes("#orders tr", "data-order-id").await;
-    browser.click("#place-order").await;
+    browser.click("#submit-order").await;
     browser
-        .shows(&format!("#answer[data-code=\"{code}\"]"))
+        .shows(&format!("#order-result[data-code=\"{code}\"]"))
         .await;
     let known = json!([before]);
     let script =
@@ -59,7 +59,7 @@ async fn the_checklist_through_the_page() {
     let stack = Stack::start().await;
     let browser = open(&stack).await;
     for dependency in ["database", "inventory-service", "payment-service"] {
-        let of = "[data-of=order-service]";
+        let of = "[data-reported-by=order-service]";
         let good = "[data-state=connected], li[data-state=reachable]";
         browser
             .shows(&format!(
@@ -72,7 +72,7 @@ async fn the_checklist_through_the_page() {
         ["healthy"; 3]
     );
 
-    browser.fill("#place [name=quantity]", "2").await;
+    browser.fill("#order-form [name=quantity]", "2").await;
     let first = order(&browser, 201).await;
     browser
         .shows(&format!("{}[data-status=CONFIRMED]", row(&first)))
@@ -83,7 +83,7 @@ async fn the_checklist_through_the_page() {
     browser.click("#latency-toggle").await;
     browser.shows("#latency-toggle[aria-pressed=true]").await;
     let pending = order(&browser, 202).await;
-    let told = browser.text("#answer").await;
+    let told = browser.text("#order-result").await;
     let seconds: f64 = told
         .split_once("after ")
         .unwrap()
@@ -108,7 +108,7 @@ async fn the_checklist_through_the_page() {
         .await;
     order(&browser, 202).await;
     browser.shows("#sla[data-status=red]").await;
-    assert_eq!(browser.text("#sla-word").await.to_lowercase(), "red");
+    assert_eq!(browser.text("#sla-status").await.to_lowercase(), "red");
     assert!(
         browser
             .run("return document.title")
@@ -133,16 +133,19 @@ async fn the_checklist_through_the_page() {
         true,
         "the same row, no reload"
     );
-    browser.click("#place button[value=\"10\"]").await;
+    browser.click("#order-form button[value=\"10\"]").await;
     browser
         .until(
             "ten answers",
-            "document.querySelector('.tally [data-code=\"201\"] b')?.textContent === '10'",
+            "document.querySelector('.response-counts [data-code=\"201\"] b')
+                ?.textContent === '10'",
         )
         .await;
     browser.shows("#sla[data-status=green]").await;
 
-    browser.click(&format!("{} .open", row(&pending))).await;
+    browser
+        .click(&format!("{} .open-order", row(&pending)))
+        .await;
     browser
         .shows("dialog#timeline[open] .events li[data-reason=confirmed][data-status=CONFIRMED]")
         .await;
@@ -161,10 +164,10 @@ async fn the_checklist_through_the_page() {
     browser.shows_no("dialog[open]").await;
 
     // What was stocked is there or held, and every invariant holds.
-    browser.shows("#books[data-clean=true]").await;
+    browser.shows("#audit[data-clean=true]").await;
     assert_eq!(
         browser
-            .attributes("#products .product-balance", "data-balances")
+            .attributes("#product-balances .product-balance", "data-balanced")
             .await,
         ["true"; 3]
     );
@@ -177,7 +180,7 @@ async fn the_checklist_through_the_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
     let mut stack = Stack::start().await;
-    let elsewhere = stack.another_order_service().await;
+    let elsewhere = stack.start_order_replica().await;
     let browser = open(&stack).await;
     let seen = place(&elsewhere, "PROD-001").await;
     browser
@@ -185,15 +188,17 @@ async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
         .await;
 
     stack.order.process.kill().await.unwrap();
-    browser.shows("#live:not([data-state=live])").await;
+    browser.shows("#stream-status:not([data-state=live])").await;
     browser.shows("body[data-offline=true]").await;
     let told = browser.text("#notices").await;
-    assert!(told.contains("order-service does not answer"), "{told}");
-    assert!(browser.text("#live").await.contains("not live"));
+    assert!(told.contains("order-service has not responded"), "{told}");
+    assert!(browser.text("#stream-status").await.contains("not live"));
     // What was known stays in sight and in reach.
     browser.shows(&row(&seen)).await;
-    browser.fill("#place [name=product_id]", "PROD-002").await;
-    browser.click(&format!("{} .open", row(&seen))).await;
+    browser
+        .fill("#order-form [name=product_id]", "PROD-002")
+        .await;
+    browser.click(&format!("{} .open-order", row(&seen))).await;
     browser
         .until(
             "the timeline to say why",
@@ -231,7 +236,8 @@ async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
     browser
         .until(
             "the page to be live again",
-            "document.querySelector('#live[data-state=live]')?.innerText.includes('live again')",
+            "document.querySelector('#stream-status[data-state=live]')
+                ?.innerText.includes('resumed')",
         )
         .await;
     browser.shows("body[data-offline=false]").await;
@@ -274,7 +280,10 @@ async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
         .shows("#health li[data-service=inventory-service][data-state=down]")
         .await;
     browser
-        .shows("#health li[data-of=order-service][data-dependency=inventory-service][data-state=unreachable]")
+        .shows(
+            "#health li[data-reported-by=order-service][data-dependency=inventory-service]\
+             [data-state=unreachable]",
+        )
         .await;
     browser
         .until(
@@ -293,16 +302,19 @@ async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
     browser.shows_no("#notices *").await;
 
     // The gremlin: a rule from a preset, what it did, and the end of it.
-    browser.click("[data-preset=slow-warehouse]").await;
+    browser.click("[data-preset=slow-inventory]").await;
     browser
-        .shows("#gremlin[data-state=awake] #rules li[data-service=inventory-service][data-active=true]")
+        .shows(
+            "#gremlin[data-state=active] #rules \
+             li[data-service=inventory-service][data-active=true]",
+        )
         .await;
     browser
-        .shows("[data-preset=slow-warehouse][aria-pressed=true]")
+        .shows("[data-preset=slow-inventory][aria-pressed=true]")
         .await;
     order(&browser, 202).await;
     let figure =
-        |name| format!("document.querySelector('#rules [data-figure={name}]')?.textContent");
+        |name| format!("document.querySelector('#rules [data-field={name}]')?.textContent");
     browser
         .until("a match", &format!("Number({}) > 0", figure("matched")))
         .await;
@@ -318,40 +330,42 @@ async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
         "it hits each time"
     );
     let left = browser
-        .run(&format!("return parseInt({})", figure("left")))
+        .run(&format!("return parseInt({})", figure("remaining")))
         .await;
     assert!((1..=60).contains(&left.as_i64().unwrap()), "{left}");
-    browser.click("#stop-everything").await;
+    browser.click("#stop-all-faults").await;
     browser.shows_no("#rules li").await;
-    browser.shows("#gremlin[data-state=quiet]").await;
+    browser.shows("#gremlin[data-state=idle]").await;
     assert_eq!(
         stack.inventory.get("/gremlin/rules").await.json()["rules"],
         json!([])
     );
 
     // The books: somebody takes five from the shelf.
-    stack.settled().await;
-    browser.shows("#books[data-clean=true]").await;
+    stack.wait_until_settled().await;
+    browser.shows("#audit[data-clean=true]").await;
     let by_hand = json!({"product_id": "PROD-003", "quantity": 4});
     let held = stack
         .inventory
         .post("/inventory/reserve", &by_hand)
         .await
         .json();
-    browser.shows("#holds li").await;
-    let text = browser.text("#holds").await;
+    browser.shows("#orphan-reservations li").await;
+    let text = browser.text("#orphan-reservations").await;
     assert!(
         text.contains("4 of PROD-003") && text.contains(held["order_id"].as_str().unwrap()),
         "{text}"
     );
-    browser.shows("#books[data-clean=true]").await;
+    browser.shows("#audit[data-clean=true]").await;
     stack
         .database
         .execute("UPDATE inventory SET stock = stock - 5 WHERE product_id = 'PROD-002'")
         .await;
-    browser.shows("#books[data-clean=false]").await;
-    let balances = browser.attributes("#products li", "data-balances").await;
-    assert_eq!(balances, ["true", "false", "true"]);
+    browser.shows("#audit[data-clean=false]").await;
+    let assert_clean_audit = browser
+        .attributes("#product-balances li", "data-balanced")
+        .await;
+    assert_eq!(assert_clean_audit, ["true", "false", "true"]);
     browser
         .shows("#invariants li[data-name=stock-conserved][data-ok=false]")
         .await;
@@ -381,33 +395,36 @@ async fn hostile_words_stay_words_on_a_phone_and_by_keyboard() {
     // By keyboard alone: the form, the row, the timeline, and back to where one was.
     browser.press(Key::Tab).await;
     assert!(
-        browser.is_focused(".skip").await,
+        browser.is_focused(".skip-link").await,
         "the first stop skips to the form"
     );
     browser.press(Key::Enter).await;
     browser.tab_to("[name=product_id]").await;
     browser.fill("[name=product_id]", HOSTILE).await;
     browser.press(Key::Enter).await;
-    browser.shows("#answer[data-code=\"201\"]").await;
+    browser.shows("#order-result[data-code=\"201\"]").await;
     browser
         .shows(&format!("{NEWEST}[data-status=CONFIRMED]"))
         .await;
-    assert_eq!(browser.text(&format!("{NEWEST} .open")).await, HOSTILE);
-    browser.tab_to("#orders .open").await;
+    assert_eq!(
+        browser.text(&format!("{NEWEST} .open-order")).await,
+        HOSTILE
+    );
+    browser.tab_to("#orders .open-order").await;
     browser.press(Key::Enter).await;
     browser
         .shows("dialog#timeline[open] .events li[data-reason=confirmed]")
         .await;
     assert!(
         browser
-            .text("#timeline .order-what")
+            .text("#timeline .order-product")
             .await
             .contains(HOSTILE)
     );
     browser.press(Key::Escape).await;
     browser.shows_no("dialog[open]").await;
     assert!(
-        browser.is_focused("#orders .open").await,
+        browser.is_focused("#orders .open-order").await,
         "the focus is where it was"
     );
 
@@ -425,7 +442,7 @@ async fn hostile_words_stay_words_on_a_phone_and_by_keyboard() {
     browser
         .until(
             "the product",
-            &format!("document.querySelector('#products').innerText.includes({HOSTILE:?})"),
+            &format!("document.querySelector('#product-balances').innerText.includes({HOSTILE:?})"),
         )
         .await;
     assert_eq!(
@@ -441,7 +458,8 @@ async fn hostile_words_stay_words_on_a_phone_and_by_keyboard() {
 
 async fn a_phone_in_the_dark(browser: &Browser, stack: &Stack, long: &str) {
     const TOO_WIDE: &str = "return [...document.querySelectorAll('body, body *')].filter((node) =>
-        node.getBoundingClientRect().right > 391 && !node.closest('.scroll, dialog:not([open])'))
+        node.getBoundingClientRect().right > 391
+            && !node.closest('.scroll-area, dialog:not([open])'))
         .map((node) => node.outerHTML.slice(0, 120))";
     const LIGHTNESS: &str = "return getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0)";
     place(&stack.order, long).await;
@@ -457,7 +475,7 @@ async fn a_phone_in_the_dark(browser: &Browser, stack: &Stack, long: &str) {
         browser.run(TOO_WIDE).await
     );
     let light = browser.run(LIGHTNESS).await;
-    browser.click(&format!("{NEWEST} .open")).await;
+    browser.click(&format!("{NEWEST} .open-order")).await;
     browser.shows("dialog[open] .events li").await;
     assert_eq!(browser.run(TOO_WIDE).await, json!([]));
     browser.press(Key::Escape).await;

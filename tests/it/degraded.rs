@@ -1,4 +1,4 @@
-//! What the customer sees while inventory or payment misbehaves, and what is in the books then.
+//! What the client gets while inventory or payment fails, and what the database holds afterwards.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,27 +6,27 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::harness::fake::{ALL, Fake};
+use crate::harness::faulty_service::{ALL, FaultyService};
 use crate::harness::{Answer, Service, Stack, TestDatabase, eventually, free_port};
 
-/// Short, so that the whole table takes seconds; what counts is the ratio of the times.
-const STEP: Duration = Duration::from_millis(600);
-const STEP_MS: &str = "600";
+/// The timeout of a saga step. It is short, because only the ratio of the times matters.
+const STEP_TIMEOUT: Duration = Duration::from_millis(600);
+const STEP_TIMEOUT_MS: &str = "600";
 
 async fn order_service(database: &TestDatabase, inventory: &str, payment: &str) -> Service {
     let env = [
         ("DATABASE_URL", database.url()),
         ("INVENTORY_SERVICE_URL", inventory.to_owned()),
         ("PAYMENT_SERVICE_URL", payment.to_owned()),
-        ("DOWNSTREAM_TIMEOUT_MS", STEP_MS.to_owned()),
+        ("DOWNSTREAM_TIMEOUT_MS", STEP_TIMEOUT_MS.to_owned()),
     ];
     let order = Service::start("order", free_port(), &env);
-    order.ready().await;
+    order.wait_until_ready().await;
     order
 }
 
 #[track_caller]
-fn is_pending(answer: &Answer, status: &str, most: Duration) {
+fn assert_pending(answer: &Answer, status: &str, limit: Duration) {
     assert_eq!(answer.status, 202, "{answer:?}");
     let body = answer.json();
     assert_eq!(
@@ -39,86 +39,87 @@ fn is_pending(answer: &Answer, status: &str, most: Duration) {
     );
     assert!(answer.header("retry-after").parse::<u32>().is_ok());
     assert!(
-        answer.took < most,
-        "{:?} is longer than {most:?}",
+        answer.took < limit,
+        "{:?} is longer than {limit:?}",
         answer.took
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_taken_however_inventory_misbehaves() {
+async fn an_order_is_accepted_under_each_fault_of_inventory() {
     let stack = Stack::start().await;
-    for behaviour in ALL {
-        let fake = Fake::start(behaviour).await;
-        let order = order_service(&stack.database, &fake.url, &stack.payment.url).await;
+    for fault in ALL {
+        let faulty = FaultyService::start(fault).await;
+        let order = order_service(&stack.database, &faulty.url, &stack.payment.url).await;
         let answer = order
             .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
             .await;
-        is_pending(&answer, "PENDING_INVENTORY", STEP * 2);
+        assert_pending(&answer, "PENDING_INVENTORY", STEP_TIMEOUT * 2);
         assert_eq!(
-            answer.took >= STEP,
-            behaviour.is_silent(),
-            "{behaviour:?} took {:?}",
+            answer.took >= STEP_TIMEOUT,
+            fault.needs_timeout(),
+            "{fault:?} took {:?}",
             answer.took
         );
     }
-    // The replica whose inventory is well finishes them all.
-    stack.settled().await;
+    // The replica with the healthy inventory finishes all orders.
+    stack.wait_until_settled().await;
     let confirmed = stack
         .database
         .count("SELECT count(*) FROM orders WHERE status = 'CONFIRMED'")
         .await;
     assert_eq!(usize::try_from(confirmed), Ok(ALL.len()));
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_taken_however_payment_misbehaves_and_its_stock_goes_back() {
+async fn an_order_is_accepted_under_each_fault_of_payment_and_its_stock_is_released() {
     let stack = Stack::start().await;
-    for behaviour in ALL {
-        let fake = Fake::start(behaviour).await;
-        let order = order_service(&stack.database, &stack.inventory.url, &fake.url).await;
+    for fault in ALL {
+        let faulty = FaultyService::start(fault).await;
+        let order = order_service(&stack.database, &stack.inventory.url, &faulty.url).await;
         let answer = order
             .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
             .await;
-        is_pending(&answer, "PENDING_PAYMENT", STEP * 2);
+        assert_pending(&answer, "PENDING_PAYMENT", STEP_TIMEOUT * 2);
         assert_eq!(
-            answer.took >= STEP,
-            behaviour.is_silent(),
-            "{behaviour:?} took {:?}",
+            answer.took >= STEP_TIMEOUT,
+            fault.needs_timeout(),
+            "{fault:?} took {:?}",
             answer.took
         );
         let id = answer.json()["id"].as_str().unwrap().to_owned();
         let held =
             format!("SELECT count(*) FROM reservations WHERE order_id = '{id}' AND state = 'HELD'");
-        assert_eq!(stack.database.count(&held).await, 0, "{behaviour:?}");
+        assert_eq!(stack.database.count(&held).await, 0, "{fault:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_ends_within_two_steps_and_a_margin_whatever_is_silent() {
-    let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", STEP_MS)]).await;
-    // Inventory answers the reserve late, payment never, and the roll-back finds inventory silent.
-    stack.inventory.latency(true, 550).await;
-    stack.payment.latency(true, 5000).await;
+async fn a_request_takes_at_most_two_step_timeouts_and_a_margin() {
+    let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", STEP_TIMEOUT_MS)]).await;
+    // Inventory answers the reserve late, payment does not answer, and then inventory does not
+    // answer the release.
+    stack.inventory.set_latency(true, 550).await;
+    stack.payment.set_latency(true, 5000).await;
     let answer = stack.place("PROD-001", 1).await;
-    is_pending(
+    assert_pending(
         &answer,
         "PENDING_PAYMENT",
-        STEP * 2 + Duration::from_millis(400),
+        STEP_TIMEOUT * 2 + Duration::from_millis(400),
     );
-    stack.inventory.latency(true, 5000).await;
-    is_pending(
+    stack.inventory.set_latency(true, 5000).await;
+    assert_pending(
         &stack.place("PROD-001", 1).await,
         "PENDING_INVENTORY",
-        STEP * 2,
+        STEP_TIMEOUT * 2,
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_requests_stay_fast_while_orders_wait_for_inventory() {
     let stack = Stack::with(&[("DATABASE_POOL_SIZE", "2")]).await;
-    stack.inventory.latency(true, 5000).await;
+    stack.inventory.set_latency(true, 5000).await;
     let waiting = futures_util::future::join_all((0..20).map(|_| stack.place("PROD-001", 1)));
     let others = async {
         for _ in 0..10 {
@@ -126,7 +127,7 @@ async fn other_requests_stay_fast_while_orders_wait_for_inventory() {
             assert_eq!(list.status, 200);
             assert!(
                 list.took < Duration::from_secs(1),
-                "{:?}: a connection is held across a call",
+                "{:?}: a database connection is held during a call",
                 list.took
             );
         }
@@ -139,7 +140,7 @@ async fn other_requests_stay_fast_while_orders_wait_for_inventory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_names_what_is_gone_and_readiness_does_not_depend_on_it() {
+async fn health_names_an_unreachable_dependency_and_readiness_ignores_it() {
     let mut stack = Stack::start().await;
     stack.inventory.process.kill().await.unwrap();
     let health = stack.order.get("/health").await;
@@ -151,7 +152,7 @@ async fn health_names_what_is_gone_and_readiness_does_not_depend_on_it() {
         json!({"database": "connected", "inventory-service": "unreachable", "payment-service": "reachable"})
     );
     assert_eq!(stack.order.get("/readyz").await.status, 200);
-    stack.payment.latency(true, 5000).await;
+    stack.payment.set_latency(true, 5000).await;
     let slow = stack.order.get("/health").await;
     assert!(slow.took < Duration::from_secs(2), "{:?}", slow.took);
     assert_eq!(
@@ -161,11 +162,11 @@ async fn health_names_what_is_gone_and_readiness_does_not_depend_on_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_table_it_needs_a_service_is_up_but_not_ready() {
+async fn a_service_whose_table_is_missing_is_live_but_not_ready() {
     let stack = Stack::start().await;
     stack
         .database
-        .execute("ALTER TABLE inventory RENAME TO elsewhere")
+        .execute("ALTER TABLE inventory RENAME TO inventory_renamed")
         .await;
     let health = stack.inventory.get("/health").await;
     assert_eq!(
@@ -177,53 +178,55 @@ async fn without_a_table_it_needs_a_service_is_up_but_not_ready() {
         .inventory
         .get("/readyz")
         .await
-        .is_problem(503, "not-ready");
+        .assert_problem(503, "not-ready");
     assert_eq!(stack.inventory.get("/livez").await.status, 200);
 }
 
-/// Makes every commit fail that did this to a table: its statement itself goes well.
-async fn commits_fail(stack: &Stack, table: &str, deed: &str) {
+/// Makes every commit fail that follows this kind of statement on a table. The statement itself
+/// succeeds.
+async fn make_commits_fail(stack: &Stack, table: &str, statement: &str) {
     let trigger = format!(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
-         CREATE CONSTRAINT TRIGGER refuse AFTER {deed} ON {table} DEFERRABLE INITIALLY DEFERRED
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE 'not now'; END $$;
+         CREATE CONSTRAINT TRIGGER refuse AFTER {statement} ON {table} DEFERRABLE INITIALLY DEFERRED
              FOR EACH ROW EXECUTE FUNCTION refuse()"
     );
     stack.database.execute(&trigger).await;
 }
 
-async fn commits_go_well_again(stack: &Stack) {
+async fn let_commits_succeed(stack: &Stack) {
     stack.database.execute("DROP FUNCTION refuse CASCADE").await;
 }
 
-/// A server that dies while it commits may have sent the rows already: they are no promise.
+/// The server may send a statement's rows and fail in the commit that follows.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_told_of_a_change_before_it_is_committed() {
+async fn a_change_is_reported_only_after_its_commit() {
     let stack = Stack::start().await;
-    commits_fail(&stack, "orders", "INSERT").await;
+    make_commits_fail(&stack, "orders", "INSERT").await;
     stack
         .place("PROD-001", 1)
         .await
-        .is_problem(503, "database-unavailable");
-    commits_go_well_again(&stack).await;
+        .assert_problem(503, "database-unavailable");
+    let_commits_succeed(&stack).await;
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
 
-    commits_fail(&stack, "orders", "UPDATE").await;
+    make_commits_fail(&stack, "orders", "UPDATE").await;
     let unconfirmed = stack.place("PROD-001", 1).await;
     assert_eq!(
         (unconfirmed.status.as_u16(), &unconfirmed.json()["status"]),
         (202, &json!("PENDING"))
     );
-    commits_go_well_again(&stack).await;
+    let_commits_succeed(&stack).await;
 
-    commits_fail(&stack, "payments", "INSERT").await;
+    make_commits_fail(&stack, "payments", "INSERT").await;
     let unpaid = stack.place("PROD-001", 1).await;
     assert_eq!(
         (unpaid.status.as_u16(), &unpaid.json()["status"]),
         (202, &json!("PENDING_PAYMENT"))
     );
-    commits_go_well_again(&stack).await;
-    stack.settled().await;
-    stack.balances().await;
+    let_commits_succeed(&stack).await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
     let confirmed = "SELECT count(*) FROM orders WHERE status = 'CONFIRMED'";
     assert_eq!(stack.database.count(confirmed).await, 2);
 }
@@ -231,25 +234,25 @@ async fn nobody_is_told_of_a_change_before_it_is_committed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_beyond_the_limit_are_rejected_at_once_and_the_overload_is_logged_once() {
     const LIMIT: usize = 512;
-    const MORE: usize = 88;
+    const EXCESS: usize = 88;
     let stack = Stack::start().await;
-    let logged = |words: &str| {
+    let logged = |text: &str| {
         stack
             .order
             .lines()
             .iter()
-            .filter(|line| line.contains(words))
+            .filter(|line| line.contains(text))
             .count()
     };
-    // No order can be stored: each request stays in progress until it has waited long enough for
-    // the lock.
+    // The lock keeps every order from being stored. Each request stays in progress until it times
+    // out on the lock.
     let locker = stack.database.session().await;
     locker
         .batch_execute("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
         .await
         .unwrap();
     let is_over = AtomicBool::new(false);
-    let clients = join_all((0..LIMIT + MORE).map(|_| async {
+    let clients = join_all((0..LIMIT + EXCESS).map(|_| async {
         let mut rejected = 0;
         while !is_over.load(Ordering::Relaxed) {
             let answer = stack.place("PROD-001", 1).await;
@@ -264,18 +267,21 @@ async fn orders_beyond_the_limit_are_rejected_at_once_and_the_overload_is_logged
     }));
     let overload = async {
         eventually("orders to be rejected", async || {
-            (shed(&stack).await >= MORE).then_some(())
+            (rejected_by_overload(&stack).await >= EXCESS).then_some(())
         })
         .await;
         is_over.store(true, Ordering::Relaxed);
     };
     let (rejected, ()) = tokio::join!(clients, overload);
-    assert_eq!(rejected.iter().sum::<usize>(), shed(&stack).await);
+    assert_eq!(
+        rejected.iter().sum::<usize>(),
+        rejected_by_overload(&stack).await
+    );
     locker.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(
         stack.database.count("SELECT count(*) FROM orders").await,
         0,
-        "each was told that nothing was stored"
+        "each response said that nothing was stored"
     );
     stack.place("PROD-001", 1).await;
     assert_eq!(
@@ -285,11 +291,15 @@ async fn orders_beyond_the_limit_are_rejected_at_once_and_the_overload_is_logged
         ),
         (1, 1)
     );
-    assert_eq!(logged("\"code\":\"overloaded\""), 0, "no line for each");
-    stack.balances().await;
+    assert_eq!(
+        logged("\"code\":\"overloaded\""),
+        0,
+        "no line for each rejected order"
+    );
+    stack.assert_clean_audit().await;
 }
 
-async fn shed(stack: &Stack) -> usize {
+async fn rejected_by_overload(stack: &Stack) -> usize {
     let metrics = stack.order.get("/metrics").await.text;
     let line = metrics
         .lines()
@@ -299,22 +309,22 @@ async fn shed(stack: &Stack) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn once_a_slow_spell_is_over_no_order_is_told_to_wait() {
+async fn orders_are_confirmed_at_once_when_a_slow_dependency_has_recovered() {
     let stack = Stack::start().await;
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
-    stack.inventory.latency(true, 5000).await;
+    stack.inventory.set_latency(true, 5000).await;
     for _ in 0..2 {
         assert_eq!(stack.place("PROD-001", 1).await.status, 202);
     }
     let timeouts =
         "valerix_dependency_calls_total{dependency=\"inventory-service\",outcome=\"timeout\"}";
-    // Half of ten calls, but too few by themselves to open the breaker.
-    eventually("five calls in vain", async || {
+    // Half of ten calls, but too few calls in all to open the circuit breaker.
+    eventually("five calls to time out", async || {
         (stack.order.metric(timeouts).await >= 5.0).then_some(())
     })
     .await;
-    stack.inventory.latency(false, 0).await;
-    stack.settled().await;
+    stack.inventory.set_latency(false, 0).await;
+    stack.wait_until_settled().await;
     let answers = join_all((0..10).map(|_| stack.place("PROD-001", 1))).await;
     assert!(
         answers.iter().all(|answer| answer.status == 201),
@@ -326,5 +336,5 @@ async fn once_a_slow_spell_is_over_no_order_is_told_to_wait() {
         .lines()
         .into_iter()
         .find(|line| line.contains("breaker changed"));
-    assert_eq!(changed, None, "good calls open nothing");
+    assert_eq!(changed, None, "successful calls do not open the breaker");
 }

@@ -1,23 +1,24 @@
-//! A disk that is full, and a database that only reads, for real: the kernel's and PostgreSQL's own
-//! refusals.
+//! A disk that is really full, and a standby that really rejects writes.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::own::{Own, is_refused, place, takes_orders_again};
-use crate::harness::{PATIENCE, Service, eventually, free_port};
+use crate::harness::dedicated_postgres::{
+    DedicatedPostgres, assert_database_unavailable, place_order, wait_until_orders_are_accepted,
+};
+use crate::harness::{Service, WAIT_TIMEOUT, eventually, free_port};
 
-/// Enough for a fresh server and its log of changes, and soon filled.
-const SIZE: &str = "size=160m,mode=755";
+/// Enough for a new server and its write-ahead log, and quickly filled.
+const MOUNT_OPTIONS: &str = "size=160m,mode=755";
 
-/// A file system of its own in memory, and a server's log beside it; gone at the test's end,
-/// however it ends.
+/// A small file system in memory, with the server's log file outside it. Both are removed at the
+/// end of the test, also when it fails.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Nothing where this machine lets us mount nothing.
+    /// Mounts the file system; `None` if the user may not mount anything.
     fn mount() -> Option<Self> {
         let at = std::env::temp_dir().join(format!(
             "valerix-disk-{}-{}",
@@ -26,12 +27,12 @@ impl SmallDisk {
         ));
         std::fs::create_dir(&at).unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", SIZE, "valerix-test"])
+            .args(["-t", "tmpfs", "-o", MOUNT_OPTIONS, "valerix-test"])
             .arg(&at)
             .output();
         if mounted.is_ok_and(|output| output.status.success()) {
             let disk = Self(at);
-            // What the server says of the full disk must not be lost on it.
+            // The log must not be on the full disk, where the messages about it would be lost.
             let inside = disk.0.join("postgres.log");
             for file in [&disk.log(), &inside] {
                 std::fs::write(file, "").unwrap();
@@ -55,7 +56,7 @@ impl SmallDisk {
         self.0.join("filler")
     }
 
-    /// To the last byte.
+    /// Fills the disk to the last byte.
     fn fill(&self) {
         let mut file = std::fs::File::create(self.filler()).unwrap();
         for piece in [1 << 20, 1 << 12] {
@@ -70,30 +71,31 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a server that a failed test leaves may be about to end.
+        // Lazily, because the server of a failed test may not have ended yet.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
         let _ = std::fs::remove_dir(&self.0);
         let _ = std::fs::remove_file(self.log());
     }
 }
 
-/// Orders until one is turned away: pages that are there already take some more.
-async fn until_refused(service: &Service) {
-    eventually("an order to be refused", async || {
-        let answers = futures_util::future::join_all((0..20).map(|_| place(service))).await;
-        let mut refused = answers
+/// Places orders until one is rejected. Pages that are already allocated have room for some.
+async fn order_until_rejected(service: &Service) {
+    eventually("an order to be rejected", async || {
+        let answers = futures_util::future::join_all((0..20).map(|_| place_order(service))).await;
+        let mut rejected = answers
             .iter()
             .filter(|answer| answer.status != 202)
             .peekable();
-        refused.peek()?;
-        refused.for_each(is_refused);
+        rejected.peek()?;
+        rejected.for_each(assert_database_unavailable);
         Some(())
     })
     .await;
 }
 
-/// In sessions of its own, each of which the server may end.
-async fn use_up_the_log(url: &str) {
+/// Writes to the write-ahead log until it has no space left. Each round has a session of its own,
+/// because the server may end it.
+async fn fill_write_ahead_log(url: &str) {
     loop {
         if let Ok((client, connection)) = tokio_postgres::connect(url, tokio_postgres::NoTls).await
         {
@@ -107,8 +109,8 @@ async fn use_up_the_log(url: &str) {
 }
 
 #[track_caller]
-fn said(own: &Own, wanted: &str) {
-    let log = own.log();
+fn assert_logged(postgres: &DedicatedPostgres, wanted: &str) {
+    let log = postgres.log();
     assert!(
         log.contains(wanted) && log.contains("No space left on device"),
         "{log}"
@@ -116,50 +118,50 @@ fn said(own: &Own, wanted: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_turns_orders_away_in_time_and_space_is_all_it_takes_to_go_on() {
+async fn a_full_disk_rejects_orders_in_time_and_freed_space_lets_them_in_again() {
     let Some(disk) = SmallDisk::mount() else {
-        eprintln!("SKIPPED: a small file system cannot be mounted here; as root it can");
+        eprintln!("SKIPPED: only root can mount a small file system");
         return;
     };
-    let mut own = Own::start_in(
+    let mut postgres = DedicatedPostgres::start_in(
         disk.0.clone(),
         vec!["min_wal_size=32MB".into(), "max_wal_size=64MB".into()],
     )
     .await;
-    let service = own.order_service(&[("DATABASE_POOL_SIZE", "3")]).await;
-    assert_eq!(place(&service).await.status, 202);
+    let service = postgres.order_service(&[("DATABASE_POOL_SIZE", "3")]).await;
+    assert_eq!(place_order(&service).await.status, 202);
 
     disk.fill();
-    until_refused(&service).await;
+    order_until_rejected(&service).await;
     assert_eq!(
         service.get("/orders").await.status,
         200,
-        "reading needs no space"
+        "reads need no space"
     );
     assert_eq!(service.get("/livez").await.status, 200);
     disk.make_space();
-    takes_orders_again(&service).await;
-    said(&own, "could not extend file");
+    wait_until_orders_are_accepted(&service).await;
+    assert_logged(&postgres, "could not extend file");
 
-    // Without space for its log of changes a server cannot even end a transaction, and gives up.
+    // Without space for the write-ahead log, the server cannot end a transaction and panics.
     disk.fill();
-    let url = own.server.url("postgres");
+    let url = postgres.server.url("postgres");
     tokio::select! {
-        () = own.server.ended() => {}
-        () = use_up_the_log(&url) => {}
-        () = tokio::time::sleep(PATIENCE) => panic!("the server goes on"),
+        () = postgres.server.ended() => {}
+        () = fill_write_ahead_log(&url) => {}
+        () = tokio::time::sleep(WAIT_TIMEOUT) => panic!("the server still runs"),
     }
-    is_refused(&place(&service).await);
+    assert_database_unavailable(&place_order(&service).await);
     disk.make_space();
-    own.server.restart().await.unwrap();
-    takes_orders_again(&service).await;
-    said(&own, "PANIC");
+    postgres.server.restart().await.unwrap();
+    wait_until_orders_are_accepted(&service).await;
+    assert_logged(&postgres, "PANIC");
     let failed = service
         .lines()
         .into_iter()
         .find(|line| line.contains("request failed"));
-    assert_eq!(failed, None, "a full disk is not the service's mistake");
-    own.stop().await;
+    assert_eq!(failed, None, "a full disk is not an internal error");
+    postgres.stop().await;
 }
 
 fn standby_signal(root: &Path) -> PathBuf {
@@ -167,30 +169,33 @@ fn standby_signal(root: &Path) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_standby_is_not_written_to_until_it_is_promoted() {
-    let mut own = Own::start(Vec::new()).await;
-    let service = own.order_service(&[]).await;
-    place(&service).await;
+async fn orders_are_rejected_by_a_standby_until_it_is_promoted() {
+    let mut postgres = DedicatedPostgres::start(Vec::new()).await;
+    let service = postgres.order_service(&[]).await;
+    place_order(&service).await;
 
-    own.server.stop().await;
-    std::fs::write(standby_signal(&own.root), "").unwrap();
-    own.server.restart().await.unwrap();
-    let told = "does not allow writes";
-    eventually("the standby to be known as one", async || {
-        is_refused(&place(&service).await);
-        service
-            .lines()
-            .iter()
-            .any(|line| line.contains(told))
-            .then_some(())
-    })
+    postgres.server.stop().await;
+    std::fs::write(standby_signal(&postgres.root), "").unwrap();
+    postgres.server.restart().await.unwrap();
+    let read_only = "does not allow writes";
+    eventually(
+        "the service to log that the server is read-only",
+        async || {
+            assert_database_unavailable(&place_order(&service).await);
+            service
+                .lines()
+                .iter()
+                .any(|line| line.contains(read_only))
+                .then_some(())
+        },
+    )
     .await;
-    own.execute(&["SELECT pg_promote()"]).await;
-    takes_orders_again(&service).await;
+    postgres.execute(&["SELECT pg_promote()"]).await;
+    wait_until_orders_are_accepted(&service).await;
     let failed = service
         .lines()
         .into_iter()
         .find(|line| line.contains("request failed"));
-    assert_eq!(failed, None, "a standby is not the service's mistake");
-    own.end().await;
+    assert_eq!(failed, None, "a standby is not an internal error");
+    postgres.end().await;
 }

@@ -5,10 +5,10 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 use valerix::platform::db::{DatabaseUrl, migrate};
 
-use crate::harness::own::{Reachable, order_service_on};
+use crate::harness::dedicated_postgres::{TcpPostgres, start_order_service};
 use crate::harness::{Service, eventually};
 
-fn url(servers: [&Reachable; 2], query: &str) -> String {
+fn url(servers: [&TcpPostgres; 2], query: &str) -> String {
     let [one, two] = servers.map(|server| format!("127.0.0.1:{}", server.port));
     format!("postgres://postgres@{one},{two}/postgres?{query}")
 }
@@ -22,7 +22,7 @@ async fn takes_orders(service: &Service) {
 }
 
 /// The server whose sessions the service has; each server is asked by a session of another name.
-async fn has_sessions(server: &Reachable) -> bool {
+async fn has_sessions(server: &TcpPostgres) -> bool {
     let client = server.client().await;
     let statement = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'service'";
     client
@@ -45,9 +45,10 @@ fn warnings(service: &Service) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
-    let (one, two) = tokio::join!(Reachable::start(), Reachable::start());
-    tokio::join!(one.take_writes(false), two.take_writes(false));
-    let mut service = order_service_on(url([&one, &two], "target_session_attrs=read-write"), &[]);
+    let (one, two) = tokio::join!(TcpPostgres::start(), TcpPostgres::start());
+    tokio::join!(one.accept_writes(false), two.accept_writes(false));
+    let mut service =
+        start_order_service(url([&one, &two], "target_session_attrs=read-write"), &[]);
 
     eventually("the service to listen", async || {
         service
@@ -57,7 +58,10 @@ async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
     })
     .await;
     for _ in 0..5 {
-        service.get("/readyz").await.is_problem(503, "not-ready");
+        service
+            .get("/readyz")
+            .await
+            .assert_problem(503, "not-ready");
         assert_eq!(
             service.get("/health").await.json()["dependencies"]["database"],
             "disconnected"
@@ -75,8 +79,8 @@ async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
         );
     }
 
-    two.take_writes(true).await;
-    service.ready().await;
+    two.accept_writes(true).await;
+    service.wait_until_ready().await;
     assert_eq!(
         warnings(&service).len(),
         told.len(),
@@ -85,46 +89,46 @@ async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
     );
     takes_orders(&service).await;
     service.process.stop().await.unwrap();
-    tokio::join!(one.own.end(), two.own.end());
+    tokio::join!(one.postgres.end(), two.postgres.end());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_follows_the_writes_from_host_to_host() {
-    let (one, two) = tokio::join!(Reachable::start(), Reachable::start());
+    let (one, two) = tokio::join!(TcpPostgres::start(), TcpPostgres::start());
     // A real standby would have it from the primary.
     migrate(&DatabaseUrl::from_str(&two.url()).unwrap())
         .await
         .unwrap();
-    two.take_writes(false).await;
-    let mut service = order_service_on(url([&one, &two], "application_name=service"), &[]);
-    service.ready().await;
+    two.accept_writes(false).await;
+    let mut service = start_order_service(url([&one, &two], "application_name=service"), &[]);
+    service.wait_until_ready().await;
     takes_orders(&service).await;
     assert!(has_sessions(&one).await && !has_sessions(&two).await);
 
     // The connections stay; their server has become a standby. Nobody orders: readiness alone must
     // find out.
-    one.take_writes(false).await;
+    one.accept_writes(false).await;
     eventually("the service to notice that it cannot write", async || {
         (service.get("/readyz").await.status == 503).then_some(())
     })
     .await;
-    two.take_writes(true).await;
-    service.ready().await;
+    two.accept_writes(true).await;
+    service.wait_until_ready().await;
     takes_orders(&service).await;
     assert!(has_sessions(&two).await);
 
     // It hangs: connections to it stay open and are never answered, new ones are accepted by the
     // system. Again nobody orders.
-    one.take_writes(true).await;
-    two.own.freeze();
+    one.accept_writes(true).await;
+    two.postgres.pause();
     eventually("the service to notice that nobody answers", async || {
         (service.get("/readyz").await.status == 503).then_some(())
     })
     .await;
-    service.ready().await;
+    service.wait_until_ready().await;
     takes_orders(&service).await;
     assert!(has_sessions(&one).await);
-    two.own.thaw();
+    two.postgres.resume();
     service.process.stop().await.unwrap();
-    tokio::join!(one.own.end(), two.own.end());
+    tokio::join!(one.postgres.end(), two.postgres.end());
 }

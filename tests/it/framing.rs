@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use crate::harness::{PATIENCE, Service, Stack};
+use crate::harness::{Service, Stack, WAIT_TIMEOUT};
 
 async fn connect(service: &Service) -> TcpStream {
     TcpStream::connect(service.url.strip_prefix("http://").unwrap())
@@ -26,7 +26,7 @@ async fn head(stream: &mut TcpStream) -> String {
             head.push(stream.read_u8().await.unwrap());
         }
     };
-    let read = tokio::time::timeout(PATIENCE, reading).await;
+    let read = tokio::time::timeout(WAIT_TIMEOUT, reading).await;
     assert!(
         read.is_ok(),
         "no end of the head: {:?}",
@@ -38,7 +38,7 @@ async fn head(stream: &mut TcpStream) -> String {
 /// Reads until the connection ends.
 async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
-    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+    let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_to_end(&mut rest)).await;
     assert!(
         read.is_ok(),
         "no end after {:?}",
@@ -266,7 +266,7 @@ async fn an_encoded_body_is_refused_as_such() {
             let answer = of(&stack, role)
                 .request(Method::POST, path, &headers, Some("{}"))
                 .await;
-            answer.is_problem(415, "unsupported-content-encoding");
+            answer.assert_problem(415, "unsupported-content-encoding");
             assert_eq!(answer.header("accept-encoding"), "identity");
         }
     }
@@ -320,5 +320,5 @@ async fn a_byte_order_mark_before_a_body_is_ignored() {
         .order
         .request(Method::POST, "/orders", &[], Some(&twice))
         .await
-        .is_problem(400, "malformed-json");
+        .assert_problem(400, "malformed-json");
 }

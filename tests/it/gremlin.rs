@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::harness::{PROGRAM, Service, Stack, eventually, free_port};
 
 impl Service {
-    pub async fn break_with(&self, rule: Value) -> u64 {
+    pub async fn add_gremlin_rule(&self, rule: Value) -> u64 {
         let answer = self.post("/gremlin/rules", &rule).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         let id = answer.json()["id"].as_u64().unwrap();
@@ -22,7 +22,7 @@ impl Service {
         self.request(Method::DELETE, path, &[], None).await
     }
 
-    pub async fn rule(&self, id: u64) -> Value {
+    pub async fn gremlin_rule(&self, id: u64) -> Value {
         let list = self.get("/gremlin/rules").await.json();
         let rules = list["rules"].as_array().unwrap();
         rules
@@ -62,7 +62,7 @@ impl Service {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn is_held(stack: &Stack, order_id: &str) -> bool {
     let held = format!(
@@ -77,9 +77,9 @@ async fn each_kind_does_to_the_caller_and_the_database_what_it_says() {
     let order = |n: u8| format!("00000000-0000-4000-8000-0000000000{n:02}");
     let rule = |kind: &str| json!({"kind": kind, "route": "/inventory/reserve", "max_fires": 1});
 
-    stack.inventory.break_with(rule("vanish")).await;
+    stack.inventory.add_gremlin_rule(rule("vanish")).await;
     assert_eq!(
-        stack.inventory.raw_reserve(&order(1), PATIENCE).await,
+        stack.inventory.raw_reserve(&order(1), WAIT_TIMEOUT).await,
         Ok(String::new()),
         "not a byte"
     );
@@ -88,14 +88,14 @@ async fn each_kind_does_to_the_caller_and_the_database_what_it_says() {
         "committed before the connection closed"
     );
 
-    stack.inventory.break_with(rule("drop")).await;
+    stack.inventory.add_gremlin_rule(rule("drop")).await;
     assert_eq!(
-        stack.inventory.raw_reserve(&order(2), PATIENCE).await,
+        stack.inventory.raw_reserve(&order(2), WAIT_TIMEOUT).await,
         Ok(String::new())
     );
     assert!(!is_held(&stack, &order(2)).await, "the handler did not run");
 
-    stack.inventory.break_with(rule("hang")).await;
+    stack.inventory.add_gremlin_rule(rule("hang")).await;
     let hung = stack
         .inventory
         .raw_reserve(&order(3), Duration::from_secs(1))
@@ -105,7 +105,7 @@ async fn each_kind_does_to_the_caller_and_the_database_what_it_says() {
 
     stack
         .inventory
-        .break_with(
+        .add_gremlin_rule(
             json!({"kind": "error", "status": 418, "route": "/inventory/reserve", "max_fires": 1}),
         )
         .await;
@@ -114,12 +114,12 @@ async fn each_kind_does_to_the_caller_and_the_database_what_it_says() {
         .inventory
         .post("/inventory/reserve", &body)
         .await
-        .is_problem(418, "injected-fault");
+        .assert_problem(418, "injected-fault");
     assert!(!is_held(&stack, &order(4)).await);
 
     let slow =
         json!({"kind": "latency", "delay_ms": 500, "jitter_ms": 100, "seed": 1, "max_fires": 1});
-    stack.inventory.break_with(slow).await;
+    stack.inventory.add_gremlin_rule(slow).await;
     let answer = stack.inventory.post("/inventory/reserve", &body).await;
     assert_eq!(answer.status, 200);
     assert!(
@@ -128,16 +128,16 @@ async fn each_kind_does_to_the_caller_and_the_database_what_it_says() {
         answer.took
     );
 
-    stack.inventory.break_with(rule("crash")).await;
+    stack.inventory.add_gremlin_rule(rule("crash")).await;
     assert_eq!(
-        stack.inventory.raw_reserve(&order(5), PATIENCE).await,
+        stack.inventory.raw_reserve(&order(5), WAIT_TIMEOUT).await,
         Ok(String::new())
     );
     assert!(
         is_held(&stack, &order(5)).await,
         "committed before the process died"
     );
-    tokio::time::timeout(PATIENCE, stack.inventory.process.ended())
+    tokio::time::timeout(WAIT_TIMEOUT, stack.inventory.process.ended())
         .await
         .unwrap()
         .unwrap();
@@ -148,7 +148,7 @@ async fn each_kind_does_to_the_caller_and_the_database_what_it_says() {
             .iter()
             .any(|line| line.contains("the gremlin aborts the process"))
     );
-    stack.revive().await;
+    stack.restart_ended().await;
     let rules = stack.inventory.get("/gremlin/rules").await.json();
     assert_eq!(
         rules["rules"],
@@ -173,26 +173,28 @@ async fn an_order_survives_each_kind_in_each_service_and_ends_once() {
                 &stack.payment
             };
             service
-                .break_with(json!({"kind": kind, "route": route, "method": "POST", "max_fires": 1}))
+                .add_gremlin_rule(
+                    json!({"kind": kind, "route": route, "method": "POST", "max_fires": 1}),
+                )
                 .await;
             let answer = stack.place("PROD-001", 1).await;
             placed += 1;
             assert_eq!(answer.status, 202, "{kind} in {role}: {answer:?}");
             // The next rule is meant for the next order, not for this one's recovery.
-            stack.settled_with_revivals(kind).await;
+            stack.restart_until_settled(kind).await;
         }
     }
     let confirmed = "SELECT count(*) FROM orders WHERE status = 'CONFIRMED'";
     assert_eq!(stack.database.count(confirmed).await, placed);
     assert_eq!(stack.stock("PROD-001").await, (100 - placed, placed));
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_can_be_broken_where_they_are_made_and_the_breaker_opens() {
     let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "300")]).await;
     let rule = json!({"kind": "latency", "delay_ms": 5000, "direction": "outbound", "dependency": "payment-service"});
-    let id = stack.order.break_with(rule).await;
+    let id = stack.order.add_gremlin_rule(rule).await;
     let answer = stack.place("PROD-001", 1).await;
     assert_eq!(
         (answer.status.as_u16(), &answer.json()["status"]),
@@ -222,7 +224,12 @@ async fn calls_can_be_broken_where_they_are_made_and_the_breaker_opens() {
         at_once.status == 202 && at_once.took < Duration::from_millis(250),
         "{at_once:?}"
     );
-    assert!(stack.order.rule(id).await["fired"].as_u64().unwrap() >= 10);
+    assert!(
+        stack.order.gremlin_rule(id).await["fired"]
+            .as_u64()
+            .unwrap()
+            >= 10
+    );
     assert_eq!(
         stack
             .order
@@ -231,8 +238,8 @@ async fn calls_can_be_broken_where_they_are_made_and_the_breaker_opens() {
             .status,
         204
     );
-    stack.settled().await;
-    stack.balances().await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,7 +247,7 @@ async fn a_rule_for_one_product_finds_it_in_path_query_and_body() {
     let stack = Stack::start().await;
     for service in [&stack.order, &stack.inventory] {
         service
-            .break_with(json!({"kind": "error", "status": 599, "product_id": "PROD-002"}))
+            .add_gremlin_rule(json!({"kind": "error", "status": 599, "product_id": "PROD-002"}))
             .await;
     }
     let order = |product| json!({"product_id": product, "quantity": 1});
@@ -271,12 +278,12 @@ async fn a_rule_for_one_product_finds_it_in_path_query_and_body() {
         .order
         .post("/orders", &huge)
         .await
-        .is_problem(413, "too-large");
+        .assert_problem(413, "too-large");
     stack
         .order
         .request(Method::POST, "/orders", &[], Some("{"))
         .await
-        .is_problem(400, "malformed-json");
+        .assert_problem(400, "malformed-json");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,14 +291,14 @@ async fn rules_are_shown_counted_and_removed_and_bad_ones_change_nothing() {
     let stack = Stack::start().await;
     let payment = &stack.payment;
     let rule = json!({"kind": "error", "route": "/payments/{id}", "every": 2, "ttl_seconds": 60, "max_fires": 2});
-    let id = payment.break_with(rule).await;
+    let id = payment.add_gremlin_rule(rule).await;
     let path = "/payments/00000000-0000-4000-8000-000000000001";
     let mut statuses = Vec::new();
     for _ in 0..5 {
         statuses.push(payment.get(path).await.status.as_u16());
     }
     assert_eq!(statuses, [404, 500, 404, 500, 404]);
-    let shown = payment.rule(id).await;
+    let shown = payment.gremlin_rule(id).await;
     assert_eq!(
         (&shown["matched"], &shown["fired"], &shown["active"]),
         (&json!(4), &json!(2), &json!(false))
@@ -299,9 +306,9 @@ async fn rules_are_shown_counted_and_removed_and_bad_ones_change_nothing() {
     assert_eq!(shown["remaining_fires"], 0);
 
     let id = payment
-        .break_with(json!({"kind": "hang", "route": "/nothing", "ttl_seconds": 60}))
+        .add_gremlin_rule(json!({"kind": "hang", "route": "/nothing", "ttl_seconds": 60}))
         .await;
-    let left = payment.rule(id).await["remaining_seconds"]
+    let left = payment.gremlin_rule(id).await["remaining_seconds"]
         .as_f64()
         .unwrap();
     assert!(left > 30.0 && left <= 60.0, "{left}");
@@ -319,7 +326,7 @@ async fn rules_are_shown_counted_and_removed_and_bad_ones_change_nothing() {
         let problem = payment
             .post("/gremlin/rules", &body)
             .await
-            .is_problem(400, "invalid-request");
+            .assert_problem(400, "invalid-request");
         assert_eq!(problem["errors"][0]["field"], field);
     }
     assert_eq!(
@@ -333,11 +340,11 @@ async fn rules_are_shown_counted_and_removed_and_bad_ones_change_nothing() {
     payment
         .delete("/gremlin/rules/999")
         .await
-        .is_problem(404, "not-found");
+        .assert_problem(404, "not-found");
     payment
         .delete("/gremlin/rules/x")
         .await
-        .is_problem(404, "not-found");
+        .assert_problem(404, "not-found");
     assert_eq!(
         payment.delete("/gremlin/rules").await.json(),
         json!({"removed": before})
@@ -346,12 +353,12 @@ async fn rules_are_shown_counted_and_removed_and_bad_ones_change_nothing() {
         .as_u64()
         .unwrap();
     for _ in 0..limit {
-        payment.break_with(json!({"kind": "drop"})).await;
+        payment.add_gremlin_rule(json!({"kind": "drop"})).await;
     }
     payment
         .post("/gremlin/rules", &json!({"kind": "drop"}))
         .await
-        .is_problem(409, "too-many-rules");
+        .assert_problem(409, "too-many-rules");
     assert!(
         payment
             .try_request(Method::GET, "/health", &[], None)
@@ -374,7 +381,7 @@ async fn changes_and_faults_are_counted_and_logged() {
     let stack = Stack::start().await;
     let id = stack
         .inventory
-        .break_with(json!({"kind": "vanish", "route": "/inventory"}))
+        .add_gremlin_rule(json!({"kind": "vanish", "route": "/inventory"}))
         .await;
     assert!(
         stack
@@ -383,7 +390,7 @@ async fn changes_and_faults_are_counted_and_logged() {
             .await
             .is_err()
     );
-    stack.inventory.latency(true, 0).await;
+    stack.inventory.set_latency(true, 0).await;
     stack.inventory.get("/health").await;
     let metrics = stack.inventory.get("/metrics").await.text;
     for series in [
@@ -421,7 +428,7 @@ async fn a_rule_asks_for_the_token_too() {
             .order
             .request(method, path, &[("authorization", "Bearer x")], Some(rule))
             .await;
-        answer.is_problem(401, "unauthorized");
+        answer.assert_problem(401, "unauthorized");
     }
     let allowed = [("authorization", "Bearer s3cret")];
     let answer = stack
@@ -434,7 +441,7 @@ async fn a_rule_asks_for_the_token_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_listens_to_others_with_an_open_gremlin_says_so() {
     let stack = Stack::start().await;
-    let said = "whoever reaches this port can break the service";
+    let said = "every client that reaches this port can inject faults";
     assert!(
         !stack.lines().iter().any(|line| line.contains(said)),
         "loopback is safe"
@@ -446,7 +453,7 @@ async fn a_service_that_listens_to_others_with_an_open_gremlin_says_so() {
         ];
         env.extend(extra.map(|(name, value)| (name, value.to_owned())));
         let service = Service::start("payment", free_port(), &env);
-        service.ready().await;
+        service.wait_until_ready().await;
         assert_eq!(
             service.lines().iter().any(|line| line.contains(said)),
             warned
@@ -544,7 +551,9 @@ async fn the_command_line_reaches_every_service_and_says_what_is_wrong() {
         Some(0)
     );
     assert_eq!(
-        valerix(&["gremlin", "off", "--service", "all"], &env).await.0,
+        valerix(&["gremlin", "off", "--service", "all"], &env)
+            .await
+            .0,
         Some(0)
     );
     let (_, shown, _) = valerix(&["gremlin", "status"], &env).await;

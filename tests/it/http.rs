@@ -55,7 +55,7 @@ async fn what_is_described_is_what_is_served() {
             let filled = filled(path, operations);
             // PATCH is nowhere; the refusal lists what is served at this path.
             let refused = service.request(Method::PATCH, &filled, &[], None).await;
-            refused.is_problem(405, "method-not-allowed");
+            refused.assert_problem(405, "method-not-allowed");
             let served: BTreeSet<String> = refused
                 .header("allow")
                 .split(", ")
@@ -80,7 +80,7 @@ async fn what_is_described_is_what_is_served() {
         service
             .get("/no/such/thing")
             .await
-            .is_problem(404, "not-found");
+            .assert_problem(404, "not-found");
     }
 }
 
@@ -95,7 +95,7 @@ async fn query_parameters_that_a_route_does_not_know_are_named_in_a_400() {
                 let method: Method = method.to_uppercase().parse().unwrap();
                 let odd = format!("{filled}?no-such=1&no-such=2");
                 let refused = service.request(method.clone(), &odd, &[], None).await;
-                let problem = refused.is_problem(400, "invalid-request");
+                let problem = refused.assert_problem(400, "invalid-request");
                 assert_eq!(
                     problem["errors"].as_array().unwrap().len(),
                     1,
@@ -109,7 +109,7 @@ async fn query_parameters_that_a_route_does_not_know_are_named_in_a_400() {
                     let name = known["name"].as_str().unwrap();
                     let twice = format!("{filled}?{name}=1&{name}=1");
                     let problem = service.request(method.clone(), &twice, &[], None).await;
-                    let problem = problem.is_problem(400, "invalid-request");
+                    let problem = problem.assert_problem(400, "invalid-request");
                     assert_eq!(problem["errors"][0]["field"], name, "{method} {path}");
                     assert!(
                         problem["errors"][0]["detail"]
@@ -124,20 +124,20 @@ async fn query_parameters_that_a_route_does_not_know_are_named_in_a_400() {
             service
                 .get(undescribed)
                 .await
-                .is_problem(400, "invalid-request");
+                .assert_problem(400, "invalid-request");
         }
         service
             .get("/nothing?x=1")
             .await
-            .is_problem(404, "not-found");
+            .assert_problem(404, "not-found");
         service
             .request(Method::PATCH, "/health?x=1", &[], None)
             .await
-            .is_problem(405, "method-not-allowed");
+            .assert_problem(405, "method-not-allowed");
         assert_eq!(service.get("/livez?").await.status, 200);
     }
     let problem = stack.order.get("/orders?state=FAILED&page=2&limit=5").await;
-    let problem = problem.is_problem(400, "invalid-request");
+    let problem = problem.assert_problem(400, "invalid-request");
     let named = |index: usize| {
         problem["errors"][index]["field"]
             .as_str()
@@ -168,19 +168,19 @@ async fn errors_say_what_they_are_where_routes_overlap_or_compress() {
         .order
         .request(Method::GET, "/static/nothing", &packed, None)
         .await;
-    missing.is_problem(404, "not-found");
+    missing.assert_problem(404, "not-found");
     assert!(
         missing.headers.get("content-encoding").is_none(),
         "{missing:?}"
     );
     let refused = stack.payment.get("/payments/void").await;
-    refused.is_problem(405, "method-not-allowed");
+    refused.assert_problem(405, "method-not-allowed");
     assert_eq!(refused.header("allow"), "POST");
     stack
         .payment
         .get("/payments/nothing")
         .await
-        .is_problem(404, "not-found");
+        .assert_problem(404, "not-found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,7 +216,7 @@ async fn metrics_have_the_contracts_labels_and_stay_bounded() {
         .order
         .request(odd, "/orders", &[], None)
         .await
-        .is_problem(405, "method-not-allowed");
+        .assert_problem(405, "method-not-allowed");
     let metrics = stack.order.get("/metrics").await;
     assert!(
         metrics
@@ -312,7 +312,7 @@ async fn one_trace_runs_through_all_services() {
 async fn the_gremlin_slows_every_endpoint_but_those_one_needs_to_stop_it() {
     let stack = Stack::start().await;
     for service in [&stack.order, &stack.inventory, &stack.payment] {
-        service.latency(true, 700).await;
+        service.set_latency(true, 700).await;
         for path in ["/gremlin/latency", "/metrics", "/livez", "/readyz"] {
             let answer = service.get(path).await;
             assert!(
@@ -342,14 +342,14 @@ async fn the_gremlin_slows_every_endpoint_but_those_one_needs_to_stop_it() {
             let problem = service
                 .post("/gremlin/latency", &body)
                 .await
-                .is_problem(400, "invalid-request");
+                .assert_problem(400, "invalid-request");
             assert_eq!(problem["errors"][0]["field"], field);
         }
         assert_eq!(
             service.get("/gremlin/latency").await.json(),
             json!({"enabled": true, "delay_ms": 700})
         );
-        service.latency(false, 0).await;
+        service.set_latency(false, 0).await;
     }
 }
 
@@ -366,7 +366,7 @@ async fn the_gremlin_can_ask_for_a_token_or_be_absent() {
             .order
             .request(Method::POST, "/gremlin/latency", headers, Some(body))
             .await;
-        answer.is_problem(401, "unauthorized");
+        answer.assert_problem(401, "unauthorized");
     }
     let allowed = [("authorization", "Bearer s3cret")];
     let answer = guarded
@@ -379,7 +379,7 @@ async fn the_gremlin_can_ask_for_a_token_or_be_absent() {
         .order
         .request(Method::POST, "/gremlin/latency", &[], Some(body))
         .await
-        .is_problem(404, "not-found");
+        .assert_problem(404, "not-found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -432,7 +432,7 @@ async fn a_body_that_dribbles_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_service_finishes_what_is_in_flight_and_exits_with_0() {
     let mut stack = Stack::start().await;
-    stack.inventory.latency(true, 1000).await;
+    stack.inventory.set_latency(true, 1000).await;
     let order = &stack.order;
     let in_flight = async {
         let body = json!({"product_id": "PROD-001", "quantity": 1});

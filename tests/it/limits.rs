@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use valerix::testbed::supervisor::{Process, Spec};
 
-use crate::harness::{PATIENCE, PROGRAM, Service, Stack, TestDatabase, eventually, free_port};
+use crate::harness::{PROGRAM, Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
 
 async fn connect(url: &str) -> TcpStream {
     TcpStream::connect(url.strip_prefix("http://").unwrap())
@@ -20,7 +20,7 @@ async fn connect(url: &str) -> TcpStream {
 /// All that comes back until the service ends the connection.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_to_end(&mut answer)).await;
     // A reset after the answer is an end too: the service does not read on.
     assert!(
         read.is_ok(),
@@ -180,7 +180,7 @@ async fn ask(stream: &mut TcpStream) {
 
 async fn is_answered(stream: &mut TcpStream) {
     let mut answer = [0; 12];
-    let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer)).await;
+    let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_exact(&mut answer)).await;
     read.expect("an answer").unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
 }
@@ -203,7 +203,7 @@ async fn connections_beyond_the_limit_wait_until_others_have_gone() {
             .unwrap()
             .count()
     };
-    let own = descriptors();
+    let unconnected = descriptors();
 
     let mut held = Vec::new();
     while held.len() < LIMIT {
@@ -221,8 +221,8 @@ async fn connections_beyond_the_limit_wait_until_others_have_gone() {
     );
     let used = descriptors();
     assert!(
-        used <= own + LIMIT + 16,
-        "{used} descriptors, {own} before any connection"
+        used <= unconnected + LIMIT + 16,
+        "{used} descriptors, {unconnected} before any connection"
     );
     held.truncate(LIMIT / 2);
     is_answered(&mut late).await;
@@ -359,7 +359,7 @@ async fn connections_leave_descriptors_to_the_database() {
         }
         String::from_utf8(answer).unwrap()
     };
-    let answer = tokio::time::timeout(PATIENCE, charged).await.unwrap();
+    let answer = tokio::time::timeout(WAIT_TIMEOUT, charged).await.unwrap();
     assert!(
         answer.contains("HTTP/1.1 201") || answer.contains("HTTP/1.1 402"),
         "{answer}"

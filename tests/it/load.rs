@@ -87,8 +87,8 @@ async fn every_order_that_was_sent_is_accounted_for() {
         stack.database.count("SELECT count(*) FROM orders").await,
         40
     );
-    stack.settled().await;
-    stack.balances().await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,9 +104,9 @@ async fn a_stall_is_in_the_latency_of_every_order_that_was_due_in_it() {
         })
         .await;
         let began = Instant::now();
-        order.latency(true, 1500).await;
+        order.set_latency(true, 1500).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        order.latency(false, 0).await;
+        order.set_latency(false, 0).await;
         began.elapsed()
     };
     let (report, stalled) = tokio::join!(load(order, &flags), stall);

@@ -50,11 +50,11 @@ async fn a_locked_product_delays_the_orders_of_that_product_alone() {
         "the trouble of one product opens no breaker"
     );
     session.batch_execute("COMMIT").await.unwrap();
-    stack.settled().await;
+    stack.wait_until_settled().await;
     let confirmed =
         "SELECT count(*) FROM orders WHERE product_id = 'PROD-001' AND status = 'CONFIRMED'";
     assert_eq!(stack.database.count(confirmed).await, 30);
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +75,7 @@ async fn an_order_that_met_a_short_lock_is_confirmed_by_its_request() {
     };
     let (answer, ()) = tokio::join!(stack.place("PROD-001", 1), unlock);
     assert_eq!(answer.status, 201, "{answer:?}");
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,7 @@ async fn a_locked_row_of_the_ledger_delays_its_order_alone() {
         all_confirmed(&stack, "PROD-001"),
     );
     for answer in [reserved, released] {
-        answer.is_problem(503, "locked");
+        answer.assert_problem(503, "locked");
         assert!(
             answer.header("retry-after").parse::<u32>().is_ok(),
             "nothing was done: {answer:?}"
@@ -130,14 +130,14 @@ async fn a_locked_row_of_the_ledger_delays_its_order_alone() {
             .status,
         200
     );
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_order_delays_no_other_order() {
     let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "400")]).await;
     stack.database.execute(PLENTY).await;
-    stack.inventory.latency(true, 30_000).await;
+    stack.inventory.set_latency(true, 30_000).await;
     let pending = stack.place("PROD-001", 1).await;
     assert_eq!(pending.status, 202);
     let session = stack.database.session().await;
@@ -147,7 +147,7 @@ async fn a_locked_order_delays_no_other_order() {
     );
     session.batch_execute(&lock).await.unwrap();
     // One that is being placed, too: its change to CONFIRMED meets the lock.
-    stack.inventory.latency(true, 300).await;
+    stack.inventory.set_latency(true, 300).await;
     let lock_next = async {
         let placed = "SELECT count(*) FROM orders WHERE product_id = 'PROD-003'";
         eventually("the order to be stored", async || {
@@ -156,7 +156,7 @@ async fn a_locked_order_delays_no_other_order() {
         .await;
         let lock = "SELECT FROM orders WHERE product_id = 'PROD-003' FOR UPDATE";
         session.batch_execute(lock).await.unwrap();
-        stack.inventory.latency(false, 0).await;
+        stack.inventory.set_latency(false, 0).await;
         all_confirmed(&stack, "PROD-002").await;
     };
     let (met, ()) = tokio::join!(stack.place("PROD-003", 1), lock_next);
@@ -165,11 +165,11 @@ async fn a_locked_order_delays_no_other_order() {
         "its end cannot be stored now, and recovery stores it: {met:?}"
     );
     session.batch_execute("COMMIT").await.unwrap();
-    stack.settled().await;
+    stack.wait_until_settled().await;
     let confirmed =
         "SELECT count(*) FROM orders WHERE status = 'CONFIRMED' AND product_id <> 'PROD-002'";
     assert_eq!(stack.database.count(confirmed).await, 2);
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 fn sql(id: &serde_json::Value) -> String {

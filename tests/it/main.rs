@@ -1,31 +1,29 @@
-//! The platform from outside: real processes, a real PostgreSQL, a database for each test.
+//! Tests of the whole platform: real processes on a real PostgreSQL, with a database for each test.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that cannot go on says so by failing"
+    reason = "a failed unwrap fails its test, which is what it should do"
 )]
 
 mod addresses;
-mod answers;
 mod audit;
-mod batches;
 mod browsers;
-mod bundles;
 mod checklist;
 mod configuration;
 mod dashboard;
-mod database;
-mod databases;
+mod data_directory;
+mod database_batches;
+mod database_connection;
 mod degraded;
 mod demo;
+mod describe;
 mod disk;
 mod drills;
 mod failover;
 mod framing;
 mod gremlin;
 mod harness;
-mod home;
-mod hostile;
+mod hostile_input;
 mod http;
 mod limits;
 mod load;
@@ -39,8 +37,11 @@ mod pooler;
 mod prove;
 mod recovery;
 mod replicas;
+mod request_batches;
 mod rollout;
 mod schemathesis;
+mod separate_databases;
+mod service_unavailable;
 mod services;
 mod soak;
 mod stopping;

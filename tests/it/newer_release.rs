@@ -13,7 +13,7 @@ async fn set(stack: &Stack, statements: &str) {
 async fn an_unknown_failure_reason_is_shown_as_it_stands_and_its_order_is_settled() {
     let stack = Stack::start().await;
     assert_eq!(stack.place("PROD-404", 1).await.status, 422);
-    stack.settled().await;
+    stack.wait_until_settled().await;
     let newer =
         "UPDATE orders SET failure_reason = 'something-newer', void_due = true, owed_since = now(),
         next_attempt_at = now()";
@@ -25,7 +25,7 @@ async fn an_unknown_failure_reason_is_shown_as_it_stands_and_its_order_is_settle
         (&order["failure_reason"], &order["owes"]),
         (&json!("something-newer"), &json!(["refund"]))
     );
-    stack.settled().await;
+    stack.wait_until_settled().await;
     let id = order["id"].as_str().unwrap();
     let settled = stack.order.get(&format!("/orders/{id}")).await.json();
     assert_eq!(
@@ -66,13 +66,13 @@ async fn an_unknown_state_of_a_reservation_is_refused_and_left_alone() {
         .inventory
         .post("/inventory/reserve", &reserve)
         .await
-        .is_problem(409, "unrecognized-state");
+        .assert_problem(409, "unrecognized-state");
     let release = json!({"order_id": order["id"]});
     stack
         .inventory
         .post("/inventory/release", &release)
         .await
-        .is_problem(409, "unrecognized-state");
+        .assert_problem(409, "unrecognized-state");
     assert_eq!(
         stack
             .database
@@ -100,7 +100,7 @@ async fn an_unknown_status_of_a_payment_is_refused_and_left_alone() {
             .payment
             .post(path, &of_order)
             .await
-            .is_problem(409, "unrecognized-state");
+            .assert_problem(409, "unrecognized-state");
     }
     assert_eq!(
         stack

@@ -31,11 +31,15 @@ async fn refunds_that_cannot_be_met_are_shown_as_stuck_and_close_nothing_to_othe
         .execute("UPDATE inventory SET stock = 1000, stocked = 1000")
         .await;
     let rule = json!({"kind": "error", "status": 500, "route": "/payments/void"});
-    let rule = stack.payment.break_with(rule).await;
+    let rule = stack.payment.add_gremlin_rule(rule).await;
     owe_refunds(&stack, 20).await;
     // More failures than would open a breaker that they count for.
     eventually("the refunds to fail again and again", async || {
-        (stack.payment.rule(rule).await["fired"].as_u64().unwrap() >= 40).then_some(())
+        (stack.payment.gremlin_rule(rule).await["fired"]
+            .as_u64()
+            .unwrap()
+            >= 40)
+            .then_some(())
     })
     .await;
     for _ in 0..4 {
@@ -73,7 +77,7 @@ async fn refunds_that_cannot_be_met_are_shown_as_stuck_and_close_nothing_to_othe
             .status,
         204
     );
-    stack.settled().await;
+    stack.wait_until_settled().await;
     assert_eq!(
         stack.order.get("/orders?settled=false").await.json()["orders"],
         json!([])
@@ -109,7 +113,7 @@ async fn a_release_that_the_product_cannot_take_back_fails_alone() {
         .inventory
         .post("/inventory/release", &json!({"order_id": order}))
         .await;
-    refused.is_problem(409, "stock-mismatch");
+    refused.assert_problem(409, "stock-mismatch");
     for _ in 0..4 {
         all_confirmed(&stack, 10).await;
     }
@@ -118,8 +122,8 @@ async fn a_release_that_the_product_cannot_take_back_fails_alone() {
     // As somebody would mend it by hand.
     let mended = "UPDATE inventory SET reserved = reserved + 500, stocked = stocked + 500 WHERE product_id = 'PROD-001'";
     stack.database.execute(mended).await;
-    stack.settled().await;
-    stack.balances().await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
 }
 
 /// Whatever is reserved for an order that has failed, at whatever epoch, goes back.
@@ -130,16 +134,16 @@ async fn a_settled_order_holds_nothing_even_after_a_strangers_reserve() {
         ("RECOVERY_BOUND_SECONDS", "3"),
     ])
     .await;
-    stack.inventory.latency(true, 30_000).await;
+    stack.inventory.set_latency(true, 30_000).await;
     let pending = stack.place("PROD-001", 2).await;
     assert_eq!(pending.status, 202);
-    stack.inventory.latency(false, 0).await;
+    stack.inventory.set_latency(false, 0).await;
     let id = pending.json()["id"].clone();
     let stranger =
         json!({"product_id": "PROD-001", "quantity": 2, "order_id": id, "epoch": i32::MAX});
     let held = stack.inventory.post("/inventory/reserve", &stranger).await;
     // Recovery may have been faster, and then the stranger only restamps what is held.
     assert_eq!(held.status, 200, "{held:?}");
-    stack.settled().await;
-    stack.balances().await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
 }

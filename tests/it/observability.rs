@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::harness::{PATIENCE, Service, Stack, eventually, free_port};
+use crate::harness::{Service, Stack, WAIT_TIMEOUT, eventually, free_port};
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -52,7 +52,7 @@ impl Prometheus {
             .expect("prometheus: scripts/install-prometheus installs it");
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(WAIT_TIMEOUT)
             .build()
             .unwrap();
         let this = Self {
@@ -219,9 +219,9 @@ async fn every_panel_has_data_and_the_light_turns_red_under_the_gremlin() {
         .eventually(r#"up{service="inventory-service"}"#, |up| up == 0.0)
         .await;
     stack.restart_inventory(&[]).await;
-    stack.settled().await;
+    stack.wait_until_settled().await;
 
-    stack.inventory.latency(true, 3000).await;
+    stack.inventory.set_latency(true, 3000).await;
     for annotation in each(&dashboard["annotations"], "list") {
         prometheus
             .eventually(annotation["expr"].as_str().unwrap(), |changes| {
@@ -235,7 +235,7 @@ async fn every_panel_has_data_and_the_light_turns_red_under_the_gremlin() {
     prometheus.eventually(&light, |seconds| seconds > 1.0).await;
     let alert = r#"ALERTS{alertname="OrderSlaBreached",alertstate="firing"}"#;
     prometheus.eventually(alert, |firing| firing > 0.0).await;
-    stack.inventory.latency(false, 0).await;
+    stack.inventory.set_latency(false, 0).await;
 
     for (title, expression) in expressions(&dashboard) {
         prometheus
@@ -256,7 +256,7 @@ async fn every_panel_has_data_and_the_light_turns_red_under_the_gremlin() {
             assert_ne!(rule["health"], "err", "{rule}");
         }
     }
-    stack.settled().await;
+    stack.wait_until_settled().await;
     assert_eq!(exported(&stack).await, documented());
 }
 

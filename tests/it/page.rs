@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::own::order_service_on;
-use crate::harness::{Answer, PATIENCE, Service, Stack, TestDatabase};
+use crate::harness::dedicated_postgres::start_order_service;
+use crate::harness::{Answer, Service, Stack, TestDatabase, WAIT_TIMEOUT};
 
 async fn get(service: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
     service.request(Method::GET, path, headers, None).await
@@ -107,7 +107,7 @@ async fn files_are_served_compressed_cached_and_under_a_strict_policy() {
     .await;
     assert_eq!((other.status.as_u16(), &other.text), (200, &plain.text));
     for path in ["/static/nothing.js", "/static/..%2FCargo.toml", "/static/"] {
-        stack.order.get(path).await.is_problem(404, "not-found");
+        stack.order.get(path).await.assert_problem(404, "not-found");
     }
 }
 
@@ -151,7 +151,7 @@ async fn the_services_behind_are_reached_through_the_order_service() {
             .order
             .request(Method::POST, &rules, &[], Some(&body))
             .await
-            .is_problem(401, "unauthorized");
+            .assert_problem(401, "unauthorized");
         let made = stack
             .order
             .request(Method::POST, &rules, &token, Some(&body))
@@ -218,7 +218,7 @@ async fn the_services_behind_are_reached_through_the_order_service() {
             .order
             .get(&format!("/services/{path}"))
             .await
-            .is_problem(404, "not-found");
+            .assert_problem(404, "not-found");
     }
     stack.payment.process.kill().await.unwrap();
     for path in ["health", "metrics", "gremlin/rules"] {
@@ -226,7 +226,7 @@ async fn the_services_behind_are_reached_through_the_order_service() {
             .order
             .get(&format!("/services/payment-service/{path}"))
             .await;
-        answer.is_problem(502, "service-unreachable");
+        answer.assert_problem(502, "service-unreachable");
     }
 }
 
@@ -323,8 +323,8 @@ const HEALTH: &str = "/services/inventory-service/health";
 async fn a_token_is_passed_on_to_the_gremlin_and_to_nothing_else() {
     let database = TestDatabase::create().await;
     let behind = Behind::start(EMPTY, false).await;
-    let order = order_service_on(database.url(), &[("INVENTORY_SERVICE_URL", &behind.url)]);
-    order.ready().await;
+    let order = start_order_service(database.url(), &[("INVENTORY_SERVICE_URL", &behind.url)]);
+    order.wait_until_ready().await;
     let token = [("authorization", "Bearer s3cret")];
     for resource in ["health", "metrics", "gremlin/rules", "gremlin/latency"] {
         let path = format!("/services/inventory-service/{resource}");
@@ -356,15 +356,15 @@ async fn a_response_of_a_service_behind_counts_once_it_is_final_and_whole() {
         (b"HTTP/1.0 200 OK\r\n\r\n{}", true, 200),
     ] {
         let behind = Behind::start(response, ends).await;
-        let order = order_service_on(database.url(), &[("INVENTORY_SERVICE_URL", &behind.url)]);
-        order.ready().await;
+        let order = start_order_service(database.url(), &[("INVENTORY_SERVICE_URL", &behind.url)]);
+        order.wait_until_ready().await;
         // Connections are kept: none may be left with the response to another request.
         for _ in 0..3 {
             let answer = order.get(HEALTH).await;
             let shown = String::from_utf8_lossy(response);
             assert_eq!(answer.status, wanted, "{shown}: {answer:?}");
             if wanted == 502 {
-                answer.is_problem(502, "service-unreachable");
+                answer.assert_problem(502, "service-unreachable");
             } else {
                 assert_eq!(answer.text, "{}", "{shown}");
             }
@@ -382,7 +382,7 @@ async fn a_body_for_the_gremlin_behind_that_dribbles_is_given_up() {
     let begun = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{{");
     stream.write_all(begun.as_bytes()).await.unwrap();
     let mut answer = vec![0; 4096];
-    let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await;
+    let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read(&mut answer)).await;
     let answer = String::from_utf8_lossy(&answer[..read.expect("an answer").unwrap()]).into_owned();
     assert!(
         answer.starts_with("HTTP/1.1 408") && answer.contains("too-slow"),

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use valerix::platform::db::{DatabaseUrl, migrate};
 
-use crate::harness::own::Own;
+use crate::harness::dedicated_postgres::DedicatedPostgres;
 use crate::harness::{PROGRAM, Service, eventually, free_port};
 
 const POOLER: &str = concat!(
@@ -29,9 +29,9 @@ struct Pooler {
 }
 
 impl Pooler {
-    fn start(own: &Own) -> Self {
+    fn start(postgres: &DedicatedPostgres) -> Self {
         let port = free_port();
-        let sockets = own.root.join("socket");
+        let sockets = postgres.root.join("socket");
         let configuration = format!(
             "[databases]
             postgres = host={} port=5432 user=postgres connect_query='SET statement_timeout = 1500; SET lock_timeout = 100; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan'
@@ -53,7 +53,7 @@ impl Pooler {
             .map(str::trim)
             .collect::<Vec<_>>()
             .join("\n");
-        let path = own.root.join("pgbouncer.ini");
+        let path = postgres.root.join("pgbouncer.ini");
         std::fs::write(&path, configuration).unwrap();
         let configuration = path.to_str().unwrap().to_owned();
         Self {
@@ -155,7 +155,7 @@ async fn services(pooler: &Pooler) -> ([Service; 3], Vec<(&'static str, String)>
         start("inventory", ports[1]),
         start("payment", ports[2]),
     ];
-    futures_util::future::join_all(services.iter().map(Service::ready)).await;
+    futures_util::future::join_all(services.iter().map(Service::wait_until_ready)).await;
     (services, env)
 }
 
@@ -178,11 +178,12 @@ async fn orders(order: &Service, count: usize) -> Vec<u16> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
-    let own = Own::start(Vec::new()).await;
-    let mut pooler = Pooler::start(&own);
+    let postgres = DedicatedPostgres::start(Vec::new()).await;
+    let mut pooler = Pooler::start(&postgres);
     // All three bring up the empty database's schema, at once and through the pooler.
     let ([order, mut inventory, payment], env) = services(&pooler).await;
-    own.execute(&["UPDATE inventory SET stock = 100000, stocked = 100000"])
+    postgres
+        .execute(&["UPDATE inventory SET stock = 100000, stocked = 100000"])
         .await;
     for _ in 0..5 {
         assert_eq!(orders(&order, 40).await, vec![201; 40]);
@@ -193,7 +194,7 @@ async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
     );
     let connected = "SELECT count(*) FROM pg_stat_activity
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
-    let client = own.client().await;
+    let client = postgres.client().await;
     // A session that has just ended may be listed for a moment.
     eventually("all sessions to be the pooler's", async || {
         let connected: i64 = client.query_one(connected, &[]).await.unwrap().get(0);
@@ -253,14 +254,14 @@ async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
         assert_eq!(service.lines().into_iter().find(mixed_up), None);
     }
     drop(pooler);
-    own.end().await;
+    postgres.end().await;
 }
 
 /// A lock of a session would stay with the pooler's session, for whoever gets that next.
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_through_a_pooler_leave_no_lock_behind() {
-    let own = Own::start(Vec::new()).await;
-    let pooler = Pooler::start(&own);
+    let postgres = DedicatedPostgres::start(Vec::new()).await;
+    let pooler = Pooler::start(&postgres);
     pooler.client("postgres", "postgres").await;
     let url: DatabaseUrl = pooler.url("postgres", "postgres").parse().unwrap();
     let all = futures_util::future::join_all((0..6).map(|_| migrate(&url))).await;
@@ -271,7 +272,7 @@ async fn migrations_through_a_pooler_leave_no_lock_behind() {
         1,
         "{all:?}"
     );
-    let locks = own
+    let locks = postgres
         .client()
         .await
         .query_one(
@@ -281,5 +282,5 @@ async fn migrations_through_a_pooler_leave_no_lock_behind() {
         .await;
     assert_eq!(locks.unwrap().get::<_, i64>(0), 0);
     drop(pooler);
-    own.end().await;
+    postgres.end().await;
 }

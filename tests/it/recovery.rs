@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::{Value, json};
-use valerix::platform::fault_injection::failpoint::POINTS;
+use valerix::{inventory, order, payment};
 
-use crate::harness::{Answer, PATIENCE, Service, Stack, eventually, free_port};
+use crate::harness::{Answer, Service, Stack, WAIT_TIMEOUT, eventually, free_port};
 
 fn body(product_id: &str, quantity: i32) -> String {
     json!({"product_id": product_id, "quantity": quantity}).to_string()
@@ -32,7 +32,7 @@ async fn a_pending_order_is_confirmed_within_5_s_of_the_dependencys_return() {
         (&stack.inventory, "PENDING_INVENTORY"),
         (&stack.payment, "PENDING_PAYMENT"),
     ] {
-        service.latency(true, 30_000).await;
+        service.set_latency(true, 30_000).await;
         let order = stack.place("PROD-001", 1).await;
         assert_eq!(
             (order.status.as_u16(), &order.json()["status"]),
@@ -47,9 +47,9 @@ async fn a_pending_order_is_confirmed_within_5_s_of_the_dependencys_return() {
             (stack.database.count(&attempts).await >= 2).then_some(())
         })
         .await;
-        service.latency(false, 0).await;
+        service.set_latency(false, 0).await;
         let back = Instant::now();
-        stack.settled().await;
+        stack.wait_until_settled().await;
         assert!(
             back.elapsed() < Duration::from_secs(5),
             "{:?}",
@@ -72,7 +72,7 @@ async fn a_pending_order_is_confirmed_within_5_s_of_the_dependencys_return() {
             "{last}"
         );
     }
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 /// 40 orders at once while a dependency is stopped for 6 s.
@@ -103,7 +103,7 @@ async fn orders_while_stopped(stop: impl Fn(&Stack) -> &Service) {
     );
     tokio::time::sleep(Duration::from_secs(6).saturating_sub(stopped.elapsed())).await;
     stop(&stack).process.signal(Signal::SIGCONT);
-    stack.settled().await;
+    stack.wait_until_settled().await;
     let audit = stack.audit().await.unwrap();
     assert_eq!(
         (audit.orders.total, audit.orders.confirmed),
@@ -111,7 +111,7 @@ async fn orders_while_stopped(stop: impl Fn(&Stack) -> &Service) {
         "{audit}"
     );
     assert_eq!(stack.stock("PROD-001").await, (60, 40));
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,19 +135,19 @@ async fn inventory_dying_between_commit_and_answer_costs_the_customer_nothing() 
         assert_eq!(order.status, 202, "{order:?}");
         stack.inventory.process.ended().await.unwrap();
         stack.restart_inventory(&[]).await;
-        // Nothing of this order's may meet the next crash point.
-        stack.settled().await;
+        // Nothing of this order's may reach the next failpoint.
+        stack.wait_until_settled().await;
     }
     let audit = stack.audit().await.unwrap();
     assert_eq!(audit.orders.confirmed, 5, "{audit}");
     assert_eq!(stack.stock("PROD-001").await, (90, 10));
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_buyers_for_fifty_units_through_two_replicas() {
     let stack = Stack::start().await;
-    let second = stack.another_order_service().await;
+    let second = stack.start_order_replica().await;
     let body = json!({"product_id": "PROD-002", "quantity": 1});
     let buyers =
         (0..500).map(|n| if n % 2 == 0 { &stack.order } else { &second }.post("/orders", &body));
@@ -158,17 +158,17 @@ async fn five_hundred_buyers_for_fifty_units_through_two_replicas() {
             .all(|answer| [201, 202, 409, 503].contains(&answer.status.as_u16())),
         "{answers:?}"
     );
-    stack.settled().await;
+    stack.wait_until_settled().await;
     let audit = stack.audit().await.unwrap();
     assert_eq!(audit.orders.confirmed, 50, "{audit}");
     assert_eq!(stack.stock("PROD-002").await, (0, 50));
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_requests_with_one_key_are_one_order() {
     let stack = Stack::start().await;
-    let second = stack.another_order_service().await;
+    let second = stack.start_order_replica().await;
     let body = body("PROD-001", 1);
     let requests = (0..20).map(|n| {
         keyed(
@@ -182,9 +182,8 @@ async fn twenty_requests_with_one_key_are_one_order() {
     for answer in &answers {
         match answer.status.as_u16() {
             201 => ids.push(answer.json()["id"].clone()),
-            409 => {
-                ids.push(answer.is_problem(409, "idempotency-key-in-flight")["order_id"].clone())
-            }
+            409 => ids
+                .push(answer.assert_problem(409, "idempotency-key-in-flight")["order_id"].clone()),
             _ => panic!("{answer:?}"),
         }
     }
@@ -207,23 +206,23 @@ async fn a_key_gives_the_first_answer_again_and_no_other_body() {
     assert_eq!(again.header("location"), confirmed.header("location"));
     keyed(&stack.order, "c-1", &body("PROD-001", 2))
         .await
-        .is_problem(422, "idempotency-key-reused");
+        .assert_problem(422, "idempotency-key-reused");
     keyed(&stack.order, "c-1", &body("PROD-002", 1))
         .await
-        .is_problem(422, "idempotency-key-reused");
+        .assert_problem(422, "idempotency-key-reused");
 
     let refused = keyed(&stack.order, "f-1", &body("PROD-404", 1))
         .await
-        .is_problem(422, "unknown-product");
+        .assert_problem(422, "unknown-product");
     let again = keyed(&stack.order, "f-1", &body("PROD-404", 1)).await;
     assert_eq!(again.header("idempotency-replayed"), "true");
     assert_eq!(
         refused["order_id"],
-        again.is_problem(422, "unknown-product")["order_id"]
+        again.assert_problem(422, "unknown-product")["order_id"]
     );
     keyed(&stack.order, "v-1", &body("PROD-001", 0))
         .await
-        .is_problem(400, "invalid-request");
+        .assert_problem(400, "invalid-request");
     assert_eq!(
         keyed(&stack.order, "v-1", &body("PROD-001", 1))
             .await
@@ -232,14 +231,14 @@ async fn a_key_gives_the_first_answer_again_and_no_other_body() {
         "a 400 takes no key"
     );
 
-    stack.inventory.latency(true, 30_000).await;
+    stack.inventory.set_latency(true, 30_000).await;
     let pending = keyed(&stack.order, "p-1", &body("PROD-001", 1)).await;
     assert_eq!(pending.status, 202);
-    stack.inventory.latency(false, 0).await;
-    stack.settled().await;
+    stack.inventory.set_latency(false, 0).await;
+    stack.wait_until_settled().await;
     // A new process on the same database.
     stack.order.process.kill().await.unwrap();
-    stack.order = stack.another_order_service().await;
+    stack.order = stack.start_order_replica().await;
     let later = keyed(&stack.order, "p-1", &body("PROD-001", 1)).await;
     assert_eq!(
         (later.status.as_u16(), &later.json()["id"]),
@@ -282,11 +281,11 @@ async fn a_key_whose_request_died_is_in_flight_until_its_lease_ends_and_then_ans
         )
         .await;
     assert!(died.is_err(), "{died:?}");
-    stack.order = stack.another_order_service().await;
+    stack.order = stack.start_order_replica().await;
     keyed(&stack.order, "k", &body("PROD-001", 1))
         .await
-        .is_problem(409, "idempotency-key-in-flight");
-    stack.settled().await;
+        .assert_problem(409, "idempotency-key-in-flight");
+    stack.wait_until_settled().await;
     let first = keyed(&stack.order, "k", &body("PROD-001", 1)).await;
     assert_eq!(
         (first.status.as_u16(), &first.json()["status"]),
@@ -306,7 +305,7 @@ async fn what_cannot_be_a_key_is_a_400_that_names_the_header() {
     for key in ["", "\"\"", "\"open", "a\tb", &long] {
         let problem = keyed(&stack.order, key, &body("PROD-001", 1))
             .await
-            .is_problem(400, "invalid-request");
+            .assert_problem(400, "invalid-request");
         assert_eq!(problem["errors"][0]["field"], "idempotency-key");
     }
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
@@ -348,7 +347,7 @@ async fn the_key_of_an_order_that_is_not_settled_is_never_forgotten() {
             .status,
         201
     );
-    stack.payment.latency(true, 30_000).await;
+    stack.payment.set_latency(true, 30_000).await;
     let pending = keyed(&stack.order, "owing", &body("PROD-001", 1)).await;
     assert_eq!(pending.status, 202);
     // It expires, and owes a refund for as long as payment is silent.
@@ -367,7 +366,7 @@ async fn the_key_of_an_order_that_is_not_settled_is_never_forgotten() {
     .await;
     let again = keyed(&stack.order, "owing", &body("PROD-001", 1))
         .await
-        .is_problem(409, "expired");
+        .assert_problem(409, "expired");
     assert_eq!(again["order_id"], pending.json()["id"]);
 }
 
@@ -378,7 +377,7 @@ async fn an_order_past_the_recovery_bound_fails_and_keeps_nothing() {
         ("RECOVERY_BOUND_SECONDS", "1"),
     ])
     .await;
-    stack.payment.latency(true, 30_000).await;
+    stack.payment.set_latency(true, 30_000).await;
     let order = stack.place("PROD-001", 1).await;
     assert_eq!(order.json()["status"], "PENDING_PAYMENT");
     let failed =
@@ -392,9 +391,9 @@ async fn an_order_past_the_recovery_bound_fails_and_keeps_nothing() {
         1,
         "the void is owed while payment is silent"
     );
-    stack.payment.latency(false, 0).await;
-    stack.settled().await;
-    stack.balances().await;
+    stack.payment.set_latency(false, 0).await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
     assert_eq!(stack.stock("PROD-001").await, (100, 0));
     let late = json!({"order_id": order.json()["id"]});
     assert_eq!(
@@ -419,23 +418,23 @@ async fn work_whose_deadline_has_passed_is_refused_before_its_transaction() {
         service
             .request(Method::POST, path, &late, Some(body))
             .await
-            .is_problem(503, "deadline-passed");
+            .assert_problem(503, "deadline-passed");
         let nonsense = service
             .request(Method::POST, path, &[("x-deadline-ms", "soon")], Some(body))
             .await;
         assert_eq!(
-            nonsense.is_problem(400, "invalid-request")["errors"][0]["field"],
+            nonsense.assert_problem(400, "invalid-request")["errors"][0]["field"],
             "x-deadline-ms"
         );
     }
     // Time spent with the gremlin counts.
-    stack.inventory.latency(true, 300).await;
+    stack.inventory.set_latency(true, 300).await;
     let slow = [("x-deadline-ms", "200")];
     let answer = stack
         .inventory
         .request(Method::POST, "/inventory/reserve", &slow, Some(&reserve))
         .await;
-    answer.is_problem(503, "deadline-passed");
+    answer.assert_problem(503, "deadline-passed");
     for table in ["reservations", "payments"] {
         assert_eq!(
             stack
@@ -450,7 +449,7 @@ async fn work_whose_deadline_has_passed_is_refused_before_its_transaction() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_breaker_answers_at_once_and_closes_when_the_dependency_is_back() {
     let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "400")]).await;
-    stack.inventory.latency(true, 30_000).await;
+    stack.inventory.set_latency(true, 30_000).await;
     join_all((0..12).map(|_| stack.place("PROD-001", 1))).await;
     let open =
         r#"valerix_breaker_state{dependency="inventory-service",route="reserve",state="open"} 1"#;
@@ -461,12 +460,12 @@ async fn an_open_breaker_answers_at_once_and_closes_when_the_dependency_is_back(
         (is_open && answer.took < Duration::from_millis(200)).then_some(())
     })
     .await;
-    stack.inventory.latency(false, 0).await;
-    stack.settled().await;
+    stack.inventory.set_latency(false, 0).await;
+    stack.wait_until_settled().await;
     let closed =
         r#"valerix_breaker_state{dependency="inventory-service",route="reserve",state="closed"} 1"#;
     assert!(stack.order.get("/metrics").await.text.contains(closed));
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -489,11 +488,11 @@ async fn a_dependency_that_is_just_restarting_is_tried_again_at_once() {
         .to_owned();
     assert!(counted.parse::<u32>().unwrap() >= 2, "{counted}");
     stack.restart_inventory(&[]).await;
-    stack.settled().await;
-    stack.balances().await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
 }
 
-/// Runs orders of every kind past one crash point, and looks at the books afterwards.
+/// Runs orders of every kind past one failpoint, and audits the database afterwards.
 async fn survives(point: &str, action: &str) {
     let plan = format!("{point}={action}");
     let armed = [("VALERIX_FAILPOINT", plan.as_str())];
@@ -537,17 +536,17 @@ async fn survives(point: &str, action: &str) {
             .lines()
             .iter()
             .any(|line| line.contains("crash point reached"));
-        stack.revive().await;
+        stack.restart_ended().await;
         if reached && round >= 3 {
             break;
         }
         assert!(
-            started.elapsed() < PATIENCE,
+            started.elapsed() < WAIT_TIMEOUT,
             "{plan}: the point was never reached"
         );
     }
-    stack.settled_with_revivals(&plan).await;
-    stack.balances().await;
+    stack.restart_until_settled(&plan).await;
+    stack.assert_clean_audit().await;
 }
 
 /// The service may be dead at the moment.
@@ -560,18 +559,24 @@ async fn try_latency(service: &Service, enabled: bool) {
 
 async fn all_survive(action: &str) {
     // A few at a time: each has three processes of its own.
-    for points in POINTS.chunks(4) {
+    let all = [
+        order::FAILPOINTS,
+        inventory::FAILPOINTS,
+        payment::FAILPOINTS,
+    ]
+    .concat();
+    for points in all.chunks(4) {
         join_all(points.iter().map(|point| survives(point, action))).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_crash_point_is_survived_when_the_process_aborts() {
+async fn every_failpoint_is_survived_when_the_process_aborts() {
     all_survive("abort").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_crash_point_is_survived_when_the_process_stalls_and_wakes_late() {
+async fn every_failpoint_is_survived_when_the_process_stalls_and_wakes_late() {
     // Longer than a request's lease (two steps of 300 ms and 2 s): it wakes to find itself
     // overtaken.
     all_survive("stall:3500").await;
@@ -584,8 +589,8 @@ async fn the_audit_finds_what_is_wrong() {
         assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     }
     stack.place("PROD-404", 1).await;
-    stack.settled().await;
-    stack.balances().await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
     let confirmed = "(SELECT id FROM orders WHERE status = 'CONFIRMED' ORDER BY id LIMIT 1)";
     let failed = "(SELECT id FROM orders WHERE status = 'FAILED')";
     for (break_it, mend_it, rule) in [
@@ -680,11 +685,11 @@ async fn the_audit_command_tells_by_its_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_point_cannot_be_armed_from_the_network() {
+async fn a_failpoint_cannot_be_armed_from_the_network() {
     let stack = Stack::start().await;
     let headers = [
-        ("valerix-crash-point", "order.placed=abort"),
-        ("x-crash-point", "order.placed=abort"),
+        ("valerix-failpoint", "order.placed=abort"),
+        ("x-failpoint", "order.placed=abort"),
     ];
     let order = body("PROD-001", 1);
     let in_headers = stack
@@ -696,12 +701,12 @@ async fn a_crash_point_cannot_be_armed_from_the_network() {
         .order
         .request(
             Method::POST,
-            "/orders?crash_point=order.placed",
+            "/orders?failpoint=order.placed",
             &[],
             Some(&order),
         )
         .await;
-    in_query.is_problem(400, "invalid-request");
+    in_query.assert_problem(400, "invalid-request");
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let wrong = Service::start(
         "order",

@@ -10,8 +10,8 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::events::{Change, Listener, sorted};
-use crate::harness::haproxy::{Balancer, Replicas};
-use crate::harness::{PATIENCE, Service, Stack, TestDatabase, eventually, free_port};
+use crate::harness::haproxy::{HaProxy, Replicas};
+use crate::harness::{Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
 
 const PRODUCTS: usize = 8;
 const STOCK: &str = "INSERT INTO inventory (product_id, stock) SELECT 'P' || n, 100000 FROM generate_series(0, 7) n";
@@ -20,7 +20,7 @@ const STOCK: &str = "INSERT INTO inventory (product_id, stock) SELECT 'P' || n, 
 /// balancer alone.
 struct Fleet {
     database: TestDatabase,
-    balancer: Balancer,
+    balancer: HaProxy,
     replicas: Replicas,
     order: Vec<Service>,
     inventory: Vec<Service>,
@@ -39,7 +39,7 @@ impl Fleet {
             inventory: ports(2),
             payment: ports(2),
         };
-        let balancer = Balancer::start(&replicas);
+        let balancer = HaProxy::start(&replicas);
         let env = vec![
             ("DATABASE_URL", database.url()),
             ("INVENTORY_SERVICE_URL", balancer.inventory.clone()),
@@ -73,11 +73,11 @@ impl Fleet {
                 .iter()
                 .chain(&inventory)
                 .chain(&payment)
-                .map(Service::ready),
+                .map(Service::wait_until_ready),
         )
         .await;
         for (service, count) in [("order", 3), ("inventory", 2), ("payment", 2)] {
-            balancer.sees(service, count).await;
+            balancer.wait_for_replicas(service, count).await;
         }
         Self {
             database,
@@ -117,7 +117,7 @@ impl Fleet {
         }
         self.grow();
         for (service, alive) in [("order", 3), ("inventory", 2), ("payment", 2)] {
-            self.balancer.sees(service, alive).await;
+            self.balancer.wait_for_replicas(service, alive).await;
         }
         shop.serves(80).await;
         for replica in [
@@ -131,7 +131,7 @@ impl Fleet {
         shop.closed.store(true, Ordering::Relaxed);
     }
 
-    async fn settled(&self, replica: &Service) {
+    async fn wait_until_settled(&self, replica: &Service) {
         eventually("every order to be settled", async || {
             let unsettled = replica.get("/audit").await.json()["orders"]["unsettled"].as_i64()?;
             (unsettled == 0).then_some(())
@@ -201,7 +201,7 @@ impl Shop {
     async fn customer(&self, number: usize, url: &str) -> Vec<String> {
         let http = Client::builder()
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(WAIT_TIMEOUT)
             .build()
             .unwrap();
         let mut orders = Vec::new();
@@ -257,7 +257,7 @@ async fn replicas_are_killed_and_added_under_load_without_a_failed_order() {
     let (told, placed) = tokio::join!(follow(&stream, LAST), async {
         let customers = join_all((0..8).map(|number| shop.customer(number, &url)));
         let (placed, ()) = tokio::join!(customers, fleet.is_shaken(&shop));
-        fleet.settled(&fleet.order[3]).await;
+        fleet.wait_until_settled(&fleet.order[3]).await;
         let body = json!({"product_id": LAST, "quantity": 1});
         assert_eq!(fleet.order[3].post("/orders", &body).await.status, 422);
         placed
@@ -281,7 +281,7 @@ async fn replicas_are_killed_and_added_under_load_without_a_failed_order() {
         answered,
         "and no key has two"
     );
-    fleet.settled(&fleet.order[3]).await;
+    fleet.wait_until_settled(&fleet.order[3]).await;
     assert_eq!(count("status = 'CONFIRMED'").await, answered);
     let audit = fleet.order[2].get("/audit").await.json();
     assert!(
@@ -337,7 +337,7 @@ async fn what_a_dying_replica_may_have_done_is_repeated_with_a_key_and_never_wit
     let mut fleet = Fleet::start(&armed).await;
     let http = Client::builder()
         .no_proxy()
-        .timeout(PATIENCE)
+        .timeout(WAIT_TIMEOUT)
         .build()
         .unwrap();
     let url = fleet.balancer.order.clone();
@@ -377,7 +377,7 @@ async fn what_a_dying_replica_may_have_done_is_repeated_with_a_key_and_never_wit
             "what reached nobody goes to another, known as dead or not yet"
         );
     }
-    fleet.settled(&fleet.order[1]).await;
+    fleet.wait_until_settled(&fleet.order[1]).await;
     let (status, order, _) = insist(&http, &url, &last, "P0").await;
     assert_eq!(
         (status.as_u16(), &order["status"]),
@@ -386,14 +386,14 @@ async fn what_a_dying_replica_may_have_done_is_repeated_with_a_key_and_never_wit
 
     let env = fleet.env.clone();
     fleet.order[0].restart(&env, &armed).await;
-    fleet.balancer.sees("order", 3).await;
+    fleet.balancer.wait_for_replicas("order", 3).await;
     let status = until_it_dies(false).await;
     // On a connection that had requests before, HAProxy closes rather than say 502.
     assert!(
         [502, NO_ANSWER].contains(&status),
         "{status}: nobody orders for a customer who gave no key"
     );
-    fleet.settled(&fleet.order[1]).await;
+    fleet.wait_until_settled(&fleet.order[1]).await;
     let placed = placed.get();
     assert_eq!(
         fleet.database.count("SELECT count(*) FROM orders").await,
@@ -423,13 +423,13 @@ async fn known(replica: &Service) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_replica_tells_the_service_level_of_all() {
     let stack = Stack::start().await;
-    let second = stack.another_order_service().await;
+    let second = stack.start_order_replica().await;
     let body = json!({"product_id": "PROD-001", "quantity": 1});
-    stack.inventory.latency(true, 300).await;
+    stack.inventory.set_latency(true, 300).await;
     for _ in 0..3 {
         stack.order.post("/orders", &body).await;
     }
-    stack.inventory.latency(false, 0).await;
+    stack.inventory.set_latency(false, 0).await;
     for _ in 0..2 {
         second.post("/orders", &body).await;
     }
@@ -447,19 +447,19 @@ async fn every_replica_tells_the_service_level_of_all() {
     );
     assert_eq!((known(&stack.order).await, known(&second).await), (5, 5));
     // One that comes later learns of what was before it.
-    let third = stack.another_order_service().await;
+    let third = stack.start_order_replica().await;
     eventually("the third to know", async || {
         (known(&third).await == 5).then_some(())
     })
     .await;
 
-    stack.database.unreachable().await;
+    stack.database.refuse_connections().await;
     for _ in 0..4 {
         stack
             .order
             .post("/orders", &body)
             .await
-            .is_problem(503, "database-unavailable");
+            .assert_problem(503, "database-unavailable");
     }
     assert_eq!(
         (known(&stack.order).await, known(&second).await),
@@ -477,7 +477,7 @@ async fn every_replica_tells_the_service_level_of_all() {
         (said == 1).then_some(())
     })
     .await;
-    stack.database.reachable().await;
+    stack.database.accept_connections().await;
     eventually("what could not be told to be told", async || {
         (known(&second).await == 9 && known(&third).await == 9).then_some(())
     })
@@ -504,14 +504,13 @@ async fn every_replica_tells_the_service_level_of_all() {
 async fn a_backlog_is_shared_out_and_no_order_is_in_two_hands() {
     const BACKLOG: f64 = 600.0;
     let stack = Stack::with(&[("PAYMENT_LATENCY_MS", "100")]).await;
-    let (second, third) =
-        tokio::join!(stack.another_order_service(), stack.another_order_service());
+    let (second, third) = tokio::join!(stack.start_order_replica(), stack.start_order_replica());
     let replicas = [&stack.order, &second, &third];
     stack.database.execute(STOCK).await;
     let backlog = "INSERT INTO orders (product_id, quantity)
         SELECT 'P' || n % 8, 1 FROM generate_series(1, 600) n";
     stack.database.execute(backlog).await;
-    stack.settled().await;
+    stack.wait_until_settled().await;
     let attempts = "valerix_recovery_attempts_total";
     // An attempt counts itself a moment after its order is settled.
     let counted = async || {
@@ -542,5 +541,5 @@ async fn a_backlog_is_shared_out_and_no_order_is_in_two_hands() {
     );
     let audit = stack.audit().await.unwrap();
     assert_eq!(audit.orders.confirmed, 600, "{audit}");
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }

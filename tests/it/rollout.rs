@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::harness::forwarder::Forwarder;
-use crate::harness::{PATIENCE, Service, Stack, TestDatabase, eventually, free_port};
+use crate::harness::{Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
 
 const ROLES: [&str; 3] = ["order", "inventory", "payment"];
 const ORDERS: [[usize; 3]; 6] = [
@@ -88,7 +88,10 @@ async fn start_before_the_database(sequence: [usize; 3]) {
     for role in sequence {
         let service = Service::start(ROLES[role], ports[role], &env);
         up(&service).await;
-        service.get("/readyz").await.is_problem(503, "not-ready");
+        service
+            .get("/readyz")
+            .await
+            .assert_problem(503, "not-ready");
         services.push(service);
     }
     let order = &services[sequence
@@ -96,7 +99,7 @@ async fn start_before_the_database(sequence: [usize; 3]) {
         .position(|role| ROLES[*role] == "order")
         .unwrap()];
     let refused = place(order).await;
-    refused.is_problem(503, "database-unavailable");
+    refused.assert_problem(503, "database-unavailable");
     assert!(refused.header("retry-after").parse::<u32>().is_ok());
     for service in &services {
         eventually("the service to say what it waits for", async || {
@@ -110,7 +113,7 @@ async fn start_before_the_database(sequence: [usize; 3]) {
     }
 
     database.create_now().await;
-    join_all(services.iter().map(Service::ready)).await;
+    join_all(services.iter().map(Service::wait_until_ready)).await;
     let answer = place(order).await;
     assert_eq!(answer.status, 201, "{sequence:?}: {answer:?}");
     let migrations = database
@@ -143,7 +146,7 @@ async fn start_with_the_database(sequence: [usize; 3]) {
     let mut services = Vec::new();
     for role in sequence {
         let service = Service::start(ROLES[role], ports[role], &env);
-        service.ready().await;
+        service.wait_until_ready().await;
         services.push(service);
         let Some(order) = sequence
             .iter()
@@ -177,7 +180,7 @@ async fn a_service_refuses_a_schema_newer_than_it_knows() {
     for role in ROLES {
         let env = environment(&database, [free_port(), free_port(), free_port()]);
         let mut service = Service::start(role, free_port(), &env);
-        let ended = tokio::time::timeout(PATIENCE, service.process.ended())
+        let ended = tokio::time::timeout(WAIT_TIMEOUT, service.process.ended())
             .await
             .expect("it ends")
             .unwrap();
@@ -293,7 +296,7 @@ async fn shop(
 ) -> Tally {
     let http = Client::builder()
         .no_proxy()
-        .timeout(PATIENCE)
+        .timeout(WAIT_TIMEOUT)
         .build()
         .unwrap();
     let mut tally = Tally::default();
@@ -334,11 +337,11 @@ async fn shop(
 async fn replace(old: &mut Service, role: &str, forwarder: &Forwarder, env: &Environment) {
     let port = free_port();
     let new = Service::start(role, port, env);
-    new.ready().await;
-    forwarder.turn_to(port);
+    new.wait_until_ready().await;
+    forwarder.forward_to(port);
     let mut old = std::mem::replace(old, new);
     old.process.signal(Signal::SIGTERM);
-    let ended = tokio::time::timeout(PATIENCE, old.process.ended())
+    let ended = tokio::time::timeout(WAIT_TIMEOUT, old.process.ended())
         .await
         .expect("it ends")
         .unwrap();
@@ -364,7 +367,7 @@ async fn each_role_is_replaced_while_customers_order_and_none_of_them_sees_it() 
         ("PAYMENT_SERVICE_URL", forwarders[2].url.clone()),
     ]);
     let mut services = [0, 1, 2].map(|role| Service::start(ROLES[role], ports[role], &env));
-    join_all(services.iter().map(Service::ready)).await;
+    join_all(services.iter().map(Service::wait_until_ready)).await;
 
     let customers = Customers::come(&forwarders[0].url);
     customers.go_on(50).await;
@@ -394,7 +397,7 @@ async fn each_role_is_replaced_while_customers_order_and_none_of_them_sees_it() 
 async fn head(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     while !text.windows(4).any(|end| end == b"\r\n\r\n") {
-        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut text))
+        let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_buf(&mut text))
             .await
             .expect("an answer")
             .unwrap();
@@ -412,7 +415,7 @@ async fn head(stream: &mut TcpStream) -> String {
 async fn a_service_told_to_stop_turns_new_connections_away_and_closes_the_others_after_their_answer()
  {
     let mut stack = Stack::start().await;
-    stack.inventory.latency(true, 1500).await;
+    stack.inventory.set_latency(true, 1500).await;
     let address = stack.order.url.strip_prefix("http://").unwrap().to_owned();
     let mut idle = TcpStream::connect(&address).await.unwrap();
     idle.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -449,10 +452,10 @@ async fn a_service_told_to_stop_turns_new_connections_away_and_closes_the_others
         "refused only after {refused:?}, the last answer came after {answered:?}"
     );
     for (name, mut connection) in [("idle", idle), ("busy", busy)] {
-        let end = tokio::time::timeout(PATIENCE, connection.read_to_end(&mut Vec::new())).await;
+        let end = tokio::time::timeout(WAIT_TIMEOUT, connection.read_to_end(&mut Vec::new())).await;
         assert!(end.is_ok(), "the {name} connection is left open");
     }
-    let ended = tokio::time::timeout(PATIENCE, stack.order.process.ended())
+    let ended = tokio::time::timeout(WAIT_TIMEOUT, stack.order.process.ended())
         .await
         .expect("it ends")
         .unwrap();

@@ -69,7 +69,7 @@ async fn examine(service: &Service) {
 async fn alone(role: &str) -> Service {
     let database = TestDatabase::create().await;
     let service = Service::start(role, free_port(), &[("DATABASE_URL", database.url())]);
-    service.ready().await;
+    service.wait_until_ready().await;
     service
 }
 
@@ -77,8 +77,8 @@ async fn alone(role: &str) -> Service {
 async fn the_order_service_is_as_it_describes_itself() {
     let stack = Stack::with(&[("PAYMENT_SUCCESS_RATE", "0.8")]).await;
     examine(&stack.order).await;
-    stack.settled().await;
-    stack.balances().await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,11 +34,11 @@ async fn an_order_ends_as_the_table_says() {
     let too_many = stack
         .place("PROD-003", 26)
         .await
-        .is_problem(409, "insufficient-stock");
+        .assert_problem(409, "insufficient-stock");
     let unknown = stack
         .place("PROD-999", 1)
         .await
-        .is_problem(422, "unknown-product");
+        .assert_problem(422, "unknown-product");
     for problem in [too_many, unknown] {
         let id = problem["order_id"].as_str().unwrap();
         let order = stack.order.get(&format!("/orders/{id}")).await.json();
@@ -103,7 +103,7 @@ async fn a_declined_payment_fails_the_order_and_gives_the_stock_back() {
     let declined = stack
         .place("PROD-001", 5)
         .await
-        .is_problem(402, "payment-declined");
+        .assert_problem(402, "payment-declined");
     assert_eq!(stack.stock("PROD-001").await, (100, 0));
     let id = declined["order_id"].as_str().unwrap();
     let order = stack.order.get(&format!("/orders/{id}")).await.json();
@@ -163,7 +163,7 @@ async fn invalid_orders_are_refused_field_by_field_and_leave_nothing_behind() {
             .order
             .post("/orders", &body)
             .await
-            .is_problem(400, "invalid-request");
+            .assert_problem(400, "invalid-request");
         let named: Vec<_> = problem["errors"]
             .as_array()
             .unwrap()
@@ -184,7 +184,7 @@ async fn invalid_orders_are_refused_field_by_field_and_leave_nothing_behind() {
             .order
             .request(Method::POST, "/orders", &[], Some(body))
             .await;
-        answer.is_problem(400, "malformed-json");
+        answer.assert_problem(400, "malformed-json");
     }
     let big = format!(
         "{{\"product_id\":\"{}\",\"quantity\":1}}",
@@ -194,7 +194,7 @@ async fn invalid_orders_are_refused_field_by_field_and_leave_nothing_behind() {
         .order
         .request(Method::POST, "/orders", &[], Some(&big))
         .await
-        .is_problem(413, "too-large");
+        .assert_problem(413, "too-large");
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
 
     // The longest name that fits, in characters of several bytes each.
@@ -202,7 +202,7 @@ async fn invalid_orders_are_refused_field_by_field_and_leave_nothing_behind() {
     stack
         .place(&longest, 1000)
         .await
-        .is_problem(422, "unknown-product");
+        .assert_problem(422, "unknown-product");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +284,7 @@ async fn orders_are_listed_newest_first_page_by_page() {
             .order
             .get(&format!("/orders{query}"))
             .await
-            .is_problem(400, "invalid-request");
+            .assert_problem(400, "invalid-request");
         assert_eq!(problem["errors"][0]["field"], field);
     }
     for id in ["00000000-0000-0000-0000-000000000001", "nonsense"] {
@@ -292,7 +292,7 @@ async fn orders_are_listed_newest_first_page_by_page() {
             .order
             .get(&format!("/orders/{id}"))
             .await
-            .is_problem(404, "not-found");
+            .assert_problem(404, "not-found");
     }
 }
 
@@ -318,7 +318,7 @@ async fn inventory_reserves_and_releases_once_per_order() {
     inventory
         .post("/inventory/reserve", &other)
         .await
-        .is_problem(422, "reservation-mismatch");
+        .assert_problem(422, "reservation-mismatch");
 
     let release = json!({"order_id": order});
     for released in [10, 0, 0] {
@@ -331,7 +331,7 @@ async fn inventory_reserves_and_releases_once_per_order() {
     inventory
         .post("/inventory/reserve", &reserve)
         .await
-        .is_problem(409, "stale-epoch");
+        .assert_problem(409, "stale-epoch");
 
     let made = inventory
         .post(
@@ -382,7 +382,7 @@ async fn a_late_message_of_an_earlier_epoch_changes_nothing() {
     inventory
         .post("/inventory/reserve", &reserve(1))
         .await
-        .is_problem(409, "stale-epoch");
+        .assert_problem(409, "stale-epoch");
     assert_eq!(
         inventory
             .post("/inventory/release", &release(2))
@@ -393,7 +393,7 @@ async fn a_late_message_of_an_earlier_epoch_changes_nothing() {
     inventory
         .post("/inventory/reserve", &reserve(2))
         .await
-        .is_problem(409, "stale-epoch");
+        .assert_problem(409, "stale-epoch");
     assert_eq!(
         inventory
             .post("/inventory/reserve", &reserve(3))
@@ -415,7 +415,7 @@ async fn a_late_message_of_an_earlier_epoch_changes_nothing() {
     inventory
         .post("/inventory/reserve", &late)
         .await
-        .is_problem(409, "stale-epoch");
+        .assert_problem(409, "stale-epoch");
     assert_eq!(stack.stock("PROD-001").await, (90, 10));
 }
 
@@ -441,18 +441,18 @@ async fn inventory_refuses_what_it_cannot_do() {
     inventory
         .get("/inventory/NOPE")
         .await
-        .is_problem(404, "unknown-product");
+        .assert_problem(404, "unknown-product");
     inventory
         .get("/inventory/a%00b")
         .await
-        .is_problem(404, "unknown-product");
+        .assert_problem(404, "unknown-product");
     let post = async |body: Value| inventory.post("/inventory/reserve", &body).await;
     post(json!({"product_id": "NOPE", "quantity": 1}))
         .await
-        .is_problem(404, "unknown-product");
+        .assert_problem(404, "unknown-product");
     post(json!({"product_id": "PROD-003", "quantity": 26}))
         .await
-        .is_problem(409, "insufficient-stock");
+        .assert_problem(409, "insufficient-stock");
     let nil = "00000000-0000-0000-0000-000000000000";
     for (extra, field) in [
         (json!({"order_id": "x"}), "order_id"),
@@ -465,13 +465,13 @@ async fn inventory_refuses_what_it_cannot_do() {
         body.as_object_mut()
             .unwrap()
             .extend(extra.as_object().unwrap().clone());
-        let problem = post(body).await.is_problem(400, "invalid-request");
+        let problem = post(body).await.assert_problem(400, "invalid-request");
         assert_eq!(problem["errors"][0]["field"], field);
     }
     let no_order = inventory
         .post("/inventory/release", &json!({}))
         .await
-        .is_problem(400, "invalid-request");
+        .assert_problem(400, "invalid-request");
     assert_eq!(no_order["errors"][0]["field"], "order_id");
     assert_eq!(
         stack
@@ -556,7 +556,7 @@ async fn payment_charges_once_and_voids_for_good() {
         let problem = payment
             .post("/payments", &other)
             .await
-            .is_problem(422, "payment-mismatch");
+            .assert_problem(422, "payment-mismatch");
         assert_eq!(problem["order_id"], priced["order_id"]);
     }
     for body in [priced.clone(), json!({"order_id": priced["order_id"]})] {
@@ -570,21 +570,21 @@ async fn payment_charges_once_and_voids_for_good() {
     payment
         .get(&format!("/payments?order_id={}", Uuid::new_v4()))
         .await
-        .is_problem(404, "unknown-payment");
+        .assert_problem(404, "unknown-payment");
     payment
         .get(&format!("/payments/{}", Uuid::new_v4()))
         .await
-        .is_problem(404, "unknown-payment");
+        .assert_problem(404, "unknown-payment");
     payment
         .get("/payments")
         .await
-        .is_problem(400, "invalid-request");
+        .assert_problem(400, "invalid-request");
     for amount in [json!(0), json!(-1), json!(0.001), json!(1e9), json!("9.99")] {
         let body = json!({"order_id": Uuid::new_v4(), "amount": amount});
         let problem = payment
             .post("/payments", &body)
             .await
-            .is_problem(400, "invalid-request");
+            .assert_problem(400, "invalid-request");
         assert_eq!(problem["errors"][0]["field"], "amount");
     }
 }

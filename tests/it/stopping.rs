@@ -122,7 +122,7 @@ async fn read_until(child: &mut Child, text: &str) -> BufReader<tokio::process::
 }
 
 async fn ended(child: Child) -> Output {
-    tokio::time::timeout(crate::harness::PATIENCE, child.wait_with_output())
+    tokio::time::timeout(crate::harness::WAIT_TIMEOUT, child.wait_with_output())
         .await
         .expect("it ends")
         .unwrap()
@@ -480,8 +480,8 @@ async fn a_load_without_any_answer_fails() {
 async fn a_dead_service_keeps_the_gremlin_on_no_other() {
     let database = TestDatabase::create().await;
     let payment = Service::start("payment", free_port(), &[("DATABASE_URL", database.url())]);
-    payment.ready().await;
-    payment.latency(true, 10).await;
+    payment.wait_until_ready().await;
+    payment.set_latency(true, 10).await;
     let temporary = Temporary::new("gremlin-off");
     let mut command = temporary.command(&["gremlin", "off", "--service", "all"]);
     let dead = || format!("http://127.0.0.1:{}", free_port());

@@ -18,7 +18,7 @@ async fn newest_key(stack: &Stack) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_are_told_as_they_happen_by_every_replica() {
     let stack = Stack::start().await;
-    let elsewhere = stack.another_order_service().await;
+    let elsewhere = stack.start_order_replica().await;
     stack.place("PROD-003", 1).await;
     let mut listener = Listener::open(&elsewhere, None).await;
     assert!(
@@ -53,14 +53,14 @@ async fn changes_are_told_as_they_happen_by_every_replica() {
 async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
     const LAST: &str = "PROD-404";
     let stack = Stack::start().await;
-    let elsewhere = stack.another_order_service().await;
+    let elsewhere = stack.start_order_replica().await;
     let mut listener = Listener::open(&stack.order, None).await;
     let shop = async {
         let body = json!({"product_id": "PROD-001", "quantity": 1});
         let customers = (0..40)
             .map(|n| if n % 2 == 0 { &stack.order } else { &elsewhere }.post("/orders", &body));
         futures_util::future::join_all(customers).await;
-        stack.settled().await;
+        stack.wait_until_settled().await;
         stack.place(LAST, 1).await;
     };
     // Comes back every few changes, now here, now there, in the middle of everything.
@@ -116,7 +116,7 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
             .order
             .get(&path)
             .await
-            .is_problem(400, "invalid-request");
+            .assert_problem(400, "invalid-request");
     }
 }
 
@@ -149,7 +149,7 @@ async fn a_change_that_commits_late_reaches_those_who_listen_and_those_who_resum
     const LATE: &str = "BEGIN;
         INSERT INTO order_events (order_id, status, reason, attempt) SELECT id, status, 'late', 1 FROM orders LIMIT 1";
     let stack = Stack::start().await;
-    let elsewhere = stack.another_order_service().await;
+    let elsewhere = stack.start_order_replica().await;
     stack.place("PROD-001", 1).await;
     let mut live = Listener::open(&stack.order, None).await;
     let before = live.id.clone();
@@ -200,7 +200,7 @@ async fn a_change_that_commits_late_reaches_those_who_listen_and_those_who_resum
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_can_be_resumed_at_a_replica_that_has_read_less_so_far() {
     let stack = Stack::start().await;
-    let elsewhere = stack.another_order_service().await;
+    let elsewhere = stack.start_order_replica().await;
     // Each replica polls at times of its own: the position is often ahead of the other one.
     let mut here = Listener::open(&stack.order, None).await;
     let _keeps_reading = Listener::open(&elsewhere, None).await;
@@ -220,14 +220,14 @@ async fn a_stream_goes_on_after_an_outage_of_the_database() {
     let mut listener = Listener::open(&stack.order, None).await;
     stack.place("PROD-001", 1).await;
     let told = listener.changes(2).await;
-    stack.database.unreachable().await;
+    stack.database.refuse_connections().await;
     stack
         .order
         .get("/orders/stream")
         .await
-        .is_problem(503, "database-unavailable");
-    stack.database.reachable().await;
-    stack.order.ready().await;
+        .assert_problem(503, "database-unavailable");
+    stack.database.accept_connections().await;
+    stack.order.wait_until_ready().await;
     stack.place("PROD-001", 1).await;
     let all = Change::stored(&stack.database).await;
     assert_eq!([told, listener.changes(2).await].concat(), all);
@@ -240,7 +240,7 @@ async fn who_missed_too_much_or_came_from_elsewhere_is_told_to_look_anew() {
     stack.place("PROD-001", 1).await;
     for foreign in ["999999999999-1", "7", "-7", "1-2-3", "nonsense"] {
         let mut listener = Listener::open(&stack.order, Some(foreign)).await;
-        listener.is_reset().await;
+        listener.assert_reset().await;
         stack.place("PROD-001", 1).await;
         assert_eq!(
             listener.change().await["reason"],
@@ -261,7 +261,7 @@ async fn who_missed_too_much_or_came_from_elsewhere_is_told_to_look_anew() {
     stack.database.execute(&flood).await;
     Listener::open(&stack.order, Some(&too_early))
         .await
-        .is_reset()
+        .assert_reset()
         .await;
     let mut just_in_time = Listener::open(&stack.order, Some(&just_in_time)).await;
     // It came all at once, more than a process keeps for those who listen.
@@ -294,7 +294,7 @@ async fn rows_of_a_newer_release_or_another_server_do_not_break_the_stream() {
         (&newer["status"], &newer["reason"]),
         (&json!("ON_HOLD"), &json!("fraud-suspected"))
     );
-    let elsewhere = stack.another_order_service().await;
+    let elsewhere = stack.start_order_replica().await;
     let mut other = Listener::open(&elsewhere, None).await;
     stack.place("PROD-001", 1).await;
     for listener in [&mut listener, &mut other] {

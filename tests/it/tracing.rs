@@ -148,11 +148,11 @@ fn tree(spans: &[Received], parent: &[u8], depth: usize) -> String {
         } else {
             format!("  ↗ {links}")
         };
-        let own = format!(
+        let line = format!(
             "{:depth$}{} [{}] {took:.1?}{error}{links}\n",
             "", span.name, received.service
         );
-        own + &tree(spans, &span.span_id, depth + 2)
+        line + &tree(spans, &span.span_id, depth + 2)
     });
     lines.collect()
 }
@@ -266,7 +266,7 @@ async fn calls_of_one_bundle_stay_in_the_traces_of_their_orders() {
     let stack = traced(&address, &[]).await;
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let orders = stack
-        .together(join_all((0..10).map(|_| stack.place("PROD-001", 1))))
+        .run_together(join_all((0..10).map(|_| stack.place("PROD-001", 1))))
         .await;
     assert!(
         stack.order.metric("valerix_request_batch_size_count").await > 0.0,
@@ -314,7 +314,7 @@ async fn a_recovery_attempt_is_a_trace_of_its_own_linked_to_the_order() {
         &[("DOWNSTREAM_TIMEOUT_MS", "400")],
     )
     .await;
-    stack.inventory.latency(true, 30_000).await;
+    stack.inventory.set_latency(true, 30_000).await;
     let order = stack.place("PROD-001", 1).await;
     let placed = order.json()["trace_id"].as_str().unwrap().to_owned();
     let call = eventually("the failed call", async || {
@@ -331,8 +331,8 @@ async fn a_recovery_attempt_is_a_trace_of_its_own_linked_to_the_order() {
         call.attribute("error.type").as_deref(),
         Some("no answer in time")
     );
-    stack.inventory.latency(false, 0).await;
-    stack.settled().await;
+    stack.inventory.set_latency(false, 0).await;
+    stack.wait_until_settled().await;
     let recovered = eventually("the recovery's trace", async || {
         let all = collector.0.lock().unwrap().clone();
         all.into_iter().find(|received| {
@@ -445,7 +445,7 @@ async fn answers_carry_a_trace_id_whatever_is_logged() {
         .order
         .get("/nothing")
         .await
-        .is_problem(404, "not-found");
+        .assert_problem(404, "not-found");
     assert_eq!(stack.order.lines(), Vec::<String>::new());
 }
 
@@ -467,7 +467,7 @@ async fn name_in_traces(
             .map(|(name, value)| (*name, (*value).to_owned())),
     );
     let service = Service::start("inventory", free_port(), &env);
-    service.ready().await;
+    service.wait_until_ready().await;
     let trace = service
         .get("/inventory")
         .await

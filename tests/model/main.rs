@@ -11,21 +11,21 @@
 //! -- --nocapture` shows the traces.
 
 mod network;
+mod properties;
 mod rules;
-mod truths;
-mod world;
+mod system;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use rules::{Instead, Rule, Rules};
-use truths::{
+use properties::{
     AT_REST, BOOKED_ONCE, CAPTURED_ONCE, CONFIRMED_HAS_BOTH, FAILED_HAS_NEITHER, FINAL_NEVER_LEFT,
     FINAL_STAYS, RECOVERABLE,
 };
-use world::{Action, Beside, World};
+use rules::{Instead, Rule, Rules};
+use system::{Action, Beside, World};
 
 /// The protocol as it is, or without one of its rules.
 struct Protocol {
@@ -74,7 +74,7 @@ impl Model for Protocol {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        truths::of(self.beside)
+        properties::of(self.beside)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use valerix::api::PaymentStatus;
 use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservePlan};
-use valerix::domain::payment::ChargePlan;
 use valerix::domain::saga::{Attempt, Change, Event, State};
 use valerix::domain::{ledger, payment};
 
@@ -80,12 +79,8 @@ impl Rules {
         }
     }
 
-    pub fn charge(self, stored: Option<PaymentStatus>) -> ChargePlan {
-        if self.lacks(Rule::ChargeIdempotence) {
-            ChargePlan::Decide
-        } else {
-            payment::charge(stored)
-        }
+    pub fn must_charge(self, stored: Option<PaymentStatus>) -> bool {
+        stored.is_none() || self.lacks(Rule::ChargeIdempotence)
     }
 
     pub fn void(self, stored: Option<PaymentStatus>) -> Option<PaymentStatus> {

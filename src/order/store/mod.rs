@@ -25,7 +25,7 @@ pub use recovery_queue::{Claim, Claimed, Queue, backlog, claim, forget_keys, giv
 use crate::api::OrderStatus;
 use crate::domain::saga::State;
 use crate::platform::db::batcher::BatchSpec;
-use crate::platform::db::unnest_query::{Given, Statement, array};
+use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
 use crate::platform::db::{CHANGE_TIMEOUT, DatabaseError, rolled_back};
 use crate::platform::unknown_variant::UnknownVariant;
 use crate::schema::orders;
@@ -133,7 +133,7 @@ impl NewOrder {
 
 struct Insert;
 
-impl Statement for Insert {
+impl BatchStatement for Insert {
     const COLUMNS: &'static str =
         "id, product_id, quantity, traceparent, lease_ms, idempotency_key";
     // The trace's id is the second part of its `traceparent`. By key, so that no two batches wait
@@ -142,7 +142,7 @@ impl Statement for Insert {
         placed AS (
             INSERT INTO orders (id, product_id, quantity, traceparent, lease_until, idempotency_key)
             SELECT id, product_id, quantity, traceparent, now() + lease_ms * interval '1 millisecond', idempotency_key
-            FROM given
+            FROM input
             ORDER BY idempotency_key
             ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
             RETURNING id, amount, status, epoch, traceparent, created_at),
@@ -172,7 +172,7 @@ pub async fn insert(
     connection: &mut AsyncPgConnection,
     orders: &[NewOrder],
 ) -> Result<Vec<Option<OrderRow>>, DatabaseError> {
-    let rows: Vec<(Uuid, Decimal, DateTime<Utc>)> = Given::<Insert, _>::new((
+    let rows: Vec<(Uuid, Decimal, DateTime<Utc>)> = UnnestQuery::<Insert, _>::new((
         array::<SqlUuid, _>(orders.iter().map(|order| order.id).collect()),
         array::<Varchar, _>(
             orders
@@ -231,7 +231,7 @@ pub struct Transition {
 
 struct Change;
 
-impl Statement for Change {
+impl BatchStatement for Change {
     const COLUMNS: &'static str =
         "id, epoch, status, failure_reason, release_due, void_due, reason, trace_id, rest_ms";
     const TEXT: &'static str = ",
@@ -246,7 +246,7 @@ impl Statement for Change {
                 next_attempt_at = COALESCE(now() + g.rest_ms * interval '1 millisecond', o.next_attempt_at),
                 -- Epoch 1 is the request, which answers with the status it reached.
                 answered = CASE WHEN o.epoch = 1 THEN g.status ELSE o.answered END
-            FROM given g
+            FROM input g
             WHERE o.id = g.id AND o.epoch = g.epoch AND o.id = ANY ($1)
                 -- The epoch alone is not enough: a failover that loses commits can give the same one twice.
                 AND (o.status NOT IN ('CONFIRMED', 'FAILED') OR o.status = g.status)
@@ -309,7 +309,7 @@ pub async fn transition(
             .failure_reason
             .map(crate::api::FailureReason::as_str)
     };
-    let rows: Vec<(Uuid, i32, DateTime<Utc>)> = Given::<Change, _>::new((
+    let rows: Vec<(Uuid, i32, DateTime<Utc>)> = UnnestQuery::<Change, _>::new((
         array::<SqlUuid, _>(changes.iter().map(|change| change.id).collect()),
         array::<Integer, _>(changes.iter().map(|change| change.state.epoch).collect()),
         array::<Varchar, _>(

@@ -1,8 +1,7 @@
 //! The text of a `DATABASE_URL`, parsed once into its parts.
 //!
-//! What is shown of an address is put together from its parts and never cut out of the text. Where
-//! the parts cannot be told apart for certain, nothing but the scheme is shown: anything else may
-//! belong to a password.
+//! The text form of an address is built from its parts and never cut out of the original text. If the
+//! parts are ambiguous, only the scheme is shown, because the rest may belong to a password.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -16,7 +15,7 @@ const SCHEMES: [&str; 2] = ["postgres", "postgresql"];
 const HIDDEN: &str = "***";
 const DEFAULT_PORT: u16 = 5432;
 
-/// What has a meaning of its own before the query.
+/// Characters with a meaning of their own before the query.
 const DELIMITERS: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'%')
@@ -26,10 +25,10 @@ const DELIMITERS: &AsciiSet = &CONTROLS
     .add(b'?')
     .add(b'#')
     .add(b',');
-/// What has a meaning of its own in a parameter's value.
+/// Characters with a meaning of their own in the value of a parameter.
 const QUERY_DELIMITERS: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'&').add(b'#');
 
-/// The parameters that are known, apart from `password`. Their values are shown.
+/// The known parameters except `password`. Their values are shown.
 const PARAMETERS: [&str; 18] = [
     "application_name",
     "channel_binding",
@@ -51,17 +50,19 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
-/// Why a text is not an address: in words that hold no part of the text.
+/// Why a text is not an address. The messages contain no part of the text.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     #[error("it must begin with postgres:// or postgresql://")]
     Scheme,
     #[error(
-        "in a user's name, a password and the name of a database, @ is written %40, : %3A, / %2F and ? %3F"
+        "in a user name, a password and the name of a database, @ is written %40, : %3A, / %2F \
+         and ? %3F"
     )]
     Credentials,
     #[error(
-        "a port is a number from 1 to 65535; in a password, @ is written %40, : %3A, / %2F and ? %3F"
+        "a port is a number from 1 to 65535; in a password, @ is written %40, : %3A, / %2F and \
+         ? %3F"
     )]
     Port,
     #[error("an IPv6 address is written in brackets, as in [::1]:5432")]
@@ -74,7 +75,7 @@ pub enum AddressError {
     Encoding,
 }
 
-/// The parts of an address, decoded.
+/// The decoded parts of an address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     scheme: &'static str,
@@ -85,7 +86,7 @@ pub struct Address {
     pub parameters: Vec<Parameter>,
 }
 
-/// One of the hosts that stand before the database's name.
+/// One of the hosts before the name of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     pub name: HostName,
@@ -107,7 +108,7 @@ pub enum Parameter {
         value: String,
     },
     Password(Vec<u8>),
-    /// Its name is given only where it cannot be a piece of a password.
+    /// The name is absent if it may be a part of a password.
     Unknown {
         name: Option<String>,
     },
@@ -115,8 +116,7 @@ pub enum Parameter {
 
 impl Address {
     /// # Errors
-    /// When the parts cannot be told apart for certain. A parameter may still be unknown, or have a
-    /// wrong value.
+    /// When the parts are ambiguous. Unknown parameters and wrong values are not errors here.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let (scheme, rest) = scheme_of(text).ok_or(AddressError::Scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -155,7 +155,7 @@ impl Address {
         })
     }
 
-    /// The last of the values that a parameter is given.
+    /// Returns the last value of a parameter.
     #[must_use]
     pub fn parameter(&self, wanted: &str) -> Option<&str> {
         self.parameters
@@ -232,7 +232,7 @@ impl HostName {
     }
 }
 
-/// How a host's name is given by the parameter `host`.
+/// Reads the value of the parameter `host`.
 impl From<&str> for HostName {
     fn from(value: &str) -> Self {
         if value.starts_with('/') {
@@ -256,8 +256,8 @@ fn parameters_of(query: &str) -> Result<Vec<Parameter>, AddressError> {
                 value: text_of(value)?,
             },
             None if name == "password" => Parameter::Password(bytes_of(value)),
-            // An @ in the value of a parameter that is not known: what stands before it may be a
-            // password with a ?.
+            // With an @ in the value of an unknown parameter, the text before it may be a password
+            // that contains a ?.
             None if value.contains('@') && !name.eq_ignore_ascii_case("password") => {
                 return Err(AddressError::Credentials);
             }
@@ -267,7 +267,7 @@ fn parameters_of(query: &str) -> Result<Vec<Parameter>, AddressError> {
             {
                 return Err(AddressError::Parameter);
             }
-            // A password with an & goes on with what looks like the next parameter's name.
+            // The text after an & in a password looks like the name of the next parameter.
             None => Parameter::Unknown {
                 name: Some(name.clone()).filter(|_| !after_password),
             },
@@ -337,7 +337,7 @@ fn encoded(text: &str, delimiters: &'static AsciiSet) -> String {
     percent_encode(text.as_bytes(), delimiters).to_string()
 }
 
-/// What may be shown of a text that should be an address.
+/// Returns the part of a text that is safe to show, for a text that should be an address.
 #[must_use]
 pub fn redact(text: &str) -> String {
     match Address::parse(text) {
@@ -354,7 +354,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_has_every_part_but_the_password() {
+    fn every_part_but_the_password_is_shown() {
         for (text, shown) in [
             (
                 "postgres://u:SECRET@h/db?sslmode=disable",
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_parts_cannot_be_told_apart_the_scheme_alone_is_shown() {
+    fn of_an_ambiguous_address_only_the_scheme_is_shown() {
         use AddressError::{Credentials, Database, Encoding, Parameter, Port, Scheme};
         for (text, error) in [
             ("SECRET", Scheme),

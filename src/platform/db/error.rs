@@ -1,4 +1,4 @@
-//! Why database work failed, and how a request that needed it is answered.
+//! Why database work failed, and the response to the request that needed it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::timeouts::CHECKOUT_TIMEOUT;
 use crate::platform::http::problem::Problem;
 use crate::platform::observability::incident_log::IncidentLog;
 
-/// Why database work failed. Cheap to clone: one failure may concern many callers of the same
+/// Why database work failed. Cheap to clone, because one failure can concern many callers of a
 /// transaction.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
@@ -20,25 +20,25 @@ pub enum DatabaseError {
     #[error("unreachable: {0}")]
     Unreachable(String),
     /// Nothing was sent.
-    #[error("too little time was left to begin")]
+    #[error("too little time was left to start")]
     TooLate,
     /// Nothing was done: another session holds a lock.
     #[error("another session holds a lock: {0}")]
     Locked(String),
-    /// The server may have carried it out, or may still do so.
-    #[error("no answer in time")]
+    /// The server may have done the work, or may still do it.
+    #[error("no response in time")]
     TimedOut,
-    /// The server may have carried it out.
-    #[error("the connection broke before the answer: {0}")]
+    /// The server may have done the work.
+    #[error("the connection broke before the response: {0}")]
     ConnectionLost(Arc<DieselError>),
     /// The server did nothing.
-    #[error("it takes no writes")]
+    #[error("the server takes no writes")]
     ReadOnly,
-    /// The server refused the statement and undid it, or Diesel refused it before it was sent, or
-    /// cannot read its answer.
+    /// The server rejected the statement and rolled back, or Diesel rejected it before it was sent, or
+    /// Diesel cannot read the result.
     #[error("{0}")]
     Query(Arc<DieselError>),
-    /// A mistake of this program, such as a panic.
+    /// A fault of this program, such as a panic.
     #[error("{0}")]
     Internal(String),
 }
@@ -58,13 +58,13 @@ impl From<DieselError> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// A row is locked, as a question about locks has shown.
+    /// The error for a row that a query for locks has found locked.
     #[must_use]
     pub fn row_locked() -> Self {
         Self::Locked("a row is locked".to_owned())
     }
 
-    /// Whether the statement met a constraint of this name.
+    /// Whether the statement violated the constraint with this name.
     #[must_use]
     pub fn violates(&self, constraint: &str) -> bool {
         self.query().is_some_and(
@@ -80,7 +80,7 @@ impl DatabaseError {
         }
     }
 
-    /// The server refused the work because of what it was asked to do; other work may succeed.
+    /// Whether the server rejected this work. Other work may succeed.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Query(_) | Self::Locked(_)) && !self.is_read_only()
@@ -91,7 +91,7 @@ impl DatabaseError {
         matches!(self, Self::Locked(_))
     }
 
-    /// A change may have been stored, or may still be: nobody can say that nothing was done.
+    /// Whether a change may have been stored, or may still be.
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         matches!(
@@ -100,7 +100,7 @@ impl DatabaseError {
         )
     }
 
-    /// The server takes no writes: it is a standby, or was made one.
+    /// Whether the server takes no writes, because it is or became a standby.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         let refused = |error| {
@@ -112,8 +112,8 @@ impl DatabaseError {
         matches!(self, Self::ReadOnly) || self.query().is_some_and(refused)
     }
 
-    /// The server refused it, and Diesel does not say why: it hides the SQLSTATE, and the message
-    /// is in the server's language.
+    /// Whether the server rejected the work for a reason that Diesel does not tell: it hides the
+    /// SQLSTATE, and the message is in the language of the server.
     pub(super) fn is_unexplained(&self) -> bool {
         matches!(
             self.query(),
@@ -121,8 +121,10 @@ impl DatabaseError {
         )
     }
 
-    /// A mistake of this program, where all else is trouble of the database's that may pass.
-    fn is_our_mistake(&self) -> bool {
+    /// Whether this is a fault of this program. Every other error comes from the database and may
+    /// pass.
+    #[must_use]
+    pub fn is_our_mistake(&self) -> bool {
         use DatabaseErrorKind as Kind;
         match self {
             Self::Internal(_) => true,
@@ -142,7 +144,7 @@ impl DatabaseError {
         }
     }
 
-    /// The answer to a request that only read.
+    /// Returns the response to a request that only reads.
     #[must_use]
     pub fn of_read(self) -> Problem {
         if self.is_our_mistake() {
@@ -151,8 +153,8 @@ impl DatabaseError {
         self.unavailable()
     }
 
-    /// The answer to a request that was to change something about an order. It promises that
-    /// nothing was done only where that is certain.
+    /// Returns the response to a request that changes an order. It says that nothing was done only if
+    /// that is certain.
     #[must_use]
     pub fn of_write(self, order_id: Uuid) -> Problem {
         if self.is_our_mistake() {
@@ -167,10 +169,12 @@ impl DatabaseError {
 
     fn unavailable(self) -> Problem {
         if self.is_locked() {
-            let detail = "Another database session holds a lock on what this request needs. Nothing was changed.";
+            let detail = "Another database session holds a lock on what this request needs. \
+                Nothing was changed.";
             return Problem::unavailable(Problem::LOCKED, detail).with_cause(self);
         }
-        let detail = "The database cannot be reached, or is too busy, or cannot do this now. Nothing was changed.";
+        let detail = "The database is unreachable, overloaded, or takes no changes now. \
+            Nothing was changed.";
         Problem::unavailable("database-unavailable", detail).with_cause(self)
     }
 }

@@ -1,4 +1,4 @@
-//! The service's connections.
+//! The database connections of a service: a pool for each thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,38 +20,38 @@ use super::url::DatabaseUrl;
 use crate::platform::http::health;
 use crate::platform::observability::incident_log::IncidentLog;
 
-/// Less than `/health` waits: a server that hangs is found out here, where its connection is then
-/// closed, and not by being given up from outside.
+/// Shorter than the timeout of `/health`. So a server that hangs is detected here, where its connection
+/// is closed.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1200);
-const _: () = assert!(CHECK_TIMEOUT.as_millis() < health::DEADLINE.as_millis());
+const _: () = assert!(CHECK_TIMEOUT.as_millis() < health::CHECK_TIMEOUT.as_millis());
 
-/// A pool for each thread that needs one, so that a statement's way to the server and back never
-/// wakes another thread, and no connection dies with a thread that others still are using it from.
+/// Opens a pool for each thread that needs one. So a statement never wakes another thread, and no
+/// connection ends with a thread while another thread uses it.
 #[derive(Clone)]
 pub struct Pools {
     url: DatabaseUrl,
-    /// Connections of each pool, at most.
+    /// Maximum number of connections of each pool.
     size: u32,
     opened: Arc<Mutex<Vec<Pool>>>,
     incidents: Arc<Incidents>,
     metrics: Arc<DatabaseMetrics>,
 }
 
-/// What the whole process tells of once.
+/// The incidents that are logged once for the whole process.
 struct Incidents {
     connecting: IncidentLog,
     checking: IncidentLog,
-    /// Until it is there, that nothing can be used is no news.
+    /// The schema is not migrated yet, so a failed check is expected.
     schema_expected: AtomicBool,
 }
 
 impl Default for Incidents {
     fn default() -> Self {
         Self {
-            connecting: IncidentLog::new("waiting for the database", "the database is there"),
+            connecting: IncidentLog::new("waiting for the database", "the database is reachable"),
             checking: IncidentLog::new(
                 "not ready: the database cannot be used",
-                "the database can be used",
+                "ready: the database can be used",
             ),
             schema_expected: AtomicBool::new(false),
         }
@@ -59,7 +59,7 @@ impl Default for Incidents {
 }
 
 impl Pools {
-    /// For so many threads, which share out so many connections.
+    /// Divides `connections` among the pools of `threads`; each gets at least one.
     #[must_use]
     pub fn new(
         url: &DatabaseUrl,
@@ -78,8 +78,8 @@ impl Pools {
         }
     }
 
-    /// A pool for this thread, whose runtime drives the connections. None is opened before it is
-    /// needed.
+    /// Opens a pool for the current thread, whose runtime drives its connections. A connection is opened
+    /// when it is first needed.
     #[must_use]
     pub fn here(&self) -> Database {
         let manager = Manager {
@@ -90,7 +90,7 @@ impl Pools {
             .max_size(self.size)
             .connection_timeout(CHECKOUT_TIMEOUT)
             .retry_connection(false)
-            // The connection used last has its statements prepared and its caches warm; the others
+            // The connection that was used last has prepared statements and warm caches. The others
             // close after a while.
             .queue_strategy(QueueStrategy::Lifo)
             .build_unchecked(manager);
@@ -105,13 +105,13 @@ impl Pools {
         }
     }
 
-    /// What is told of a database that cannot be connected to; for whoever connects past the pools.
+    /// The incident of a database that cannot be reached, for code that connects without a pool.
     #[must_use]
     pub fn connecting(&self) -> &IncidentLog {
         &self.incidents.connecting
     }
 
-    /// Whether the schema is still to be brought up to date, by whoever then says so.
+    /// Sets whether the schema is still being migrated.
     pub fn expect_schema(&self, expected: bool) {
         self.incidents
             .schema_expected
@@ -134,7 +134,7 @@ impl Pools {
 
 type Pool = bb8::Pool<Manager>;
 
-/// How connections of a pool are opened and judged.
+/// Opens the connections of a pool, and detects those that are broken.
 struct Manager {
     url: DatabaseUrl,
     incidents: Arc<Incidents>,
@@ -142,9 +142,9 @@ struct Manager {
 
 struct Pooled {
     connection: AsyncPgConnection,
-    /// It did not answer in time, or its server takes no writes any more: a new one may find a
-    /// better server.
-    given_up: bool,
+    /// It did not respond in time, or its server takes no writes any more. A new connection may reach
+    /// a server that does.
+    is_unusable: bool,
 }
 
 impl ManageConnection for Manager {
@@ -159,45 +159,44 @@ impl ManageConnection for Manager {
         };
         opened.map(|connection| Pooled {
             connection,
-            given_up: false,
+            is_unusable: false,
         })
     }
 
-    /// Costs no round trip; a connection that the server closed is known as broken at once.
+    /// Costs no round trip. A connection that the server closed is known to be broken.
     async fn is_valid(&self, pooled: &mut Pooled) -> Result<(), ConnectionError> {
         if self.has_broken(pooled) {
             return Err(ConnectionError::BadConnection(
-                "it broke while it was idle".to_owned(),
+                "the connection broke while it was idle".to_owned(),
             ));
         }
         Ok(())
     }
 
     fn has_broken(&self, pooled: &mut Pooled) -> bool {
-        std::thread::panicking() || pooled.given_up || pooled.connection.is_broken()
+        std::thread::panicking() || pooled.is_unusable || pooled.connection.is_broken()
     }
 }
 
 async fn open(url: &DatabaseUrl) -> Result<AsyncPgConnection, ConnectionError> {
     let mut connection = url.connect().await?;
     let (statement, lock) = (STATEMENT_TIMEOUT.as_millis(), LOCK_TIMEOUT.as_millis());
-    // A prepared statement keeps its plan. One made while a table was small must not read the whole
-    // of it once it has grown: with an index to every row that a service looks up, reading
-    // whole tables is left to the audit. So no plan depends on the values either, and none need
-    // be made for them. Without bitmaps, rows are found, and locked, in the order of their
-    // index.
+    // A prepared statement keeps its plan, and a plan that was made while a table was small must not
+    // read the whole table once it has grown. Every row that a service looks up has an index, so
+    // sequential scans are off and no plan depends on the values. Without bitmap scans, rows are
+    // found and locked in the order of their index.
     let settings = format!(
         "SET statement_timeout = {statement}; SET lock_timeout = {lock}; SET jit = off; SET enable_seqscan = off;
          SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
     );
     let set = tokio::time::timeout(WORK_TIMEOUT, connection.batch_execute(&settings)).await;
-    set.map_err(|_| ConnectionError::BadConnection("no answer in time".to_owned()))?
+    set.map_err(|_| ConnectionError::BadConnection("no response in time".to_owned()))?
         .map_err(ConnectionError::CouldntSetupConfiguration)?;
     connection.set_instrumentation(Statements::default());
     Ok(connection)
 }
 
-/// One thread's pool.
+/// The pool of one thread. Clones share it.
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
@@ -210,10 +209,11 @@ impl Database {
         &self.metrics
     }
 
-    /// Runs work on one connection, within [`WORK_TIMEOUT`] as a whole.
+    /// Runs work on one connection. [`WORK_TIMEOUT`] bounds all of it, the wait for a connection
+    /// included.
     ///
     /// # Errors
-    /// Those of the work, and [`DatabaseError`] where it could not be done in time.
+    /// Those of the work, and [`DatabaseError`] if it was not done in time.
     pub async fn run<T>(
         &self,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
@@ -221,10 +221,10 @@ impl Database {
         self.run_within(WORK_TIMEOUT, work).await
     }
 
-    /// As [`Database::run`], within another limit as a whole.
+    /// Runs work as [`Database::run`] does, with another timeout.
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Database::run`].
     pub async fn run_within<T>(
         &self,
         limit: Duration,
@@ -234,11 +234,11 @@ impl Database {
         self.run_once(deadline, deadline, work).await
     }
 
-    /// As [`Database::run`]. Work that meets a lock of another session was not done, and is tried
-    /// again until the time is up.
+    /// Runs work as [`Database::run`] does. Work that meets a lock of another session was not done, and
+    /// is retried until the timeout.
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Database::run`].
     pub async fn run_when_unlocked<T>(
         &self,
         work: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
@@ -262,11 +262,10 @@ impl Database {
         }
     }
 
-    /// Runs work once, on one connection. It is not begun after `begin_by`, and given up at
-    /// `deadline`.
+    /// Runs work once. It is not started after `begin_by`, and abandoned at `deadline`.
     ///
     /// # Errors
-    /// Those of the work; [`DatabaseError::TooLate`] where it was not begun.
+    /// Those of the work; [`DatabaseError::TooLate`] if it was not started.
     pub async fn run_once<T>(
         &self,
         begin_by: Instant,
@@ -280,21 +279,20 @@ impl Database {
         if begun > begin_by {
             return Err(DatabaseError::TooLate);
         }
-        // Work whose caller goes away inside a transaction leaves its connection marked broken by
-        // itself.
+        // A future that is dropped inside a transaction leaves its connection marked as broken.
         let outcome = timeout_at(deadline, work(&mut pooled.connection)).await;
         let outcome = match outcome.unwrap_or(Err(DatabaseError::TimedOut)) {
-            Err(error) => Err(explained(&mut pooled.connection, error, begun, deadline).await),
+            Err(error) => Err(classify(&mut pooled.connection, error, begun, deadline).await),
             done => done,
         };
         if let Err(error) = &outcome {
-            pooled.given_up = error.is_outcome_unknown() || error.is_read_only();
+            pooled.is_unusable = error.is_outcome_unknown() || error.is_read_only();
         }
         outcome
     }
 
-    /// Whether a service can do its work: this can be read, and its database takes writes. Trouble
-    /// is logged when it begins and when it is over.
+    /// Whether the service can work: `read` succeeds, and the database takes writes. The start and the
+    /// end of a failure are logged.
     pub async fn is_usable<T>(
         &self,
         read: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
@@ -305,7 +303,7 @@ impl Database {
                 takes_writes(connection).await
             })
             .await;
-        // Not as a method: diesel gives everything a `load`.
+        // Not a method call, because diesel adds a method `load` to every type.
         if !AtomicBool::load(&self.incidents.schema_expected, Ordering::Relaxed) {
             observe(&self.incidents.checking, &checked);
         }
@@ -324,11 +322,11 @@ impl Database {
     }
 }
 
-/// Finds out what an error without an explanation means. A server that ends the session may have
-/// committed before, so a refusal is believed only where the session lives on. One that came after
-/// a wait was caused by a lock, or by a server that is too slow: nothing was done, and the same
-/// work may succeed later.
-async fn explained(
+/// Classifies an error that Diesel does not explain. A server that ends the session may have committed
+/// before, so the error counts as a rejection only if the session still works. A rejection after a
+/// wait was caused by a lock or by a slow server: nothing was done, and the same work may succeed
+/// later.
+async fn classify(
     connection: &mut AsyncPgConnection,
     error: DatabaseError,
     begun: Instant,

@@ -1,8 +1,7 @@
-//! The schema: brought up to date by its migrations, in a database that can hold it.
+//! Migrates the schema, and checks that a database can hold it.
 //!
-//! A database that is away is waited for. One that cannot serve however long one waits (another
-//! encoding than UTF-8, somebody else's tables, missing rights) is an error of its own kind, which
-//! ends the program.
+//! A service waits for a database that is unreachable. A database that can never work (an encoding
+//! other than UTF-8, tables of another program, missing rights) ends the program with an error.
 
 use std::error::Error;
 
@@ -19,24 +18,25 @@ use super::pool::takes_writes;
 use super::url::DatabaseUrl;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
-/// Held by whoever migrates, so that replicas started together do it one after the other. Any
-/// number will do.
+/// The advisory lock that a migration holds, so that replicas migrate one after the other. The number
+/// is arbitrary.
 const MIGRATION_LOCK: i64 = 0x5641_4c45;
 const MIN_MAJOR_VERSION: i32 = 15;
 
-/// Why there is no schema to work with.
+/// Why the schema cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// It may come later; everything else is for ever.
+    /// The only error that can pass by itself.
     #[error("cannot reach the database at {url}: {cause}")]
     Unreachable { url: DatabaseUrl, cause: String },
     #[error(
-        "the database's schema has version {version}, which this program does not know; use the newer program, or make the database anew if an earlier development state made it"
+        "the schema of the database has version {version}, which this program does not know; use a \
+         newer program, or create a new database if a development version made this one"
     )]
     Newer { version: String },
     #[error(
-        "the database at {url} has the encoding {encoding}; Valerix needs one made with ENCODING 'UTF8', as in \
-         CREATE DATABASE valerix ENCODING 'UTF8' TEMPLATE template0"
+        "the database at {url} has the encoding {encoding}; create one with UTF8, for \
+         example: CREATE DATABASE valerix ENCODING 'UTF8' TEMPLATE template0"
     )]
     Encoding { url: DatabaseUrl, encoding: String },
     #[error(
@@ -44,35 +44,37 @@ pub enum SchemaError {
     )]
     TooOld { url: DatabaseUrl, major: i32 },
     #[error(
-        "the database at {url} refused the schema, and was left as it was: {cause}; Valerix needs a database of its own, \
-         and a user who may create tables in it"
+        "the database at {url} rejected the schema and was not changed: {cause}; Valerix needs a database \
+         of its own, and a user who may create tables in it"
     )]
     Refused { url: DatabaseUrl, cause: String },
     #[error(
-        "the user of the database at {url} may not read and write the table {table}; grant the rights, or use the table's owner"
+        "the user of the database at {url} may not read and write the table {table}; grant the \
+         rights, or use the owner of the table"
     )]
     NoRights { url: DatabaseUrl, table: String },
     #[error("the user of the database at {url} may not connect to it: {cause}")]
     NoAccess { url: DatabaseUrl, cause: String },
-    /// A mistake of this program.
+    /// A fault of this program.
     #[error("a migration failed: {0}")]
     Failed(String),
 }
 
-/// Applies what is missing; several processes may do so at once. Returns the versions applied.
+/// Applies the missing migrations, and returns their versions. Several processes may call it at the
+/// same time.
 ///
-/// All in one transaction, which holds the lock: it ends with the connection, whatever happens, and
-/// a pooler that gives each transaction another session keeps it in one.
+/// One transaction holds the lock and all migrations. It ends with the connection in any case, and a
+/// pooler that assigns sessions by transaction keeps it in one session.
 ///
 /// # Errors
-/// See [`SchemaError`]; a failed migration leaves the schema as it was.
+/// See [`SchemaError`]. A failed migration does not change the schema.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, SchemaError> {
     let mut connection = connect(url).await?;
-    // A pooler may take a connection while the database behind it is not there yet.
-    begin_alone(&mut connection)
+    // A pooler may accept a connection while the database behind it is unreachable.
+    begin_exclusive(&mut connection)
         .await
         .map_err(|error| unreachable(url, &error))?;
-    // On a thread where blocking is allowed: Diesel's migration harness is synchronous.
+    // In a task, where blocking is allowed: the migration harness of Diesel is synchronous.
     let applied = tokio::task::spawn(async move {
         let mut harness = AsyncMigrationHarness::new(connection);
         let applied = apply(&mut harness);
@@ -90,7 +92,7 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, SchemaError> {
     {
         (Ok(versions), _) => Ok(versions),
         (Err(Failure::Newer(version)), _) => Err(SchemaError::Newer { version }),
-        // No migration's fault. What was begun is undone with the session, and can be begun again.
+        // Not caused by a migration. The session's end undoes the transaction, so it can be retried.
         (Err(Failure::Migration(error)), false) => Err(unreachable(url, &error)),
         (Err(Failure::Migration(error)), true) => Err(SchemaError::Refused {
             url: url.clone(),
@@ -99,8 +101,8 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, SchemaError> {
     }
 }
 
-/// Whether the database has tables of these names that its user may read and write. Until then
-/// somebody else may be about to apply the migrations.
+/// Whether the database has these tables and its user may read and write them. If not, another process
+/// may still apply the migrations.
 ///
 /// # Errors
 /// See [`SchemaError`].
@@ -109,7 +111,7 @@ pub async fn is_ready(url: &DatabaseUrl, tables: &[&str]) -> Result<bool, Schema
     struct Table {
         #[diesel(sql_type = Text)]
         name: String,
-        /// Absent where there is no such table.
+        /// `None` if the table does not exist.
         #[diesel(sql_type = Nullable<Bool>)]
         usable: Option<bool>,
         #[diesel(sql_type = Bool)]
@@ -133,7 +135,7 @@ pub async fn is_ready(url: &DatabaseUrl, tables: &[&str]) -> Result<bool, Schema
     {
         match (usable, migrated) {
             (Some(_), false) => {
-                let cause = format!("it has a table {name} that no migration of Valerix made");
+                let cause = format!("it has a table {name} that Valerix did not create");
                 return Err(SchemaError::Refused {
                     url: url.clone(),
                     cause,
@@ -151,7 +153,7 @@ pub async fn is_ready(url: &DatabaseUrl, tables: &[&str]) -> Result<bool, Schema
     Ok(found.iter().all(|table| table.usable == Some(true)))
 }
 
-/// To a database that can hold the schema.
+/// Connects to a database that can hold the schema.
 async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection, SchemaError> {
     #[derive(QueryableByName)]
     struct Server {
@@ -222,15 +224,14 @@ async fn commit(connection: &mut AsyncPgConnection) -> Result<(), Failure> {
     Ok(AnsiTransactionManager::commit_transaction(connection).await?)
 }
 
-/// Undoes what was begun. A server that still answers, and takes writes, has refused the work by
-/// itself. Otherwise the session has ended or its server is a standby, which is no answer to the
-/// work.
+/// Rolls back, and returns whether the server rejected the work: it still responds and takes writes.
+/// Otherwise the session has ended, or the server is a standby, and the work can be retried.
 async fn is_refusal(connection: &mut AsyncPgConnection) -> bool {
     connection.batch_execute("ROLLBACK").await.is_ok() && takes_writes(connection).await.is_ok()
 }
 
-/// Begins a transaction that no other process that migrates is in at the same time.
-async fn begin_alone(connection: &mut AsyncPgConnection) -> Result<(), DieselError> {
+/// Starts the transaction of a migration, once no other process is in one.
+async fn begin_exclusive(connection: &mut AsyncPgConnection) -> Result<(), DieselError> {
     AnsiTransactionManager::begin_transaction(connection).await?;
     connection
         .batch_execute(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))

@@ -5,7 +5,7 @@ use tracing::Span;
 
 use crate::platform::observability::trace_context;
 
-/// Watches one connection; its statements run one after the other.
+/// Watches one connection, whose statements run one after the other.
 #[derive(Default)]
 pub struct Statements {
     running: Option<Span>,
@@ -14,14 +14,14 @@ pub struct Statements {
 impl Instrumentation for Statements {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         match event {
-            // Putting the text together costs; nobody would see it.
+            // The span would not be exported, and building its text costs time.
             InstrumentationEvent::StartQuery { .. } if !trace_context::is_sampled() => {}
             InstrumentationEvent::StartQuery { query, .. } => {
                 self.running = Some(described(&query.to_string()));
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
                 if let (Some(span), Some(error)) = (self.running.take(), error) {
-                    // No rows is an answer.
+                    // A result without rows is not an error.
                     if !matches!(error, diesel::result::Error::NotFound) {
                         span.record("otel.status_code", "ERROR");
                         span.record("error.type", tracing::field::display(error));
@@ -33,8 +33,8 @@ impl Instrumentation for Statements {
     }
 }
 
-/// A statement that someone waits for, in a transaction that may do the same for others; until it
-/// is dropped.
+/// Returns a span for one caller's wait for a statement that a batch shares. It ends when it is
+/// dropped.
 #[must_use]
 pub fn span(text: &str) -> Span {
     if trace_context::is_sampled() {
@@ -44,9 +44,9 @@ pub fn span(text: &str) -> Span {
     }
 }
 
-/// `text` is a statement as Diesel shows it, with the values behind it.
+/// `text` is a statement as Diesel formats it, followed by its values.
 fn described(text: &str) -> Span {
-    // The values may be anybody's data; the statement is ours.
+    // The values may be data of customers, so they are left out.
     let statement = text.split(" -- binds:").next().unwrap_or_default().trim();
     let operation = operation(statement);
     tracing::info_span!(
@@ -61,8 +61,8 @@ fn described(text: &str) -> Span {
     )
 }
 
-/// What a statement does, and to which table: `UPDATE orders`. A statement that begins with `WITH`
-/// is named by its first change.
+/// Returns the operation and table of a statement, such as `UPDATE orders`. For a statement that
+/// begins with `WITH`, its first change counts.
 fn operation(statement: &str) -> String {
     let mut words = statement
         .split_whitespace()
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statements_are_named_by_what_they_do_and_to_what() {
+    fn statements_are_named_by_operation_and_table() {
         for (statement, name) in [
             (
                 "SELECT \"orders\".\"id\" FROM \"orders\" WHERE x",

@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL, with libpq's meaning of `sslmode`.
+//! TLS to PostgreSQL. `sslmode` has the same meaning as in libpq.
 
 use std::error::Error;
 use std::io;
@@ -17,31 +17,31 @@ use rustls::{
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Whom we believe to be the database.
+/// Which server certificates are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// `disable`, `prefer`, `require`: whoever answers.
+    /// `disable`, `prefer`, `require`: any certificate.
     Anyone,
-    /// `verify-ca`: whoever has a certificate of this authority.
+    /// `verify-ca`: a certificate of one of these authorities.
     Authority(PathBuf),
-    /// `verify-full`: the certificate must also match the host's name.
+    /// `verify-full`: a certificate of one of these authorities that matches the name of the host.
     Host(Roots),
 }
 
-/// The authorities that may have made a certificate.
+/// The certificate authorities that are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Roots {
-    /// Those that this machine knows.
+    /// Those of the operating system.
     System,
-    /// Those of a file in the PEM format.
+    /// Those of a PEM file.
     File(PathBuf),
 }
 
 impl Trust {
-    /// From `sslmode` and `sslrootcert`, with their meaning in libpq.
+    /// Reads `sslmode` and `sslrootcert` as libpq does.
     ///
     /// # Errors
-    /// When a value is unknown, or the two do not go together.
+    /// When a value is unknown, or the two contradict each other.
     pub fn from_parameters(
         mode: Option<&str>,
         root: Option<&str>,
@@ -59,16 +59,14 @@ impl Trust {
             (Some("verify-ca"), Some(Roots::File(path))) => Self::Authority(path),
             (Some("verify-ca"), _) => {
                 return Err(
-                    "sslmode=verify-ca needs sslrootcert=FILE: a public authority makes certificates for \
+                    "sslmode=verify-ca needs sslrootcert=FILE: a public authority issues certificates for \
                             anyone, so with those of the system use sslmode=verify-full"
                         .to_owned(),
                 );
             }
             (None | Some("disable" | "prefer" | "require"), None) => Self::Anyone,
             (None | Some("disable" | "prefer" | "require"), Some(_)) => {
-                return Err(
-                    "sslrootcert is of use with sslmode=verify-ca or verify-full alone".to_owned(),
-                );
+                return Err("sslrootcert needs sslmode=verify-ca or verify-full".to_owned());
             }
             (Some(_), _) => {
                 return Err(
@@ -126,11 +124,11 @@ impl Roots {
         match self {
             _ if !store.is_empty() => Ok(store),
             Self::File(path) => Err(format!(
-                "sslrootcert {}: it holds no certificate",
+                "sslrootcert {}: the file holds no certificate",
                 path.display()
             )),
             Self::System => Err(
-                "this machine knows no certificate authorities; name a file of them with \
+                "this machine has no certificate authorities; name a file with \
                                  sslrootcert"
                     .to_owned(),
             ),
@@ -138,10 +136,10 @@ impl Roots {
     }
 }
 
-/// What a failed connection means, where its own words do not say it.
+/// Explains a failed connection whose own message is unclear.
 #[must_use]
 pub fn explain(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    // A failed handshake is an I/O error, which leaves itself out of the chain of sources.
+    // A failed handshake is an I/O error, which is not in its own chain of sources.
     let inner = error
         .downcast_ref::<io::Error>()?
         .get_ref()?
@@ -159,8 +157,8 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<&'static str> {
     }
 }
 
-/// `prefer` and `require` encrypt without asking who is there, as libpq does; `verify-ca` asks for
-/// a certificate of an authority, with any name in it.
+/// As in libpq, `prefer` and `require` encrypt without checking the certificate, and `verify-ca`
+/// ignores the name in it.
 #[derive(Debug)]
 struct AnyHost {
     provider: Arc<CryptoProvider>,

@@ -1,10 +1,10 @@
-//! Transactions that are undone.
+//! Transactions that are always rolled back.
 
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
 use super::error::DatabaseError;
 
-/// Runs work in a transaction and undoes whatever it did, locks included.
+/// Runs work in a transaction and rolls it back, which also releases its locks.
 ///
 /// # Errors
 /// Those of the work and of the transaction.

@@ -1,12 +1,11 @@
-//! A hand-written statement about many given rows, prepared once on each connection.
+//! A hand-written statement over many input rows, prepared once on each connection.
 //!
-//! Diesel prepares `sql_query` anew each time, and its query builder has no arrays side by side; so
-//! the statement is a type of its own, by which its prepared form is found again. The rows come as
-//! one array for each column.
+//! Diesel prepares `sql_query` again each time, and its query builder cannot pass several arrays to
+//! `unnest`. So each statement is a type, by which Diesel finds its prepared form. The rows are passed
+//! as one array for each column.
 //!
-//! What a changing statement returns must be read to its end (`load`, never `get_result`): the
-//! server sends rows before it commits, and only the end of the answer says that the change is
-//! stored.
+//! The result of a changing statement must be read to its end (`load`, never `get_result`). The server
+//! sends rows before it commits, and only the end of the result says that the change is stored.
 
 use std::marker::PhantomData;
 
@@ -14,29 +13,28 @@ use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 
-/// What is done with the rows `given`.
-pub trait Statement: Send + 'static {
-    /// The columns of `given`, in the order of the arrays.
+/// A statement over the rows `input`.
+pub trait BatchStatement: Send + 'static {
+    /// The columns of `input`, in the order of the arrays.
     const COLUMNS: &'static str;
-    /// What follows `WITH given AS (…)`: further `name AS (…)`, each after a comma, or the last
-    /// statement.
+    /// The SQL after `WITH input AS (…)`: the main statement, or further `, name AS (…)` before it.
     ///
-    /// The planner does not know how many rows there are, nor how large a table will be when the
-    /// plan is used again: restrict each table by `= ANY ($n)`, the array of the nth column, so
-    /// that no plan can read the whole of it.
+    /// The plan is kept, and the planner knows neither the number of rows nor the later size of a
+    /// table. Restrict each table by `= ANY ($n)`, the array of the nth column, so that no plan reads
+    /// a whole table.
     const TEXT: &'static str;
-    /// SQL types of the columns that come back.
+    /// The SQL types of the result columns.
     type Returns;
 }
 
-/// A statement with its rows.
-pub struct Given<S, A> {
+/// A statement with its input rows.
+pub struct UnnestQuery<S, A> {
     arrays: A,
     statement: PhantomData<S>,
 }
 
-impl<S: Statement, A> Given<S, A> {
-    /// `arrays` are one bound array for each column.
+impl<S: BatchStatement, A> UnnestQuery<S, A> {
+    /// `arrays` has one bound array for each column.
     pub const fn new(arrays: A) -> Self {
         Self {
             arrays,
@@ -45,9 +43,9 @@ impl<S: Statement, A> Given<S, A> {
     }
 }
 
-impl<S: Statement, A: QueryFragment<Pg>> QueryFragment<Pg> for Given<S, A> {
+impl<S: BatchStatement, A: QueryFragment<Pg>> QueryFragment<Pg> for UnnestQuery<S, A> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("WITH given (");
+        out.push_sql("WITH input (");
         out.push_sql(S::COLUMNS);
         out.push_sql(") AS (SELECT * FROM unnest(");
         self.arrays.walk_ast(out.reborrow())?;
@@ -57,17 +55,17 @@ impl<S: Statement, A: QueryFragment<Pg>> QueryFragment<Pg> for Given<S, A> {
     }
 }
 
-impl<S: Statement, A> QueryId for Given<S, A> {
-    // The text does not depend on the values.
+impl<S: BatchStatement, A> QueryId for UnnestQuery<S, A> {
+    // The SQL does not depend on the values.
     type QueryId = S;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl<S: Statement, A> Query for Given<S, A> {
+impl<S: BatchStatement, A> Query for UnnestQuery<S, A> {
     type SqlType = S::Returns;
 }
 
-/// An array of a statement's column, by its SQL type.
+/// Returns the array of one column as a bound value of its SQL type.
 #[must_use]
 pub fn array<T, V>(values: Vec<V>) -> diesel::dsl::AsExprOf<Vec<V>, diesel::sql_types::Array<T>>
 where

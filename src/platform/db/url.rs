@@ -1,4 +1,4 @@
-//! `DATABASE_URL`: which hosts it names, and how a connection is opened to the right one of them.
+//! `DATABASE_URL`: reads the hosts that it names, and connects to one that takes writes.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,17 +18,17 @@ use tokio_postgres::error::SqlState;
 use super::address::{Address, Host as NamedHost, HostName, Parameter, port_of};
 use super::tls;
 
-/// For one host, until it is known to take writes. A host that hangs accepts the connection and
-/// says nothing more.
+/// Time for one host to show that it takes writes. A host that hangs accepts the connection and sends
+/// nothing.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_CONNECT_TIMEOUT_SECONDS: u64 = 60;
-/// A host that went away without a word is noticed after some ten seconds also on connections that
-/// nobody uses; on those in use, by [`super::WORK_TIMEOUT`].
+/// On an idle connection, a host that disappeared is noticed after about 10 s. On a connection in use,
+/// [`super::WORK_TIMEOUT`] ends the wait.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEPALIVE_RETRIES: u32 = 3;
-const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
-/// Parameters that tokio-postgres reads by itself.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Parameters that are passed on to tokio-postgres.
 const PASSED_ON: [&str; 9] = [
     "application_name",
     "channel_binding",
@@ -50,7 +50,7 @@ pub struct DatabaseUrl(Arc<Target>);
 
 struct Target {
     hosts: Vec<Host>,
-    /// The host to begin with: the one that worked last, since it is the primary until it fails.
+    /// The host that is tried first: the one that worked last, which is the primary until it fails.
     first: AtomicUsize,
     connect_timeout: Duration,
     tls: tls::Trust,
@@ -59,7 +59,7 @@ struct Target {
 }
 
 struct Host {
-    /// As it is written in the address.
+    /// As written in the address.
     name: String,
     port: u16,
     kind: HostKind,
@@ -68,8 +68,8 @@ struct Host {
 
 enum HostKind {
     Unix,
-    /// An IP address that the parameter `hostaddr` gives.
-    Given(IpAddr),
+    /// An IP address from the parameter `hostaddr`.
+    Address(IpAddr),
     /// A name or an IP address. `last` is the IP address that worked last.
     Named {
         name: String,
@@ -110,9 +110,9 @@ impl FromStr for DatabaseUrl {
     }
 }
 
-/// The hosts before the database's name, or the one that parameters give.
+/// Returns the hosts before the name of the database, or the one that parameters name.
 fn hosts_of(address: &Address) -> Result<Vec<NamedHost>, String> {
-    let unnamed = "it names no host, or nothing between two commas";
+    let unnamed = "it names no host, or has nothing between two commas";
     let (host, port) = (address.parameter("host"), address.parameter("port"));
     let hostaddr = address.parameter("hostaddr");
     let several = |value: Option<&str>| value.is_some_and(|value| value.contains(','));
@@ -161,8 +161,7 @@ fn connect_timeout(address: &Address) -> Result<Duration, String> {
     })
 }
 
-/// What a session must allow. A service writes, so `primary` is `read-write`: a primary that takes
-/// no writes is of no use.
+/// Returns what a session must allow. `primary` means `read-write`, because a service needs to write.
 fn session_attributes(address: &Address) -> Result<TargetSessionAttrs, String> {
     match address.parameter("target_session_attrs") {
         None | Some("read-write" | "primary") => Ok(TargetSessionAttrs::ReadWrite),
@@ -174,14 +173,14 @@ fn session_attributes(address: &Address) -> Result<TargetSessionAttrs, String> {
     }
 }
 
-/// All but the host.
+/// Returns the configuration that all hosts share.
 fn shared_config(address: &Address, ssl_mode: SslMode) -> Result<Config, String> {
     let mut config = passed_on(address)?;
     config.tcp_user_timeout(
         config
             .get_tcp_user_timeout()
             .copied()
-            .unwrap_or(UNACKNOWLEDGED),
+            .unwrap_or(TCP_USER_TIMEOUT),
     );
     if address.parameter("keepalives_idle").is_none() {
         config.keepalives_idle(KEEPALIVE_IDLE);
@@ -218,7 +217,7 @@ fn shared_config(address: &Address, ssl_mode: SslMode) -> Result<Config, String>
     Ok(config)
 }
 
-/// In the form of tokio-postgres that quotes each value.
+/// Writes the parameters in the form of tokio-postgres that quotes each value.
 fn passed_on(address: &Address) -> Result<Config, String> {
     let pairs = PASSED_ON
         .iter()
@@ -247,12 +246,12 @@ impl Host {
         });
         let kind = match (&host.name, given.transpose()?) {
             (HostName::Unix(path), None) => {
-                // As in libpq, TLS is for the network.
+                // As in libpq, a Unix socket has no TLS.
                 config.host_path(path).ssl_mode(SslMode::Disable);
                 HostKind::Unix
             }
             (HostName::Unix(_), Some(_)) => {
-                return Err("hostaddr is of no use with a Unix socket".to_owned());
+                return Err("hostaddr cannot be combined with a Unix socket".to_owned());
             }
             (HostName::Tcp(name), given) => {
                 config.host(name);
@@ -260,7 +259,7 @@ impl Host {
                     name: name.clone(),
                     last: Mutex::default(),
                 };
-                given.map_or_else(named, HostKind::Given)
+                given.map_or_else(named, HostKind::Address)
             }
         };
         Ok(Self {
@@ -271,9 +270,8 @@ impl Host {
         })
     }
 
-    /// Opens a connection before the deadline. Of a name with several IP addresses each gets an
-    /// equal share of the time that is left, so that one that does not answer leaves enough for the
-    /// others.
+    /// Opens a connection before the deadline. The IP addresses of a name get equal shares of the
+    /// remaining time, so that one that does not respond leaves enough for the others.
     async fn connect(
         &self,
         tls: &tls::Trust,
@@ -281,7 +279,7 @@ impl Host {
     ) -> Result<AsyncPgConnection, ConnectFailure> {
         let (name, last) = match &self.kind {
             HostKind::Unix => return open(&self.config, tls, deadline).await,
-            HostKind::Given(ip) => {
+            HostKind::Address(ip) => {
                 return open(self.config.clone().hostaddr(*ip), tls, deadline).await;
             }
             HostKind::Named { name, last } => (name, last),
@@ -304,7 +302,7 @@ impl Host {
     }
 }
 
-/// Each address once, beginning with the one that worked last.
+/// Returns each address once, beginning with the one that worked last.
 async fn addresses_of(
     name: &str,
     port: u16,
@@ -329,14 +327,14 @@ async fn addresses_of(
     }
 }
 
-/// When the first of so many has to be done.
+/// Returns the time by which the first of `count` attempts must end.
 fn share(deadline: Instant, remaining: usize) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now)
         / u32::try_from(remaining).unwrap_or(u32::MAX).max(1)
 }
 
-/// Of failures that come in the same order each time, so that the same trouble has the same words.
+/// Joins failures in a fixed order, so that the same cause gives the same message.
 fn joined<T: fmt::Display>(failures: &[(T, ConnectFailure)]) -> ConnectFailure {
     if let [(_, failure)] = failures {
         return failure.clone();
@@ -364,14 +362,14 @@ async fn open(
     };
     timeout_at(deadline, opened)
         .await
-        .map_err(|_| "no answer in time".to_owned())?
+        .map_err(|_| "no response in time".to_owned())?
 }
 
 /// Why no connection was opened.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectFailure {
     pub reason: String,
-    /// The server is there, and the user may not connect to this database.
+    /// The server is reachable, and the user may not connect to this database.
     pub is_forbidden: bool,
 }
 
@@ -399,13 +397,13 @@ impl From<tokio_postgres::Error> for ConnectFailure {
 }
 
 impl DatabaseUrl {
-    /// The address with its password, for a child process's environment.
+    /// Returns the address with its password, for the environment of a child process.
     #[must_use]
     pub fn with_password(&self) -> &str {
         &self.0.text
     }
 
-    /// The same, for sessions under a name of their own.
+    /// Returns the address with its password and an application name of its own.
     #[must_use]
     pub fn with_password_for(&self, application_name: &str) -> String {
         let text = &self.0.text;
@@ -414,21 +412,20 @@ impl DatabaseUrl {
         format!("{text}{separator}application_name={name}")
     }
 
-    /// Opens one connection: to a host that takes writes, unless the address says otherwise by
-    /// `target_session_attrs`.
+    /// Opens one connection to a host that takes writes, unless `target_session_attrs` says otherwise.
     ///
     /// # Errors
-    /// When no host can be reached, or all refuse; each with its reason.
+    /// When no host can be reached or all reject the session, with the reason of each.
     pub async fn connect(&self) -> Result<AsyncPgConnection, ConnectionError> {
         self.try_connect()
             .await
             .map_err(|failure| ConnectionError::BadConnection(failure.reason))
     }
 
-    /// As [`DatabaseUrl::connect`].
+    /// Connects as [`DatabaseUrl::connect`] does.
     ///
     /// # Errors
-    /// The same, with what they mean.
+    /// The same, classified.
     pub async fn try_connect(&self) -> Result<AsyncPgConnection, ConnectFailure> {
         let Target {
             hosts,
@@ -440,7 +437,7 @@ impl DatabaseUrl {
         let begin = first.load(Ordering::Relaxed);
         let mut failures = Vec::new();
         for index in (0..hosts.len()).map(|offset| (begin + offset) % hosts.len()) {
-            // On the heap: the future of each caller has room for it.
+            // On the heap, because it would make the future of each caller large.
             match Box::pin(hosts[index].connect(tls, Instant::now() + *connect_timeout)).await {
                 Ok(connection) => {
                     first.store(index, Ordering::Relaxed);
@@ -477,7 +474,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_ssl_mode_of_the_contract_is_taken_and_others_are_named() {
+    fn every_ssl_mode_is_accepted_and_an_unknown_one_is_named() {
         for query in [
             "sslmode=disable",
             "sslmode=prefer",
@@ -507,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn several_hosts_are_each_read_with_what_they_share() {
+    fn several_hosts_share_their_parameters() {
         let one_two = [("one".to_owned(), 5432), ("two".to_owned(), 6432)];
         for url in [
             "postgres://u:p@one,two:6432/db",
@@ -535,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_may_stand_for_every_part_and_hold_any_character() {
+    fn parameters_can_replace_every_part_and_hold_any_character() {
         let text = "postgres://h?user=u&pass%77ord=p@ss%26SECRET&dbname=d&application_name=me@work's&options=-c%20a=b";
         let url = DatabaseUrl::from_str(text).unwrap();
         let config = &url.0.hosts[0].config;
@@ -555,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_must_take_writes_unless_the_address_says_otherwise() {
+    fn a_session_takes_writes_unless_the_address_says_otherwise() {
         for (query, attributes) in [
             ("", TargetSessionAttrs::ReadWrite),
             ("?sslmode=disable", TargetSessionAttrs::ReadWrite),
@@ -585,7 +582,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_url_is_refused_with_a_reason() {
+    fn an_invalid_url_is_rejected_with_a_reason() {
         for (url, reason) in [
             ("", "postgres://"),
             ("mysql://h/db", "postgres://"),
@@ -627,7 +624,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_to_connect_is_what_the_address_says() {
+    fn the_address_sets_the_time_to_connect() {
         let timeout = |url: &str| DatabaseUrl::from_str(url).unwrap().0.connect_timeout;
         assert_eq!(timeout("postgres://h/db"), DEFAULT_CONNECT_TIMEOUT);
         assert_eq!(
@@ -657,7 +654,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn addresses_share_the_time_that_is_left() {
+    async fn addresses_share_the_remaining_time() {
         let deadline = Instant::now() + Duration::from_secs(2);
         assert_eq!(share(deadline, 2) - Instant::now(), Duration::from_secs(1));
         tokio::time::advance(Duration::from_millis(500)).await;
@@ -670,9 +667,9 @@ mod tests {
         assert_eq!(share(deadline, 1), Instant::now());
     }
 
-    /// A server that accepts and says nothing more.
+    /// The server accepts the connection and sends nothing.
     #[tokio::test]
-    async fn a_silent_server_is_given_up_after_the_time_of_the_address() {
+    async fn a_silent_server_is_abandoned_after_the_time_of_the_address() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = silent.local_addr().unwrap().port();
         let url = format!("postgres://u@127.0.0.1:{port}/db?connect_timeout=1&sslmode=disable");
@@ -684,7 +681,7 @@ mod tests {
             .err()
             .unwrap()
             .to_string();
-        assert!(error.contains("no answer in time"), "{error}");
+        assert!(error.contains("no response in time"), "{error}");
         assert!(
             began.elapsed() >= Duration::from_secs(1) && began.elapsed() < DEFAULT_CONNECT_TIMEOUT
         );

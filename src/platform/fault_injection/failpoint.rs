@@ -1,42 +1,21 @@
-//! Crash points: named places between the steps of a service where a test makes the real process
-//! abort or stall.
+//! Failpoints: named points between the steps of a service, at which a test lets the process abort or
+//! stall.
 //!
-//! Set at start, by a hidden flag or its variable. When off, a point is one load and a branch.
+//! A failpoint is armed at the start of the process, by a hidden flag or its variable. A failpoint
+//! that is not armed costs a load and a branch. Each service lists its own.
 
-use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Every point there is; the tests run each of them.
-pub const POINTS: &[&str] = &[
-    "order.placed",
-    "order.reserved",
-    "order.charged",
-    "order.confirmed",
-    "order.failed",
-    "order.pending",
-    "order.released",
-    "order.claimed",
-    "inventory.reserve.begin",
-    "inventory.reserve.committed",
-    "inventory.release.begin",
-    "inventory.release.committed",
-    "payment.charge.begin",
-    "payment.charge.decided",
-    "payment.charge.committed",
-    "payment.void.begin",
-    "payment.void.committed",
-];
-
-/// What happens at which point: `order.placed=abort`, `order.placed=stall:3000`,
-/// `order.placed=abort@2` (the second time).
+/// Which failpoint does what: `order.placed=abort`, `order.placed=stall:3000` (milliseconds), or
+/// `order.placed=abort@2` for the second time that it is passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     point: String,
     action: Action,
-    /// At which passing, the first being 1; 0 for each.
-    turn: u32,
+    /// The pass at which it acts, counted from 1; 0 for each pass.
+    pass: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,14 +24,16 @@ enum Action {
     Stall(Duration),
 }
 
-impl FromStr for Plan {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
+impl Plan {
+    /// Reads a plan for one of the `known` failpoints.
+    ///
+    /// # Errors
+    /// What a plan must look like, in words that follow "takes".
+    pub fn parse(text: &str, known: &[&str]) -> Result<Self, String> {
         let (point, action) = text
             .split_once('=')
-            .ok_or("point=abort or point=stall:ms, with @turn")?;
-        let (action, turn) = action.split_once('@').unwrap_or((action, "1"));
+            .ok_or("failpoint=abort or failpoint=stall:milliseconds, with @pass")?;
+        let (action, pass) = action.split_once('@').unwrap_or((action, "1"));
         let action = match action.split_once(':') {
             None if action == "abort" => Action::Abort,
             Some(("stall", ms)) => Action::Stall(Duration::from_millis(
@@ -60,34 +41,34 @@ impl FromStr for Plan {
             )),
             _ => return Err("abort or stall:milliseconds".to_owned()),
         };
-        if !POINTS.contains(&point) {
-            return Err(format!("one of {}", POINTS.join(", ")));
+        if !known.contains(&point) {
+            return Err(format!("one of {}", known.join(", ")));
         }
         Ok(Self {
             point: point.to_owned(),
             action,
-            turn: turn.parse().map_err(|_| "@turn, a number")?,
+            pass: pass.parse().map_err(|_| "@pass, a number")?,
         })
     }
 }
 
 struct Armed {
     plan: Plan,
-    passed: AtomicU32,
+    passes: AtomicU32,
 }
 
 static ARMED: OnceLock<Armed> = OnceLock::new();
 
-/// Arms one point for the life of the process.
+/// Arms a failpoint for the life of the process.
 pub fn arm(plan: Plan) {
-    // Only the first counts; a process is armed once, at its start.
+    // Called once, at the start of the process.
     let _ = ARMED.set(Armed {
         plan,
-        passed: AtomicU32::new(0),
+        passes: AtomicU32::new(0),
     });
 }
 
-/// A place where the process may be made to die or to stall.
+/// Aborts or stalls the process if this failpoint is armed.
 pub async fn point(name: &'static str) {
     if let Some(armed) = ARMED.get() {
         armed.reach(name).await;
@@ -96,15 +77,14 @@ pub async fn point(name: &'static str) {
 
 impl Armed {
     async fn reach(&self, name: &'static str) {
-        debug_assert!(POINTS.contains(&name), "{name} is not listed");
         if self.plan.point != name {
             return;
         }
-        let turn = self.passed.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.plan.turn != 0 && self.plan.turn != turn {
+        let pass = self.passes.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.plan.pass != 0 && self.plan.pass != pass {
             return;
         }
-        tracing::error!(point = name, "crash point reached");
+        tracing::error!(point = name, "failpoint reached");
         match self.plan.action {
             Action::Abort => std::process::abort(),
             Action::Stall(duration) => tokio::time::sleep(duration).await,
@@ -116,14 +96,16 @@ impl Armed {
 mod tests {
     use super::*;
 
+    const KNOWN: &[&str] = &["order.placed"];
+
     #[test]
-    fn plans_are_read_whole_or_refused() {
-        let plan = Plan::from_str("order.placed=stall:30@2").unwrap();
+    fn a_plan_is_read_whole_or_rejected() {
+        let plan = Plan::parse("order.placed=stall:30@2", KNOWN).unwrap();
         assert_eq!(
-            (plan.turn, plan.action),
+            (plan.pass, plan.action),
             (2, Action::Stall(Duration::from_millis(30)))
         );
-        assert_eq!(Plan::from_str("order.placed=abort").unwrap().turn, 1);
+        assert_eq!(Plan::parse("order.placed=abort", KNOWN).unwrap().pass, 1);
         for wrong in [
             "",
             "order.placed",
@@ -131,7 +113,7 @@ mod tests {
             "order.placed=stall",
             "order.placed=abort@x",
         ] {
-            assert!(Plan::from_str(wrong).is_err(), "{wrong}");
+            assert!(Plan::parse(wrong, KNOWN).is_err(), "{wrong}");
         }
     }
 }

@@ -162,7 +162,10 @@ impl Gremlin {
     /// # Errors
     /// When the rule names a route that is exempt, or there are too many rules.
     pub fn add(&self, spec: RuleSpec) -> Result<RuleView, AddError> {
-        let names_exempt_route = spec.target.route.as_deref()
+        let names_exempt_route = spec
+            .target
+            .route
+            .as_deref()
             .is_some_and(|route| self.is_exempt(route));
         if spec.target.direction == Direction::Inbound && names_exempt_route {
             return Err(AddError::ExemptRoute);

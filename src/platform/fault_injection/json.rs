@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::spec::{Direction, Fault, Kind, RuleSpec, Target, Trigger};
@@ -282,10 +282,16 @@ impl From<RuleSpec> for RuleJson {
     }
 }
 
-/// A rule that a service shows, as its clients read it.
-impl From<RuleJson> for RuleSpec {
-    fn from(json: RuleJson) -> Self {
-        json.into_spec()
+impl Serialize for RuleSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RuleJson::from(self.clone()).serialize(serializer)
+    }
+}
+
+/// Reads a rule that a service shows.
+impl<'de> Deserialize<'de> for RuleSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        RuleJson::deserialize(deserializer).map(RuleJson::into_spec)
     }
 }
 

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
-use super::json::RuleJson;
 use crate::platform::unknown_variant::UnknownVariant;
 
 /// What happens to a request that a rule hits. Each kind belongs to a variant of [`Fault`].
@@ -142,8 +141,7 @@ pub struct RequestView<'a> {
 }
 
 /// A rule as it was requested, with the defaults filled in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(into = "RuleJson", from = "RuleJson")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RuleSpec {
     pub fault: Fault,
     pub trigger: Trigger,

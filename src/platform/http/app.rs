@@ -19,7 +19,7 @@ use super::{health, listener, metrics, middleware};
 use crate::platform::fault_injection;
 use crate::platform::service::{Config, Platform, Role};
 
-/// For the documentation's pages. Swagger UI writes styles into its elements.
+/// For the pages of the documentation. Swagger UI sets styles on its elements.
 const DOCS_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; \
     form-action 'self'";
@@ -90,13 +90,13 @@ fn routes<R: Role>(role: &R, platform: &Platform, service: &mut ServiceConfig<'_
     role.routes(platform, service);
 }
 
-/// `GET /docs/`
+/// The pages of the documentation, below `/docs/`.
 fn documentation() -> impl HttpServiceFactory {
     let headers = DefaultHeaders::new()
         .add((header::CONTENT_SECURITY_POLICY, DOCS_SECURITY_POLICY))
         .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .add((header::REFERRER_POLICY, "no-referrer"));
-    // By its address: the document is kept once.
+    // The pages load the document from its address, so that it is kept only once.
     let pages = SwaggerUi::new("/{_:.*}").config(SwaggerConfig::from("/openapi.json"));
     web::scope("/docs").wrap(headers).service(pages)
 }

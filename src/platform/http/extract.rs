@@ -1,7 +1,8 @@
-//! Reading a request's body or query field by field, so that one answer names every wrong field.
+//! Reads the body or the query of a request field by field, so that one response names every wrong
+//! field.
 //!
-//! A body is JSON whatever its Content-Type says, without a Content-Encoding, at most 16 KiB, and
-//! must arrive within 5 s.
+//! A body is read as JSON whatever its Content-Type says. It must have no Content-Encoding, be at most
+//! 16 KiB long, and arrive within 5 s.
 
 use std::fmt;
 use std::future::Future;
@@ -28,17 +29,17 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A request body or query that can be read from [`Fields`].
 pub trait FromFields: Sized + 'static {
-    /// Reads every field; mistakes are noted in `fields`, which then refuses the whole.
+    /// Reads every field. Errors are collected in `fields`, which then rejects the request.
     fn from_fields(fields: &mut Fields) -> Self;
 }
 
-/// The named values of one request, and what is wrong with them.
+/// The values of one request by name, and the errors found in them.
 pub struct Fields {
     values: Map<String, Value>,
     errors: Vec<FieldError>,
 }
 
-/// What is wrong with a value, in words that follow "must be".
+/// What a value is expected to be, in words that follow "must be".
 type Expected = String;
 
 impl Fields {
@@ -82,7 +83,7 @@ impl Fields {
         }
     }
 
-    /// Notes a mistake that spans more than one field's own rule.
+    /// Adds an error, for a rule about more than one field.
     pub fn reject(&mut self, field: &str, detail: impl Into<String>) {
         self.errors.push(FieldError {
             field: field.to_owned(),
@@ -90,24 +91,23 @@ impl Fields {
         });
     }
 
-    /// Whether a mistake was noted for this field.
+    /// Whether this field has an error.
     #[must_use]
     pub fn has_error(&self, field: &str) -> bool {
         self.errors.iter().any(|error| error.field == field)
     }
 
-    /// Refuses every field that was not read: where a misspelt one would quietly mean something
-    /// else.
+    /// Rejects every field that was not read. Otherwise a misspelt field would be ignored silently.
     pub fn reject_the_rest(&mut self) {
         for name in std::mem::take(&mut self.values)
             .into_iter()
             .map(|(name, _)| name)
         {
-            self.reject(&name, "is not known here");
+            self.reject(&name, "is not a field of this request");
         }
     }
 
-    /// A field that must be there; its default stands in where it is wrong, and is never used.
+    /// Reads a required field. If it is wrong, the default is returned and the request is rejected.
     pub fn required<T: Default>(
         &mut self,
         name: &str,
@@ -120,7 +120,7 @@ impl Fields {
         value.unwrap_or_default()
     }
 
-    /// A field that may be absent or null.
+    /// Reads a field that may be absent or null.
     pub fn optional<T>(
         &mut self,
         name: &str,
@@ -137,7 +137,7 @@ impl Fields {
     }
 }
 
-/// Text of so many characters, without NUL (which PostgreSQL cannot store).
+/// Reads text whose length in characters is in the range. NUL is rejected: PostgreSQL cannot store it.
 pub fn text(characters: RangeInclusive<usize>) -> impl FnOnce(&Value) -> Result<String, Expected> {
     move |value| {
         let fits = |text: &&str| characters.contains(&text.chars().count()) && !text.contains('\0');
@@ -160,16 +160,16 @@ pub trait Integer: Copy + PartialOrd + fmt::Display + TryFrom<i64> {}
 
 impl<T: Copy + PartialOrd + fmt::Display + TryFrom<i64>> Integer for T {}
 
-/// A whole number in a range.
+/// Reads a whole number in a range.
 pub fn integer<T: Integer>(range: RangeInclusive<T>) -> impl FnOnce(&Value) -> Result<T, Expected> {
-    // JSON does not tell 1 from 1.0.
+    // In JSON, 1 and 1.0 are the same number.
     move |value| {
         let number = value.as_f64().filter(|number| number.fract() == 0.0);
         in_range(number.and_then(whole_i64), &range)
     }
 }
 
-/// A whole number in a range, in decimal digits, as a query has it.
+/// Reads a whole number in a range from decimal digits, for queries.
 pub fn digits<T: Integer>(range: RangeInclusive<T>) -> impl FnOnce(&Value) -> Result<T, Expected> {
     move |value| {
         let number = value.as_str().and_then(|digits| digits.parse().ok());
@@ -194,7 +194,7 @@ fn whole_i64(number: f64) -> Option<i64> {
     (number.abs() <= MAX_EXACT).then_some(number as i64)
 }
 
-/// A number from 0 to 1.
+/// Reads a number from 0 to 1.
 pub fn fraction(value: &Value) -> Result<f64, Expected> {
     let fraction = value
         .as_f64()
@@ -206,7 +206,7 @@ pub fn boolean(value: &Value) -> Result<bool, Expected> {
     value.as_bool().ok_or_else(|| "true or false".to_owned())
 }
 
-/// True or false, as a query has it.
+/// Reads `true` or `false` from text, for queries.
 pub fn flag(value: &Value) -> Result<bool, Expected> {
     value
         .as_str()
@@ -214,7 +214,7 @@ pub fn flag(value: &Value) -> Result<bool, Expected> {
         .ok_or_else(|| "true or false".to_owned())
 }
 
-/// A moment as RFC 3339 has it.
+/// Reads a time in RFC 3339.
 pub fn timestamp(value: &Value) -> Result<DateTime<Utc>, Expected> {
     let moment = value
         .as_str()
@@ -224,7 +224,7 @@ pub fn timestamp(value: &Value) -> Result<DateTime<Utc>, Expected> {
         .ok_or_else(|| "a time such as 2026-01-31T12:00:00Z (RFC 3339)".to_owned())
 }
 
-/// A UUID other than the nil one, which names nothing.
+/// Reads a UUID other than the nil UUID.
 pub fn uuid(value: &Value) -> Result<Uuid, Expected> {
     value
         .as_str()
@@ -233,20 +233,20 @@ pub fn uuid(value: &Value) -> Result<Uuid, Expected> {
         .ok_or_else(|| "a UUID".to_owned())
 }
 
-/// An amount of money: 0.01 to 99999999.99, two decimals at most.
+/// Reads an amount of money from 0.01 to 99999999.99 with at most two decimals.
 pub fn amount(value: &Value) -> Result<Decimal, Expected> {
-    let most = Decimal::new(9_999_999_999, 2);
+    let max = Decimal::new(9_999_999_999, 2);
     value
         .as_number()
-        // Via its shortest decimal text, never via binary arithmetic: 99.99 stays 99.99.
+        // From its decimal text and not from a binary float, so that 99.99 is exact.
         .and_then(|number| Decimal::from_str(&number.to_string()).ok())
         .filter(|amount| {
-            amount.normalize().scale() <= 2 && *amount > Decimal::ZERO && *amount <= most
+            amount.normalize().scale() <= 2 && *amount > Decimal::ZERO && *amount <= max
         })
-        .ok_or_else(|| format!("an amount from 0.01 to {most} with at most two decimals"))
+        .ok_or_else(|| format!("an amount from 0.01 to {max} with at most two decimals"))
 }
 
-/// One of a closed set of names.
+/// Reads one of a fixed set of names.
 pub fn name<T: FromStr>(value: &Value) -> Result<T, Expected>
 where
     T::Err: std::fmt::Display,
@@ -256,10 +256,10 @@ where
         .map_err(|error: T::Err| format!("a known name: {error}"))
 }
 
-/// Reads a whole body.
+/// Reads a value from a JSON body.
 ///
 /// # Errors
-/// With every wrong field named.
+/// 400 that names every wrong field.
 pub fn read_json<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
     Fields::of_json(bytes)?.finish()
 }
@@ -277,7 +277,7 @@ impl<T: FromFields> FromRequest for Body<T> {
     }
 }
 
-/// Extractor: a body that is passed on as it came.
+/// Extractor: a body that is not parsed.
 pub struct RawBody(pub Bytes);
 
 impl FromRequest for RawBody {
@@ -293,8 +293,9 @@ impl FromRequest for RawBody {
 /// Reads a body to its end.
 ///
 /// # Errors
-/// At once when the head says that the body is encoded, or larger than `limit` bytes; else when it
-/// is larger, breaks off, or takes longer than [`BODY_TIMEOUT`].
+/// 415 or 413 at once when the head says that the body is encoded or longer than `limit` bytes.
+/// Otherwise 413 when it is longer, 400 when it breaks off, 408 when it takes longer than
+/// [`BODY_TIMEOUT`].
 pub fn whole_body(
     request: &HttpRequest,
     payload: &mut Payload,
@@ -307,10 +308,10 @@ pub fn whole_body(
     }
 }
 
-/// Checks what a request's head says about its body.
+/// Checks what the head of a request says about its body.
 ///
 /// # Errors
-/// When the body cannot be read: it is encoded, or too large.
+/// 415 when the body is encoded, 413 when it is longer than `limit` bytes.
 pub fn check_head(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING);
     if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -387,7 +388,7 @@ impl<T: FromFields> FromRequest for Query<T> {
     }
 }
 
-/// Reads a body as a service does; the names of the wrong fields, if there are any.
+/// Reads a body as a service does. Returns the names of the wrong fields if there are any.
 #[cfg(test)]
 pub fn read<T: FromFields>(body: &Value) -> Result<T, Vec<String>> {
     let mut fields = Fields::of_json(body.to_string().as_bytes()).unwrap();
@@ -434,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_count_characters_and_hold_at_both_ends() {
+    fn lengths_are_counted_in_characters_and_both_limits_hold() {
         assert_eq!(
             read(&json!({"name": "äöü", "count": 10})).unwrap().name,
             "äöü"

@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 use super::problem::{Problem, ProblemBody};
 use crate::platform::timestamp::timestamp;
 
-/// All checks of one `/health` run side by side and end within this.
-pub const DEADLINE: Duration = Duration::from_millis(1500);
+/// All checks of a `/health` request run concurrently and end within this time.
+pub const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
 
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Health {
@@ -31,7 +31,7 @@ pub struct Health {
 
 type Check = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = bool>>>>;
 
-/// What a service depends on, and how to ask whether it is there.
+/// The dependencies of a service, with a check for each.
 #[derive(Clone)]
 pub struct Checks {
     service: &'static str,
@@ -40,7 +40,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// `database` queries a table that the service needs.
+    /// `database` must query a table that the service needs.
     #[must_use]
     pub fn new<F: Future<Output = bool> + 'static>(
         service: &'static str,
@@ -92,7 +92,7 @@ fn boxed<F: Future<Output = bool> + 'static>(check: impl Fn() -> F + 'static) ->
 }
 
 async fn word(check: &Check, good: &'static str, bad: &'static str) -> (bool, &'static str) {
-    let ok = tokio::time::timeout(DEADLINE, check())
+    let ok = tokio::time::timeout(CHECK_TIMEOUT, check())
         .await
         .unwrap_or(false);
     (ok, if ok { good } else { bad })
@@ -127,7 +127,7 @@ pub async fn readyz(checks: web::Data<Checks>) -> Result<HttpResponse, Problem> 
             .body("ok\n")),
         (false, _) => Err(Problem::unavailable(
             "not-ready",
-            "The service's database does not answer.",
+            "The database of the service does not answer.",
         )
         .with_cause("readiness check of the database failed")),
     }

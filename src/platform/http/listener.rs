@@ -1,4 +1,4 @@
-//! Accepts connections, at most as many as the open files allow beside the database.
+//! Accepts connections: at most as many as the limit of open files allows, beside the database.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,19 +18,18 @@ use actix_web::rt::net::TcpStream;
 use super::connection::{Budget, HEAD_TIMEOUT, MeteredStream};
 use crate::platform::shutdown::Shutdown;
 
-/// Connections of one thread: more wait in the system's queue until others have gone.
+/// Connections of one worker thread. Further ones wait in the queue of the operating system.
 const MAX_CONNECTIONS_PER_WORKER: usize = 4096;
-/// Descriptors that a process needs beside connections and the database: its files, and the calls
-/// to other services.
+/// File descriptors that a process needs for its files and for calls to other services.
 const RESERVED_DESCRIPTORS: usize = 288;
-/// Longer than a client of ours keeps an idle connection (15 s), so that none is closed under its
-/// next request.
+/// Longer than the 15 s for which our own client keeps an idle connection. So no connection is closed
+/// just as the client sends its next request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long requests in progress may take to finish after SIGTERM.
-pub const DRAIN_SECONDS: u64 = 5;
+/// How long the requests in progress may take after SIGTERM.
+pub const DRAIN_TIMEOUT_SECONDS: u64 = 5;
 
-/// Shares a process's descriptors out. `database` is the greatest number of connections to the
-/// database; returns how many connections each worker thread may serve.
+/// Returns how many connections each worker thread may serve. `descriptors` is the limit of the
+/// process, and `database` the maximum number of its database connections.
 #[must_use]
 pub fn connections_per_worker(descriptors: u64, database: u32, workers: usize) -> usize {
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
@@ -41,7 +40,8 @@ pub fn connections_per_worker(descriptors: u64, database: u32, workers: usize) -
     (left / workers.max(1)).clamp(16, MAX_CONNECTIONS_PER_WORKER)
 }
 
-/// Why nothing can listen on an address, and what helps; `ports` names what sets the port.
+/// Returns why a service cannot listen on an address, and what to change. `ports` names the variable
+/// and the flag of the port.
 #[must_use]
 pub fn why_not_bound(error: &std::io::Error, address: SocketAddr, ports: &str) -> String {
     let (host, port) = (address.ip(), address.port());
@@ -61,14 +61,14 @@ pub fn why_not_bound(error: &std::io::Error, address: SocketAddr, ports: &str) -
     }
 }
 
-/// How a server is set up.
+/// The limits of a server.
 pub struct Settings {
     pub workers: usize,
     pub connections_per_worker: usize,
     pub shutdown: Shutdown,
 }
 
-/// Serves an application until told to stop.
+/// Serves an application until it is asked to stop.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -99,7 +99,7 @@ where
     let server = builder
         .workers(workers)
         .max_concurrent_connections(connections_per_worker)
-        .shutdown_timeout(DRAIN_SECONDS)
+        .shutdown_timeout(DRAIN_TIMEOUT_SECONDS)
         .shutdown_signal(async move { shutdown.requested().await })
         .listen("http", listener, move || {
             let (budget, stopping) = (Arc::clone(&budget), stopping.clone());
@@ -130,8 +130,8 @@ fn accept(
     stream: TcpStream,
     budget: Arc<Budget>,
 ) -> Result<(MeteredStream, Option<std::net::SocketAddr>), actix_http::error::DispatchError> {
-    // An answer in several parts would wait for the acknowledgement of the first, which the other
-    // side holds back.
+    // Without this, the second part of a response waits until the client acknowledges the first one,
+    // and clients delay acknowledgements.
     stream
         .set_nodelay(true)
         .map_err(actix_http::error::DispatchError::Io)?;
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptors_are_shared_out_among_database_calls_and_connections() {
+    fn descriptors_are_divided_between_database_calls_and_connections() {
         assert_eq!(connections_per_worker(1024, 16, 1), 720);
         assert_eq!(connections_per_worker(1024, 16, 2), 360);
         assert_eq!(

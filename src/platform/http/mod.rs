@@ -11,4 +11,5 @@ pub mod metrics;
 pub mod middleware;
 pub mod openapi;
 pub mod problem;
+pub mod problem_responses;
 pub mod route;

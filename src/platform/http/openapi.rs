@@ -1,5 +1,5 @@
-//! The description of what is served, and what follows from it: documentation for people, the query
-//! parameters of each route, and 405 with `Allow`.
+//! The OpenAPI document of a service, and what is derived from it: the query parameters of each route
+//! and the methods of each path.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use utoipa::openapi::{Content, OpenApi, Ref, RefOr, ResponseBuilder};
 
 use super::problem::{self, Problem};
 
-/// The document as it is sent, and what is served at each path.
+/// The serialized document, and the routes of each path.
 #[derive(Clone)]
 pub struct Description {
     json: web::Bytes,
@@ -26,7 +26,7 @@ struct Route {
 }
 
 impl Description {
-    /// Describes the routes of `document`, and adds to it what the middleware can answer on each.
+    /// Reads the routes of `document`, and adds the responses that the middleware can send.
     #[must_use]
     pub fn new(mut document: OpenApi) -> Self {
         let mut routes = HashMap::new();
@@ -48,8 +48,8 @@ impl Description {
         }
     }
 
-    /// The names of the query parameters that a route takes: none where the document does not have
-    /// the path. `None` where the path does not have the method.
+    /// Returns the names of the query parameters that a route takes; none if the document does not have
+    /// the path. Returns `None` if the path does not have the method.
     #[must_use]
     pub fn query_parameters(
         &self,
@@ -67,7 +67,7 @@ impl Description {
             .map(|route| route.query_parameters.as_slice())
     }
 
-    /// The methods of a path, as `Allow` lists them.
+    /// Returns the methods of a path in the form of the header `Allow`.
     fn allowed(&self, path: &str) -> Option<String> {
         let names = self
             .routes
@@ -109,12 +109,12 @@ fn query_parameters_of(operation: &Operation) -> Vec<String> {
         .collect()
 }
 
-/// What `middleware` and `fields` answer on every route, where a route does not describe it itself.
+/// Adds the responses of the middleware and of the extractors, unless the route describes them itself.
 fn add_common_responses(method: &Method, operation: &mut Operation) {
     let always = [
         (
             "400",
-            "A query parameter is not known here, or is given more than once",
+            "A query parameter is unknown, or is given more than once",
         ),
         (
             "421",
@@ -160,10 +160,10 @@ pub async fn document(description: web::Data<Description>) -> HttpResponse {
         .body(description.json.clone())
 }
 
-/// What no route took: 405 where the path is known, else 404.
+/// Handles a request that no route matches.
 ///
 /// # Errors
-/// Always; that is its answer.
+/// Always: 405 if the path exists, 404 otherwise.
 pub async fn no_route(
     request: HttpRequest,
     description: web::Data<Description>,
@@ -175,8 +175,8 @@ pub async fn no_route(
     ))
 }
 
-/// A path parameter that cannot be read: the address of nothing, unless it is that of another
-/// route, which then lacks this method (`GET /payments/void` is not a payment named "void").
+/// Handles a path parameter that cannot be read: 404, or 405 if the path is that of another route with
+/// other methods. `GET /payments/void` is not a payment with the id "void".
 #[must_use]
 pub fn unreadable_path(_: PathError, request: &HttpRequest) -> Error {
     let nothing = || Problem::not_found("There is nothing at this address.");

@@ -1,4 +1,4 @@
-//! RFC 9457 problems: the one place where an error becomes HTTP.
+//! Problem documents (RFC 9457): every error of a service becomes an HTTP response here.
 
 use std::fmt;
 
@@ -14,17 +14,23 @@ use super::route::is_routine;
 use crate::platform::observability::trace_context;
 
 pub const MEDIA_TYPE: &str = "application/problem+json";
-/// Stands in for a document that cannot be written.
-pub const INTERNAL_ERROR_JSON: &str = r#"{"type":"urn:problem-type:valerix:internal-error","title":"Internal Server Error","status":500,"detail":"The service made a mistake; it is logged.","code":"internal-error"}"#;
+/// Sent instead of a document that cannot be serialized.
+pub const INTERNAL_ERROR_JSON: &str = concat!(
+    r#"{"type":"urn:problem-type:valerix:internal-error","title":"Internal Server Error","#,
+    r#""status":500,"detail":"The service failed because of an internal error, which is logged.","#,
+    r#""code":"internal-error"}"#,
+);
+const INTERNAL_ERROR: &str = "The service failed because of an internal error, which is logged.";
+const NO_RESOURCE: &str = "There is nothing at this address.";
 
-/// One wrong field of a request.
+/// A field of a request that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     pub field: String,
     pub detail: String,
 }
 
-/// An answer that is an error. What is public is in the fields; `cause` goes to the log alone.
+/// An error response. The cause appears only in the log; everything else is sent to the client.
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -33,7 +39,7 @@ pub struct Problem {
     errors: Vec<FieldError>,
     order_id: Option<Uuid>,
     retry_after_seconds: Option<u32>,
-    /// Further headers of the answer.
+    /// Further headers of the response.
     headers: Vec<(&'static str, String)>,
     cause: Option<String>,
     without_log: bool,
@@ -55,7 +61,7 @@ impl Problem {
         }
     }
 
-    /// 400, with every wrong field named.
+    /// Returns a 400 that names every wrong field.
     #[must_use]
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
@@ -66,7 +72,7 @@ impl Problem {
         }
     }
 
-    /// 400 for a body that is not a JSON object at all.
+    /// Returns a 400 for a body that is not a JSON object.
     #[must_use]
     pub fn malformed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed-json", detail)
@@ -77,7 +83,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
 
-    /// 405 with the methods that the resource does have.
+    /// Returns a 405 with the methods that the resource has.
     #[must_use]
     pub fn method_not_allowed(method: &str, allow: String) -> Self {
         let detail = format!("{method} is not allowed here; allowed: {allow}.");
@@ -85,7 +91,7 @@ impl Problem {
             .with_header("allow", allow)
     }
 
-    /// 503: nothing was done, and trying again soon is worth it.
+    /// Returns a 503 with `Retry-After`: nothing was done and nothing will be, so the client can retry.
     #[must_use]
     pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         Self {
@@ -94,13 +100,13 @@ impl Problem {
         }
     }
 
-    /// The code of a request that met a lock of another session.
+    /// The code when another database session holds a lock that the request needs.
     pub const LOCKED: &'static str = "locked";
-    /// The code of a change that may have been made, or may still be.
+    /// The code when it is not known whether a change was made, or still will be.
     pub const OUTCOME_UNKNOWN: &'static str = "outcome-unknown";
 
-    /// 503 without `Retry-After`: whether the change was made is not known. `cause` is a sentence
-    /// that says why.
+    /// Returns a 503 without `Retry-After`: it is not known whether the change was made. `cause` is a
+    /// sentence that says why.
     #[must_use]
     pub fn outcome_unknown(cause: &str, order_id: Uuid) -> Self {
         let detail = format!("{cause} Whether the change was made is not known.");
@@ -112,13 +118,13 @@ impl Problem {
         .of_order(order_id)
     }
 
-    /// 500 for what must not happen; the cause is logged, never shown.
+    /// Returns a 500 for a mistake of the program. The cause is logged and not sent.
     #[must_use]
     pub fn internal(cause: impl fmt::Display) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal-error",
-            "The service made a mistake; it is logged.",
+            INTERNAL_ERROR,
         )
         .with_cause(cause)
     }
@@ -131,8 +137,8 @@ impl Problem {
         }
     }
 
-    /// Without a line in the log for each: it is met thousands of times a second, and told of by
-    /// whoever makes it.
+    /// Leaves out the log line, for a problem that can occur thousands of times per second. Its
+    /// origin logs it once.
     #[must_use]
     pub fn without_log(self) -> Self {
         Self {
@@ -157,38 +163,33 @@ impl Problem {
         }
     }
 
-    /// With one more sentence in its detail.
+    /// Adds a sentence to the detail.
     #[must_use]
     pub fn and_detail(mut self, sentence: &str) -> Self {
         self.detail = format!("{} {sentence}", self.detail);
         self
     }
 
-    /// With one more header. `name` is in lower case.
+    /// Adds a header. `name` is in lower case.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// For a preflight request that CORS refuses.
+    /// Returns the problem of a preflight request that CORS rejects.
     pub(crate) fn of_cors(error: &CorsError) -> Self {
         Self::new(error.status_code(), "cors-refused", format!("{error}."))
     }
 
-    /// For errors that actix made itself, of which only the status is known.
+    /// Returns the problem of an error of actix itself, of which only the status is known.
     pub(crate) fn from_status(status: StatusCode) -> Self {
         let (code, detail) = match status {
-            StatusCode::NOT_FOUND => ("not-found", "There is nothing at this address."),
+            StatusCode::NOT_FOUND => ("not-found", NO_RESOURCE),
             StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "The request is too large."),
             StatusCode::REQUEST_TIMEOUT => ("too-slow", "The request did not arrive in time."),
-            status if status.is_client_error() => {
-                ("bad-request", "The request cannot be understood.")
-            }
-            _ => (
-                "internal-error",
-                "The service made a mistake; it is logged.",
-            ),
+            status if status.is_client_error() => ("bad-request", "The request is not valid HTTP."),
+            _ => ("internal-error", INTERNAL_ERROR),
         };
         Self::new(status, code, detail)
     }
@@ -202,23 +203,23 @@ impl Problem {
         self.status
     }
 
-    /// The document for what was asked of a path, and its cause to the log.
+    /// Returns the document for a request of this path, and logs the cause.
     #[must_use]
     pub fn document(&self, path: &str) -> ProblemBody {
         self.log(path);
         self.body(Some(path), trace_context::current_trace_id().as_deref())
     }
 
-    /// Tells the log what is not for the customer.
+    /// Logs the cause, which is not sent to the client.
     pub(crate) fn log(&self, path: &str) {
-        let cause = self.cause.as_deref().unwrap_or("none given");
+        let cause = self.cause.as_deref().unwrap_or("unknown");
         match self.status {
-            // Whoever looks there every second is told each time; the log, when it begins and ends.
+            // Probes ask every second. The start and the end of an incident are logged elsewhere.
             StatusCode::SERVICE_UNAVAILABLE if self.without_log || is_routine(path) => {
-                tracing::debug!(code = self.code, cause, "cannot serve now");
+                tracing::debug!(code = self.code, cause, "the service is unavailable");
             }
             StatusCode::SERVICE_UNAVAILABLE => {
-                tracing::warn!(code = self.code, cause, "cannot serve now")
+                tracing::warn!(code = self.code, cause, "the service is unavailable")
             }
             status if status.is_server_error() => {
                 tracing::error!(code = self.code, cause, "request failed")
@@ -253,7 +254,7 @@ impl Problem {
         match serde_json::to_string(&body) {
             Ok(body) => response.content_type(MEDIA_TYPE).body(body),
             Err(error) => {
-                tracing::error!(%error, "a problem document cannot be written");
+                tracing::error!(%error, "a problem document cannot be serialized");
                 HttpResponse::InternalServerError()
                     .content_type(MEDIA_TYPE)
                     .body(INTERNAL_ERROR_JSON)
@@ -289,14 +290,14 @@ pub struct ProblemBody {
     pub detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// Stable, kebab-case; what a program decides by.
+    /// Stable, in kebab-case. Programs decide by it.
     pub code: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
     /// The wrong fields of an invalid request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// The order that came to nothing.
+    /// The order that the error is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order_id: Option<Uuid>,
 }

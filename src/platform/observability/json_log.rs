@@ -1,5 +1,5 @@
-//! The log as JSON: one object per line, written field by field as it comes, since every order
-//! writes several.
+//! The log as JSON, one object per line. Fields are written one by one without an intermediate value,
+//! because every order writes several lines.
 
 use std::fmt::{self, Write};
 
@@ -14,8 +14,8 @@ use crate::platform::timestamp::timestamp;
 
 const ORDER_ID: &str = "order_id";
 
-/// Timestamp, level, service, message, the event's own fields, `order_id` of the nearest span that
-/// has one, and the trace.
+/// A line with the timestamp, level, service, message and fields of an event, the `order_id` of the
+/// nearest span that has one, and the ids of the trace and the span.
 pub struct JsonLine {
     pub service: &'static str,
 }
@@ -47,10 +47,10 @@ where
         if !has_order_id {
             for span in context.event_scope().into_iter().flatten() {
                 let extensions = span.extensions();
-                let noted = extensions.get::<FormattedFields<OrderIdOnly>>();
-                // What was recorded last counts; before it stands a space.
-                if let Some(id) = noted
-                    .and_then(|noted| noted.fields.split(' ').next_back())
+                let recorded = extensions.get::<FormattedFields<OrderIdOnly>>();
+                // Several recorded values are separated by spaces. The last one counts.
+                if let Some(id) = recorded
+                    .and_then(|recorded| recorded.fields.split(' ').next_back())
                     .filter(|id| !id.is_empty())
                 {
                     write!(writer, r#","{ORDER_ID}":"{id}""#)?;
@@ -70,26 +70,26 @@ where
     }
 }
 
-/// Of a span's fields a line shows the order's id; the others are the trace's.
+/// Keeps only the `order_id` of a span's fields. The other fields belong to the trace.
 pub struct OrderIdOnly;
 
 impl<'w> FormatFields<'w> for OrderIdOnly {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut noted = Noted {
+        let mut recorded = OrderIdVisitor {
             writer,
             outcome: Ok(()),
         };
-        fields.record(&mut noted);
-        noted.outcome
+        fields.record(&mut recorded);
+        recorded.outcome
     }
 }
 
-struct Noted<'w> {
+struct OrderIdVisitor<'w> {
     writer: Writer<'w>,
     outcome: fmt::Result,
 }
 
-impl Visit for Noted<'_> {
+impl Visit for OrderIdVisitor<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == ORDER_ID {
             self.outcome = write!(Escaped(&mut self.writer), "{value:?}");
@@ -137,7 +137,7 @@ impl Visit for Fields<'_> {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON knows no infinity.
+        // JSON has no infinity.
         if value.is_finite() {
             self.put(field, format_args!("{value}"));
         } else {
@@ -150,7 +150,7 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// The inside of a JSON string.
+/// Escapes text for a JSON string.
 struct Escaped<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Escaped<'_, W> {
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_escaped_reads_back_the_same() {
+    fn escaped_text_reads_back_the_same() {
         for text in [
             "",
             "plain",

@@ -1,4 +1,4 @@
-//! Logs and traces: one subscriber, set up once at start.
+//! Sets up logs and traces, once at the start of the process.
 
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,14 +22,14 @@ use crate::platform::output;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// For people: one short line for each event.
     Pretty,
     /// One JSON object per line.
     Json,
 }
 
 impl LogFormat {
-    /// Pretty on a terminal, else JSON.
+    /// Returns `Pretty` on a terminal and `Json` otherwise.
     #[must_use]
     pub fn detect() -> Self {
         if std::io::stdout().is_terminal() {
@@ -45,74 +45,72 @@ pub struct Config {
     pub format: LogFormat,
     /// `RUST_LOG`: levels by target.
     pub filter: Targets,
-    /// The service's name in traces; that of `OTEL_RESOURCE_ATTRIBUTES` or its own when absent.
+    /// The name of the service in traces. When absent, the one in `OTEL_RESOURCE_ATTRIBUTES`, or else
+    /// the service's own.
     pub service_name: Option<String>,
-    /// Where spans go; nowhere when absent.
+    /// Where spans are sent. When absent, they are not sent.
     pub export: Option<Export>,
-    /// What was ignored in the configuration.
+    /// What the configuration says and this program ignores.
     pub warnings: Vec<String>,
 }
 
-/// Whether spans leave this process at all: else they are there for their ids alone, and nothing is
-/// put together for them.
+/// Whether spans are exported. If not, they exist only for their ids and have no attributes.
 static EXPORTED: AtomicBool = AtomicBool::new(false);
 
-/// Whether spans leave this process.
+/// Whether this process exports spans.
 #[must_use]
 pub fn is_exported() -> bool {
     EXPORTED.load(Ordering::Relaxed)
 }
 
-/// How long the last spans may take to leave at shutdown, however dead the collector is.
-const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+/// Upper bound on sending the last spans at shutdown, for a collector that does not respond.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where actix-http logs what clients do to their connections: bytes that are not HTTP, a TLS
-/// handshake, a connection that ends early. It logs them as errors, but anybody can cause them:
-/// they are shown at the level debug.
-const CONNECTIONS: &str = "actix_http::h1::dispatcher";
+/// The target under which actix-http logs faults of clients as errors: bytes that are not HTTP, a TLS
+/// handshake, a connection that ends early. Any client can cause them, so they are shown only at the
+/// level debug.
+const CLIENT_FAULTS: &str = "actix_http::h1::dispatcher";
 
-/// Keeps telemetry alive; flush it last of all.
+/// Keeps telemetry alive. It must be flushed last.
 pub struct Telemetry {
     provider: SdkTracerProvider,
 }
 
 impl Telemetry {
-    /// Installs the process's subscriber. Must be called on the main runtime, where the exporter's
-    /// connection lives.
+    /// Installs the subscriber of the process. Must be called on the main runtime, on which the exporter
+    /// runs.
     ///
     /// # Errors
-    /// When a subscriber was installed before, or the exporter cannot be set up.
+    /// When a subscriber is installed already, or the exporter cannot be set up.
     pub fn install(service: &'static str, config: &Config) -> Result<Self, String> {
         let provider = provider(service, config)?;
         let exported = config.export.is_some();
         EXPORTED.store(exported, Ordering::Relaxed);
-        // What is traced does not depend on what is logged: every answer carries a trace id,
-        // whatever RUST_LOG says.
+        // Traces do not depend on RUST_LOG, because every response carries a trace id.
         let traces = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("valerix"))
             .with_location(false)
-            // Times how long each span was polled: a clock and a lock at every poll, for figures
-            // that nobody reads.
+            // The times at which a span was polled would cost a clock and a lock at every poll.
             .with_tracked_inactivity(false)
             .with_threads(false)
             .with_target(false)
-            // What is logged is an event of its span too, where anybody will see it.
+            // Log events are added to their spans only if spans are exported.
             .with_filter(filter_fn(move |metadata| {
                 is_ours(metadata) && (exported || metadata.is_span())
             }));
         let levels = config.filter.clone();
         let shows_clients = config
             .filter
-            .would_enable(CONNECTIONS, &tracing::Level::DEBUG);
+            .would_enable(CLIENT_FAULTS, &tracing::Level::DEBUG);
         let levels = levels.and(filter_fn(move |event| {
-            shows_clients || event.target() != CONNECTIONS
+            shows_clients || event.target() != CLIENT_FAULTS
         }));
         let logged = levels.or(filter_fn(|metadata| {
             metadata.is_span() && is_ours(metadata)
         }));
         let registry = tracing_subscriber::registry().with(traces);
-        // A line that cannot be written is lost. The layer would say so on standard error, and
-        // panic where that fails too.
+        // A line that cannot be written is lost. The layer would otherwise report it on standard
+        // error, and panic if that fails too.
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(io::stdout)
             .log_internal_errors(false);
@@ -137,26 +135,26 @@ impl Telemetry {
         Ok(Self { provider })
     }
 
-    /// Sends what is still waiting to be sent, within [`FLUSH_LIMIT`].
+    /// Sends the remaining spans, within [`FLUSH_TIMEOUT`].
     pub fn flush(self) {
-        if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_LIMIT) {
+        if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_TIMEOUT) {
             tracing::warn!(%error, "the last spans were not sent");
         }
     }
 }
 
-/// The exporter's own libraries must not be traced, or each export would make the next one.
+/// Excludes the libraries of the exporter, because each export would cause another one.
 fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
     metadata.target().starts_with("valerix") && *metadata.level() <= tracing::Level::INFO
 }
 
-/// Batches leave from a thread of their own; when the queue is full, spans are dropped rather than
-/// requests held up. The sampler and the batches follow the standard `OTEL_*` variables.
+/// Exports spans in batches from a thread of its own. If its queue is full, spans are dropped and
+/// requests are not delayed. The sampler and the batches follow the standard `OTEL_*` variables.
 fn provider(service: &'static str, config: &Config) -> Result<SdkTracerProvider, String> {
     let builder = SdkTracerProvider::builder()
         .with_resource(resource(service, config.service_name.as_deref()));
     let Some(export) = &config.export else {
-        // Trace ids all the same, for answers and logs.
+        // Responses and log lines have a trace id all the same.
         return Ok(builder
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
             .build());
@@ -164,8 +162,8 @@ fn provider(service: &'static str, config: &Config) -> Result<SdkTracerProvider,
     Ok(builder.with_batch_exporter(export.exporter()?).build())
 }
 
-/// What describes this process in its traces. Operators' attributes win over the program's own.
-fn resource(service: &'static str, given_name: Option<&str>) -> Resource {
+/// Describes this process in its traces. The attributes that the operator sets take precedence.
+fn resource(service: &'static str, configured_name: Option<&str>) -> Resource {
     let given = EnvResourceDetector::new().detect();
     // The SDK leaves values percent-encoded.
     let given = given.iter().map(|(key, value)| {
@@ -181,7 +179,7 @@ fn resource(service: &'static str, given_name: Option<&str>) -> Resource {
     let named = given
         .iter()
         .find(|pair| pair.key == Key::from_static_str("service.name"));
-    let name = given_name
+    let name = configured_name
         .map(str::to_owned)
         .or_else(|| Some(named?.value.as_str().into_owned()));
     Resource::builder()

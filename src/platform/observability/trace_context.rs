@@ -16,14 +16,14 @@ pub const TRACEPARENT: &str = "traceparent";
 
 pub const TRACESTATE: &str = "tracestate";
 
-/// A longer `tracestate` is not passed on; the standard asks for this many characters.
+/// A longer `tracestate` is not passed on. The standard requires this many characters.
 const MAX_TRACESTATE_LENGTH: usize = 512;
 
-/// What a request carries of the trace that it belongs to.
+/// The trace headers of a request.
 #[derive(Debug, Clone, Default)]
 pub struct TraceHeaders {
     pub traceparent: Option<String>,
-    /// What other systems noted about the trace; passed on as it came.
+    /// The state that other systems keep in the trace. It is passed on unchanged.
     pub tracestate: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl TraceHeaders {
         }
     }
 
-    /// For what the current span calls.
+    /// Returns the headers for a call from the current span.
     #[must_use]
     pub fn current() -> Self {
         let tracestate = current_span().map(|span| span.trace_state().header());
@@ -53,8 +53,8 @@ impl TraceHeaders {
         }
     }
 
-    /// For a request that only carries those of others: each has its own trace, and there is none
-    /// of the carrier.
+    /// Returns headers of a new trace that is not sampled, for a request that only carries the calls of
+    /// other traces.
     #[must_use]
     pub fn unsampled() -> Self {
         Self {
@@ -81,14 +81,13 @@ impl Extractor for TraceHeaders {
     }
 }
 
-/// Whether what happens in the current span will be exported: else its details need not be put
-/// together.
+/// Whether the current span is exported. If not, its attributes need not be computed.
 #[must_use]
 pub fn is_sampled() -> bool {
     Context::current().span().span_context().is_sampled()
 }
 
-/// Links a span to the trace of which a stored `traceparent` tells.
+/// Links a span to the trace of a stored `traceparent`.
 pub fn link(span: &Span, traceparent: &str) {
     let headers = TraceHeaders {
         traceparent: Some(traceparent.to_owned()),
@@ -104,13 +103,13 @@ pub(crate) fn context_of(headers: &TraceHeaders) -> Context {
     TraceContextPropagator::new().extract_with_context(&Context::new(), headers)
 }
 
-/// Trace id of the span we are in, as 32 hex digits.
+/// Returns the trace id of the current span, as 32 hex digits.
 #[must_use]
 pub fn current_trace_id() -> Option<String> {
     current_span().map(|span| digits(&span).to_string())
 }
 
-/// The `traceparent` header for what the current span calls or stores for later.
+/// Returns the `traceparent` of the current span, for calls and for storing.
 #[must_use]
 pub fn current_traceparent() -> Option<String> {
     let span = current_span()?;
@@ -121,12 +120,13 @@ pub fn current_traceparent() -> Option<String> {
     Some(format!("00-{}-{parent:016x}-{sampled:02x}", digits(&span)))
 }
 
-/// A trace's id as 32 hex digits, by way of a UUID: that is as long, and writes them from a table.
+/// Formats a trace id as 32 hex digits. It goes through a UUID, which has the same length and formats
+/// its digits from a table.
 pub(crate) fn digits(span: &SpanContext) -> impl fmt::Display {
     Uuid::from_bytes(span.trace_id().to_bytes()).simple()
 }
 
-/// A trace of its own that is not recorded.
+/// Returns the `traceparent` of a new trace that is not sampled.
 #[must_use]
 pub fn unsampled_traceparent() -> String {
     format!(
@@ -136,18 +136,19 @@ pub fn unsampled_traceparent() -> String {
     )
 }
 
-/// Notes something in the current span that its creator does not know of.
+/// Adds an attribute to the current span.
 pub fn annotate(key: &'static str, value: String) {
     Span::current().set_attribute(key, value);
 }
 
-/// Trace id inside a stored `traceparent`.
+/// Returns the trace id in a stored `traceparent`.
 #[must_use]
 pub fn trace_id_of(traceparent: &str) -> Option<String> {
     traceparent.split('-').nth(1).map(str::to_owned)
 }
 
-/// Inside a formatter the subscriber is locked; the span is read from OpenTelemetry's own context.
+/// Returns the current span. It is read from OpenTelemetry's own context, because a log formatter
+/// cannot access the subscriber.
 pub(crate) fn current_span() -> Option<SpanContext> {
     let current = Context::current();
     Some(current.span().span_context().clone()).filter(SpanContext::is_valid)

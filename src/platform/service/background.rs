@@ -7,7 +7,7 @@ use super::role::{Platform, Role};
 use crate::platform::db::{SchemaError, is_ready, migrate};
 use crate::platform::shutdown::Shutdown;
 
-/// What a role does beside answering requests; it needs the schema.
+/// The background work of a service, which needs the schema.
 pub struct Background<R> {
     pub role: R,
     pub platform: Platform,
@@ -15,9 +15,8 @@ pub struct Background<R> {
 }
 
 impl<R: Role> Background<R> {
-    /// On a thread with a runtime of its own, because HTTP clients belong to a thread. The process
-    /// does not wait for it to end: what it leaves unfinished is taken over like after any
-    /// crash.
+    /// Starts the work on a thread with a runtime of its own, because HTTP clients belong to a thread.
+    /// The process does not wait for it to end: unfinished work is taken over as after a crash.
     fn start(self) -> std::io::Result<()> {
         let Self {
             role,
@@ -38,9 +37,9 @@ impl<R: Role> Background<R> {
     }
 }
 
-/// Brings the schema up to date, or waits until somebody else has, however long the database takes
-/// to come. Then starts what needs it. Never returns `Ok`, so that it can stand beside the server
-/// in a `select!`.
+/// Migrates the schema, or waits until another process has migrated it, for as long as the database
+/// is unreachable. Then starts the background work. Never returns `Ok`, so that it can run beside the
+/// server in a `select!`.
 pub async fn await_schema<R: Role>(
     config: &Config,
     shutdown: Shutdown,
@@ -72,7 +71,7 @@ pub async fn await_schema<R: Role>(
     }
 }
 
-/// Whether the schema is there, and the service may use it.
+/// Whether the schema is up to date and the service may use its tables.
 async fn prepare<R: Role>(config: &Config) -> Result<bool, SchemaError> {
     let applied = if config.migrate {
         Some(migrate(&config.database_url).await?)

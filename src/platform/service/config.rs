@@ -6,7 +6,7 @@ use crate::platform::db::{DatabaseUrl, SchemaError};
 use crate::platform::fault_injection::{self, failpoint};
 use crate::platform::observability::telemetry;
 
-/// What every service is configured with.
+/// The configuration that all services share.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub host: IpAddr,
@@ -15,13 +15,13 @@ pub struct Config {
     pub database_pool_size: u32,
     pub migrate: bool,
     pub cors_allowed_origins: Vec<String>,
-    /// Names beside those of this machine under which a service on a loopback address is served.
+    /// Host names under which a service on a loopback address is also served.
     pub allowed_hosts: Vec<String>,
     pub gremlin: fault_injection::Config,
-    /// What services show each other, and those behind the order service then ask for.
+    /// The token that the order service sends, and that the other services then require.
     pub service_token: Option<String>,
     pub telemetry: telemetry::Config,
-    /// Stop when standard input ends: the supervisor holds the other end.
+    /// Stop when standard input ends, which the supervisor holds open.
     pub supervised: bool,
     /// Where a test makes the process abort or stall.
     pub failpoint: Option<failpoint::Plan>,

@@ -15,30 +15,29 @@ use crate::platform::observability::metrics::Registry;
 use crate::platform::observability::task_metrics::TaskMetrics;
 use crate::platform::shutdown::Shutdown;
 
-/// What a role adds to the platform.
+/// A kind of service: what it adds to the platform.
 pub trait Role: Clone + Send + 'static {
     const SERVICE: &'static str;
     /// Routes that the gremlin never touches, beside the platform's own. A path that ends with `/*`
     /// stands for all paths below it.
     const EXEMPT_FROM_FAULTS: &'static [&'static str] = &[];
-    /// Only other services call it.
+    /// Whether only other services call this one.
     const INTERNAL: bool;
-    /// What the service reads and writes.
+    /// The tables that the service reads and writes.
     const TABLES: &'static [&'static str];
 
-    /// What the service depends on. Called once in each worker.
+    /// Returns the health checks of the dependencies. Called once in each worker thread.
     fn checks(&self, platform: &Platform) -> Checks;
 
-    /// The role's routes and their state. Called once in each worker.
+    /// Adds the routes and their state. Called once in each worker thread.
     fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>);
 
-    /// Called for each finished request.
+    /// Returns a function that is called for each finished request.
     fn observer(&self) -> Option<RequestObserver> {
         None
     }
 
-    /// What the role does beside answering requests, on a thread of its own, until it is told to
-    /// stop.
+    /// Works beside the requests, on a thread of its own, until it is asked to stop.
     fn background(self, _: Platform, _: Shutdown) -> impl Future<Output = ()> {
         std::future::ready(())
     }

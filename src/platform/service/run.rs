@@ -24,16 +24,16 @@ use crate::platform::shutdown::Shutdown;
 
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Threads that answer requests: half of the processors. The other services and the database have
-/// work too, and fewer threads wake less often and find more to do together.
+/// Returns the number of worker threads: half of the processors. The other services and the database
+/// need the rest, and fewer threads form larger batches.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
-/// Runs a service until it is told to stop.
+/// Runs a service until it is asked to stop.
 ///
 /// # Errors
-/// When it cannot start; once it serves, trouble is answered and logged instead.
+/// When it cannot start, or the database cannot hold its schema.
 pub async fn run<R: Role>(
     config: Config,
     role: impl FnOnce(&Platform) -> prometheus::Result<R>,
@@ -59,7 +59,8 @@ pub async fn run<R: Role>(
     if config.gremlin.is_open() && !config.host.is_loopback() {
         tracing::warn!(
             host = %config.host,
-            "whoever reaches this port can break the service: set GREMLIN_TOKEN, or GREMLIN_ENABLED=false"
+            "every client that reaches this port can inject faults: set GREMLIN_TOKEN, or \
+             GREMLIN_ENABLED=false"
         );
     }
     let role = role(&platform)?;
@@ -122,9 +123,8 @@ fn platform<R: Role>(config: &Config) -> prometheus::Result<Platform> {
     })
 }
 
-/// Returns how many descriptors the process may have. The soft limit of many systems is 1,024,
-/// fewer than idle connections alone may need. What cannot be raised stays as it is: then
-/// connections wait earlier.
+/// Raises the limit of open files, and returns it. On many systems the soft limit is 1,024, which idle
+/// connections alone can exceed. If it cannot be raised, fewer connections are accepted.
 fn raise_descriptor_limit() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return 1024;
@@ -132,13 +132,13 @@ fn raise_descriptor_limit() -> u64 {
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => hard,
         Err(error) => {
-            tracing::debug!(%error, "the limit of open files stays as it is");
+            tracing::debug!(%error, "the limit of open files cannot be raised");
             soft
         }
     }
 }
 
-/// Updates the series that are read and not counted.
+/// Updates the series that must be read at intervals.
 async fn update_metrics(platform: Platform) {
     let mut tick = tokio::time::interval(METRICS_INTERVAL);
     loop {

@@ -200,7 +200,7 @@ impl Browser {
         while self.run(&script).await != true {
             let page = async || self.text("body").await;
             assert!(
-                started.elapsed() < super::PATIENCE,
+                started.elapsed() < super::WAIT_TIMEOUT,
                 "waited for {what}; the page:\n{}",
                 page().await
             );
@@ -320,12 +320,15 @@ impl Browser {
             let complaints = self.complaints().await;
             assert!(complaints.is_empty(), "{caller}: {complaints:#?}");
             let asked = requested(&self.log("performance").await);
-            let own = format!("{}/", self.origin);
+            let postgres = format!("{}/", self.origin);
             assert!(
                 asked.iter().any(|url| url.ends_with("/static/app.js")),
                 "{caller}: {asked:?}"
             );
-            let foreign: Vec<_> = asked.iter().filter(|url| !url.starts_with(&own)).collect();
+            let foreign: Vec<_> = asked
+                .iter()
+                .filter(|url| !url.starts_with(&postgres))
+                .collect();
             assert!(foreign.is_empty(), "{caller}: {foreign:?}");
         }
     }

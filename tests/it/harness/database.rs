@@ -1,4 +1,5 @@
-//! One private server for all tests of a run; a database for each, cloned from a migrated template.
+//! One private PostgreSQL server for all tests of a run. Each test has a database there, cloned
+//! from a migrated template.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -15,15 +16,15 @@ const TEMPLATE: &str = "template_valerix";
 
 struct Shared {
     server: Server,
-    /// When the test process ends, however it ends, this closes, and the watcher stops the server.
+    /// Closes when the test process ends, for whatever reason. The watcher then stops the server.
     _lifeline: ChildStdin,
 }
 
 fn shared() -> &'static Shared {
     static SHARED: OnceLock<Shared> = OnceLock::new();
     SHARED.get_or_init(|| {
-        // On a thread with a runtime of its own: the first test that needs it may end before the
-        // others.
+        // The server starts on a runtime of its own, because it outlives the first test that uses
+        // it.
         std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(start()))
             .join()
             .unwrap()
@@ -37,7 +38,8 @@ async fn start() -> Shared {
         .await
         .unwrap();
     let mut watcher = Command::new("sh");
-    let script = "cat; kill -INT \"$0\"; while kill -0 \"$0\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$1\"";
+    let script = "cat; kill -INT \"$0\"
+        while kill -0 \"$0\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$1\"";
     watcher
         .args(["-c", script, &server.pid().to_string()])
         .arg(&root)
@@ -55,12 +57,13 @@ async fn start() -> Shared {
     }
 }
 
-/// A database of the test's own, with the schema in it.
+/// A database for one test.
 pub struct TestDatabase {
     name: String,
 }
 
 impl TestDatabase {
+    /// Creates a database with the schema.
     pub async fn create() -> Self {
         let this = Self::named();
         connect("postgres")
@@ -74,20 +77,20 @@ impl TestDatabase {
         this
     }
 
-    /// Without the schema.
+    /// Creates a database without the schema.
     pub async fn empty() -> Self {
         let this = Self::named();
         this.create_now().await;
         this
     }
 
-    /// Makes a named one, without the schema.
+    /// Creates the database that was only named so far, without the schema.
     pub async fn create_now(&self) {
-        self.create_as("").await;
+        self.create_with("").await;
     }
 
-    /// The same, with these options.
-    pub async fn create_as(&self, options: &str) {
+    /// Creates the database with options of `CREATE DATABASE`, without the schema.
+    pub async fn create_with(&self, options: &str) {
         let create = format!("CREATE DATABASE {} {options}", self.name);
         connect("postgres")
             .await
@@ -96,7 +99,7 @@ impl TestDatabase {
             .unwrap();
     }
 
-    /// A name that nothing has yet.
+    /// Chooses a name for a database that does not exist yet.
     pub fn named() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         Self {
@@ -108,8 +111,8 @@ impl TestDatabase {
         shared().server.url(&self.name)
     }
 
-    /// Ends every connection, and lets in no other until it is reachable again.
-    pub async fn unreachable(&self) {
+    /// Closes every connection and rejects new ones until `accept_connections`.
+    pub async fn refuse_connections(&self) {
         let name = &self.name;
         let postgres = connect("postgres").await;
         postgres
@@ -122,7 +125,7 @@ impl TestDatabase {
         postgres.batch_execute(&end).await.unwrap();
     }
 
-    pub async fn reachable(&self) {
+    pub async fn accept_connections(&self) {
         let name = &self.name;
         let open = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
         connect("postgres")
@@ -132,7 +135,7 @@ impl TestDatabase {
             .unwrap();
     }
 
-    /// A connection that stays, for what goes on over several statements.
+    /// Opens a session, for locks and transactions that last over several statements.
     pub async fn session(&self) -> Client {
         connect(&self.name).await
     }
@@ -153,7 +156,7 @@ impl TestDatabase {
             .unwrap();
     }
 
-    /// The figure that a statement gives.
+    /// The single number that a statement returns.
     pub async fn count(&self, statement: &str) -> i64 {
         self.query(statement).await[0].get(0)
     }

@@ -1,15 +1,15 @@
-//! Listeners of `GET /orders/stream`.
+//! Clients of the event stream `GET /orders/stream`.
 
 use chrono::DateTime;
 use serde_json::Value;
 
-use super::{PATIENCE, Service, TestDatabase};
+use super::{Service, TestDatabase, WAIT_TIMEOUT};
 
-/// What tells one change of an order from all others.
+/// One change of an order: the fields that identify it among all changes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
     pub order_id: String,
-    /// When it was written, in microseconds since 1970.
+    /// The time of the change, in microseconds since 1970.
     pub at: i64,
     pub reason: String,
 }
@@ -27,7 +27,7 @@ impl Change {
         }
     }
 
-    /// All that the table has, in the order of their numbers.
+    /// All stored changes, by ascending id.
     pub async fn stored(database: &TestDatabase) -> Vec<Self> {
         let statement = "SELECT order_id::text, (EXTRACT(EPOCH FROM at) * 1000000)::bigint, reason
             FROM order_events ORDER BY id";
@@ -41,18 +41,17 @@ impl Change {
     }
 }
 
-/// The changes in a fixed order: those of transactions that commit at about the same time come in
-/// any.
+/// Sorts changes for a comparison, because the order of concurrent transactions is not defined.
 pub fn sorted(mut changes: Vec<Change>) -> Vec<Change> {
     changes.sort_unstable();
     changes
 }
 
-/// An open stream, read frame by frame.
+/// An open event stream, read frame by frame.
 pub struct Listener {
     response: reqwest::Response,
     unread: String,
-    /// The last id that came.
+    /// The id of the latest frame that had one: the position to resume at.
     pub id: String,
 }
 
@@ -74,7 +73,7 @@ impl Listener {
             .unwrap()
     }
 
-    /// At an address behind which there may be nobody at the moment.
+    /// Opens a stream; `None` if the service does not answer, or not with success.
     pub async fn try_at(url: &str, resume: Option<&str>) -> Option<Self> {
         let mut request = reqwest::Client::new().get(url);
         if let Some(id) = resume {
@@ -91,16 +90,16 @@ impl Listener {
             unread: String::new(),
             id: String::new(),
         };
-        let hello = listener.frame().await?;
-        assert!(hello.event.is_none() && hello.id.is_some(), "{hello:?}");
+        let first = listener.frame().await?;
+        assert!(first.event.is_none() && first.id.is_some(), "{first:?}");
         Some(listener)
     }
 
-    /// The next frame; nothing when the stream has ended.
+    /// The next frame, without comments; `None` when the stream has ended.
     pub async fn frame(&mut self) -> Option<Frame> {
-        tokio::time::timeout(PATIENCE, self.await_frame())
+        tokio::time::timeout(WAIT_TIMEOUT, self.await_frame())
             .await
-            .expect("something is told in time")
+            .expect("a frame or the end of the stream")
     }
 
     async fn await_frame(&mut self) -> Option<Frame> {
@@ -140,7 +139,7 @@ impl Listener {
 
     /// The data of the next change of an order.
     pub async fn change(&mut self) -> Value {
-        let frame = self.frame().await.expect("the stream goes on");
+        let frame = self.frame().await.expect("the stream is open");
         assert_eq!(frame.event.as_deref(), Some("order"), "{frame:?}");
         assert!(frame.id.is_some(), "{frame:?}");
         frame.data.unwrap()
@@ -154,7 +153,7 @@ impl Listener {
         changes
     }
 
-    pub async fn is_reset(&mut self) {
+    pub async fn assert_reset(&mut self) {
         let frame = self.frame().await.unwrap();
         assert_eq!(frame.event.as_deref(), Some("reset"), "{frame:?}");
     }

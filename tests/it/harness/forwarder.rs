@@ -1,5 +1,4 @@
-//! What stands in front of a service whose processes come and go: a load balancer, as simple as can
-//! be.
+//! A minimal load balancer in front of a service whose processes are replaced.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -7,8 +6,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-/// Passes each new connection on to the port of the moment; one that is open stays where it is.
-/// Ends with the test's runtime.
+/// Forwards each new connection to the current port. Open connections stay where they are. It
+/// ends with the test's runtime.
 pub struct Forwarder {
     pub url: String,
     port: Arc<AtomicU16>,
@@ -24,7 +23,7 @@ impl Forwarder {
             while let Ok((mut client, _)) = listener.accept().await {
                 let port = target.load(Ordering::Relaxed);
                 tokio::spawn(async move {
-                    // Where nobody listens the client's connection just ends.
+                    // If nothing listens there, the client's connection is closed.
                     if let Ok(mut service) = TcpStream::connect(("127.0.0.1", port)).await {
                         let _ = copy_bidirectional(&mut client, &mut service).await;
                     }
@@ -34,8 +33,8 @@ impl Forwarder {
         Self { url, port }
     }
 
-    /// From now on, new connections go there.
-    pub fn turn_to(&self, port: u16) {
+    /// Forwards new connections to another port from now on.
+    pub fn forward_to(&self, port: u16) {
         self.port.store(port, Ordering::Relaxed);
     }
 }

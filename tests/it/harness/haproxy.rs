@@ -1,4 +1,4 @@
-//! HAProxy as `deploy/haproxy/haproxy.cfg` has it, with addresses of the test's own in it.
+//! HAProxy with the configuration of `deploy/haproxy/haproxy.cfg`, but with the test's addresses.
 
 use std::fmt::Write as _;
 use std::os::unix::process::CommandExt;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::{eventually, free_port};
 
-/// Where each service's replicas listen, or may listen later.
+/// The ports on which each service's replicas listen now or later.
 #[derive(Debug, Clone)]
 pub struct Replicas {
     pub order: Vec<u16>,
@@ -29,24 +29,24 @@ impl Replicas {
     }
 }
 
-/// HAProxy, all its processes in one group.
-pub struct Balancer {
+/// A running HAProxy, with all its processes in one process group.
+pub struct HaProxy {
     pub order: String,
     pub inventory: String,
     pub payment: String,
     statistics: String,
-    /// Of the four frontends, in their order in the file.
+    /// Ports of the four frontends, in the order of the configuration file.
     ports: [u16; 4],
     file: PathBuf,
     child: Child,
     watcher: Child,
-    /// When this closes, however the test process ends, the watcher ends the whole group and
-    /// removes the file.
+    /// Closes when the test process ends, for whatever reason. The watcher then kills the process
+    /// group and removes the file.
     lifeline: Option<ChildStdin>,
     http: reqwest::Client,
 }
 
-impl Balancer {
+impl HaProxy {
     pub fn start(replicas: &Replicas) -> Self {
         let ports = [free_port(), free_port(), free_port(), free_port()];
         let file = std::env::temp_dir().join(format!(
@@ -54,7 +54,7 @@ impl Balancer {
             std::process::id(),
             ports[0]
         ));
-        std::fs::write(&file, filled_in(ports, replicas)).unwrap();
+        std::fs::write(&file, configuration(ports, replicas)).unwrap();
         let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
         let child = Command::new("haproxy")
             .arg("-W")
@@ -65,7 +65,7 @@ impl Balancer {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .expect("haproxy, which scripts/install-haproxy installs");
+            .expect("HAProxy is installed by scripts/install-haproxy");
         let mut watcher = Command::new("sh");
         let script = "cat; kill -s KILL -- -\"$0\" 2>/dev/null; rm -f \"$1\"";
         watcher
@@ -91,9 +91,10 @@ impl Balancer {
         }
     }
 
-    /// As `systemctl reload haproxy`: a new process takes over, the old one finishes what it has.
+    /// Does what `systemctl reload haproxy` does: a new process takes over, and the old one
+    /// finishes its connections.
     pub fn reload(&self, replicas: &Replicas) {
-        std::fs::write(&self.file, filled_in(self.ports, replicas)).unwrap();
+        std::fs::write(&self.file, configuration(self.ports, replicas)).unwrap();
         kill(
             Pid::from_raw(i32::try_from(self.child.id()).unwrap()),
             Signal::SIGUSR2,
@@ -101,26 +102,26 @@ impl Balancer {
         .unwrap();
     }
 
-    /// Waits until so many replicas have passed their checks.
-    pub async fn sees(&self, service: &str, count: usize) {
+    /// Waits until exactly `count` replicas pass their health checks.
+    pub async fn wait_for_replicas(&self, service: &str, count: usize) {
         eventually(
-            &format!("{count} of {service} to be in the balancer"),
+            &format!("HAProxy to see {count} replicas of {service}"),
             async || {
                 let request = self.http.get(format!("{}/;csv", self.statistics));
                 let table = request.send().await.ok()?.text().await.ok()?;
-                let is_well = |line: &&str| {
+                let is_healthy = |line: &&str| {
                     line.starts_with(&format!("{service},{service}-"))
                         && line.contains(",UP,")
                         && line.contains(",L7OK,")
                 };
-                (table.lines().filter(is_well).count() == count).then_some(())
+                (table.lines().filter(is_healthy).count() == count).then_some(())
             },
         )
         .await;
     }
 }
 
-impl Drop for Balancer {
+impl Drop for HaProxy {
     fn drop(&mut self) {
         drop(self.lifeline.take());
         let _ = self.watcher.wait();
@@ -128,8 +129,8 @@ impl Drop for Balancer {
     }
 }
 
-/// The file as it is, but for ports and replicas.
-fn filled_in(ports: [u16; 4], replicas: &Replicas) -> String {
+/// The project's configuration file with other ports and replicas.
+fn configuration(ports: [u16; 4], replicas: &Replicas) -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/haproxy/haproxy.cfg");
     let mut ports = ports.into_iter();
     let mut text = String::new();
@@ -142,7 +143,7 @@ fn filled_in(ports: [u16; 4], replicas: &Replicas) -> String {
             )
             .unwrap();
         } else if line.starts_with("    server ") {
-            // Those of the test stand below the backend's name.
+            // The test's servers are listed directly below the name of their backend.
         } else {
             writeln!(text, "{line}").unwrap();
         }

@@ -1,12 +1,12 @@
-//! What the tests stand on.
+//! What the tests share: services, databases, event streams, proxies and a browser.
 
 pub mod browser;
 pub mod database;
+pub mod dedicated_postgres;
 pub mod events;
-pub mod fake;
+pub mod faulty_service;
 pub mod forwarder;
 pub mod haproxy;
-pub mod own;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -21,13 +21,13 @@ use valerix::testbed::supervisor::{Process, Spec};
 
 pub use database::TestDatabase;
 
-/// Long enough for a loaded machine; a test waits for a condition and never this long when all is
-/// well.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for a condition before it fails. A loaded machine is fast enough for it;
+/// a test that passes never waits that long.
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_valerix");
 
-/// Below the range from which the system gives out ports by itself.
+/// Returns a free port below the range that the system assigns by itself.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 10_000).unwrap();
@@ -40,7 +40,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Waits until the condition gives a value.
+/// Waits until the condition returns a value. `what` names it in the message of a failure.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut condition: impl FnMut() -> F,
@@ -51,14 +51,14 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
             return value;
         }
         assert!(
-            started.elapsed() < PATIENCE,
-            "waited {PATIENCE:?} for {what}"
+            started.elapsed() < WAIT_TIMEOUT,
+            "waited {WAIT_TIMEOUT:?} for {what}"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// An answer, read whole.
+/// A response with its whole body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -90,9 +90,9 @@ impl Answer {
             .unwrap()
     }
 
-    /// Checks that it is a problem document with this status and code.
+    /// Checks that this is a problem document with this status and code, and returns it.
     #[track_caller]
-    pub fn is_problem(&self, status: u16, code: &str) -> Value {
+    pub fn assert_problem(&self, status: u16, code: &str) -> Value {
         let body = self.json();
         assert_eq!(
             (self.status.as_u16(), body["code"].as_str()),
@@ -120,12 +120,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts a role; its configuration is `env` alone, whatever the tests' own is.
+    /// Starts a service. It sees only the variables in `env`, not those of the test process.
     pub fn start(role: &str, port: u16, env: &[(&str, String)]) -> Self {
         Self::start_with(role, port, env, &[])
     }
 
-    /// The same, with flags.
+    /// Starts a service with command-line flags.
     pub fn start_with(role: &str, port: u16, env: &[(&str, String)], flags: &[&str]) -> Self {
         let lines = Arc::default();
         let mut spec = spec(role, port, env, &lines);
@@ -133,8 +133,7 @@ impl Service {
         Self::of(&spec, role, port, lines)
     }
 
-    /// The same, where names have the addresses that a file says, in the form of `/etc/hosts`. Only
-    /// root can do that.
+    /// Starts a service that sees another file as `/etc/hosts`. Only root can do that.
     pub fn start_with_hosts(role: &str, port: u16, env: &[(&str, String)], hosts: &Path) -> Self {
         let lines = Arc::default();
         let mut spec = spec(role, port, env, &lines);
@@ -150,7 +149,7 @@ impl Service {
         let process = Process::start(spec).unwrap();
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(WAIT_TIMEOUT)
             .build()
             .unwrap();
         Self {
@@ -163,7 +162,7 @@ impl Service {
         }
     }
 
-    /// Kills it if it lives, and starts it again at the same address.
+    /// Kills the process if it still runs, and starts the service again at the same address.
     pub async fn restart(&mut self, env: &[(&str, String)], extra: &[(&str, &str)]) {
         self.process.kill().await.unwrap();
         let mut env = env.to_vec();
@@ -173,14 +172,14 @@ impl Service {
                 .map(|(name, value)| (*name, (*value).to_owned())),
         );
         self.process = Process::start(&spec(&self.role, self.port, &env, &self.lines)).unwrap();
-        self.ready().await;
+        self.wait_until_ready().await;
     }
 
     pub fn has_ended(&mut self) -> bool {
         self.process.has_ended().unwrap()
     }
 
-    pub async fn ready(&self) {
+    pub async fn wait_until_ready(&self) {
         eventually(
             &format!("{} to be ready: {:#?}", self.url, self.lines()),
             async || {
@@ -196,6 +195,7 @@ impl Service {
         .await;
     }
 
+    /// The lines of the log so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
@@ -228,7 +228,7 @@ impl Service {
         Ok(Answer::read(request.send().await?, started).await)
     }
 
-    /// The status alone: a stream's answer has no end.
+    /// The status of the response, without the body: a stream's body never ends.
     pub async fn status(&self, method: Method, path: &str) -> StatusCode {
         self.http
             .request(method, format!("{}{path}", self.url))
@@ -247,8 +247,7 @@ impl Service {
             .await
     }
 
-    /// The books as `/audit` shows them, not from before they were asked for; nothing while the
-    /// service is down.
+    /// The result of `GET /audit`, not older than this call; `None` while the service is down.
     pub async fn audit(&self) -> Option<Audit> {
         let asked = Utc::now();
         loop {
@@ -260,21 +259,22 @@ impl Service {
             if audit.at >= asked {
                 return Some(audit);
             }
-            // The result of a long audit is given again for a while.
+            // The service caches the result of a long audit for a while.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// The sum of the series that begin so; 0 when there is none.
-    pub async fn metric(&self, beginning: &str) -> f64 {
+    /// The sum of all series whose line begins with this text; 0 if there are none.
+    pub async fn metric(&self, prefix: &str) -> f64 {
         let text = self.get("/metrics").await.text;
-        let series = text.lines().filter(|line| line.starts_with(beginning));
+        let series = text.lines().filter(|line| line.starts_with(prefix));
         series
             .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
             .sum()
     }
 
-    pub async fn latency(&self, enabled: bool, delay_ms: u32) {
+    /// Turns the gremlin's latency switch on or off.
+    pub async fn set_latency(&self, enabled: bool, delay_ms: u32) {
         let body = serde_json::json!({"enabled": enabled, "delay_ms": delay_ms});
         assert_eq!(self.post("/gremlin/latency", &body).await.status, 200);
     }
@@ -299,7 +299,7 @@ fn spec(role: &str, port: u16, env: &[(&str, String)], lines: &Arc<Mutex<Vec<Str
     }
 }
 
-/// The three services on a database of their own.
+/// The three services on one database.
 pub struct Stack {
     pub database: TestDatabase,
     pub order: Service,
@@ -313,8 +313,8 @@ impl Stack {
         Self::with(&[]).await
     }
 
-    /// `env` goes to all three. Payments succeed unless it says otherwise. A crash point is armed
-    /// in its role alone.
+    /// Starts all three services with these variables. Payments succeed by default. A failpoint
+    /// takes effect only in the service that has it.
     pub async fn with(extra: &[(&'static str, &str)]) -> Self {
         let database = TestDatabase::create().await;
         let ports = [free_port(), free_port(), free_port()];
@@ -343,15 +343,15 @@ impl Stack {
             database,
         };
         tokio::join!(
-            stack.order.ready(),
-            stack.inventory.ready(),
-            stack.payment.ready()
+            stack.order.wait_until_ready(),
+            stack.inventory.wait_until_ready(),
+            stack.payment.wait_until_ready()
         );
         stack
     }
 
-    /// A replica of the order service on the same database, without crash points.
-    pub async fn another_order_service(&self) -> Service {
+    /// Starts another replica of the order service on the same database, without failpoints.
+    pub async fn start_order_replica(&self) -> Service {
         let env: Vec<_> = self
             .env
             .iter()
@@ -359,7 +359,7 @@ impl Stack {
             .cloned()
             .collect();
         let service = Service::start("order", free_port(), &env);
-        service.ready().await;
+        service.wait_until_ready().await;
         service
     }
 
@@ -375,8 +375,8 @@ impl Stack {
         self.payment.restart(&self.env, extra).await;
     }
 
-    /// Starts what has died, as an orchestrator would.
-    pub async fn revive(&mut self) {
+    /// Starts each service whose process has ended, as an orchestrator would.
+    pub async fn restart_ended(&mut self) {
         for service in [&mut self.order, &mut self.inventory, &mut self.payment] {
             if service.has_ended() {
                 service.restart(&self.env, &[]).await;
@@ -384,7 +384,7 @@ impl Stack {
         }
     }
 
-    /// What all services have said.
+    /// The log lines of all services so far.
     pub fn lines(&self) -> Vec<String> {
         [
             self.order.lines(),
@@ -403,9 +403,9 @@ impl Stack {
             .await
     }
 
-    /// Holds up what stores orders until one waits, so that those which `work` places go on
-    /// together.
-    pub async fn together<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Runs `work`, which places orders, and delays their transaction until one of them waits. The
+    /// others join it meanwhile, so that they go through the later steps together.
+    pub async fn run_together<T>(&self, work: impl Future<Output = T>) -> T {
         let session = self.database.session().await;
         session
             .batch_execute("BEGIN; LOCK TABLE orders IN SHARE MODE")
@@ -423,37 +423,37 @@ impl Stack {
         tokio::join!(work, release).0
     }
 
-    /// Waits until no order is pending or owes anything.
-    pub async fn settled(&self) {
+    /// Waits until every order has ended and owes nothing.
+    pub async fn wait_until_settled(&self) {
         eventually("every order to be settled", async || {
             (self.audit().await?.orders.unsettled == 0).then_some(())
         })
         .await;
     }
 
-    /// The same, while what dies is started again: a process may break off its answer some time
-    /// before it is dead.
-    pub async fn settled_with_revivals(&mut self, what: &str) {
+    /// Waits until every order is settled, and restarts services that end meanwhile. A process may
+    /// close its connections some time before it has ended.
+    pub async fn restart_until_settled(&mut self, what: &str) {
         let started = Instant::now();
         while self
             .audit()
             .await
             .is_none_or(|audit| audit.orders.unsettled > 0)
         {
-            assert!(started.elapsed() < PATIENCE, "{what}: not settled");
-            self.revive().await;
+            assert!(started.elapsed() < WAIT_TIMEOUT, "{what}: not settled");
+            self.restart_ended().await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// The books as `/audit` shows them; nothing while the service is down.
+    /// The result of `GET /audit`; `None` while the order service is down.
     pub async fn audit(&self) -> Option<Audit> {
         self.order.audit().await
     }
 
-    /// Every invariant holds, and nothing was reserved for an order that nobody knows.
+    /// Checks that every invariant holds and that each reservation has an order.
     #[track_caller]
-    pub fn balances(&self) -> impl Future<Output = ()> {
+    pub fn assert_clean_audit(&self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
             let audit = self.audit().await.unwrap();
@@ -464,7 +464,7 @@ impl Stack {
         }
     }
 
-    /// Units in stock and held.
+    /// The units of a product that are in stock and that are reserved.
     pub async fn stock(&self, product_id: &str) -> (i64, i64) {
         let stock = self
             .inventory

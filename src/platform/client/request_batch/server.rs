@@ -175,8 +175,7 @@ impl<T: 'static> Batch<T> {
             .into_iter()
             .enumerate()
             .map(|(index, Call { span, request })| {
-                let work = request
-                    .map(|(body, deadline)| span.in_scope(|| handle(body, deadline)));
+                let work = request.map(|(body, deadline)| span.in_scope(|| handle(body, deadline)));
                 respond_to(index, Rc::clone(&route), arrived, metrics.clone(), work)
                     .instrument(span)
             });

@@ -1,8 +1,8 @@
-//! Refuses requests that a web page of another site made a browser send.
+//! Rejects requests that a web page of another site made a browser send.
 //!
 //! A browser sends a form or a `no-cors` request of any page to any address, `127.0.0.1` included.
-//! The page cannot read the response, but the service would carry the request out. Two checks
-//! prevent that:
+//! The page cannot read the response, but the service would handle the request. Two checks prevent
+//! that:
 //!
 //! - A request that changes something must come from an allowed origin. Browsers say where it comes
 //!   from in `Origin` and `Sec-Fetch-Site`; other programs send neither header and are served.
@@ -25,7 +25,7 @@ use crate::platform::http::problem::Problem;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What the checks compare with. Shared by all worker threads.
+/// The origins and host names that the checks accept. Clones share them.
 #[derive(Debug, Clone)]
 pub struct BrowserGuard {
     allowed_origins: Arc<[String]>,
@@ -35,8 +35,8 @@ pub struct BrowserGuard {
 }
 
 impl BrowserGuard {
-    /// `address` is where the service listens; the lists hold what `CORS_ALLOWED_ORIGINS` and
-    /// `ALLOWED_HOSTS` name.
+    /// `address` is the one that the service listens on. The lists are `CORS_ALLOWED_ORIGINS` and
+    /// `ALLOWED_HOSTS`.
     #[must_use]
     pub fn new(address: IpAddr, allowed_origins: &[String], allowed_hosts: &[String]) -> Self {
         let is_loopback = address.to_canonical().is_loopback();
@@ -63,7 +63,7 @@ impl BrowserGuard {
         Err(cross_site())
     }
 
-    /// Whether the service is served under this name. The port is not looked at.
+    /// Whether the service is served under this name. The port is ignored.
     fn serves(&self, host: &str) -> bool {
         let Some(allowed) = &self.allowed_hosts else {
             return true;
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_services_are_served_under_names_of_this_machine_only() {
+    fn on_loopback_only_names_of_this_machine_are_served() {
         let named =
             |address: &str, host: &str| status(&guard(address), Method::GET, &[("host", host)]);
         for host in [
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_come_from_allowed_origins_only() {
+    fn changes_are_accepted_only_from_allowed_origins() {
         let posted = |headers: &[(&'static str, &str)]| {
             status(
                 &guard("0.0.0.0"),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn default_ports_may_be_left_out() {
+    fn a_default_port_can_be_omitted() {
         assert!(is_own_origin("http://valerix.test", "valerix.test:80"));
         assert!(is_own_origin("https://valerix.test", "valerix.test:443"));
         assert!(is_own_origin("https://valerix.test", "valerix.test"));

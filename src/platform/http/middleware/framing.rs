@@ -1,4 +1,4 @@
-//! The ends of messages: what actix-web leaves to the application.
+//! Ends responses in the cases that actix-web leaves to the application.
 //!
 //! - A HEAD request is handled as a GET. actix-web does not send the body, but reads it to its end:
 //!   a stream would never end, and its connection would never answer again.
@@ -20,8 +20,7 @@ use crate::platform::http::marker::ConnectionDropped;
 
 /// Stands in for the body of a response to HEAD.
 ///
-/// Its length counts as unknown, because `content-length` says that of the body which a GET would
-/// return.
+/// Its length is unknown to actix-web, so that `content-length` can be that of the body of a GET.
 pub struct NoBody;
 
 impl MessageBody for NoBody {
@@ -70,7 +69,7 @@ pub async fn frame<B: MessageBody + 'static>(
     Ok(response)
 }
 
-/// Drops the body, and with it all that it holds.
+/// Drops the body and everything that it holds.
 fn without_body<B: MessageBody + 'static>(
     mut response: ServiceResponse<B>,
 ) -> ServiceResponse<EitherBody<B, NoBody>> {

@@ -1,4 +1,4 @@
-//! The HTTP client of the exporter: OpenTelemetry brings none that works on this program's runtime.
+//! The HTTP client of the exporter. OpenTelemetry has none that works on the runtime of this program.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,12 +13,12 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
-/// For the whole of one export.
+/// For one export as a whole.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A collector's answer is short.
+/// The response of a collector is short.
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Sends on the runtime where it was made: exports come from a thread that has none.
+/// Sends on the runtime where it was created, because exports come from a thread without a runtime.
 pub struct ExportClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     runtime: Handle,
@@ -62,7 +62,7 @@ impl HttpClient for ExportClient {
                 .to_bytes();
             Ok::<_, HttpError>(Response::from_parts(head, body))
         };
-        // The clock belongs to the runtime too.
+        // The timer belongs to the runtime as well.
         let answer = self
             .runtime
             .spawn(async { tokio::time::timeout(EXPORT_TIMEOUT, exchange).await });

@@ -1,4 +1,4 @@
-//! Where spans are sent: OTLP by gRPC or by HTTP, with or without TLS.
+//! Sends spans by OTLP, over gRPC or HTTP, with or without TLS.
 
 mod client;
 
@@ -41,19 +41,19 @@ impl Certificates {
     }
 }
 
-/// Where spans go.
+/// Where spans are sent.
 #[derive(Debug, Clone)]
 pub struct Export {
-    /// With its scheme; with its path too where the protocol is HTTP.
+    /// Has a scheme, and a path if the protocol is HTTP.
     pub endpoint: String,
     pub protocol: Protocol,
-    /// What an https endpoint is trusted by; the system's certificates when absent.
+    /// The certificates that an https endpoint is checked with. When absent, those of the system.
     pub certificates: Option<Certificates>,
 }
 
 impl Export {
     /// # Errors
-    /// In words, when the exporter cannot be set up.
+    /// When the exporter cannot be set up.
     pub fn exporter(&self) -> Result<SpanExporter, String> {
         match self.protocol {
             Protocol::Grpc => self.grpc(),
@@ -83,7 +83,7 @@ impl Export {
 
     fn tls(&self) -> Result<ClientConfig, String> {
         let mut roots = RootCertStore::empty();
-        // Without https there is nothing to trust, and the system's certificates need not be read.
+        // Without https, the certificates of the system need not be read.
         if self.endpoint.starts_with("https://") {
             roots.add_parsable_certificates(match &self.certificates {
                 Some(Certificates(pem)) => CertificateDer::pem_slice_iter(pem).flatten().collect(),

@@ -1,4 +1,5 @@
-//! A PostgreSQL that one test may do anything to, and an order service on it.
+//! A PostgreSQL server for one test, which may stop, lock and reconfigure it; and order services
+//! on it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,28 +12,28 @@ use valerix::testbed::postgres::{Home, Server};
 
 use super::{Answer, Service, eventually, free_port};
 
-/// A piece of database work is given up after 3 s; a request is answered soon after.
-pub const BOUND: Duration = Duration::from_secs(6);
+/// Database work times out after 3 s, and the request is answered soon after that.
+pub const MAX_RESPONSE_TIME: Duration = Duration::from_secs(6);
 pub const RELOAD: &str = "SELECT pg_reload_conf()";
 
-/// A PostgreSQL of the test's own, stopped and removed at its end.
-pub struct Own {
+/// A running PostgreSQL server. `end` stops it and removes its files.
+pub struct DedicatedPostgres {
     pub server: Server,
     pub root: PathBuf,
     ended: bool,
 }
 
-impl Own {
+impl DedicatedPostgres {
     pub async fn start(settings: Vec<String>) -> Self {
         let root = std::env::temp_dir().join(format!(
-            "valerix-own-{}-{}",
+            "valerix-dedicated-{}-{}",
             std::process::id(),
             free_port()
         ));
         Self::start_in(root, settings).await
     }
 
-    /// With its files in a directory of one's choice.
+    /// Starts a server with its files in the given directory.
     pub async fn start_in(root: PathBuf, settings: Vec<String>) -> Self {
         let server = Server::start(Home::open(&root).unwrap(), settings)
             .await
@@ -48,24 +49,26 @@ impl Own {
         connect(&self.server.url("postgres")).await
     }
 
-    /// Each by itself, as `ALTER SYSTEM` wants it, in one session.
+    /// Runs the statements in one session, each in a transaction of its own, as `ALTER SYSTEM`
+    /// requires.
     pub async fn execute(&self, statements: &[&str]) {
         execute(&self.client().await, statements).await;
     }
 
-    /// With nobody behind it: what it takes it answers with 202.
+    /// Starts an order service without inventory and payment: it answers each accepted order with
+    /// 202.
     pub async fn order_service(&self, extra: &[(&'static str, &str)]) -> Service {
-        let service = order_service_on(self.server.url("postgres"), extra);
-        service.ready().await;
+        let service = start_order_service(self.server.url("postgres"), extra);
+        service.wait_until_ready().await;
         service
     }
 
-    /// What the server has said.
+    /// The server's log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.root.join("postgres.log")).unwrap()
     }
 
-    /// Stops the server; its files are left to whoever gave it their place.
+    /// Stops the server and keeps its files.
     pub async fn stop(&mut self) {
         self.server.stop().await;
         self.ended = true;
@@ -76,63 +79,63 @@ impl Own {
         std::fs::remove_dir_all(&self.root).unwrap();
     }
 
-    /// All its processes at once: it hangs, and says nothing, while the system still accepts
-    /// connections for it.
-    pub fn freeze(&self) {
+    /// Suspends all processes of the server. Open connections hang, while the kernel still accepts
+    /// new ones.
+    pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    pub fn thaw(&self) {
+    pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }
 
     fn signal(&self, signal: Signal) {
         let postmaster = self.server.pid();
-        // The first, so that it starts no others meanwhile.
+        // The postmaster comes first, so that it starts no process that would be missed.
         let _ = kill(Pid::from_raw(postmaster), signal);
         let children =
             std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
         for child in children.unwrap_or_default().split_whitespace() {
-            // One that ended meanwhile says nothing either.
+            // A process that has ended since the list was read needs no signal.
             let _ = kill(Pid::from_raw(child.parse().unwrap()), signal);
         }
     }
 }
 
-/// A test that fails leaves no server behind.
-impl Drop for Own {
+/// Stops the server of a test that failed.
+impl Drop for DedicatedPostgres {
     fn drop(&mut self) {
         if !self.ended {
             self.signal(Signal::SIGQUIT);
-            // A frozen process would hear of nothing.
+            // A suspended process handles the signal only after it continues.
             self.signal(Signal::SIGCONT);
         }
     }
 }
 
-pub async fn place(service: &Service) -> Answer {
+pub async fn place_order(service: &Service) -> Answer {
     service
         .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
         .await
 }
 
-/// Trouble of the database's is said to be that, and soon.
+/// Checks that the answer is a 503 that names the database, with `Retry-After`, and came in time.
 #[track_caller]
-pub fn is_refused(answer: &Answer) {
-    // Whether it met a lock or queued behind one that did.
+pub fn assert_database_unavailable(answer: &Answer) {
+    // A request that waits for a lock gets `locked`, one in the queue behind it the other code.
     let code = if answer.json()["code"] == "locked" {
         "locked"
     } else {
         "database-unavailable"
     };
-    answer.is_problem(503, code);
+    answer.assert_problem(503, code);
     assert!(answer.header("retry-after").parse::<u32>().is_ok());
-    assert!(answer.took < BOUND, "{:?}", answer.took);
+    assert!(answer.took < MAX_RESPONSE_TIME, "{:?}", answer.took);
 }
 
-pub async fn takes_orders_again(service: &Service) {
-    eventually("orders to be taken again", async || {
-        (place(service).await.status == 202).then_some(())
+pub async fn wait_until_orders_are_accepted(service: &Service) {
+    eventually("the service to accept orders again", async || {
+        (place_order(service).await.status == 202).then_some(())
     })
     .await;
 }
@@ -149,13 +152,14 @@ async fn execute(client: &Client, statements: &[&str]) {
     }
 }
 
-/// An order service on a database, with nobody behind it: what it takes it answers with 202.
-pub fn order_service_on(database: String, extra: &[(&'static str, &str)]) -> Service {
-    let nobody = format!("http://127.0.0.1:{}", free_port());
+/// Starts an order service on a database, without inventory and payment: it answers each accepted
+/// order with 202.
+pub fn start_order_service(database: String, extra: &[(&'static str, &str)]) -> Service {
+    let nowhere = format!("http://127.0.0.1:{}", free_port());
     let mut env = vec![
         ("DATABASE_URL", database),
-        ("INVENTORY_SERVICE_URL", nobody.clone()),
-        ("PAYMENT_SERVICE_URL", nobody),
+        ("INVENTORY_SERVICE_URL", nowhere.clone()),
+        ("PAYMENT_SERVICE_URL", nowhere),
     ];
     env.extend(
         extra
@@ -165,24 +169,24 @@ pub fn order_service_on(database: String, extra: &[(&'static str, &str)]) -> Ser
     Service::start("order", free_port(), &env)
 }
 
-/// A server that also listens on a port of 127.0.0.1.
-pub struct Reachable {
-    pub own: Own,
+/// A server that also listens on a TCP port of 127.0.0.1.
+pub struct TcpPostgres {
+    pub postgres: DedicatedPostgres,
     pub port: u16,
 }
 
-impl Reachable {
+impl TcpPostgres {
     pub async fn start() -> Self {
         let port = free_port();
-        let own = Own::start(vec![
+        let postgres = DedicatedPostgres::start(vec![
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={port}"),
         ])
         .await;
-        Self { own, port }
+        Self { postgres, port }
     }
 
-    /// By the port, after which its socket is named too.
+    /// Connects by TCP. The name of the socket ends in this port, so the default socket is absent.
     pub async fn client(&self) -> Client {
         connect(&self.url()).await
     }
@@ -191,9 +195,9 @@ impl Reachable {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// What a standby does: sessions that are there refuse writes from now on, too.
-    pub async fn take_writes(&self, yes: bool) {
-        let value = if yes { "off" } else { "on" };
+    /// Allows or rejects writes, as on a primary or a standby; also in sessions that are open now.
+    pub async fn accept_writes(&self, accept: bool) {
+        let value = if accept { "off" } else { "on" };
         let set = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
         execute(
             &self.client().await,

@@ -58,9 +58,9 @@ impl Apart {
             env,
         };
         tokio::join!(
-            apart.order.ready(),
-            apart.inventory.ready(),
-            apart.payment.ready()
+            apart.order.wait_until_ready(),
+            apart.inventory.wait_until_ready(),
+            apart.payment.wait_until_ready()
         );
         let stock =
             "UPDATE inventory SET stock = 100000, stocked = 100000 WHERE product_id = 'PROD-001'";
@@ -87,7 +87,7 @@ impl Apart {
         self.order.audit().await.expect("the books are shown")
     }
 
-    async fn settled(&self) {
+    async fn wait_until_settled(&self) {
         eventually("every order to be settled", async || {
             (self.audit().await.orders.unsettled == 0).then_some(())
         })
@@ -120,9 +120,9 @@ fn is_clean(audit: &Audit) {
 async fn each_service_has_a_database_and_the_audit_sees_them_all() {
     let apart = Apart::start().await;
     // A slow payment first, so that some orders are left to recovery; looked at all the while.
-    apart.payment.latency(true, 2000).await;
+    apart.payment.set_latency(true, 2000).await;
     apart.shop(10).await;
-    apart.payment.latency(false, 0).await;
+    apart.payment.set_latency(false, 0).await;
     let looked = std::cell::Cell::new(0);
     // However long a look takes on a loaded machine: until there were enough.
     let busy = async {
@@ -143,7 +143,7 @@ async fn each_service_has_a_database_and_the_audit_sees_them_all() {
         orders = busy => orders,
         () = watch => unreachable!("it looks for ever"),
     };
-    apart.settled().await;
+    apart.wait_until_settled().await;
     let audit = apart.audit().await;
     is_clean(&audit);
     assert!(
@@ -289,7 +289,7 @@ async fn finds_what_is_planted(apart: &Apart) {
 async fn what_goes_on_between_two_looks_is_no_mistake() {
     let apart = Apart::start().await;
     apart.shop(9).await;
-    apart.settled().await;
+    apart.wait_until_settled().await;
     // The audit has looked at the orders, and has to wait for stock or for payments.
     for (locked, table) in [(1, "inventory"), (2, "payments")] {
         let before = apart.audit().await.orders.confirmed;
@@ -349,13 +349,13 @@ fn an_order_from_its_beginning_to_its_end() -> [(usize, String); 3] {
 async fn an_audit_that_was_not_told_where_the_tables_are_says_so() {
     let apart = Apart::start().await;
     apart.shop(9).await;
-    apart.settled().await;
+    apart.wait_until_settled().await;
     let untold = Service::start("order", free_port(), &apart.env);
-    untold.ready().await;
+    untold.wait_until_ready().await;
     let problem = untold
         .get("/audit")
         .await
-        .is_problem(501, "audit-not-configured");
+        .assert_problem(501, "audit-not-configured");
     let detail = problem["detail"].as_str().unwrap();
     assert!(
         detail.contains("no reservations") && detail.contains("INVENTORY_DATABASE_URL"),
@@ -368,13 +368,13 @@ async fn an_audit_that_was_not_told_where_the_tables_are_says_so() {
         "{output:?}"
     );
 
-    apart.databases[2].unreachable().await;
+    apart.databases[2].refuse_connections().await;
     let answer = eventually("the audit to miss a database", async || {
         let answer = apart.order.get("/audit").await;
         (answer.status != 200).then_some(answer)
     })
     .await;
-    let problem = answer.is_problem(503, "database-unavailable");
+    let problem = answer.assert_problem(503, "database-unavailable");
     assert!(
         !problem["detail"].as_str().unwrap().contains("postgres://"),
         "{problem}"

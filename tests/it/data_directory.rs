@@ -11,7 +11,7 @@ use nix::unistd::Uid;
 use valerix::platform::db::DatabaseUrl;
 use valerix::testbed::postgres::{Home, PostgresError, Server, temporary_home};
 
-use crate::harness::own::Own;
+use crate::harness::dedicated_postgres::DedicatedPostgres;
 use crate::harness::{PROGRAM, eventually, free_port};
 
 /// What a CI server or a directory service puts into a path.
@@ -37,21 +37,21 @@ impl Drop for Directory {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_home_may_have_any_name() {
     let parent = Directory::new();
-    let own = Own::start_in(parent.0.join(ODD), Vec::new()).await;
-    DatabaseUrl::from_str(&own.server.url("postgres"))
+    let postgres = DedicatedPostgres::start_in(parent.0.join(ODD), Vec::new()).await;
+    DatabaseUrl::from_str(&postgres.server.url("postgres"))
         .unwrap()
         .connect()
         .await
         .unwrap();
-    own.execute(&["SELECT 1"]).await;
-    let log = fs::metadata(own.root.join("postgres.log")).unwrap();
+    postgres.execute(&["SELECT 1"]).await;
+    let log = fs::metadata(postgres.root.join("postgres.log")).unwrap();
     assert_eq!(
         log.mode() & 0o777,
         0o600,
         "others may not read what statements say"
     );
     // As `demo` prints it, for a shell. A comma separates two hosts for psql, whatever is done.
-    let plain = Own::start_in(parent.0.join("it's a job@2"), Vec::new()).await;
+    let plain = DedicatedPostgres::start_in(parent.0.join("it's a job@2"), Vec::new()).await;
     let select = format!("{} -Atc 'SELECT 42'", plain.server.psql("postgres"));
     let output = Command::new("sh").args(["-c", &select]).output().unwrap();
     assert_eq!(
@@ -59,7 +59,7 @@ async fn a_home_may_have_any_name() {
         "42\n",
         "{select}: {output:?}"
     );
-    own.end().await;
+    postgres.end().await;
     plain.end().await;
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{PATIENCE, Service, Stack, TestDatabase, eventually, free_port};
+use crate::harness::{Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
 
 async fn connect(service: &Service) -> TcpStream {
     TcpStream::connect(service.url.strip_prefix("http://").unwrap())
@@ -22,7 +22,7 @@ async fn raw(service: &Service, bytes: &[u8]) -> String {
     let _ = stream.write_all(bytes).await;
     let _ = stream.shutdown().await;
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_to_end(&mut answer)).await;
     assert!(
         read.is_ok(),
         "no end to {:?}",
@@ -123,7 +123,7 @@ async fn bodies_that_nobody_well_meaning_sends_get_a_400_and_leave_no_trace() {
         .await;
         assert!(answer.starts_with("HTTP/1.1 201"), "{body}: {answer}");
     }
-    stack.balances().await;
+    stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,7 +257,7 @@ async fn a_thousand_idle_or_dribbling_connections_keep_nobody_out() {
     // They are let go: the head of a request has 5 s to arrive.
     let mut dribbling = held.swap_remove(0);
     let mut rest = Vec::new();
-    let ended = tokio::time::timeout(PATIENCE, dribbling.read_to_end(&mut rest)).await;
+    let ended = tokio::time::timeout(WAIT_TIMEOUT, dribbling.read_to_end(&mut rest)).await;
     assert!(
         ended.is_ok() && !String::from_utf8_lossy(&rest).contains("HTTP/1.1 2"),
         "{ended:?}"
@@ -277,7 +277,7 @@ async fn services_behind_can_ask_for_the_token_that_services_share() {
         .inventory
         .post("/inventory/reserve", &reserve)
         .await
-        .is_problem(401, "unauthorized");
+        .assert_problem(401, "unauthorized");
     for headers in [
         &[("authorization", "Bearer wrong")][..],
         &[("authorization", "s3cret")],
@@ -287,7 +287,7 @@ async fn services_behind_can_ask_for_the_token_that_services_share() {
             .payment
             .request(Method::GET, "/payments/x", headers, None)
             .await;
-        answer.is_problem(401, "unauthorized");
+        answer.assert_problem(401, "unauthorized");
     }
     let shown = [("authorization", "Bearer s3cret")];
     let answer = stack
@@ -331,11 +331,11 @@ async fn secrets_can_come_from_files() {
         ("GREMLIN_TOKEN_FILE", file("gremlin", "s3cret")),
     ];
     let service = Service::start("payment", free_port(), &env);
-    service.ready().await;
+    service.wait_until_ready().await;
     service
         .get("/gremlin/rules")
         .await
-        .is_problem(401, "unauthorized");
+        .assert_problem(401, "unauthorized");
     let allowed = [("authorization", "Bearer s3cret")];
     eventually("the token of the file", async || {
         (service

@@ -34,7 +34,7 @@ async fn calls_made_together_go_in_one_request_and_each_counts_by_itself() {
     // From its answers the order service learns that bundles are taken.
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let answers = stack
-        .together(join_all((0..30).map(|_| stack.place("PROD-001", 1))))
+        .run_together(join_all((0..30).map(|_| stack.place("PROD-001", 1))))
         .await;
     assert!(
         answers.iter().all(|answer| answer.status == 201),
@@ -73,8 +73,8 @@ async fn calls_made_together_go_in_one_request_and_each_counts_by_itself() {
             .then_some(())
     })
     .await;
-    stack.settled().await;
-    stack.balances().await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
 }
 
 fn trace_of(line: &str) -> String {
@@ -209,7 +209,7 @@ async fn what_is_no_bundle_is_refused_whole() {
             .inventory
             .request(Method::POST, BUNDLE, &[], Some(body))
             .await;
-        let problem = answer.is_problem(400, code);
+        let problem = answer.assert_problem(400, code);
         if code == "invalid-request" {
             assert_eq!(problem["errors"][0]["field"], "calls", "{body}");
         }
@@ -219,7 +219,7 @@ async fn what_is_no_bundle_is_refused_whole() {
         .inventory
         .request(Method::POST, BUNDLE, &[], Some(&long))
         .await;
-    answer.is_problem(413, "too-large");
+    answer.assert_problem(413, "too-large");
     assert_eq!(stack.stock("PROD-001").await, (100, 0));
 }
 
@@ -232,7 +232,7 @@ async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
     assert_eq!(offer.header("x-max-batch-size"), "128");
     stack
         .inventory
-        .break_with(json!({"kind": "error", "status": 500, "route": RESERVE, "max_fires": 3}))
+        .add_gremlin_rule(json!({"kind": "error", "status": 500, "route": RESERVE, "max_fires": 3}))
         .await;
     let bundle = json!({"calls": [call(&reserve)]});
     for path in [BUNDLE, ENCODED] {
@@ -240,10 +240,10 @@ async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
             .inventory
             .post(path, &bundle)
             .await
-            .is_problem(409, "one-by-one");
+            .assert_problem(409, "one-by-one");
     }
     let answers = stack
-        .together(join_all((0..30).map(|_| stack.place("PROD-001", 1))))
+        .run_together(join_all((0..30).map(|_| stack.place("PROD-001", 1))))
         .await;
     let late = answers.iter().filter(|answer| answer.status == 202).count();
     assert_eq!(late, 3, "{answers:?}");
@@ -253,8 +253,8 @@ async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
             .all(|answer| matches!(answer.status.as_u16(), 201 | 202)),
         "{answers:?}"
     );
-    stack.settled().await;
-    stack.balances().await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
     let switch = json!({"enabled": true, "delay_ms": 0});
     assert_eq!(
         stack
@@ -447,7 +447,7 @@ async fn beside(stack: &Stack, inventory: &str) -> Service {
         ("PAYMENT_SERVICE_URL", stack.payment.url.clone()),
     ];
     let order = Service::start("order", free_port(), &env);
-    order.ready().await;
+    order.wait_until_ready().await;
     order
 }
 
@@ -456,7 +456,7 @@ async fn buy(stack: &Stack, order: &Service, together: usize) -> Vec<Answer> {
     let body = json!({"product_id": "PROD-001", "quantity": 1});
     assert_eq!(order.post("/orders", &body).await.status, 201);
     stack
-        .together(join_all(
+        .run_together(join_all(
             (0..together).map(|_| order.post("/orders", &body)),
         ))
         .await

@@ -6,7 +6,7 @@ use valerix::domain::ledger::Hold;
 
 use crate::Protocol;
 use crate::network::Message;
-use crate::world::{Beside, STOCKED, World};
+use crate::system::{Beside, STOCKED, World};
 
 pub const BOOKED_ONCE: &str = "stock is neither oversold nor lost";
 pub const CAPTURED_ONCE: &str = "no charge is made twice";

@@ -2,7 +2,6 @@
 
 use valerix::api::{OrderStatus, PaymentStatus};
 use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
-use valerix::domain::payment::ChargePlan;
 use valerix::domain::saga::{Attempt, EVERY_EPOCH, Event, State, Step};
 
 use crate::network::{Message, Sent};
@@ -352,7 +351,7 @@ impl World {
                 self.payment = rules.void(self.payment);
                 return Event::Voided;
             }
-            Some(Message::Charge) if rules.charge(self.payment) == ChargePlan::Decide => {
+            Some(Message::Charge) if rules.must_charge(self.payment) => {
                 let decided = self.gateway.charge(rules);
                 self.payment.get_or_insert(decided);
             }
@@ -375,7 +374,7 @@ impl World {
             }
             Message::Release(epoch) => self.release(rules, epoch),
             Message::Charge => {
-                if rules.charge(self.payment) == ChargePlan::Decide {
+                if rules.must_charge(self.payment) {
                     self.sent.add(Message::AskGateway);
                 }
             }
@@ -407,7 +406,7 @@ impl World {
     fn reserve(&mut self, rules: Rules, epoch: i32) -> Event {
         let hold = match rules.reserve(self.entry(), epoch, &goods()) {
             ReservePlan::Stale => return Event::Overtaken,
-            ReservePlan::OtherGoods | ReservePlan::Unrecognized => return Event::Unavailable,
+            ReservePlan::OtherGoods => return Event::Unavailable,
             ReservePlan::AlreadyHeld => return Event::Reserved,
             ReservePlan::Restamp => Hold::Held,
             ReservePlan::Take if self.stock > 0 => {
@@ -428,7 +427,7 @@ impl World {
 
     fn release(&mut self, rules: Rules, epoch: i32) {
         match rules.release(self.entry(), epoch) {
-            ReleasePlan::Nothing | ReleasePlan::Unrecognized => return,
+            ReleasePlan::Nothing => return,
             ReleasePlan::GiveBack => self.stock += 1,
             ReleasePlan::Tombstone | ReleasePlan::Stamp => {}
         }

@@ -1,4 +1,4 @@
-//! What waits together is done together, and nobody sees a difference.
+//! Batching of database writes: items that wait together share a transaction, and no client notices.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use crate::harness::{Answer, Service, Stack, free_port};
 
-/// Holds the product's row, so that whatever comes meanwhile gathers behind the first batch.
+/// Locks the product's row for a while, so that new items gather behind the first batch.
 async fn with_row_locked<T>(stack: &Stack, product_id: &str, work: impl Future<Output = T>) -> T {
     let lock = format!(
-        "BEGIN; SELECT FROM inventory WHERE product_id = '{product_id}' FOR UPDATE; SELECT pg_sleep(0.4); COMMIT"
+        "BEGIN; SELECT FROM inventory WHERE product_id = '{product_id}' FOR UPDATE;
+         SELECT pg_sleep(0.4); COMMIT"
     );
     tokio::join!(stack.database.execute(&lock), async {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -21,6 +22,7 @@ async fn with_row_locked<T>(stack: &Stack, product_id: &str, work: impl Future<O
     .1
 }
 
+/// The number of transactions for one kind of work.
 async fn transactions(service: &Service, work: &str) -> f64 {
     let metrics = service.get("/metrics").await.text;
     let series = format!("valerix_batch_size_count{{work=\"{work}\"}} ");
@@ -34,52 +36,53 @@ async fn transactions(service: &Service, work: &str) -> f64 {
 async fn a_hot_product_is_sold_to_the_last_unit_in_few_transactions() {
     let stack = Stack::start().await;
     let body = json!({"product_id": "PROD-002", "quantity": 1});
-    let buyers = join_all((0..80).map(|_| stack.inventory.post("/inventory/reserve", &body)));
-    let answers = with_row_locked(&stack, "PROD-002", buyers).await;
-    let (held, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
-    let left: BTreeSet<_> = held
+    let requests = join_all((0..80).map(|_| stack.inventory.post("/inventory/reserve", &body)));
+    let answers = with_row_locked(&stack, "PROD-002", requests).await;
+    let (reserved, rejected): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == 200);
+    let left: BTreeSet<_> = reserved
         .iter()
         .map(|answer| answer.json()["stock"].as_i64().unwrap())
         .collect();
     assert_eq!(
         left,
         (0..50).collect(),
-        "as if one had come after the other"
+        "the same stock levels as in separate transactions"
     );
-    assert_eq!((held.len(), refused.len()), (50, 30));
-    for answer in refused {
-        answer.is_problem(409, "insufficient-stock");
+    assert_eq!((reserved.len(), rejected.len()), (50, 30));
+    for answer in rejected {
+        answer.assert_problem(409, "insufficient-stock");
     }
     assert_eq!(stack.stock("PROD-002").await, (0, 50));
     let batches = transactions(&stack.inventory, "reserve").await;
     assert!(
         batches < 20.0,
-        "80 reservations went in {batches} transactions"
+        "80 reservations took {batches} transactions"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sold_out_and_unknown_are_answered_without_a_lock_or_a_row() {
+async fn sold_out_and_unknown_products_need_no_lock_and_store_no_row() {
     let stack = Stack::start().await;
-    let refuse = async |product_id: &str, quantity: i32| {
+    let reserve = async |product_id: &str, quantity: i32| {
         let body = json!({"product_id": product_id, "quantity": quantity});
         stack.inventory.post("/inventory/reserve", &body).await
     };
-    refuse("PROD-003", 26)
+    reserve("PROD-003", 26)
         .await
-        .is_problem(409, "insufficient-stock");
-    let waited = std::time::Instant::now();
+        .assert_problem(409, "insufficient-stock");
+    let started = std::time::Instant::now();
     let answers = with_row_locked(&stack, "PROD-003", async {
-        let answers = (refuse("PROD-003", 26).await, refuse("PROD-999", 1).await);
-        (answers, waited.elapsed())
+        let answers = (reserve("PROD-003", 26).await, reserve("PROD-999", 1).await);
+        (answers, started.elapsed())
     })
     .await;
     let ((sold_out, unknown), took) = answers;
-    sold_out.is_problem(409, "insufficient-stock");
-    unknown.is_problem(404, "unknown-product");
+    sold_out.assert_problem(409, "insufficient-stock");
+    unknown.assert_problem(404, "unknown-product");
     assert!(
         took.as_millis() < 350,
-        "the row was locked until later: {took:?}"
+        "waited for the locked row: {took:?}"
     );
     assert_eq!(
         stack
@@ -91,10 +94,14 @@ async fn sold_out_and_unknown_are_answered_without_a_lock_or_a_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_about_one_order_in_one_batch_take_their_turns() {
+async fn conflicting_messages_of_one_order_in_one_batch_reserve_once() {
     let stack = Stack::start().await;
     let order = Uuid::new_v4();
-    let reserve = |quantity: i32, epoch: i32| json!({"product_id": "PROD-001", "quantity": quantity, "order_id": order, "epoch": epoch});
+    let reserve = |quantity: i32, epoch: i32| {
+        json!({
+            "product_id": "PROD-001", "quantity": quantity, "order_id": order, "epoch": epoch
+        })
+    };
     let bodies = [reserve(2, 1), reserve(2, 1), reserve(3, 1), reserve(2, 2)];
     let all = join_all(
         bodies
@@ -107,28 +114,32 @@ async fn messages_about_one_order_in_one_batch_take_their_turns() {
     let (_, reserved) = stack.stock("PROD-001").await;
     assert!(
         reserved == 2 || reserved == 3,
-        "once, whichever goods came first: {reserved}"
+        "one reservation, of the quantity that came first: {reserved}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_message_of_a_batch_is_judged_by_its_own_product() {
+async fn each_message_of_a_batch_is_answered_for_its_own_product() {
     let stack = Stack::start().await;
-    // Of each order, three messages that contradict each other.
-    let wishes = [("PROD-999", 1), ("PROD-001", 2), ("PROD-003", 26)];
+    // For each order, three messages that contradict each other.
+    let goods = [("PROD-999", 1), ("PROD-001", 2), ("PROD-003", 26)];
     let orders = std::iter::repeat_with(Uuid::new_v4).take(12);
     let bodies: Vec<_> = orders
-        .flat_map(|order| wishes.map(|(product_id, quantity)| json!({"product_id": product_id, "quantity": quantity, "order_id": order})))
+        .flat_map(|order| {
+            goods.map(|(product_id, quantity)| {
+                json!({"product_id": product_id, "quantity": quantity, "order_id": order})
+            })
+        })
         .collect();
     let answers = with_row_locked(&stack, "PROD-002", async {
-        let held_up = json!({"product_id": "PROD-002", "quantity": 1});
+        let delayed = json!({"product_id": "PROD-002", "quantity": 1});
         let messages = join_all(
             bodies
                 .iter()
                 .map(|body| stack.inventory.post("/inventory/reserve", body)),
         );
         tokio::join!(
-            stack.inventory.post("/inventory/reserve", &held_up),
+            stack.inventory.post("/inventory/reserve", &delayed),
             messages
         )
         .1
@@ -138,8 +149,8 @@ async fn each_message_of_a_batch_is_judged_by_its_own_product() {
         .iter()
         .map(|answer| answer.status.as_u16())
         .collect();
-    for of_order in statuses.chunks(wishes.len()) {
-        // 422 for who came after the one whose goods are there.
+    for of_order in statuses.chunks(goods.len()) {
+        // 422 for a message after the one that made the reservation.
         assert!(
             matches!(of_order, [404 | 422, 200, 409 | 422]),
             "{statuses:?}"
@@ -149,27 +160,28 @@ async fn each_message_of_a_batch_is_judged_by_its_own_product() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_replicas_never_wait_for_each_other_in_a_circle() {
+async fn two_inventory_replicas_with_opposite_orders_of_messages_never_deadlock() {
     let stack = Stack::start().await;
-    let products = "INSERT INTO inventory (product_id, stock) SELECT 'P' || n, 40 FROM generate_series(1, 12) n";
+    let products = "INSERT INTO inventory (product_id, stock)
+        SELECT 'P' || n, 40 FROM generate_series(1, 12) n";
     stack.database.execute(products).await;
     let env = [("DATABASE_URL", stack.database.url())];
     let other = Service::start("inventory", free_port(), &env);
-    other.ready().await;
+    other.wait_until_ready().await;
     let replicas = [&stack.inventory, &other];
     let orders: Vec<_> = (0..600_usize).map(|n| (n, Uuid::new_v4())).collect();
-    // Each message goes to both, in opposite orders; every third order is given up again.
-    let talk = |replica: &'static str, service, orders: Vec<(usize, Uuid)>| {
+    // Each message goes to both replicas, in opposite orders. Every third order is released again.
+    let send_all = |replica: &'static str, service, orders: Vec<(usize, Uuid)>| {
         join_all(
             orders
                 .into_iter()
-                .map(move |(n, order)| say(replica, service, n, order)),
+                .map(move |(n, order)| send(replica, service, n, order)),
         )
     };
     let reversed = orders.iter().rev().copied().collect();
     let (one, two) = tokio::join!(
-        talk("one", replicas[0], orders),
-        talk("two", replicas[1], reversed)
+        send_all("one", replicas[0], orders),
+        send_all("two", replicas[1], reversed)
     );
     for (text, answer) in one.into_iter().chain(two).flatten() {
         assert!(
@@ -179,12 +191,14 @@ async fn two_replicas_never_wait_for_each_other_in_a_circle() {
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(stack.database.count(deadlocks).await, 0);
-    let broken = "SELECT count(*) FROM inventory i WHERE stock < 0 OR stock + reserved <> stocked OR reserved <>
-        (SELECT COALESCE(sum(quantity), 0) FROM reservations r WHERE r.product_id = i.product_id AND state = 'HELD')";
+    let broken = "SELECT count(*) FROM inventory i
+        WHERE stock < 0 OR stock + reserved <> stocked OR reserved <>
+            (SELECT COALESCE(sum(quantity), 0) FROM reservations r
+             WHERE r.product_id = i.product_id AND state = 'HELD')";
     assert_eq!(stack.database.count(broken).await, 0);
 }
 
-async fn say(replica: &str, service: &Service, n: usize, order: Uuid) -> Vec<(String, Answer)> {
+async fn send(replica: &str, service: &Service, n: usize, order: Uuid) -> Vec<(String, Answer)> {
     let product = format!("P{}", n * 7 % 12 + 1);
     let reserve = json!({"product_id": product, "quantity": n % 3 + 1, "order_id": order});
     let mut messages: Vec<(&str, Value)> = vec![("reserve", reserve)];
@@ -200,18 +214,18 @@ async fn say(replica: &str, service: &Service, n: usize, order: Uuid) -> Vec<(St
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_wants_more_than_there_is_stands_in_nobodys_way() {
+async fn a_request_for_more_than_the_stock_does_not_affect_the_rest_of_its_batch() {
     let stack = Stack::start().await;
-    let wishes = (0..30).map(|n| if n % 3 == 0 { 51 } else { 1 });
-    let bodies: Vec<_> = wishes
+    let quantities = (0..30).map(|n| if n % 3 == 0 { 51 } else { 1 });
+    let bodies: Vec<_> = quantities
         .map(|quantity| json!({"product_id": "PROD-002", "quantity": quantity}))
         .collect();
-    let buyers = join_all(
+    let requests = join_all(
         bodies
             .iter()
             .map(|body| stack.inventory.post("/inventory/reserve", body)),
     );
-    let answers = with_row_locked(&stack, "PROD-002", buyers).await;
+    let answers = with_row_locked(&stack, "PROD-002", requests).await;
     for (body, answer) in bodies.iter().zip(answers) {
         assert_eq!(
             answer.status,
@@ -223,13 +237,14 @@ async fn who_wants_more_than_there_is_stands_in_nobodys_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_keys_in_opposite_orders_never_wait_for_each_other_in_a_circle() {
+async fn two_order_replicas_with_opposite_orders_of_keys_never_deadlock() {
     let stack = Stack::start().await;
-    let other = stack.another_order_service().await;
-    let slowly = "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+    let other = stack.start_order_replica().await;
+    let slow_insert = "CREATE FUNCTION slow_insert() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$;
-        CREATE TRIGGER slowly BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION slowly()";
-    stack.database.execute(slowly).await;
+        CREATE TRIGGER slow_insert BEFORE INSERT ON orders
+            FOR EACH ROW EXECUTE FUNCTION slow_insert()";
+    stack.database.execute(slow_insert).await;
     let place = async |service: &Service, key: &str| {
         let body = r#"{"product_id":"PROD-001","quantity":1000}"#;
         service
@@ -244,9 +259,12 @@ async fn the_same_keys_in_opposite_orders_never_wait_for_each_other_in_a_circle(
     let keys: Vec<_> = (0..100).map(|n| n.to_string()).collect();
     let one = join_all(keys.iter().map(|key| place(&stack.order, key)));
     let two = join_all(keys.iter().rev().map(|key| place(&other, key)));
-    let (one, two) = stack.together(async { tokio::join!(one, two) }).await;
+    let (one, two) = stack.run_together(async { tokio::join!(one, two) }).await;
     for answer in one.into_iter().chain(two) {
-        assert_eq!(answer.status, 409, "out of stock, or in flight: {answer:?}");
+        assert_eq!(
+            answer.status, 409,
+            "neither out of stock nor in progress: {answer:?}"
+        );
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(stack.database.count(deadlocks).await, 0);
@@ -257,18 +275,18 @@ async fn the_same_keys_in_opposite_orders_never_wait_for_each_other_in_a_circle(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_refused_order_does_not_fail_those_it_waits_with() {
+async fn one_rejected_order_does_not_fail_the_others_of_its_batch() {
     let stack = Stack::start().await;
-    // A constraint that only some orders meet.
+    // A constraint that some orders violate.
     stack
         .database
         .execute("ALTER TABLE orders ADD CONSTRAINT no_sevens CHECK (quantity <> 7)")
         .await;
-    let buyers = (1..=40).map(|n| stack.place("PROD-001", n % 8 + 1));
-    for (n, answer) in (1..=40).zip(join_all(buyers).await) {
-        let refused = n % 8 + 1 == 7;
-        assert_eq!(answer.status == 500, refused, "{n}: {answer:?}");
+    let requests = (1..=40).map(|n| stack.place("PROD-001", n % 8 + 1));
+    for (n, answer) in (1..=40).zip(join_all(requests).await) {
+        let rejected = n % 8 + 1 == 7;
+        assert_eq!(answer.status == 500, rejected, "{n}: {answer:?}");
     }
-    stack.settled().await;
-    stack.balances().await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
 }

@@ -1,4 +1,4 @@
-//! The database in trouble, and TLS on the way to it: on servers of the tests' own.
+//! Database failures, and TLS between the services and the database.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,78 +10,83 @@ use nix::unistd::{Uid, User, chown};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio_postgres::NoTls;
 
-use crate::harness::own::{BOUND, Own, RELOAD, is_refused, place, takes_orders_again};
+use crate::harness::dedicated_postgres::{
+    DedicatedPostgres, MAX_RESPONSE_TIME, RELOAD, assert_database_unavailable, place_order,
+    wait_until_orders_are_accepted,
+};
 use crate::harness::{Service, Stack, eventually, free_port};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_befalls_the_database_is_answered_in_time_and_got_over_without_a_restart() {
-    let mut own = Own::start(vec!["max_connections=50".to_owned()]).await;
-    let service = own.order_service(&[("DATABASE_POOL_SIZE", "3")]).await;
-    assert_eq!(place(&service).await.status, 202);
+async fn database_failures_are_answered_in_time_and_need_no_restart_of_the_service() {
+    let mut postgres = DedicatedPostgres::start(vec!["max_connections=50".to_owned()]).await;
+    let service = postgres.order_service(&[("DATABASE_POOL_SIZE", "3")]).await;
+    assert_eq!(place_order(&service).await.status, 202);
 
-    own.execute(&[
-        "ALTER SYSTEM SET default_transaction_read_only = on",
-        RELOAD,
-    ])
-    .await;
+    postgres
+        .execute(&[
+            "ALTER SYSTEM SET default_transaction_read_only = on",
+            RELOAD,
+        ])
+        .await;
     eventually("the database to refuse writes", async || {
-        let answer = place(&service).await;
-        (answer.status != 202).then(|| is_refused(&answer))
+        let answer = place_order(&service).await;
+        (answer.status != 202).then(|| assert_database_unavailable(&answer))
     })
     .await;
     let writable = "SET default_transaction_read_only = off";
-    own.execute(&[
-        writable,
-        "ALTER SYSTEM RESET default_transaction_read_only",
-        RELOAD,
-    ])
-    .await;
-    takes_orders_again(&service).await;
+    postgres
+        .execute(&[
+            writable,
+            "ALTER SYSTEM RESET default_transaction_read_only",
+            RELOAD,
+        ])
+        .await;
+    wait_until_orders_are_accepted(&service).await;
 
     let kill = ["SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                 WHERE application_name = 'valerix' AND pid <> pg_backend_pid()"];
-    own.execute(&kill).await;
-    takes_orders_again(&service).await;
+    postgres.execute(&kill).await;
+    wait_until_orders_are_accepted(&service).await;
 
-    let locker = own.client().await;
+    let locker = postgres.client().await;
     locker
         .batch_execute("BEGIN; LOCK TABLE orders IN EXCLUSIVE MODE")
         .await
         .unwrap();
-    let blocked = futures_util::future::join_all((0..30).map(|_| place(&service))).await;
-    blocked.iter().for_each(is_refused);
+    let blocked = futures_util::future::join_all((0..30).map(|_| place_order(&service))).await;
+    blocked.iter().for_each(assert_database_unavailable);
     let in_flight = async {
-        let answer = place(&service).await;
-        assert!(answer.took < BOUND, "{:?}", answer.took);
+        let answer = place_order(&service).await;
+        assert!(answer.took < MAX_RESPONSE_TIME, "{:?}", answer.took);
     };
-    tokio::join!(in_flight, own.execute(&kill));
+    tokio::join!(in_flight, postgres.execute(&kill));
     locker.batch_execute("ROLLBACK").await.unwrap();
-    takes_orders_again(&service).await;
+    wait_until_orders_are_accepted(&service).await;
 
-    own.server.stop().await;
-    is_refused(&place(&service).await);
-    service.get("/readyz").await.is_problem(503, "not-ready");
+    postgres.server.stop().await;
+    assert_database_unavailable(&place_order(&service).await);
+    service
+        .get("/readyz")
+        .await
+        .assert_problem(503, "not-ready");
     assert_eq!(
         service.get("/health").await.json()["dependencies"]["database"],
         "disconnected"
     );
-    own.server.restart().await.unwrap();
-    takes_orders_again(&service).await;
+    postgres.server.restart().await.unwrap();
+    wait_until_orders_are_accepted(&service).await;
     let failed = service
         .lines()
         .into_iter()
         .find(|line| line.contains("request failed"));
-    assert_eq!(
-        failed, None,
-        "trouble of the database is not the service's mistake"
-    );
-    own.end().await;
+    assert_eq!(failed, None, "a database failure is not an internal error");
+    postgres.end().await;
 }
 
-/// Ended at any moment, also between a commit and its acknowledgement: whoever is answered is told
-/// what is so, or that it is not known.
+/// Sessions end at any moment, also between a commit and its acknowledgement. Each response says
+/// what was stored, or that the outcome is unknown.
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_end_while_customers_order_cost_no_order_and_are_nobodys_mistake() {
+async fn ended_sessions_lose_no_order_and_cause_no_internal_error() {
     const CUSTOMERS: usize = 8;
     const ROUNDS: usize = 40;
     let stack = Stack::start().await;
@@ -90,11 +95,11 @@ async fn sessions_that_end_while_customers_order_cost_no_order_and_are_nobodys_m
         .execute("UPDATE inventory SET stock = 1000000, stocked = 1000000")
         .await;
     let ended = AtomicBool::new(false);
-    let shop = async || {
+    let place_orders = async || {
         let mut statuses = BTreeMap::<u16, u32>::new();
         while !ended.load(Ordering::Relaxed) {
             *statuses
-                .entry(stack.place("PROD-001", 1).await.status.as_u16())
+                .entry(stack.place_order("PROD-001", 1).await.status.as_u16())
                 .or_default() += 1;
         }
         statuses
@@ -104,28 +109,31 @@ async fn sessions_that_end_while_customers_order_cost_no_order_and_are_nobodys_m
                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
         for _ in 0..ROUNDS {
             stack.database.execute(others).await;
-            // Long enough for some orders in between.
+            // Some orders are placed between two rounds.
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
         ended.store(true, Ordering::Relaxed);
     };
-    let (statuses, ()) = tokio::join!(join_all((0..CUSTOMERS).map(|_| shop())), end_sessions);
+    let (statuses, ()) = tokio::join!(
+        join_all((0..CUSTOMERS).map(|_| place_orders())),
+        end_sessions
+    );
     println!("{statuses:?}");
-    let known = |status: &u16| [201, 202, 503].contains(status);
-    let told = stack
+    let expected = |status: &u16| [201, 202, 503].contains(status);
+    let internal_errors = stack
         .lines()
         .into_iter()
         .filter(|line| line.contains("request failed"))
         .collect::<Vec<_>>();
     assert!(
-        statuses.iter().flat_map(BTreeMap::keys).all(known) && told.is_empty(),
-        "{statuses:?} {told:#?}"
+        statuses.iter().flat_map(BTreeMap::keys).all(expected) && internal_errors.is_empty(),
+        "{statuses:?} {internal_errors:#?}"
     );
-    stack.settled().await;
-    stack.balances().await;
+    stack.wait_until_settled().await;
+    stack.assert_clean_audit().await;
 }
 
-/// A certificate authority, and a server's certificate for `localhost` made by it.
+/// A certificate authority, and a server certificate for `localhost` that it has signed.
 struct Certificates {
     root: PathBuf,
     root_key: PathBuf,
@@ -158,7 +166,7 @@ impl Certificates {
         this
     }
 
-    /// PostgreSQL wants its key to itself, and never runs as root.
+    /// PostgreSQL requires that only its own user can read its key, and it never runs as root.
     fn give_to_server(&self) {
         use std::os::unix::fs::PermissionsExt;
         for key in [&self.key, &self.root_key] {
@@ -175,12 +183,12 @@ impl Certificates {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_way_to_the_database_is_encrypted_and_its_certificate_checked_as_the_mode_says() {
+async fn sslmode_decides_on_encryption_and_on_the_check_of_the_certificate() {
     let directory = std::env::temp_dir().join(format!("valerix-tls-{}", std::process::id()));
     let certificates = Certificates::make(&directory);
-    let stranger = Certificates::make(&directory.join("stranger"));
+    let other_authority = Certificates::make(&directory.join("stranger"));
     let with_tls = |port: u16, certificate: &Path, key: &Path| {
-        Own::start(vec![
+        DedicatedPostgres::start(vec![
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={port}"),
             "ssl=on".to_owned(),
@@ -192,7 +200,7 @@ async fn the_way_to_the_database_is_encrypted_and_its_certificate_checked_as_the
     let tls = with_tls(port, &certificates.certificate, &certificates.key).await;
     let authority = with_tls(authority_port, &certificates.root, &certificates.root_key).await;
     let plain_port = free_port();
-    let plain = Own::start(vec![
+    let plain = DedicatedPostgres::start(vec![
         "listen_addresses=127.0.0.1".to_owned(),
         format!("port={plain_port}"),
     ])
@@ -208,7 +216,7 @@ async fn the_way_to_the_database_is_encrypted_and_its_certificate_checked_as_the
         .replace('@', "%40");
     let payment = |url: String| Service::start("payment", free_port(), &[("DATABASE_URL", url)]);
 
-    for (welcome, encrypted) in [
+    for (accepted, encrypted) in [
         (url("localhost", port, "sslmode=require"), "t"),
         (url("127.0.0.1", port, "sslmode=require"), "t"),
         (url("127.0.0.1", port, "sslmode=prefer"), "t"),
@@ -225,46 +233,50 @@ async fn the_way_to_the_database_is_encrypted_and_its_certificate_checked_as_the
         (url("127.0.0.1", plain_port, "sslmode=prefer"), "f"),
         (url("127.0.0.1", port, "sslmode=disable"), "f"),
     ] {
-        let mut service = payment(welcome.clone());
-        service.ready().await;
-        let server = if welcome.contains(&plain_port.to_string()) {
+        let mut service = payment(accepted.clone());
+        service.wait_until_ready().await;
+        let server = if accepted.contains(&plain_port.to_string()) {
             plain_port
         } else {
             port
         };
-        assert_eq!(encryption(server).await, encrypted, "{welcome}");
+        assert_eq!(encryption(server).await, encrypted, "{accepted}");
         service.process.stop().await.unwrap();
     }
     let unknown = "invalid peer certificate";
-    for (refused, why, words) in [
+    for (rejected, why, expected) in [
         (
             url("127.0.0.1", port, &root(&certificates.root)),
-            "a name that the certificate does not have",
+            "a name that is not in the certificate",
             "not valid for name",
         ),
         (
-            url("localhost", port, &root(&stranger.root)),
-            "an authority that did not make it",
+            url("localhost", port, &root(&other_authority.root)),
+            "an authority that did not sign the certificate",
             unknown,
         ),
         (
-            url("localhost", port, &with_root("verify-ca", &stranger.root)),
-            "an authority that did not make it, whatever the name",
+            url(
+                "localhost",
+                port,
+                &with_root("verify-ca", &other_authority.root),
+            ),
+            "an authority that did not sign the certificate, without a check of the name",
             unknown,
         ),
         (
             url("localhost", port, "sslmode=verify-full"),
-            "an authority that this machine does not know",
+            "an authority that this machine does not trust",
             "",
         ),
         (
             url("localhost", port, "sslrootcert=system"),
-            "the same, which is the default then",
+            "the same, with verify-full as the default of sslrootcert=system",
             "",
         ),
         (
             url("localhost", authority_port, &root(&certificates.root)),
-            "an authority's certificate in the place of a server's",
+            "the certificate of an authority instead of a server certificate",
             "is that of a certificate authority (CA:TRUE)",
         ),
         (
@@ -273,16 +285,22 @@ async fn the_way_to_the_database_is_encrypted_and_its_certificate_checked_as_the
             "TLS",
         ),
     ] {
-        let service = payment(refused.clone());
-        let told = eventually(&format!("{why} to be refused"), async || {
+        let service = payment(rejected.clone());
+        let internal_errors = eventually(&format!("{why} to be rejected"), async || {
             service
                 .lines()
                 .into_iter()
                 .find(|line| line.contains("waiting for the database"))
         })
         .await;
-        assert!(told.contains(words), "{why}: {told}");
-        service.get("/readyz").await.is_problem(503, "not-ready");
+        assert!(
+            internal_errors.contains(expected),
+            "{why}: {internal_errors}"
+        );
+        service
+            .get("/readyz")
+            .await
+            .assert_problem(503, "not-ready");
     }
     tls.end().await;
     authority.end().await;
@@ -290,15 +308,15 @@ async fn the_way_to_the_database_is_encrypted_and_its_certificate_checked_as_the
     std::fs::remove_dir_all(directory).unwrap();
 }
 
-/// Whether the service's own sessions on that server are encrypted: `t` or `f`.
+/// Whether the sessions of the service on a server are encrypted: `t` or `f`.
 async fn encryption(port: u16) -> String {
-    let looker = format!(
-        "postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable&application_name=looker"
+    let observer = format!(
+        "postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable&application_name=observer"
     );
-    let (client, connection) = tokio_postgres::connect(&looker, NoTls).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(&observer, NoTls).await.unwrap();
     tokio::spawn(connection);
-    let statement = "SELECT DISTINCT CASE WHEN ssl THEN 't' ELSE 'f' END FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
-                     WHERE application_name = 'valerix'";
+    let statement = "SELECT DISTINCT CASE WHEN ssl THEN 't' ELSE 'f' END
+        FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'valerix'";
     eventually("the service's sessions", async || {
         let rows = client.query(statement, &[]).await.unwrap();
         (rows.len() == 1).then(|| rows[0].get(0))

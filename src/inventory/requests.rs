@@ -1,0 +1,52 @@
+//! What the ledger is asked to do for one order, and how that ended.
+
+use uuid::Uuid;
+
+use crate::domain::ledger::Goods;
+use crate::platform::unknown_variant::UnknownVariant;
+
+/// Reserves goods for an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReserveRequest {
+    pub order_id: Uuid,
+    pub epoch: i32,
+    pub goods: Goods,
+}
+
+/// Gives back what an order holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReleaseRequest {
+    pub order_id: Uuid,
+    /// Without an epoch, the release applies to whatever the order holds.
+    pub epoch: Option<i32>,
+}
+
+/// How a reserve ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReserveOutcome {
+    /// The order holds the goods. The figures are those of the product afterwards.
+    Held {
+        stock: i32,
+        reserved: i32,
+    },
+    InsufficientStock,
+    UnknownProduct,
+    /// A later attempt has taken the order over, or this one has already released its goods.
+    StaleEpoch,
+    /// The order reserved another product or quantity before.
+    OtherGoods,
+    /// The order's reservation is in a state that this release does not know.
+    UnknownState(UnknownVariant),
+}
+
+/// How a release ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReleaseOutcome {
+    /// The units that were given back; 0 if the order held none.
+    Released(i32),
+    /// The order holds more than its product's `reserved`. Giving that back would make `reserved`
+    /// negative. Only a change of the product by hand leads to this.
+    MoreThanReserved { held: i32, reserved: i32 },
+    /// The order's reservation is in a state that this release does not know.
+    UnknownState(UnknownVariant),
+}

@@ -1,0 +1,257 @@
+//! Reserves goods for orders: with one statement where it can, under locks where it must.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use diesel::sql_types::{Bool, Integer, Nullable, Uuid as SqlUuid, Varchar};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::ledger::{is_duplicate, load_locked, save};
+use super::locks::{NamedRows, find_locked};
+use crate::inventory::ledger_batch::StockLevel;
+use crate::inventory::requests::{ReserveOutcome, ReserveRequest};
+use crate::platform::db::DatabaseError;
+use crate::platform::db::batcher::{BatchSpec, Batcher};
+use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
+
+/// Queues reserves and carries them out in batches.
+pub type ReserveBatcher = Batcher<ReserveRequest, ReserveOutcome>;
+
+pub const RESERVE: BatchSpec<ReserveRequest, ReserveOutcome> = BatchSpec {
+    name: "reserve",
+    // The part of `ReserveNewOrders` that an order's trace shows.
+    statement: "UPDATE inventory SET stock = stock - wanted, reserved = reserved + wanted \
+                WHERE stock >= wanted",
+    execute: |connection, requests| reserve(connection, requests).boxed(),
+    find_locked: Some(|connection, requests| {
+        let rows = requests.iter().map(|request| NamedRows {
+            order_id: request.order_id,
+            product_id: Some(request.goods.product_id.clone()),
+        });
+        find_locked(connection, rows.collect()).boxed()
+    }),
+    min_time: Duration::ZERO,
+};
+
+/// Reserves goods for orders, by the rules of the ledger.
+///
+/// The usual batch takes one statement and one commit: all orders are new, and there is enough
+/// stock. Requests that this statement leaves open are rejected without a lock if their product is
+/// unknown or has too little. All others are decided under locks.
+///
+/// # Errors
+/// Those of the database. Requests that were decided before the error may have been carried out;
+/// repeating them is safe.
+async fn reserve(
+    connection: &mut AsyncPgConnection,
+    requests: &[ReserveRequest],
+) -> Result<Vec<ReserveOutcome>, DatabaseError> {
+    let mut outcomes = vec![None; requests.len()];
+    loop {
+        let open = still_open(requests, &outcomes);
+        match reserve_new_orders(connection, &open).await {
+            // Another session inserted a row of one of these orders in the meantime, and the
+            // statement changed nothing. The order is not new any more.
+            Err(error) if is_duplicate(&error) => {}
+            decided => fill_in(&mut outcomes, decided?),
+        }
+        let open = still_open(requests, &outcomes);
+        if open.is_empty() {
+            break;
+        }
+        let rejected = reject_unavailable(connection, &open).await?;
+        if rejected.iter().all(Option::is_none) {
+            let decided = reserve_under_locks(connection, &open).await?;
+            fill_in(&mut outcomes, decided.into_iter().map(Some));
+            break;
+        }
+        // Without the rejected requests, the stock may be enough for all others.
+        fill_in(&mut outcomes, rejected);
+        if !outcomes.contains(&None) {
+            break;
+        }
+    }
+    Ok(outcomes.into_iter().flatten().collect())
+}
+
+fn still_open<'a>(
+    requests: &'a [ReserveRequest],
+    outcomes: &[Option<ReserveOutcome>],
+) -> Vec<&'a ReserveRequest> {
+    let pairs = requests.iter().zip(outcomes);
+    pairs
+        .filter_map(|(request, outcome)| outcome.is_none().then_some(request))
+        .collect()
+}
+
+/// Adds the outcomes of the requests that had none.
+fn fill_in(
+    outcomes: &mut [Option<ReserveOutcome>],
+    decided: impl IntoIterator<Item = Option<ReserveOutcome>>,
+) {
+    let open = outcomes.iter_mut().filter(|outcome| outcome.is_none());
+    open.zip(decided)
+        .for_each(|(outcome, decided)| *outcome = decided);
+}
+
+/// Reserves goods for orders without a row in the ledger, of each product that has enough for all
+/// of them. Returns these orders, with the stock of their product before.
+struct ReserveNewOrders;
+
+impl BatchStatement for ReserveNewOrders {
+    const COLUMNS: &'static str = "order_id, epoch, product_id, quantity";
+    // Products are locked in the order of their ids, whichever join is planned: that order comes
+    // from `demand`, or from the index (bitmap scans are off, see src/platform/db/pool.rs).
+    // `held` reads `taken` whole before it inserts: every product is locked by then.
+    const TEXT: &'static str = ",
+        fresh AS (
+            SELECT * FROM input
+            WHERE order_id <> ALL (ARRAY (
+                SELECT order_id FROM reservations WHERE order_id = ANY ($1)))),
+        demand AS (
+            SELECT product_id, sum(quantity)::int AS wanted FROM fresh
+            GROUP BY product_id ORDER BY product_id),
+        taken AS (
+            UPDATE inventory i SET stock = i.stock - wanted, reserved = i.reserved + wanted
+            FROM demand
+            WHERE i.product_id = demand.product_id AND i.stock >= wanted
+                AND i.product_id = ANY ($3)
+            RETURNING i.product_id, i.stock + wanted AS stock, i.reserved - wanted AS reserved),
+        held AS (
+            INSERT INTO reservations (order_id, epoch, state, product_id, quantity)
+            SELECT order_id, epoch, 'HELD', product_id, quantity FROM fresh
+            WHERE product_id = ANY (ARRAY (SELECT product_id FROM taken)) ORDER BY order_id)
+        SELECT order_id, stock, reserved FROM fresh JOIN taken USING (product_id)";
+    type Returns = (SqlUuid, Integer, Integer);
+}
+
+/// Returns `None` for each request that the statement leaves open.
+async fn reserve_new_orders(
+    connection: &mut AsyncPgConnection,
+    requests: &[&ReserveRequest],
+) -> Result<Vec<Option<ReserveOutcome>>, DatabaseError> {
+    // A batch can have two requests for one order. The second is not for a new order.
+    let mut firsts = HashMap::with_capacity(requests.len());
+    for (index, request) in requests.iter().enumerate() {
+        firsts.entry(request.order_id).or_insert(index);
+    }
+    let rows: Vec<_> = firsts.values().map(|index| requests[*index]).collect();
+    let goods = || rows.iter().map(|request| &request.goods);
+    let product_ids = goods().map(|goods| goods.product_id.as_str());
+    let reserved: Vec<(Uuid, i32, i32)> = UnnestQuery::<ReserveNewOrders, _>::new((
+        array::<SqlUuid, _>(rows.iter().map(|request| request.order_id).collect()),
+        array::<Integer, _>(rows.iter().map(|request| request.epoch).collect()),
+        array::<Varchar, _>(product_ids.collect()),
+        array::<Integer, _>(goods().map(|goods| goods.quantity).collect()),
+    ))
+    .load(connection)
+    .await?;
+    let levels_before = reserved
+        .into_iter()
+        .filter_map(|(order_id, stock, reserved)| {
+            Some((*firsts.get(&order_id)?, StockLevel { stock, reserved }))
+        });
+    Ok(outcomes_in_turn(requests, &levels_before.collect()))
+}
+
+/// The outcomes of requests that one statement has carried out, as if it had done so one after the
+/// other. `levels_before` has the stock before the statement, by index of the request.
+fn outcomes_in_turn(
+    requests: &[&ReserveRequest],
+    levels_before: &HashMap<usize, StockLevel>,
+) -> Vec<Option<ReserveOutcome>> {
+    let mut levels: HashMap<&str, StockLevel> = HashMap::new();
+    let outcomes = requests.iter().enumerate().map(|(index, request)| {
+        let before = levels_before.get(&index)?;
+        let level = levels.entry(&request.goods.product_id).or_insert(*before);
+        level.reserve(request.goods.quantity);
+        Some(level.held())
+    });
+    outcomes.collect()
+}
+
+/// Reads whether the ledger has a row of each order, and the stock of each product.
+struct FindAvailability;
+
+impl BatchStatement for FindAvailability {
+    const COLUMNS: &'static str = "order_id, product_id";
+    const TEXT: &'static str = "
+        SELECT order_id, product_id, r.order_id IS NOT NULL, i.stock
+        FROM input
+        LEFT JOIN (SELECT order_id FROM reservations WHERE order_id = ANY ($1)) r USING (order_id)
+        LEFT JOIN (SELECT product_id, stock FROM inventory WHERE product_id = ANY ($2)) i
+            USING (product_id)";
+    type Returns = (SqlUuid, Varchar, Bool, Nullable<Integer>);
+}
+
+/// Rejects requests for a new order whose product is unknown, or has less than they ask for.
+/// Returns `None` for each other request.
+///
+/// It takes no lock and writes nothing. That is safe: a rejected new order gets no row in the
+/// ledger, and the answer was true when the stock was read.
+async fn reject_unavailable(
+    connection: &mut AsyncPgConnection,
+    requests: &[&ReserveRequest],
+) -> Result<Vec<Option<ReserveOutcome>>, DatabaseError> {
+    let product_ids = requests
+        .iter()
+        .map(|request| request.goods.product_id.as_str());
+    let rows: Vec<(Uuid, String, bool, Option<i32>)> = UnnestQuery::<FindAvailability, _>::new((
+        array::<SqlUuid, _>(requests.iter().map(|request| request.order_id).collect()),
+        array::<Varchar, _>(product_ids.collect()),
+    ))
+    .load(connection)
+    .await?;
+    let rows: HashMap<_, _> = rows
+        .into_iter()
+        .map(|(order_id, product_id, is_known, stock)| ((order_id, product_id), (is_known, stock)))
+        .collect();
+    let outcome = |request: &&ReserveRequest| {
+        let key = (request.order_id, request.goods.product_id.clone());
+        match *rows.get(&key)? {
+            (true, _) => None,
+            (false, None) => Some(ReserveOutcome::UnknownProduct),
+            (false, Some(stock)) if stock < request.goods.quantity => {
+                Some(ReserveOutcome::InsufficientStock)
+            }
+            (false, Some(_)) => None,
+        }
+    };
+    Ok(requests.iter().map(outcome).collect())
+}
+
+/// Decides every request, in one transaction that locks all rows it reads.
+async fn reserve_under_locks(
+    connection: &mut AsyncPgConnection,
+    requests: &[&ReserveRequest],
+) -> Result<Vec<ReserveOutcome>, DatabaseError> {
+    match try_reserve_under_locks(connection, requests).await {
+        // Another session inserted a row of one of these orders in the meantime. It is found now.
+        Err(error) if is_duplicate(&error) => try_reserve_under_locks(connection, requests).await,
+        other => other,
+    }
+}
+
+async fn try_reserve_under_locks(
+    connection: &mut AsyncPgConnection,
+    requests: &[&ReserveRequest],
+) -> Result<Vec<ReserveOutcome>, DatabaseError> {
+    connection
+        .transaction(async |connection| {
+            let order_ids = requests.iter().map(|request| request.order_id).collect();
+            let product_ids = requests
+                .iter()
+                .map(|request| request.goods.product_id.clone())
+                .collect();
+            let mut batch = load_locked(connection, order_ids, product_ids).await?;
+            let outcomes = requests
+                .iter()
+                .map(|request| batch.reserve(request))
+                .collect();
+            save(connection, &batch).await?;
+            Ok(outcomes)
+        })
+        .await
+}

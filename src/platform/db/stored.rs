@@ -1,0 +1,44 @@
+//! Columns of text that hold an enum.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::pg::{Pg, PgValue};
+use diesel::sql_types::Text;
+use strum::VariantArray;
+
+use crate::platform::unknown_variant::UnknownVariant;
+
+/// An enum as a column of text holds it.
+///
+/// A newer release may have stored a variant that this release does not know. If the enum itself
+/// were read, one such row would fail the whole query, and with it every list and batch that the
+/// row is part of. `Stored` reads the row, and fails only where the value is needed.
+#[derive(Debug, Clone, PartialEq, Eq, FromSqlRow)]
+pub struct Stored<T>(Result<T, UnknownVariant>);
+
+impl<T: Clone> Stored<T> {
+    /// The variant.
+    ///
+    /// # Errors
+    /// When this release does not know it.
+    pub fn known(&self) -> Result<T, UnknownVariant> {
+        self.0.clone()
+    }
+}
+
+impl<T> From<T> for Stored<T> {
+    fn from(variant: T) -> Self {
+        Self(Ok(variant))
+    }
+}
+
+impl<T: FromStr + VariantArray + Display> FromSql<Text, Pg> for Stored<T> {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        let text = <String as FromSql<Text, Pg>>::from_sql(value)?;
+        Ok(Self(
+            text.parse().map_err(|_| UnknownVariant::of::<T>(&text)),
+        ))
+    }
+}
