@@ -56,8 +56,8 @@ pub struct Service {
 pub struct Setting {
     pub variable: String,
     pub flag: String,
-    /// The value without the variable and the flag; absent if there is none, or if it depends on
-    /// the service or the terminal.
+    /// The value without the variable and the flag; `None` if there is no value, or if it depends
+    /// on the service or the terminal.
     pub default: Option<String>,
     pub commands: Vec<String>,
 }

@@ -16,6 +16,5 @@ pub mod order;
 pub mod payment;
 pub mod platform;
 pub mod prove;
-pub mod schema;
 pub mod soak;
 pub mod testbed;

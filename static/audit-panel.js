@@ -32,7 +32,7 @@ function showOrderCounts(orders) {
     ["failed", failed],
     ["unsettled", unsettled],
   ];
-  if (orphans > 0) counts.push(["held without order", orphans]);
+  if (orphans > 0) counts.push(["held, no order", orphans]);
   reconcile($("order-counts"), counts, ([name]) => name,
     ([name]) => el("div", {}, el("dt", { text: name }), el("dd")),
     (node, [, n]) => setText(node.lastChild, formatNumber(n)));

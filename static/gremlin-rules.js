@@ -32,14 +32,14 @@ export const PRESETS = [
   {
     key: "crash-after-commit",
     name: "Crash after commit",
-    effect: "Inventory makes one reservation and crashes before it responds",
+    effect: "Inventory reserves once, then crashes",
     service: "inventory-service",
     rule: { kind: "crash", max_fires: 1, method: "POST", route: "/inventory/reserve" },
   },
   {
     key: "failing-payments",
     name: "Failing payments",
-    effect: "30 % of charges fail with 503, for 1 minute",
+    effect: "30 % of charges fail, for 1 minute",
     service: "payment-service",
     rule: {
       kind: "error",

@@ -81,10 +81,10 @@ impl Shelf {
                     entry.epoch = epoch;
                 }
             }
-            ReservePlan::Restamp => {
+            ReservePlan::BumpEpoch => {
                 self.rows
                     .get_mut(&order)
-                    .expect("a restamp has a row")
+                    .expect("an epoch is raised in a row")
                     .epoch = epoch
             }
             ReservePlan::AlreadyHeld | ReservePlan::Stale => {}
@@ -104,7 +104,7 @@ impl Shelf {
                     },
                 );
             }
-            plan @ (ReleasePlan::GiveBack | ReleasePlan::Stamp) => {
+            plan @ (ReleasePlan::GiveBack | ReleasePlan::BumpEpoch) => {
                 let entry = self.rows.get_mut(&order).expect("the plan has a row");
                 entry.epoch = epoch;
                 entry.hold = Hold::Released;
@@ -118,7 +118,7 @@ impl Shelf {
                     self.reserved -= quantity;
                 }
             }
-            ReleasePlan::Nothing => {}
+            ReleasePlan::Ignore => {}
         }
     }
 

@@ -11,7 +11,7 @@ use crate::Fallible;
 const QUIET_LIMIT: Duration = Duration::from_secs(60);
 /// As in the services' own indexes of what is unfinished and of what owes something.
 pub const UNSETTLED: &str = "(status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')
-    OR status IN ('CONFIRMED', 'FAILED') AND (release_due IS NOT NULL OR void_due))";
+    OR status IN ('CONFIRMED', 'FAILED') AND (release_owed_epoch IS NOT NULL OR refund_owed))";
 const POLL: Duration = Duration::from_millis(50);
 
 pub async fn connect(url: &str) -> Fallible<Client> {

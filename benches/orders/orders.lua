@@ -1,6 +1,7 @@
--- wrk posts orders: for PROD-001 alone, or with PRODUCTS=n for a random one of the products "1" to "n".
--- With PAUSE_MS each connection waits so long, on average, before its next order: a nearly constant rate.
--- At the end it prints what it saw as one line of JSON, times in microseconds.
+-- wrk sends orders: for PROD-001, or with PRODUCTS=n for a random one of the products "1" to "n".
+-- PAUSE_MS is the mean pause of each connection before its next order. A long pause gives a nearly
+-- constant rate. At the end the script prints its figures as one line of JSON. Times are in
+-- microseconds.
 local products = tonumber(os.getenv("PRODUCTS") or "0")
 local pause = tonumber(os.getenv("PAUSE_MS") or "0")
 local headers = { ["Content-Type"] = "application/json" }
@@ -25,7 +26,7 @@ function request()
   return order(math.random(products))
 end
 
--- wrk asks for a pause only where this function exists.
+-- wrk pauses only if this function exists.
 if pause > 0 then
   function delay() return math.random(0, 2 * pause) end
 end

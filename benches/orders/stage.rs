@@ -75,7 +75,7 @@ impl<'a> Stage<'a> {
         if let Some(statements) = &self.args.tamper {
             database::execute(&database::connect(url.with_password()).await?, statements).await?;
         }
-        let audit = audit::of(&url, RECOVERY_BOUND, &audit::Elsewhere::default()).await?;
+        let audit = audit::run(&url, RECOVERY_BOUND, &audit::RemoteDatabases::default()).await?;
         if audit.clean {
             eprintln!(
                 "  the books balance: {} orders, {} confirmed",

@@ -31,7 +31,7 @@ pub struct AuditArgs {
 impl AuditArgs {
     pub async fn run(self) -> Outcome {
         exit_on_signal()?;
-        let audit = audit::of(
+        let audit = audit::run(
             &self.database_url,
             self.recovery_bound.duration(),
             &self.remote_databases.config(),

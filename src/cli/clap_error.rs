@@ -10,8 +10,8 @@ use super::error::ConfigError;
 use super::secret_files::is_secret;
 use crate::platform::db::redact;
 
-/// Describes an error of clap. Returns nothing for `--help` and for wrong usage of the command line,
-/// which clap describes in several lines.
+/// Describes an error of clap. Returns nothing for `--help` and for wrong usage of the command
+/// line, which clap describes in several lines.
 pub fn in_one_line(
     error: &clap::Error,
     command: &clap::Command,

@@ -11,7 +11,7 @@ use super::secret_files::file_variables;
 use super::service::DEFAULT_DATABASE_POOL_SIZE;
 use crate::describe::{Description, Inputs, Service};
 use crate::inventory::InventoryService;
-use crate::order::OrderRole;
+use crate::order::OrderService;
 use crate::payment::PaymentService;
 use crate::platform::service::Role;
 
@@ -29,7 +29,7 @@ impl DescribeArgs {
         let description = Description::new(Inputs {
             command,
             services: vec![
-                service::<OrderRole>("order", default_ports::ORDER),
+                service::<OrderService>("order", default_ports::ORDER),
                 service::<InventoryService>("inventory", default_ports::INVENTORY),
                 service::<PaymentService>("payment", default_ports::PAYMENT),
             ],

@@ -12,13 +12,17 @@ use super::error::Takes;
 use super::outcome::{Outcome, exit_on_signal, listen_for_shutdown, stopped};
 use super::parsers::{base_url, delay_ms, token};
 use crate::gremlin::{self, Target, Wish, tour};
+use crate::inventory::InventoryService;
+use crate::order::OrderService;
+use crate::payment::PaymentService;
 use crate::platform::client::BaseUrl;
 use crate::platform::fault_injection::Latency;
 use crate::platform::output;
+use crate::platform::service::Role;
 
-const ORDER: &str = "order-service";
-const INVENTORY: &str = "inventory-service";
-const PAYMENT: &str = "payment-service";
+const ORDER: &str = OrderService::SERVICE;
+const INVENTORY: &str = InventoryService::SERVICE;
+const PAYMENT: &str = PaymentService::SERVICE;
 
 #[derive(Debug, Args)]
 pub struct GremlinArgs {

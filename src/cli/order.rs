@@ -12,7 +12,7 @@ use super::parsers::{base_url, http_url, seconds, timeout_ms, trace_url};
 use super::service::ServiceArgs;
 use super::shared::{RecoveryBoundArgs, RemoteDatabaseArgs};
 use crate::order::saga::recovery;
-use crate::order::{self, OrderRole};
+use crate::order::{self, OrderService};
 use crate::platform::client::BaseUrl;
 use crate::platform::service;
 
@@ -21,12 +21,12 @@ pub struct OrderArgs {
     #[command(flatten)]
     service: ServiceArgs,
     /// Address of the inventory service
-    #[arg(long, env = "INVENTORY_SERVICE_URL", default_value_t = local_url(default_ports::INVENTORY),
-          value_parser = base_url)]
+    #[arg(long, env = "INVENTORY_SERVICE_URL",
+          default_value_t = local_url(default_ports::INVENTORY), value_parser = base_url)]
     inventory_service_url: BaseUrl,
     /// Address of the payment service
-    #[arg(long, env = "PAYMENT_SERVICE_URL", default_value_t = local_url(default_ports::PAYMENT),
-          value_parser = base_url)]
+    #[arg(long, env = "PAYMENT_SERVICE_URL",
+          default_value_t = local_url(default_ports::PAYMENT), value_parser = base_url)]
     payment_service_url: BaseUrl,
     /// Milliseconds for one call to inventory or payment: connect, head and body together
     #[arg(long, env = "DOWNSTREAM_TIMEOUT_MS", default_value_t = 2000, value_parser = timeout_ms)]
@@ -78,7 +78,7 @@ impl OrderArgs {
             step_timeout: Duration::from_millis(self.downstream_timeout_ms),
             service_token: self.service.service_token.clone(),
             database_url: self.service.database_url.clone(),
-            elsewhere: self.remote_databases.config(),
+            remote_databases: self.remote_databases.config(),
             dashboard: order::Dashboard {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 trace_url: self.dashboard.trace_url.clone(),
@@ -94,7 +94,7 @@ impl OrderArgs {
     pub async fn run(self) -> Outcome {
         let config = self.config();
         service::run(self.service.config(default_ports::ORDER), |platform| {
-            OrderRole::new(config, platform)
+            OrderService::new(config, platform)
         })
         .await?;
         Ok(ExitCode::SUCCESS)

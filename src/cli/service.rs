@@ -28,9 +28,9 @@ pub struct ServiceArgs {
     /// Port to listen on [default: 5001 order, 5002 inventory, 5003 payment]
     #[arg(long, env = "PORT", value_parser = port)]
     port: Option<u16>,
-    /// PostgreSQL database, as
-    /// postgres://user:password@host:port/name?sslmode=disable|prefer|require|verify-ca|verify-full.
-    /// With several hosts (host1:port,host2:port), the service uses the one that accepts writes
+    /// PostgreSQL database, as postgres://user:password@host:port/name?sslmode=MODE, where MODE is
+    /// disable, prefer, require, verify-ca or verify-full. Of several hosts
+    /// (host1:port,host2:port), the service uses the one that accepts writes
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
     pub database_url: DatabaseUrl,
     /// Maximum number of connections to the database

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::parsers::{database_url, seconds};
-use crate::audit::Elsewhere;
+use crate::audit::RemoteDatabases;
 use crate::platform::db::DatabaseUrl;
 
 /// The databases of inventory and payment, where these services have their own.
@@ -22,8 +22,8 @@ pub struct RemoteDatabaseArgs {
 }
 
 impl RemoteDatabaseArgs {
-    pub fn config(&self) -> Elsewhere {
-        Elsewhere {
+    pub fn config(&self) -> RemoteDatabases {
+        RemoteDatabases {
             inventory: self.inventory_database_url.clone(),
             payment: self.payment_database_url.clone(),
         }

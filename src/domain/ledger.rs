@@ -1,13 +1,13 @@
-//! The rules of the reservation ledger: what a request means, given what inventory has heard of its
-//! order. Pure: the service and the model in the tests run the same functions.
+//! The reservation ledger: what a reserve or a release does, given the ledger's row of its order.
+//! Pure rules, which the service and the model in `tests/model` share.
 //!
-//! The epoch is a fencing token. Each takeover of an order has a higher one, so that a late message
-//! of an earlier attempt can neither free what a later one holds nor take stock for an order that
-//! gave up.
+//! The epoch is a fencing token. Each takeover of an order raises it, so that a late message of an
+//! earlier attempt can neither release what a later attempt holds nor take stock for an order that
+//! has failed.
 
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-/// State of a reservation.
+/// The state of a reservation.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray,
 )]
@@ -25,7 +25,7 @@ impl Hold {
     }
 }
 
-/// What one order reserves.
+/// The product and the units that an order reserves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Goods {
     pub product_id: String,
@@ -37,26 +37,27 @@ pub struct Goods {
 pub struct Entry {
     pub epoch: i32,
     pub hold: Hold,
-    /// Absent where a release came before any reserve.
+    /// `None` where a release arrived before any reserve.
     pub goods: Option<Goods>,
 }
 
-/// What a reserve has to do.
+/// What a reserve does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReservePlan {
-    /// Take the stock and hold it at the request's epoch; where there is none left, stamp an
-    /// existing row with the epoch.
+    /// Take the stock and hold it at the request's epoch. If there is not enough, only raise the
+    /// epoch of a row that exists.
     Take,
-    /// The stock is already taken; raise the row's epoch.
-    Restamp,
-    /// A repetition of what was done before.
+    /// The order holds the stock already: raise the row's epoch.
+    BumpEpoch,
+    /// The same reserve was carried out before.
     AlreadyHeld,
-    /// A later attempt was here, or this one already gave up.
+    /// A later attempt has reserved or released, or this attempt has released.
     Stale,
-    /// The same order with other goods.
+    /// The order's reservation is of another product or quantity.
     OtherGoods,
 }
 
+/// What a reserve at an epoch does, given the order's row.
 #[must_use]
 pub fn reserve(entry: Option<&Entry>, epoch: i32, goods: &Goods) -> ReservePlan {
     let Some(entry) = entry else {
@@ -71,33 +72,34 @@ pub fn reserve(entry: Option<&Entry>, epoch: i32, goods: &Goods) -> ReservePlan 
     match (entry.epoch == epoch, entry.hold) {
         (true, Hold::Held) => ReservePlan::AlreadyHeld,
         (true, Hold::Released) => ReservePlan::Stale,
-        (false, Hold::Held) => ReservePlan::Restamp,
+        (false, Hold::Held) => ReservePlan::BumpEpoch,
         (false, Hold::Released) => ReservePlan::Take,
     }
 }
 
-/// What a release has to do.
+/// What a release does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleasePlan {
-    /// Leave a released row, so that a late reserve finds it.
+    /// Insert a released row, so that a late reserve finds it.
     Tombstone,
     /// Give the stock back and mark the row released at the request's epoch.
     GiveBack,
-    /// Nothing is held; mark the row with the request's epoch.
-    Stamp,
-    /// A late message: a later attempt holds the stock.
-    Nothing,
+    /// Nothing is held: raise the row's epoch.
+    BumpEpoch,
+    /// The release is late: a later attempt has written the row.
+    Ignore,
 }
 
+/// What a release at an epoch does, given the order's row.
 #[must_use]
 pub fn release(entry: Option<&Entry>, epoch: i32) -> ReleasePlan {
     match entry {
         None => ReleasePlan::Tombstone,
-        Some(entry) if entry.epoch > epoch => ReleasePlan::Nothing,
+        Some(entry) if entry.epoch > epoch => ReleasePlan::Ignore,
         Some(Entry {
             hold: Hold::Held, ..
         }) => ReleasePlan::GiveBack,
-        Some(_) => ReleasePlan::Stamp,
+        Some(_) => ReleasePlan::BumpEpoch,
     }
 }
 
@@ -121,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn reserve_follows_the_table_of_the_protocol() {
+    fn a_reserve_is_decided_by_state_and_epoch() {
         let table = [
             (None, ReservePlan::Take),
             (Some(entry(3, Hold::Held)), ReservePlan::Stale),
             (Some(entry(3, Hold::Released)), ReservePlan::Stale),
             (Some(entry(2, Hold::Held)), ReservePlan::AlreadyHeld),
             (Some(entry(2, Hold::Released)), ReservePlan::Stale),
-            (Some(entry(1, Hold::Held)), ReservePlan::Restamp),
+            (Some(entry(1, Hold::Held)), ReservePlan::BumpEpoch),
             (Some(entry(1, Hold::Released)), ReservePlan::Take),
         ];
         for (row, plan) in table {
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn another_payload_is_refused_unless_the_caller_is_late_anyway() {
+    fn other_goods_are_rejected_unless_the_reserve_is_stale() {
         assert_eq!(
             reserve(Some(&entry(1, Hold::Held)), 1, &goods(2)),
             ReservePlan::OtherGoods
@@ -159,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn release_follows_the_table_of_the_protocol() {
+    fn a_release_is_decided_by_state_and_epoch() {
         let table = [
             (None, ReleasePlan::Tombstone),
             (Some(entry(1, Hold::Held)), ReleasePlan::GiveBack),
             (Some(entry(2, Hold::Held)), ReleasePlan::GiveBack),
-            (Some(entry(2, Hold::Released)), ReleasePlan::Stamp),
-            (Some(entry(3, Hold::Held)), ReleasePlan::Nothing),
-            (Some(entry(3, Hold::Released)), ReleasePlan::Nothing),
+            (Some(entry(2, Hold::Released)), ReleasePlan::BumpEpoch),
+            (Some(entry(3, Hold::Held)), ReleasePlan::Ignore),
+            (Some(entry(3, Hold::Released)), ReleasePlan::Ignore),
         ];
         for (row, plan) in table {
             assert_eq!(release(row.as_ref(), 2), plan, "{row:?}");

@@ -1,5 +1,5 @@
-//! The rules of orders, reservations and payments, without I/O. The model in `tests/model` explores
-//! the same code.
+//! Pure rules of orders, reservations and payments: no I/O. The services and the model in
+//! `tests/model` share them.
 
 pub mod ledger;
 pub mod payment;

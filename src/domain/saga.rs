@@ -1,58 +1,63 @@
-//! How an order moves: (state, event) → next state. Pure; the service and the model in the tests
-//! run the same functions.
+//! The saga of an order: pure rules, which the service and the model in `tests/model` share.
 //!
-//! An *attempt* is one driver's try at an order: the request that placed it (epoch 1), or a worker
-//! that took it over (a higher epoch). It asks [`Attempt::next`] what to do, does it, and tells
-//! [`Attempt::on`] what came of it.
+//! An [`Attempt`] is one executor's try to finish an order: the request that placed the order
+//! (epoch 1), or a recovery worker that took it over (a higher epoch). The executor performs the
+//! step that [`Attempt::next`] returns, passes the result to [`Attempt::apply`], and stores the
+//! change that comes back before it goes on.
 
 use crate::api::{FailureReason, OrderStatus};
 
-/// A release at this epoch gives back whatever the order holds, and no reserve can follow it. An
-/// order that has failed never goes on, so that it releases at this epoch: what is settled holds
-/// nothing, whoever reserved it at whatever epoch.
-pub const EVERY_EPOCH: i32 = i32::MAX;
+#[cfg(test)]
+mod tests;
 
-/// What the database knows of an order that decides how it goes on.
+/// The epoch at which a failed order releases its stock.
+///
+/// Such a release gives back what the order holds, whatever epoch reserved it, and inventory
+/// rejects every reserve that arrives after it. A failed order never goes on, so a settled failed
+/// order holds nothing.
+pub const MAX_EPOCH: i32 = i32::MAX;
+
+/// The part of an order's row that decides how the order goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct State {
+pub struct SagaState {
     pub status: OrderStatus,
-    /// Absent also where a newer release gave a reason that this one does not know.
+    /// `None` as well where a newer release stored a reason that this release does not know.
     pub failure_reason: Option<FailureReason>,
-    /// Fencing token; raised by each takeover.
+    /// The fencing token. Each takeover raises it.
     pub epoch: i32,
-    /// Epoch whose hold must still be given back.
-    pub release_due: Option<i32>,
-    /// A charge must still be undone or forbidden.
-    pub void_due: bool,
+    /// The epoch at which a release became owed; `None` when no release is owed.
+    pub release_owed_epoch: Option<i32>,
+    /// Payment must still refund the charge, or forbid it if it was never made.
+    pub refund_owed: bool,
 }
 
-impl State {
-    /// A new order, in the hands of the request that placed it.
+impl SagaState {
+    /// A new order, whose request is its first attempt.
     pub const PLACED: Self = Self {
         status: OrderStatus::Pending,
         failure_reason: None,
         epoch: 1,
-        release_due: None,
-        void_due: false,
+        release_owed_epoch: None,
+        refund_owed: false,
     };
 
-    /// Nothing is left to be done for it, by anyone.
+    /// Whether the order has ended and owes nothing.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        self.is_final() && self.release_due.is_none() && !self.void_due
+        self.is_final() && self.release_owed_epoch.is_none() && !self.refund_owed
     }
 
-    /// Which status an order may have after this one: a final status is never left.
+    /// Whether the order may have this status next: a final status is never left.
     #[must_use]
     pub fn may_become(&self, status: OrderStatus) -> bool {
         !self.is_final() || self.status == status
     }
 
-    /// The epoch of a release.
+    /// The epoch that a release is sent with.
     #[must_use]
     pub const fn release_epoch(&self) -> i32 {
         if matches!(self.status, OrderStatus::Failed) {
-            EVERY_EPOCH
+            MAX_EPOCH
         } else {
             self.epoch
         }
@@ -60,188 +65,144 @@ impl State {
 
     #[must_use]
     pub const fn is_final(&self) -> bool {
-        matches!(self.status, OrderStatus::Confirmed | OrderStatus::Failed)
+        self.status.is_final()
     }
 
-    const fn failed(self, reason: FailureReason, void_due: bool) -> Self {
+    const fn failed(self, reason: FailureReason, refund_owed: bool) -> Self {
         Self {
             status: OrderStatus::Failed,
             failure_reason: Some(reason),
             epoch: self.epoch,
-            release_due: Some(self.epoch),
-            void_due,
+            release_owed_epoch: Some(self.epoch),
+            refund_owed,
         }
     }
 }
 
-/// What an attempt does next.
+/// A call that an attempt makes to another service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
-    AskPayment,
+    /// Ask payment for the outcome of an earlier attempt's charge.
+    QueryPayment,
     Reserve,
     Charge,
     Release,
-    Void,
-    /// Nothing more in this attempt; what is unsettled waits for a later one.
-    Stop,
+    /// Refund the charge, or forbid it if it was never made.
+    Refund,
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
     Reserved,
     InsufficientStock,
     UnknownProduct,
-    /// A later attempt has been there.
-    Overtaken,
+    /// Inventory has seen a later attempt of this order.
+    Fenced,
     Charged,
     Declined,
+    /// Payment has decided no charge. One may still be on its way.
     NotCharged,
     Released,
-    Voided,
-    /// Timeout or error: what was done is unknown.
-    Unavailable,
-    /// The order is older than the recovery bound.
+    /// The charge was refunded or forbidden.
+    Refunded,
+    /// The call failed, or was not made. A call that failed may have been carried out.
+    OutcomeUnknown,
+    /// No step was made, because the order is older than the recovery bound.
     Expired,
 }
 
-/// How far an attempt has come; lives in memory, and dies with its process.
+/// How far an attempt has come. It is kept in memory only and ends with its process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Stage {
-    Begin,
-    /// Payment did not decline: stock is to be reserved.
-    Asked,
-    Held,
-    /// Only what is owed is left to be done.
-    Settling,
+    Started,
+    /// Payment did not decline: the next step reserves stock.
+    PaymentQueried,
+    StockReserved,
+    /// Only what the order owes is left.
+    Compensating,
     Stopped,
 }
 
-/// One driver's try at an order.
+/// One executor's try to finish an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Attempt {
-    pub state: State,
+    pub state: SagaState,
     stage: Stage,
 }
 
-/// A change that must be stored before the attempt goes on.
+/// A change of the order's state. It must be stored before the attempt goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Change {
-    /// Stable, kebab-case.
+    /// Stable, in kebab-case.
     pub reason: &'static str,
 }
 
 impl Attempt {
     #[must_use]
-    pub const fn new(state: State) -> Self {
+    pub const fn new(state: SagaState) -> Self {
         Self {
             state,
-            stage: Stage::Begin,
+            stage: Stage::Started,
         }
     }
 
+    /// The next step; `None` when this attempt has nothing more to do. An order that is not
+    /// settled by then waits for a later attempt.
     #[must_use]
-    pub const fn next(&self) -> Step {
+    pub const fn next(&self) -> Option<Step> {
         match (self.stage, self.state.status) {
-            (Stage::Stopped, _) | (_, OrderStatus::Confirmed) => Step::Stop,
-            (Stage::Settling, _) | (_, OrderStatus::Failed) => self.debt(),
-            (Stage::Held, _) => Step::Charge,
-            // The charge of an earlier attempt may have gone through: no stock moves before payment
-            // was asked.
-            (Stage::Begin, OrderStatus::PendingPayment) => Step::AskPayment,
-            (Stage::Begin | Stage::Asked, _) => Step::Reserve,
+            (Stage::Stopped, _) | (_, OrderStatus::Confirmed) => None,
+            (Stage::Compensating, _) | (_, OrderStatus::Failed) => self.next_compensation(),
+            (Stage::StockReserved, _) => Some(Step::Charge),
+            // An earlier attempt may have charged: no stock moves before payment is asked.
+            (Stage::Started, OrderStatus::PendingPayment) => Some(Step::QueryPayment),
+            (Stage::Started | Stage::PaymentQueried, _) => Some(Step::Reserve),
         }
     }
 
-    const fn debt(&self) -> Step {
-        match (self.state.release_due, self.state.void_due) {
-            (Some(_), _) => Step::Release,
-            (None, true) => Step::Void,
-            (None, false) => Step::Stop,
+    const fn next_compensation(&self) -> Option<Step> {
+        match (self.state.release_owed_epoch, self.state.refund_owed) {
+            (Some(_), _) => Some(Step::Release),
+            (None, true) => Some(Step::Refund),
+            (None, false) => None,
         }
     }
 
-    /// The attempt after an event, and the change to store, if there is one.
+    /// The attempt after an event, and the change to store, if the event makes one.
     #[must_use]
-    pub const fn on(self, event: Event) -> (Self, Option<Change>) {
-        match (self.next(), event) {
+    pub const fn apply(self, event: Event) -> (Self, Option<Change>) {
+        let Some(step) = self.next() else {
+            return self.at(Stage::Stopped);
+        };
+        match (step, event) {
             (_, Event::Expired) if !self.state.is_final() => {
                 self.fail(FailureReason::Expired, true)
             }
-            (Step::AskPayment, Event::Charged | Event::NotCharged) => (
-                Self {
-                    stage: Stage::Asked,
-                    ..self
-                },
-                None,
-            ),
-            // Whatever is held for it goes back, without waiting for payment's return.
-            (Step::AskPayment, Event::Unavailable) => (
-                Self {
-                    stage: Stage::Settling,
-                    ..self
-                },
-                None,
-            ),
-            (Step::Reserve, Event::Reserved) => (
-                Self {
-                    stage: Stage::Held,
-                    ..self
-                },
-                None,
-            ),
-            // An earlier attempt's charge may still be on its way.
+            (Step::QueryPayment, Event::Charged | Event::NotCharged) => {
+                self.at(Stage::PaymentQueried)
+            }
+            // A release that is owed does not wait until payment returns.
+            (Step::QueryPayment, Event::OutcomeUnknown) => self.at(Stage::Compensating),
+            (Step::Reserve, Event::Reserved) => self.at(Stage::StockReserved),
+            // In a takeover, an earlier attempt's charge may still be on its way.
             (Step::Reserve, Event::InsufficientStock) => {
                 self.fail(FailureReason::InsufficientStock, self.is_takeover())
             }
             (Step::Reserve, Event::UnknownProduct) => {
                 self.fail(FailureReason::UnknownProduct, self.is_takeover())
             }
-            (Step::Reserve, Event::Unavailable) => self.inventory_unavailable(),
+            (Step::Reserve, Event::OutcomeUnknown) => self.inventory_unavailable(),
             (Step::Charge, Event::Charged) => self.confirm(),
-            (Step::AskPayment | Step::Charge, Event::Declined) => {
+            (Step::QueryPayment | Step::Charge, Event::Declined) => {
                 self.fail(FailureReason::PaymentDeclined, false)
             }
-            (Step::Charge, Event::Unavailable) => self.payment_unavailable(),
-            (Step::Release, Event::Released) => {
-                let state = State {
-                    release_due: None,
-                    ..self.state
-                };
-                (
-                    Self {
-                        state,
-                        stage: Stage::Settling,
-                    },
-                    Some(Change {
-                        reason: "stock-returned",
-                    }),
-                )
-            }
-            (Step::Void, Event::Voided) => {
-                let state = State {
-                    void_due: false,
-                    ..self.state
-                };
-                (
-                    Self {
-                        state,
-                        stage: Stage::Settling,
-                    },
-                    Some(Change {
-                        reason: "payment-voided",
-                    }),
-                )
-            }
-            // Overtaken; or what is owed waits for a later attempt, as does a step whose answer
-            // makes no sense for it.
-            _ => (
-                Self {
-                    stage: Stage::Stopped,
-                    ..self
-                },
-                None,
-            ),
+            (Step::Charge, Event::OutcomeUnknown) => self.payment_unavailable(),
+            (Step::Release, Event::Released) => self.released(),
+            (Step::Refund, Event::Refunded) => self.refunded(),
+            // The attempt was fenced, a compensation failed, or the event is no result of the
+            // step: a later attempt goes on.
+            _ => self.at(Stage::Stopped),
         }
     }
 
@@ -249,278 +210,68 @@ impl Attempt {
         self.state.epoch > 1
     }
 
-    const fn confirm(self) -> (Self, Option<Change>) {
-        let state = State {
-            status: OrderStatus::Confirmed,
-            release_due: None,
-            ..self.state
-        };
-        (
-            Self {
-                state,
-                stage: Stage::Stopped,
-            },
-            Some(Change {
-                reason: "confirmed",
-            }),
-        )
+    const fn at(self, stage: Stage) -> (Self, Option<Change>) {
+        (Self { stage, ..self }, None)
     }
 
-    const fn fail(self, reason: FailureReason, void_due: bool) -> (Self, Option<Change>) {
-        let state = self.state.failed(reason, void_due);
-        (
-            Self {
-                state,
-                stage: Stage::Settling,
-            },
-            Some(Change {
-                reason: reason.as_str(),
-            }),
-        )
+    const fn changed(
+        state: SagaState,
+        stage: Stage,
+        reason: &'static str,
+    ) -> (Self, Option<Change>) {
+        (Self { state, stage }, Some(Change { reason }))
+    }
+
+    const fn confirm(self) -> (Self, Option<Change>) {
+        let state = SagaState {
+            status: OrderStatus::Confirmed,
+            release_owed_epoch: None,
+            ..self.state
+        };
+        Self::changed(state, Stage::Stopped, "confirmed")
+    }
+
+    const fn fail(self, reason: FailureReason, refund_owed: bool) -> (Self, Option<Change>) {
+        let state = self.state.failed(reason, refund_owed);
+        Self::changed(state, Stage::Compensating, reason.as_str())
     }
 
     const fn inventory_unavailable(self) -> (Self, Option<Change>) {
-        let change = Some(Change {
-            reason: "inventory-unavailable",
-        });
         let status = match self.state.status {
-            // Stays what it is: payment must be asked first again, since a charge may have gone
-            // through.
+            // The status stays, so that the next attempt asks payment first again: the order may
+            // have been charged.
             OrderStatus::PendingPayment => OrderStatus::PendingPayment,
             _ => OrderStatus::PendingInventory,
         };
-        (
-            Self {
-                state: State {
-                    status,
-                    ..self.state
-                },
-                stage: Stage::Stopped,
-            },
-            change,
-        )
+        let state = SagaState {
+            status,
+            ..self.state
+        };
+        Self::changed(state, Stage::Stopped, "inventory-unavailable")
     }
 
     const fn payment_unavailable(self) -> (Self, Option<Change>) {
-        let state = State {
+        let state = SagaState {
             status: OrderStatus::PendingPayment,
-            release_due: Some(self.state.epoch),
+            release_owed_epoch: Some(self.state.epoch),
             ..self.state
         };
-        (
-            Self {
-                state,
-                stage: Stage::Settling,
-            },
-            Some(Change {
-                reason: "payment-unavailable",
-            }),
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::OrderStatus as S;
-
-    /// Feeds the events in turn; returns the steps taken and where it ended.
-    fn run(state: State, events: &[Event]) -> (Vec<Step>, State, Vec<&'static str>) {
-        let mut attempt = Attempt::new(state);
-        let (mut steps, mut reasons) = (Vec::new(), Vec::new());
-        for event in events {
-            steps.push(attempt.next());
-            let (after, change) = attempt.on(*event);
-            reasons.extend(change.map(|change| change.reason));
-            attempt = after;
-        }
-        steps.push(attempt.next());
-        (steps, attempt.state, reasons)
+        Self::changed(state, Stage::Compensating, "payment-unavailable")
     }
 
-    fn taken_over(status: S) -> State {
-        State {
-            status,
-            epoch: 2,
-            ..State::PLACED
-        }
-    }
-
-    #[test]
-    fn all_goes_well() {
-        let (steps, state, reasons) = run(State::PLACED, &[Event::Reserved, Event::Charged]);
-        assert_eq!(steps, [Step::Reserve, Step::Charge, Step::Stop]);
-        assert_eq!((state.status, state.is_settled()), (S::Confirmed, true));
-        assert_eq!(reasons, ["confirmed"]);
-    }
-
-    #[test]
-    fn a_silent_inventory_leaves_the_order_to_recovery() {
-        let (steps, state, _) = run(State::PLACED, &[Event::Unavailable]);
-        assert_eq!(steps, [Step::Reserve, Step::Stop]);
-        assert_eq!(
-            (state.status, state.release_due),
-            (S::PendingInventory, None)
-        );
-    }
-
-    #[test]
-    fn a_silent_payment_gives_the_stock_back_at_once() {
-        let (steps, state, reasons) = run(
-            State::PLACED,
-            &[Event::Reserved, Event::Unavailable, Event::Released],
-        );
-        assert_eq!(
-            steps,
-            [Step::Reserve, Step::Charge, Step::Release, Step::Stop]
-        );
-        assert_eq!(
-            (state.status, state.release_due, state.is_settled()),
-            (S::PendingPayment, None, false)
-        );
-        assert_eq!(reasons, ["payment-unavailable", "stock-returned"]);
-    }
-
-    #[test]
-    fn a_release_that_fails_stays_owed() {
-        let (steps, state, _) = run(
-            State::PLACED,
-            &[Event::Reserved, Event::Declined, Event::Unavailable],
-        );
-        assert_eq!(steps.last(), Some(&Step::Stop));
-        assert_eq!(
-            (state.status, state.release_due, state.is_settled()),
-            (S::Failed, Some(1), false)
-        );
-    }
-
-    #[test]
-    fn out_of_stock_owes_a_release_and_in_a_takeover_a_void_too() {
-        let (_, placed, _) = run(State::PLACED, &[Event::InsufficientStock]);
-        assert_eq!(
-            (placed.failure_reason, placed.release_due, placed.void_due),
-            (Some(FailureReason::InsufficientStock), Some(1), false)
-        );
-        let (_, taken, _) = run(taken_over(S::PendingInventory), &[Event::InsufficientStock]);
-        assert_eq!((taken.release_due, taken.void_due), (Some(2), true));
-        let (steps, settled, _) = run(taken, &[Event::Released, Event::Voided]);
-        assert_eq!(steps, [Step::Release, Step::Void, Step::Stop]);
-        assert!(settled.is_settled());
-    }
-
-    #[test]
-    fn a_takeover_of_a_pending_payment_asks_before_stock_moves() {
-        for known in [Event::Charged, Event::NotCharged] {
-            let (steps, state, _) = run(
-                taken_over(S::PendingPayment),
-                &[known, Event::Reserved, Event::Charged],
-            );
-            assert_eq!(
-                steps,
-                [Step::AskPayment, Step::Reserve, Step::Charge, Step::Stop]
-            );
-            assert_eq!(state.status, S::Confirmed);
-        }
-        let (steps, state, _) = run(taken_over(S::PendingPayment), &[Event::Unavailable]);
-        assert_eq!(
-            (steps.last(), state.status),
-            (Some(&Step::Stop), S::PendingPayment)
-        );
-        let (_, state, _) = run(taken_over(S::PendingPayment), &[Event::Declined]);
-        assert_eq!((state.status, state.release_due), (S::Failed, Some(2)));
-        let (_, state, _) = run(
-            taken_over(S::PendingPayment),
-            &[Event::Charged, Event::Unavailable],
-        );
-        assert_eq!(
-            state.status,
-            S::PendingPayment,
-            "the charge may stand: ask payment first again"
-        );
-    }
-
-    #[test]
-    fn a_failed_order_releases_at_every_epoch_and_a_pending_one_at_its_own() {
-        let pending = State {
-            release_due: Some(2),
-            ..taken_over(S::PendingPayment)
+    const fn released(self) -> (Self, Option<Change>) {
+        let state = SagaState {
+            release_owed_epoch: None,
+            ..self.state
         };
-        assert_eq!(pending.release_epoch(), 2);
-        assert_eq!(
-            pending.failed(FailureReason::Expired, true).release_epoch(),
-            EVERY_EPOCH
-        );
+        Self::changed(state, Stage::Compensating, "stock-returned")
     }
 
-    #[test]
-    fn a_final_status_is_never_left() {
-        for status in OrderStatus::ALL {
-            assert!(taken_over(S::PendingPayment).may_become(*status));
-            assert_eq!(
-                taken_over(S::Confirmed).may_become(*status),
-                *status == S::Confirmed
-            );
-            assert_eq!(
-                taken_over(S::Failed).may_become(*status),
-                *status == S::Failed
-            );
-        }
-    }
-
-    #[test]
-    fn who_is_overtaken_stops_and_changes_nothing() {
-        for status in [
-            S::Pending,
-            S::PendingInventory,
-            S::PendingPayment,
-            S::Failed,
-        ] {
-            let state = State {
-                release_due: Some(2),
-                ..taken_over(status)
-            };
-            let (attempt, change) = Attempt::new(state).on(Event::Overtaken);
-            assert_eq!(
-                (attempt.next(), attempt.state, change),
-                (Step::Stop, state, None)
-            );
-        }
-    }
-
-    #[test]
-    fn an_expired_order_fails_and_owes_both() {
-        let (_, state, reasons) = run(taken_over(S::PendingInventory), &[Event::Expired]);
-        assert_eq!(
-            (state.status, state.release_due, state.void_due),
-            (S::Failed, Some(2), true)
-        );
-        assert_eq!(reasons, ["expired"]);
-    }
-
-    #[test]
-    fn no_event_moves_a_final_status() {
-        let events = [
-            Event::Reserved,
-            Event::InsufficientStock,
-            Event::UnknownProduct,
-            Event::Overtaken,
-            Event::Charged,
-            Event::Declined,
-            Event::NotCharged,
-            Event::Released,
-            Event::Voided,
-            Event::Unavailable,
-            Event::Expired,
-        ];
-        let failed = taken_over(S::Pending).failed(FailureReason::PaymentDeclined, true);
-        for state in [taken_over(S::Confirmed), failed] {
-            for event in events {
-                assert_eq!(
-                    Attempt::new(state).on(event).0.state.status,
-                    state.status,
-                    "{event:?}"
-                );
-            }
-        }
+    const fn refunded(self) -> (Self, Option<Change>) {
+        let state = SagaState {
+            refund_owed: false,
+            ..self.state
+        };
+        Self::changed(state, Stage::Compensating, "payment-voided")
     }
 }

@@ -126,7 +126,7 @@ impl LedgerBatch {
                 self.bump_epoch(*order_id, *epoch);
                 ReserveOutcome::InsufficientStock
             }
-            ReservePlan::Restamp => {
+            ReservePlan::BumpEpoch => {
                 let held = level.held();
                 self.record(*order_id, *epoch, Hold::Held, Some(goods));
                 held
@@ -151,7 +151,7 @@ impl LedgerBatch {
                 ReserveOutcome::UnknownProduct
             }
             // The order holds units of a product whose row was deleted later.
-            ReservePlan::Restamp | ReservePlan::AlreadyHeld => ReserveOutcome::UnknownProduct,
+            ReservePlan::BumpEpoch | ReservePlan::AlreadyHeld => ReserveOutcome::UnknownProduct,
         }
     }
 
@@ -165,8 +165,8 @@ impl LedgerBatch {
             .or_else(|| entry.map(|entry| entry.epoch))
             .unwrap_or(1);
         match ledger::release(entry, epoch) {
-            ReleasePlan::Nothing => ReleaseOutcome::Released(0),
-            ReleasePlan::Tombstone | ReleasePlan::Stamp => {
+            ReleasePlan::Ignore => ReleaseOutcome::Released(0),
+            ReleasePlan::Tombstone | ReleasePlan::BumpEpoch => {
                 self.record(order_id, epoch, Hold::Released, None);
                 ReleaseOutcome::Released(0)
             }

@@ -4,6 +4,7 @@
 pub mod ledger_batch;
 pub mod requests;
 mod routes;
+mod schema;
 mod service;
 mod store;
 

@@ -1,5 +1,7 @@
-//! How many orders are under way at once. More are turned away at once, and as cheaply as can be:
-//! what is spent on them is not there for those that were let in.
+//! Admission control: limits how many orders one process works on at a time.
+//!
+//! Orders over the limit are rejected immediately and as cheaply as possible, so that the orders
+//! already admitted keep their share of the processor.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -7,41 +9,47 @@ use crate::order::metrics::OrderMetrics;
 use crate::platform::http::problem::Problem;
 use crate::platform::observability::incident_log::IncidentLog;
 
-/// Orders under way in one process.
-const MOST: usize = 512;
-/// With so many free places, an overload is over; with one or two it comes and goes.
-const CALM: usize = MOST / 2;
+/// Orders in progress in one process.
+const MAX_IN_PROGRESS: usize = 512;
+/// An overload ends when more permits than this are free. Without this distance, a load right at
+/// the limit would log the start and the end of an overload over and over.
+const MIN_FREE_TO_RECOVER: usize = MAX_IN_PROGRESS / 2;
 
-/// One for the process.
-pub struct Intake {
-    places: Semaphore,
+/// One for the process, shared by its worker threads.
+pub struct AdmissionControl {
+    permits: Semaphore,
     overload: IncidentLog,
 }
 
-impl Default for Intake {
+impl Default for AdmissionControl {
     fn default() -> Self {
         Self {
-            places: Semaphore::new(MOST),
-            overload: IncidentLog::new("turning orders away", "orders are taken again"),
+            permits: Semaphore::new(MAX_IN_PROGRESS),
+            overload: IncidentLog::new(
+                "overload started: rejecting orders",
+                "overload ended: accepting orders",
+            ),
         }
     }
 }
 
-impl Intake {
-    /// A place, which is free again when it is dropped.
+impl AdmissionControl {
+    /// Returns a permit, which is released when it is dropped.
     ///
     /// # Errors
-    /// 503 when there is none.
-    pub fn enter(&self, metrics: &OrderMetrics) -> Result<SemaphorePermit<'_>, Problem> {
-        if let Ok(place) = self.places.try_acquire() {
-            if self.places.available_permits() > CALM {
+    /// `overloaded` (503) when the limit is reached.
+    pub fn try_admit(&self, metrics: &OrderMetrics) -> Result<SemaphorePermit<'_>, Problem> {
+        if let Ok(permit) = self.permits.try_acquire() {
+            if self.permits.available_permits() > MIN_FREE_TO_RECOVER {
                 self.overload.resolve();
             }
-            return Ok(place);
+            return Ok(permit);
         }
         metrics.rejected_by_overload.inc();
         self.overload
-            .raise(&format_args!("{MOST} orders are under way"));
-        Err(Problem::unavailable("overloaded", "Too many orders are under way.").without_log())
+            .raise(&format_args!("{MAX_IN_PROGRESS} orders are in progress"));
+        let detail = "Too many orders are in progress. Nothing was stored. Retry after 1 s.";
+        // The incident log has one line for the whole overload.
+        Err(Problem::unavailable("overloaded", detail).without_log())
     }
 }

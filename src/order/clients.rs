@@ -1,4 +1,4 @@
-//! Inventory and payment as the order service sees them: each call ends in an event of the flow.
+//! The clients of inventory and payment. The result of each call is an event of the saga.
 
 use actix_web::http::StatusCode;
 use rust_decimal::Decimal;
@@ -12,15 +12,20 @@ use crate::platform::client::{Answer, CallError};
 use crate::platform::deadline::Deadline;
 use crate::platform::http::problem::ProblemBody;
 
-/// What an attempt needs to know of its order.
+/// The part of an order that calls need.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub struct OrderRef<'a> {
     pub order_id: Uuid,
     pub product_id: &'a str,
     pub quantity: i32,
     pub amount: Decimal,
+    /// The epoch of the attempt that makes the call.
     pub epoch: i32,
 }
+
+/// The names of the services in health checks, metrics and the dashboard's routes.
+pub const INVENTORY: &str = "inventory-service";
+pub const PAYMENT: &str = "payment-service";
 
 pub const RESERVE: Route = Route {
     name: "reserve",
@@ -44,35 +49,35 @@ pub const REFUND: Route = Route {
 };
 
 #[derive(Clone)]
-pub struct Inventory(Dependency);
+pub struct InventoryClient(Dependency);
 
-impl Inventory {
+impl InventoryClient {
     #[must_use]
     pub fn new(dependency: Dependency) -> Self {
         Self(dependency.with_batches(RESERVE))
     }
 
-    pub async fn reserve(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
+    pub async fn reserve(&self, order: OrderRef<'_>, deadline: Deadline) -> Event {
         let body = Reserve {
-            product_id: subject.product_id.to_owned(),
-            quantity: subject.quantity,
-            order_id: Some(subject.order_id),
-            epoch: Some(subject.epoch),
+            product_id: order.product_id.to_owned(),
+            quantity: order.quantity,
+            order_id: Some(order.order_id),
+            epoch: Some(order.epoch),
         };
         let answer = self.0.post(RESERVE, &body, deadline).await;
-        conclude("reserve", answer, |answer| {
+        conclude(RESERVE.name, answer, |answer| {
             Ok(match answer.status {
                 StatusCode::OK => {
                     answer
                         .json::<Reserved>()
-                        .and_then(|held| same_order(held.order_id, subject))?;
+                        .and_then(|held| same_order(held.order_id, order))?;
                     Some(Event::Reserved)
                 }
                 StatusCode::CONFLICT | StatusCode::NOT_FOUND => {
                     match answer.json::<ProblemBody>()?.code.as_str() {
                         "insufficient-stock" => Some(Event::InsufficientStock),
                         "unknown-product" => Some(Event::UnknownProduct),
-                        "stale-epoch" => Some(Event::Overtaken),
+                        "stale-epoch" => Some(Event::Fenced),
                         _ => None,
                     }
                 }
@@ -81,66 +86,67 @@ impl Inventory {
         })
     }
 
-    pub async fn release(&self, subject: Subject<'_>, epoch: i32, deadline: Deadline) -> Event {
+    /// Releases what the order has reserved at `epoch` or an earlier one.
+    pub async fn release(&self, order: OrderRef<'_>, epoch: i32, deadline: Deadline) -> Event {
         let body = Release {
-            order_id: subject.order_id,
+            order_id: order.order_id,
             epoch: Some(epoch),
         };
         let answer = self.0.post(RELEASE, &body, deadline).await;
-        conclude("release", answer, |answer| {
+        conclude(RELEASE.name, answer, |answer| {
             if answer.status != StatusCode::OK {
                 return Ok(None);
             }
             answer
                 .json::<Released>()
-                .and_then(|released| same_order(released.order_id, subject))?;
+                .and_then(|released| same_order(released.order_id, order))?;
             Ok(Some(Event::Released))
         })
     }
 }
 
 #[derive(Clone)]
-pub struct Payments(Dependency);
+pub struct PaymentClient(Dependency);
 
-impl Payments {
+impl PaymentClient {
     #[must_use]
     pub fn new(dependency: Dependency) -> Self {
         Self(dependency.with_batches(CHARGE))
     }
 
-    pub async fn charge(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
-        let Subject {
+    pub async fn charge(&self, order: OrderRef<'_>, deadline: Deadline) -> Event {
+        let OrderRef {
             order_id,
             amount,
             epoch,
             ..
-        } = subject;
+        } = order;
         let body = Charge {
             order_id,
             amount: Some(amount),
             epoch: Some(epoch),
         };
         let answer = self.0.post(CHARGE, &body, deadline).await;
-        conclude("charge", answer, |answer| match answer.status {
+        conclude(CHARGE.name, answer, |answer| match answer.status {
             StatusCode::CREATED | StatusCode::OK | StatusCode::PAYMENT_REQUIRED => {
-                outcome(&answer, subject)
+                charge_event(&answer, order)
             }
             _ => Ok(None),
         })
     }
 
-    /// What payment knows of the order's charge.
-    pub async fn ask(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
+    /// Asks for the outcome of an earlier attempt's charge.
+    pub async fn query(&self, order: OrderRef<'_>, deadline: Deadline) -> Event {
         let answer = self
             .0
             .get(
                 QUERY_PAYMENT,
-                &format!("?order_id={}", subject.order_id),
+                &format!("?order_id={}", order.order_id),
                 deadline,
             )
             .await;
-        conclude("ask payment", answer, |answer| match answer.status {
-            StatusCode::OK => outcome(&answer, subject),
+        conclude(QUERY_PAYMENT.name, answer, |answer| match answer.status {
+            StatusCode::OK => charge_event(&answer, order),
             StatusCode::NOT_FOUND if answer.json::<ProblemBody>()?.code == "unknown-payment" => {
                 Ok(Some(Event::NotCharged))
             }
@@ -148,26 +154,27 @@ impl Payments {
         })
     }
 
-    pub async fn void(&self, subject: Subject<'_>, deadline: Deadline) -> Event {
+    /// Refunds the order's charge, or forbids it if it was never made.
+    pub async fn refund(&self, order: OrderRef<'_>, deadline: Deadline) -> Event {
         let body = Void {
-            order_id: subject.order_id,
+            order_id: order.order_id,
         };
         let answer = self.0.post(REFUND, &body, deadline).await;
-        conclude("void", answer, |answer| {
+        conclude(REFUND.name, answer, |answer| {
             if answer.status != StatusCode::OK {
                 return Ok(None);
             }
             answer
                 .json::<Payment>()
-                .and_then(|payment| same_order(payment.order_id, subject))?;
-            Ok(Some(Event::Voided))
+                .and_then(|payment| same_order(payment.order_id, order))?;
+            Ok(Some(Event::Refunded))
         })
     }
 }
 
-fn outcome(answer: &Answer, subject: Subject<'_>) -> Result<Option<Event>, CallError> {
+fn charge_event(answer: &Answer, order: OrderRef<'_>) -> Result<Option<Event>, CallError> {
     let payment: Payment = answer.json()?;
-    same_order(payment.order_id, subject)?;
+    same_order(payment.order_id, order)?;
     Ok(Some(match payment.status {
         PaymentStatus::Success => Event::Charged,
         PaymentStatus::Pending => Event::NotCharged,
@@ -175,16 +182,18 @@ fn outcome(answer: &Answer, subject: Subject<'_>) -> Result<Option<Event>, CallE
     }))
 }
 
-fn same_order(answered: Uuid, subject: Subject<'_>) -> Result<(), CallError> {
-    if answered == subject.order_id {
+fn same_order(answered: Uuid, order: OrderRef<'_>) -> Result<(), CallError> {
+    if answered == order.order_id {
         Ok(())
     } else {
-        Err(CallError::Unusable(format!("it is about order {answered}")))
+        Err(CallError::Unusable(format!(
+            "it is about the order {answered}"
+        )))
     }
 }
 
-/// A timeout, an error status and an answer that makes no sense are one to the flow: the outcome is
-/// unknown.
+/// The event of an answer. After a timeout, an error status or an answer that is not understood,
+/// the outcome is unknown.
 fn conclude(
     step: &'static str,
     answer: Result<Answer, CallError>,
@@ -196,6 +205,6 @@ fn conclude(
     });
     event.unwrap_or_else(|error| {
         tracing::warn!(step, %error, "no usable answer; the outcome is unknown");
-        Event::Unavailable
+        Event::OutcomeUnknown
     })
 }

@@ -1,44 +1,44 @@
-//! `Idempotency-Key`: the same request sent again gets the same order and the same answer. The
-//! database decides: the key is unique there, across replicas and restarts.
+//! `Idempotency-Key`: a request that is sent again gets the order of the first one. A unique index
+//! on the key guarantees that, across replicas and restarts.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 
-use super::store::{Keyed, OrderRow};
+use super::store::{KeyedOrder, OrderRow};
 use crate::api::PlaceOrder;
 use crate::platform::http::problem::{FieldError, Problem};
 
 pub const HEADER: &str = "idempotency-key";
-/// On the answer to a request whose key was used before.
-pub const REPLAYED: &str = "idempotency-replayed";
-const LONGEST: usize = 255;
+/// The header of a response to a request whose key was used before.
+pub const REPLAYED_HEADER: &str = "idempotency-replayed";
+const MAX_KEY_LENGTH: usize = 255;
 
-/// Reads the key, bare or as a quoted string.
+/// The request's key, if it has one.
 ///
 /// # Errors
-/// When it is there and cannot be a key.
-pub fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// `invalid-request` (400) when the header comes twice or is no key.
+pub fn key_from(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(HEADER);
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(refused("must come once"));
+        return Err(invalid("must come once"));
     }
-    parse(value.as_bytes()).map(Some).map_err(refused)
+    parse(value.as_bytes()).map(Some).map_err(invalid)
 }
 
-fn refused(detail: impl Into<String>) -> Problem {
+fn invalid(detail: impl Into<String>) -> Problem {
     Problem::invalid(vec![FieldError {
         field: HEADER.to_owned(),
         detail: detail.into(),
     }])
 }
 
-/// A bare word, or a string in double quotes with `\"` and `\\` inside (RFC 9651).
+/// Reads a key: bare, or a string in double quotes with `\"` and `\\` as its escapes (RFC 9651).
 ///
 /// # Errors
-/// In words, what it must be.
+/// What a key must be, for the problem's `detail`.
 pub fn parse(value: &[u8]) -> Result<String, String> {
     let text = std::str::from_utf8(value)
         .map_err(|_| "must be visible ASCII".to_owned())?
@@ -47,8 +47,8 @@ pub fn parse(value: &[u8]) -> Result<String, String> {
         Some(rest) => unquote(rest)?,
         None => text.to_owned(),
     };
-    if key.is_empty() || key.len() > LONGEST {
-        return Err(format!("must have 1 to {LONGEST} characters"));
+    if key.is_empty() || key.len() > MAX_KEY_LENGTH {
+        return Err(format!("must have 1 to {MAX_KEY_LENGTH} characters"));
     }
     if !key.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return Err("must be visible ASCII, without control characters".to_owned());
@@ -73,13 +73,14 @@ fn unquote(text: &str) -> Result<String, String> {
     }
 }
 
-/// The order of a key that is there already. Its present state is the answer: a final one never
-/// changes, and a client that was told 202 learns how the order ended.
+/// Checks that a request is the one that its key's order was placed by, and returns the order as
+/// it is now. A client that got a 202 learns this way how the order ended.
 ///
 /// # Errors
-/// When the key belongs to another request, or to one that is still under way.
-pub fn repeated(keyed: Keyed, body: &PlaceOrder) -> Result<OrderRow, Problem> {
-    let Keyed { order, in_flight } = keyed;
+/// `idempotency-key-reused` (422) when the body is another, `idempotency-key-in-flight` (409) while
+/// the first request is in progress.
+pub fn check_replay(keyed: KeyedOrder, body: &PlaceOrder) -> Result<OrderRow, Problem> {
+    let KeyedOrder { order, in_flight } = keyed;
     if order.product_id != body.product_id || order.quantity != body.quantity {
         let detail = "This idempotency key was used with another body.";
         let problem = Problem::new(
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_bare_or_quoted() {
+    fn a_key_is_read_bare_or_quoted() {
         for (value, key) in [
             ("abc", "abc"),
             ("  abc ", "abc"),
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_key_is_refused() {
+    fn other_texts_are_no_keys() {
         let long = "x".repeat(256);
         for value in [
             "", "  ", "\"\"", "\"abc", "\"a\"b\"", r#""a\n""#, "\"abc\\", "a\tb", "a\u{7f}", "ü",

@@ -1,5 +1,7 @@
-//! The order service: routes → attempt (drives) → flow (pure rules), store | clients; view: rows →
-//! answers.
+//! The order service.
+//!
+//! A request enters by `routes`. The `saga` runs the order's attempt: it decides by the rules of
+//! [`crate::domain::saga`], calls the `clients` of inventory and payment, and writes to the `store`.
 
 mod admission;
 mod audit_cache;
@@ -11,11 +13,13 @@ pub mod metrics;
 mod responses;
 mod routes;
 pub mod saga;
+mod schema;
+mod service;
 pub mod sla;
 mod store;
 
 pub use dashboard::assets::Dashboard;
-pub use routes::{Config, OrderRole};
+pub use service::{Config, OrderService};
 pub use store::Cursor;
 
 /// Points between two steps, at which a test can let the process abort or stall.

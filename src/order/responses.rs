@@ -1,30 +1,30 @@
-//! From the store's rows to what a customer sees: the wire types, and the HTTP answer of an order.
+//! Converts the store's rows to wire types, and an order to an HTTP response.
 
 use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
 
 use super::store::{ChangeRow, EventRow, OrderRow};
 use crate::api::{FailureReason, Obligation, Order, OrderChange, OrderEvent, OrderStatus};
-use crate::domain::saga::State;
+use crate::domain::saga::SagaState;
 use crate::platform::http::problem::Problem;
 use crate::platform::observability::trace_context;
 
-/// How long a customer with a pending order should wait before asking again.
+/// After this time the client of a pending order should ask for it again.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
 impl From<OrderRow> for Order {
     fn from(row: OrderRow) -> Self {
         let state = row.state().ok();
         let owes = [
-            (row.release_due.is_some(), Obligation::Release),
-            (row.void_due, Obligation::Refund),
+            (row.release_owed_epoch.is_some(), Obligation::Release),
+            (row.refund_owed, Obligation::Refund),
         ];
         Self {
             id: row.id,
             product_id: row.product_id,
             quantity: row.quantity,
             message: state.map_or_else(
-                || row.status.clone(),
+                || row.status.to_string(),
                 |state| message(state.status, state.failure_reason),
             ),
             settled: state.is_some_and(|state| state.is_settled()),
@@ -33,8 +33,8 @@ impl From<OrderRow> for Order {
                 .filter(|(is_owed, _)| *is_owed)
                 .map(|(_, obligation)| obligation)
                 .collect(),
-            status: row.status,
-            failure_reason: row.failure_reason,
+            status: row.status.to_string(),
+            failure_reason: row.failure_reason.map(|reason| reason.to_string()),
             created_at: row.created_at,
             updated_at: row.updated_at,
             trace_id: row
@@ -81,17 +81,18 @@ impl From<ChangeRow> for OrderChange {
             attempt,
             ..
         } = change;
-        // The order may have gone on since; a failure is final, so its reason belongs to this
-        // change.
+        // The row has the order's reason as of now. It belongs to this change if the change is the
+        // failure, because a failed order never changes its reason.
         let failure_reason = change
             .failure_reason
-            .filter(|_| status == OrderStatus::Failed.as_str());
+            .filter(|_| status.known() == Ok(OrderStatus::Failed))
+            .map(|reason| reason.to_string());
         let id = change.order_id;
         Self {
             id,
             product_id,
             quantity,
-            status,
+            status: status.to_string(),
             failure_reason,
             created_at,
             updated_at: at,
@@ -113,7 +114,7 @@ impl From<EventRow> for OrderEvent {
         } = row;
         Self {
             at,
-            status,
+            status: status.to_string(),
             reason,
             attempt,
             trace_id,
@@ -121,12 +122,13 @@ impl From<EventRow> for OrderEvent {
     }
 }
 
-/// The table of the contract: status of the order → answer.
+/// The response that an order's status calls for.
 ///
 /// # Errors
-/// A failed order is answered with a problem; so is one whose status this release does not know.
-pub fn answer(row: OrderRow) -> Result<HttpResponse, Problem> {
-    let State {
+/// The problem that a failed order is answered with; an internal error for an order whose status
+/// this release does not know.
+pub fn respond(row: OrderRow) -> Result<HttpResponse, Problem> {
+    let SagaState {
         status,
         failure_reason,
         ..
@@ -145,7 +147,8 @@ pub fn answer(row: OrderRow) -> Result<HttpResponse, Problem> {
     }
 }
 
-/// A reason that a newer release wrote is a conflict: all that is known is that the order failed.
+/// The problem of a failed order. A reason that this release does not know is a conflict, with a
+/// code that says no more than that the order failed.
 fn failed(order: &Order, reason: Option<FailureReason>) -> Problem {
     let (status, code) = match reason {
         Some(reason @ (FailureReason::InsufficientStock | FailureReason::Expired)) => {

@@ -5,6 +5,7 @@ mod charge;
 pub mod gateway;
 mod problems;
 mod routes;
+mod schema;
 mod service;
 mod store;
 

@@ -11,13 +11,13 @@ use futures_util::FutureExt;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use super::schema::payments;
 use crate::api::PaymentStatus;
 use crate::domain::payment;
 use crate::platform::db::batcher::BatchSpec;
 use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
 use crate::platform::db::{DatabaseError, Stored};
 use crate::platform::unknown_variant::UnknownVariant;
-use crate::schema::payments;
 
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = payments)]

@@ -1,9 +1,9 @@
-//! Environment variables as the program reads them: one that is empty or blank counts as not set,
-//! and white space at the ends of a value is dropped.
+//! Reads environment variables. A blank variable counts as not set, and white space at the ends of a
+//! value is dropped.
 
 use std::ffi::OsString;
 
-/// A variable's value. One that is not UTF-8 is returned as it is.
+/// Returns the value of a variable. A value that is not UTF-8 is returned unchanged.
 #[must_use]
 pub fn variable(name: &str) -> Option<OsString> {
     cleaned(std::env::var_os(name)?)
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blank_values_are_not_set_and_others_lose_the_white_space_around_them() {
+    fn blank_values_are_not_set_and_white_space_at_the_ends_is_dropped() {
         for (value, read) in [
             ("", None),
             (" \t\r\n", None),

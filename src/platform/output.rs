@@ -1,5 +1,5 @@
-//! What commands print. `println!` panics when its text cannot be written, and a panic leaves
-//! started processes behind; this module requests an orderly stop instead.
+//! Prints for commands. `println!` panics when its text cannot be written, and a panic would leave
+//! started processes behind. This module asks the process to stop instead.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -18,40 +18,43 @@ pub fn line(text: impl Display) {
 
 /// Writes text to standard output as it is. A closed pipe stops the program without a message.
 ///
-/// A thread of its own writes, because a reader that does not read blocks a write for as long as it
-/// likes: the program must still hear that it is to stop, and clean up.
+/// A thread of its own writes, because a reader that does not read blocks the write. The program must
+/// still be able to stop and clean up.
 pub fn print(text: impl Display) {
     let (done, written) = mpsc::channel();
     let mut waiting = Some((text.to_string(), done));
-    let mut patience = STUCK_LIMIT;
+    let mut remaining = STUCK_TIMEOUT;
     while !(shutdown::cause().is_some() && IS_STUCK.load(Ordering::Relaxed)) {
         if let Some(text) = waiting.take()
             && let Err(TrySendError::Full(text)) = WRITER.try_send(text)
         {
             waiting = Some(text);
         }
-        // An answer, or no writer any more.
-        if !matches!(written.recv_timeout(POLL), Err(RecvTimeoutError::Timeout)) {
+        // The text was written, or the writer has ended.
+        if !matches!(
+            written.recv_timeout(POLL_INTERVAL),
+            Err(RecvTimeoutError::Timeout)
+        ) {
             return;
         }
         if shutdown::cause().is_some() {
-            patience = patience.saturating_sub(POLL);
-            IS_STUCK.fetch_or(patience.is_zero(), Ordering::Relaxed);
+            remaining = remaining.saturating_sub(POLL_INTERVAL);
+            IS_STUCK.fetch_or(remaining.is_zero(), Ordering::Relaxed);
         }
     }
 }
 
 type Text = (String, mpsc::Sender<()>);
 
-const POLL: Duration = Duration::from_millis(20);
-/// How long a write may take once the program is to stop; then it is given up, and all that follow.
-const STUCK_LIMIT: Duration = Duration::from_secs(1);
-/// Texts that wait to be written. Whoever prints waits too, so there are few.
-const QUEUE: usize = 16;
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a write may take after a request to stop. Then it is abandoned, and so are later ones.
+const STUCK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Texts that wait to be written. Each caller waits for its text, so there are few.
+const MAX_QUEUE: usize = 16;
 
 static IS_STUCK: AtomicBool = AtomicBool::new(false);
 static WRITER: LazyLock<mpsc::SyncSender<Text>> = LazyLock::new(|| {
-    let (sender, texts) = mpsc::sync_channel(QUEUE);
+    let (sender, texts) = mpsc::sync_channel(MAX_QUEUE);
     std::thread::spawn(move || texts.iter().for_each(write));
     sender
 });
@@ -74,16 +77,16 @@ fn write((text, done): Text) {
             complain(format_args!("cannot write to standard output: {error}"));
         }
     }
-    // Nobody waits any more after the program was asked to stop.
+    // Fails after a request to stop, when the caller no longer waits.
     let _ = done.send(());
 }
 
-/// Writes a line to standard error, with the program's name. An error there has nowhere to go.
+/// Writes a line to standard error, with the name of the program. An error of this write is ignored.
 pub fn complain(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "valerix: {text}");
 }
 
-/// Whether a stream takes colours: a terminal that is not dumb, and no `NO_COLOR`.
+/// Whether a stream shows colours: it is a terminal that is not dumb, and `NO_COLOR` is not set.
 #[must_use]
 pub fn takes_colours(stream: &impl IsTerminal) -> bool {
     is_capable_terminal(stream) && variable("NO_COLOR").is_none()

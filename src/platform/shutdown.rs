@@ -1,5 +1,4 @@
-//! The one way a process is asked to stop: a signal, its supervisor going away, or its output
-//! having no reader.
+//! Asks the process to stop: on a signal, when its supervisor ends, or when its output has no reader.
 
 use std::fmt;
 use std::io;
@@ -26,7 +25,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The exit code of a command that the cause kept from finishing, as a shell shows it.
+    /// The exit code of a command that did not finish because of this, by the convention of shells.
     #[must_use]
     pub fn exit_code(self) -> ExitCode {
         self.code().into()
@@ -49,14 +48,14 @@ impl fmt::Display for Cause {
             Self::Interrupted => "interrupted",
             Self::Terminated => "SIGTERM",
             Self::HungUp => "SIGHUP",
-            Self::SupervisorGone => "the supervisor is gone",
+            Self::SupervisorGone => "the supervisor has ended",
             Self::OutputClosed => "standard output was closed",
             Self::OutputFailed => "standard output cannot be written",
         })
     }
 }
 
-/// Signals and output belong to the process, so the request to stop does too.
+/// Signals and output belong to the process, so there is one request to stop for the process.
 static REQUEST: LazyLock<watch::Sender<Option<Cause>>> = LazyLock::new(|| watch::channel(None).0);
 
 /// Asks the process to stop. Returns whether this was the first request.
@@ -68,13 +67,13 @@ pub fn request(cause: Cause) -> bool {
     })
 }
 
-/// Why the process was asked to stop, if it was.
+/// Returns why the process was asked to stop, if it was.
 #[must_use]
 pub fn cause() -> Option<Cause> {
     *REQUEST.borrow()
 }
 
-/// A request to stop that any task can await; clones share it.
+/// A request to stop that any task can await. Clones share it.
 #[derive(Clone)]
 pub struct Shutdown(watch::Receiver<Option<Cause>>);
 
@@ -86,8 +85,8 @@ impl Shutdown {
     /// When a signal handler cannot be installed.
     pub fn listen() -> io::Result<Self> {
         let (ready, outcome) = std::sync::mpsc::channel();
-        // On a thread of its own: the others may be busy, or blocked by an output that nobody
-        // reads.
+        // On a thread of its own, because the others may be busy or blocked by an output that is not
+        // read.
         std::thread::spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread()
                 .enable_io()
@@ -103,7 +102,7 @@ impl Shutdown {
                         let cause = signals.first().await;
                         tracing::info!("stopping: {cause}");
                         request(cause);
-                        // Later ones are received and change nothing.
+                        // Later signals have no effect.
                         std::future::pending::<()>().await;
                     }
                     Err(error) => drop(ready.send(Err(error))),
@@ -114,8 +113,7 @@ impl Shutdown {
         Ok(Self(REQUEST.subscribe()))
     }
 
-    /// Stops also when standard input ends, which it does when the supervisor dies, however it
-    /// dies.
+    /// Also stops when standard input ends, which it does when the supervisor ends for any reason.
     pub fn watch_supervisor(&self) {
         tokio::spawn(async {
             end_of_input().await;
@@ -124,8 +122,7 @@ impl Shutdown {
         });
     }
 
-    /// Stops also when the reader of standard output goes away, at once instead of at the next
-    /// line.
+    /// Also stops when the reader of standard output closes it: at once, not at the next line.
     pub fn watch_output(&self) {
         std::thread::spawn(|| {
             if output_closed() {
@@ -134,7 +131,7 @@ impl Shutdown {
         });
     }
 
-    /// Ends the process on request: for commands that have nothing to clean up.
+    /// Ends the process on a request to stop. For commands that have nothing to clean up.
     pub fn end_process(self) {
         tokio::spawn(async move {
             self.requested().await;
@@ -158,7 +155,7 @@ impl Shutdown {
 struct Signals {
     sigint: Signal,
     sigterm: Signal,
-    /// Absent where it is ignored.
+    /// `None` if it is ignored.
     sighup: Option<Signal>,
 }
 
@@ -187,7 +184,7 @@ impl Signals {
     }
 }
 
-/// Whether the process was started with the signal ignored. Systems without `/proc` do not say.
+/// Whether the process was started with the signal ignored. Unknown on systems without `/proc`.
 fn is_ignored(signal: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -197,8 +194,8 @@ fn is_ignored(signal: SignalKind) -> bool {
     mask >> (signal.as_raw_value() - 1) & 1 == 1
 }
 
-/// On a thread of its own: a pending read of tokio's standard input would keep the runtime from
-/// ending.
+/// Waits for the end of standard input, on a thread of its own: a pending read of tokio's standard
+/// input would keep the runtime from ending.
 async fn end_of_input() {
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
@@ -208,8 +205,8 @@ async fn end_of_input() {
     let _ = receiver.await;
 }
 
-/// Waits until nothing can read what is written; a file never comes to that. False when the system
-/// cannot tell.
+/// Waits until standard output has no reader, which never happens for a file. Returns false if the
+/// system cannot tell.
 fn output_closed() -> bool {
     let stdout = io::stdout();
     let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];

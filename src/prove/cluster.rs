@@ -383,7 +383,7 @@ impl Cluster {
     pub async fn quiet(&self, limit: Duration) -> Result<i64, ProveError> {
         let client = self.connect().await?;
         let statement = "SELECT count(*) FROM orders
-            WHERE status NOT IN ('CONFIRMED', 'FAILED') OR release_due IS NOT NULL OR void_due";
+            WHERE status NOT IN ('CONFIRMED', 'FAILED') OR release_owed_epoch IS NOT NULL OR refund_owed";
         let started = Instant::now();
         loop {
             let unsettled: i64 = client.query_one(statement, &[]).await?.get(0);

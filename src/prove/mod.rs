@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::audit::{self, Elsewhere};
+use crate::audit::{self, RemoteDatabases};
 use crate::platform::shutdown::Shutdown;
 use cluster::Cluster;
 use plan::{Fault, Plan};
@@ -138,10 +138,10 @@ async fn campaign(
     let books = cluster.books().await?;
     let customers = queue.customers();
     let findings = check::check(&customers, &books);
-    let audit = audit::of(
+    let audit = audit::run(
         &cluster.database_url(),
         RECOVERY_BOUND,
-        &Elsewhere::default(),
+        &RemoteDatabases::default(),
     )
     .await?;
     Ok(Report::new(

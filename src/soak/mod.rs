@@ -14,7 +14,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-use crate::audit::{self, Elsewhere};
+use crate::audit::{self, RemoteDatabases};
 use crate::load;
 use crate::platform::client::BaseUrl;
 use crate::platform::fault_injection::spec;
@@ -102,10 +102,10 @@ async fn soak(
     let (samples, deaths) = observe(config, cluster).await?;
     let load = load.await.map_err(std::io::Error::other)?;
     let unsettled = cluster.quiet(QUIET_LIMIT).await?;
-    let audit = audit::of(
+    let audit = audit::run(
         &cluster.database_url(),
         RECOVERY_BOUND,
-        &Elsewhere::default(),
+        &RemoteDatabases::default(),
     )
     .await?;
     let mistakes = cluster.struck().mistakes;

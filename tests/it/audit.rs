@@ -1,5 +1,4 @@
-//! The audit starts from every table: each row that is missing, wrong or not known to it has a
-//! name.
+//! The audit names the violated invariant for each missing, wrong or unknown row, in every table.
 
 use std::process::Output;
 
@@ -13,12 +12,12 @@ use valerix::audit::{Audit, Invariant};
 
 use crate::harness::{PROGRAM, Stack, eventually};
 
-/// Without a lease, recovery would settle what the test made the order owe.
+/// The lease keeps recovery from settling what the test made the order owe.
 const LEASED: &str = "lease_until = now() + interval '1 hour'";
 
-async fn command(stack: &Stack, arguments: &[&str]) -> Output {
-    let mut command = Command::new(PROGRAM);
-    command
+async fn audit_command(stack: &Stack, arguments: &[&str]) -> Output {
+    let mut audit_command = Command::new(PROGRAM);
+    audit_command
         .args(["audit", "--database-url", &stack.database.url()])
         .args(arguments)
         .output()
@@ -35,14 +34,14 @@ fn invariant<'a>(audit: &'a Audit, name: &str) -> &'a Invariant {
     named.unwrap_or_else(|| panic!("no {name}: {audit}"))
 }
 
-/// Orders that ended in each way.
-struct Ended {
+/// The ids of three orders that ended in different ways.
+struct EndedOrders {
     confirmed: String,
     out_of_stock: String,
     declined: String,
 }
 
-impl Ended {
+impl EndedOrders {
     async fn place(stack: &mut Stack) -> Self {
         let confirmed = stack.place("PROD-001", 2).await.json();
         let out_of_stock = stack
@@ -52,8 +51,8 @@ impl Ended {
         stack
             .restart_payment(&[("PAYMENT_SUCCESS_RATE", "0")])
             .await;
-        // A connection to the payment service that was killed may be used once more: then the order
-        // is finished later.
+        // The first order may go to a closed connection of the old payment process, and is then
+        // finished later.
         let declined = eventually("an order to be declined", async || {
             let answer = stack.place("PROD-002", 1).await;
             (answer.status == 402).then(|| answer.json())
@@ -69,40 +68,46 @@ impl Ended {
     }
 }
 
-/// What breaks the data, what mends it again, and the invariant that must name it.
+/// The SQL that causes a defect, the SQL that repairs it, and the invariant that must report it.
 struct Defect {
-    breaks: String,
-    mends: String,
-    rule: &'static str,
+    cause: String,
+    repair: String,
+    invariant: &'static str,
 }
 
-fn changed(breaks: impl Into<String>, mends: impl Into<String>, rule: &'static str) -> Defect {
+fn changed(cause: impl Into<String>, repair: impl Into<String>, invariant: &'static str) -> Defect {
     Defect {
-        breaks: breaks.into(),
-        mends: mends.into(),
-        rule,
+        cause: cause.into(),
+        repair: repair.into(),
+        invariant,
     }
 }
 
-/// Deletes rows, which are kept until the defect is mended.
-fn deleted(table: &str, rows: &str, rule: &'static str) -> Defect {
+/// Deletes rows, and keeps them for the repair.
+fn deleted(table: &str, rows: &str, invariant: &'static str) -> Defect {
     Defect {
-        breaks: format!(
-            "CREATE TABLE kept AS SELECT * FROM {table} WHERE {rows}; DELETE FROM {table} WHERE {rows}"
+        cause: format!(
+            "CREATE TABLE kept AS SELECT * FROM {table} WHERE {rows};
+             DELETE FROM {table} WHERE {rows}"
         ),
-        mends: format!("INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept"),
-        rule,
+        repair: format!("INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept"),
+        invariant,
     }
 }
 
-/// A value for a moment: `column` of the row is set to it, and back to what it was.
-fn set(table: &str, row: &str, [column, value, was]: [&str; 3], rule: &'static str) -> Defect {
+/// Sets a column of a row to a wrong value. The repair sets it to the `right` one again.
+fn set(
+    table: &str,
+    row: &str,
+    [column, wrong, right]: [&str; 3],
+    invariant: &'static str,
+) -> Defect {
     let statement = |value: &str| format!("UPDATE {table} SET {column} = {value} WHERE {row}");
-    changed(statement(value), statement(was), rule)
+    changed(statement(wrong), statement(right), invariant)
 }
 
-fn missing_rows(ended: &Ended) -> Vec<Defect> {
-    let Ended {
+fn missing_rows(ended: &EndedOrders) -> Vec<Defect> {
+    let EndedOrders {
         confirmed,
         out_of_stock,
         declined,
@@ -139,8 +144,8 @@ fn missing_rows(ended: &Ended) -> Vec<Defect> {
     ]
 }
 
-fn wrong_rows(ended: &Ended) -> Vec<Defect> {
-    let Ended {
+fn wrong_rows(ended: &EndedOrders) -> Vec<Defect> {
+    let EndedOrders {
         confirmed,
         out_of_stock,
         ..
@@ -151,7 +156,8 @@ fn wrong_rows(ended: &Ended) -> Vec<Defect> {
     );
     let move_stock = |by: i32| {
         format!(
-            "UPDATE inventory SET stock = stock + {by}, reserved = reserved - {by} WHERE product_id = 'PROD-001'"
+            "UPDATE inventory SET stock = stock + {by}, reserved = reserved - {by}
+             WHERE product_id = 'PROD-001'"
         )
     };
     vec![
@@ -201,34 +207,36 @@ fn wrong_rows(ended: &Ended) -> Vec<Defect> {
     ]
 }
 
-/// Obligations that are two hours old; the recovery bound is one.
-fn late_obligations(ended: &Ended) -> Vec<Defect> {
-    let Ended {
+/// Obligations that are two hours old. The recovery bound is one hour.
+fn late_obligations(ended: &EndedOrders) -> Vec<Defect> {
+    let EndedOrders {
         out_of_stock: id, ..
     } = ended;
     let owes = |what: &str, since: &str, updated: &str| {
-        let breaks = format!(
-            "UPDATE orders SET {what}, owed_since = {since}, updated_at = {updated}, {LEASED} WHERE id = '{id}'"
+        let cause = format!(
+            "UPDATE orders SET {what}, owed_since = {since}, updated_at = {updated}, {LEASED}
+             WHERE id = '{id}'"
         );
-        let mends = "UPDATE orders SET release_due = NULL, void_due = false, owed_since = NULL, lease_until = NULL";
-        changed(breaks, mends, "obligations-met-in-time")
+        let repair = "UPDATE orders SET release_owed_epoch = NULL, refund_owed = false,
+            owed_since = NULL, lease_until = NULL";
+        changed(cause, repair, "obligations-met-in-time")
     };
     let old = "now() - interval '2 hours'";
     vec![
-        owes("release_due = 1", old, "now()"),
-        owes("void_due = true", old, "now()"),
-        owes("void_due = true", "NULL", old),
+        owes("release_owed_epoch = 1", old, "now()"),
+        owes("refund_owed = true", old, "now()"),
+        owes("refund_owed = true", "NULL", old),
     ]
 }
 
-/// What a newer release may write: no constraint of this one's schema is in its way.
-fn unknown_states(ended: &Ended) -> Vec<Defect> {
-    let Ended { confirmed, .. } = ended;
-    let unknown = |table: &str, column: &str, row: &str, was: &str| {
+/// States that a newer release may write. The test drops the constraints that forbid them.
+fn unknown_states(ended: &EndedOrders) -> Vec<Defect> {
+    let EndedOrders { confirmed, .. } = ended;
+    let unknown = |table: &str, column: &str, id: &str, right: &str| {
         set(
             table,
-            &format!("{row} = '{confirmed}'"),
-            [column, "'NEWER'", was],
+            &format!("{id} = '{confirmed}'"),
+            [column, "'NEWER'", right],
             "states-are-known",
         )
     };
@@ -240,9 +248,9 @@ fn unknown_states(ended: &Ended) -> Vec<Defect> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_defect_is_a_violation_with_a_name() {
+async fn every_defect_violates_the_expected_invariant() {
     let mut stack = Stack::start().await;
-    let ended = Ended::place(&mut stack).await;
+    let ended = EndedOrders::place(&mut stack).await;
     stack.assert_clean_audit().await;
     stack
         .database
@@ -259,36 +267,36 @@ async fn every_defect_is_a_violation_with_a_name() {
         unknown_states(&ended),
     ];
     for Defect {
-        breaks,
-        mends,
-        rule,
+        cause,
+        repair,
+        invariant: name,
     } in defects.into_iter().flatten()
     {
-        stack.database.execute(&breaks).await;
+        stack.database.execute(&cause).await;
         let audit = stack.audit().await.unwrap();
         let Invariant {
             violations,
             examples,
             ..
-        } = invariant(&audit, rule);
+        } = invariant(&audit, name);
         assert!(
             !audit.clean && *violations == 1 && examples.len() == 1,
-            "{breaks}: {audit}"
+            "{cause}: {audit}"
         );
-        let output = command(&stack, &[]).await;
+        let output = audit_command(&stack, &[]).await;
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(
-            output.status.code() == Some(1) && text.contains(&format!("✗ {rule}: 1 of ")),
+            output.status.code() == Some(1) && text.contains(&format!("✗ {name}: 1 of ")),
             "{text}"
         );
-        stack.database.execute(&mends).await;
-        let mended = stack.audit().await.unwrap();
-        assert!(mended.clean, "{mends}: {mended}");
+        stack.database.execute(&repair).await;
+        let repaired = stack.audit().await.unwrap();
+        assert!(repaired.clean, "{repair}: {repaired}");
     }
-    let output = command(&stack, &[]).await;
+    let output = audit_command(&stack, &[]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 
-    // What the schema forbids is found where its constraint is gone.
+    // The audit also checks what a constraint of the schema forbids.
     stack
         .database
         .execute(
@@ -305,7 +313,7 @@ async fn every_defect_is_a_violation_with_a_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_obligation_is_as_old_as_owed_since_says() {
+async fn the_age_of_an_obligation_is_read_from_owed_since() {
     let stack = Stack::start().await;
     let id = stack.place("PROD-404", 1).await.json()["order_id"]
         .as_str()
@@ -313,7 +321,8 @@ async fn an_obligation_is_as_old_as_owed_since_says() {
         .to_owned();
     stack.wait_until_settled().await;
     let owes = format!(
-        "UPDATE orders SET void_due = true, owed_since = now(), updated_at = now() - interval '2 hours', {LEASED}
+        "UPDATE orders SET refund_owed = true, owed_since = now(),
+             updated_at = now() - interval '2 hours', {LEASED}
          WHERE id = '{id}'"
     );
     stack.database.execute(&owes).await;
@@ -327,7 +336,7 @@ async fn an_obligation_is_as_old_as_owed_since_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_state_that_is_not_known_is_told_with_its_table() {
+async fn an_unknown_state_is_reported_with_its_kind_of_row() {
     let stack = Stack::start().await;
     let id = stack.place("PROD-001", 1).await.json()["id"]
         .as_str()
@@ -342,18 +351,18 @@ async fn a_state_that_is_not_known_is_told_with_its_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn holds_without_an_order_are_listed_and_payments_without_one_are_violations() {
+async fn reservations_without_an_order_are_listed_and_payments_without_one_are_violations() {
     let stack = Stack::start().await;
     let id = stack.place("PROD-001", 3).await.json()["id"]
         .as_str()
         .unwrap()
         .to_owned();
     for _ in 0..21 {
-        let by_hand = json!({"product_id": "PROD-002", "quantity": 2});
+        let without_order = json!({"product_id": "PROD-002", "quantity": 2});
         assert_eq!(
             stack
                 .inventory
-                .post("/inventory/reserve", &by_hand)
+                .post("/inventory/reserve", &without_order)
                 .await
                 .status,
             200
@@ -371,7 +380,7 @@ async fn holds_without_an_order_are_listed_and_payments_without_one_are_violatio
             .all(|hold| hold.product_id == "PROD-002" && hold.quantity == 2),
         "{audit}"
     );
-    let output = command(&stack, &[]).await;
+    let output = audit_command(&stack, &[]).await;
     let text = String::from_utf8_lossy(&output.stdout);
     let first = format!("order {}: 2 of PROD-002", listed[0].order_id);
     assert!(
@@ -379,7 +388,7 @@ async fn holds_without_an_order_are_listed_and_payments_without_one_are_violatio
         "{text}"
     );
 
-    // Given back by name.
+    // A reservation of the list can be released by its order id.
     let release = json!({"order_id": listed[0].order_id});
     assert_eq!(
         stack
@@ -389,7 +398,9 @@ async fn holds_without_an_order_are_listed_and_payments_without_one_are_violatio
             .status,
         200
     );
-    stack.database.execute("UPDATE reservations SET state = 'RELEASED' WHERE product_id = 'PROD-002'; UPDATE inventory SET stock = stocked, reserved = 0 WHERE product_id = 'PROD-002'").await;
+    let release_all = "UPDATE reservations SET state = 'RELEASED' WHERE product_id = 'PROD-002';
+        UPDATE inventory SET stock = stocked, reserved = 0 WHERE product_id = 'PROD-002'";
+    stack.database.execute(release_all).await;
     stack.assert_clean_audit().await;
 
     stack
@@ -405,7 +416,7 @@ async fn holds_without_an_order_are_listed_and_payments_without_one_are_violatio
             .status,
         201
     );
-    let output = command(&stack, &["--json"]).await;
+    let output = audit_command(&stack, &["--json"]).await;
     let audit: Audit = serde_json::from_slice(&output.stdout).unwrap();
     let mut examples = [id.clone(), unknown.to_string()];
     examples.sort_unstable();
@@ -429,19 +440,20 @@ async fn holds_without_an_order_are_listed_and_payments_without_one_are_violatio
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn figures_at_the_limit_of_an_int_are_judged() {
+async fn the_largest_integers_of_a_column_are_audited_without_overflow() {
     let stack = Stack::start().await;
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
-    let most = i64::from(i32::MAX);
-    let at_the_limit = format!(
-        "ALTER TABLE inventory DROP CONSTRAINT inventory_stock_range, DROP CONSTRAINT inventory_stocked_range;
-         UPDATE inventory SET stock = {most}, stocked = {most} WHERE product_id = 'PROD-001'"
+    let max = i64::from(i32::MAX);
+    let set_max = format!(
+        "ALTER TABLE inventory DROP CONSTRAINT inventory_stock_range,
+             DROP CONSTRAINT inventory_stocked_range;
+         UPDATE inventory SET stock = {max}, stocked = {max} WHERE product_id = 'PROD-001'"
     );
-    stack.database.execute(&at_the_limit).await;
+    stack.database.execute(&set_max).await;
     let audit = stack
         .audit()
         .await
-        .expect("an audit, whatever the figures are");
+        .expect("the audit handles any value of the columns");
     assert_eq!(
         invariant(&audit, "stock-conserved").examples,
         ["PROD-001"],
@@ -452,11 +464,11 @@ async fn figures_at_the_limit_of_an_int_are_judged() {
         .iter()
         .find(|product| product.product_id == "PROD-001")
         .unwrap();
-    assert_eq!((product.available, product.held), (most, 1));
+    assert_eq!((product.available, product.held), (max, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_without_a_row_that_failed_orders_left_is_not_called_clean() {
+async fn an_audit_of_an_emptied_table_is_not_configured_rather_than_clean() {
     let stack = Stack::start().await;
     stack
         .place("PROD-404", 1)
@@ -476,11 +488,11 @@ async fn a_table_without_a_row_that_failed_orders_left_is_not_called_clean() {
             .contains("no reservations"),
         "{problem}"
     );
-    assert_eq!(command(&stack, &[]).await.status.code(), Some(2));
+    assert_eq!(audit_command(&stack, &[]).await.status.code(), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn payment_is_asked_for_the_amount_that_is_stored_with_the_order() {
+async fn the_amount_that_is_stored_with_the_order_is_charged() {
     let stack = Stack::start().await;
     stack
         .database
@@ -498,7 +510,7 @@ async fn payment_is_asked_for_the_amount_that_is_stored_with_the_order() {
             .json()["amount"],
         12.34
     );
-    // Recovery reads the order from its row.
+    // Recovery reads the amount from the order's row.
     stack.inventory.set_latency(true, 4000).await;
     let pending = stack.place("PROD-001", 1).await;
     assert_eq!(pending.status, StatusCode::ACCEPTED);
@@ -517,7 +529,7 @@ async fn payment_is_asked_for_the_amount_that_is_stored_with_the_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_behind_a_locked_table_are_all_answered_and_the_next_audit_is_fresh() {
+async fn requests_for_an_audit_of_a_locked_table_are_all_answered_and_the_next_audit_is_new() {
     let stack = Stack::start().await;
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let session = stack.database.session().await;
@@ -525,14 +537,15 @@ async fn callers_behind_a_locked_table_are_all_answered_and_the_next_audit_is_fr
         .batch_execute("BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE")
         .await
         .unwrap();
-    // A client that waits longer than 30 s for its answer fails the test.
+    // The client fails the test when an answer takes longer than 30 s.
     let all = join_all((0..10).map(|_| stack.order.get("/audit")));
     let waiting = async {
         let audits = "SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE %'";
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+              AND query LIKE 'LOCK TABLE %'";
         eventually("an audit to wait", async || {
             let waiting = stack.database.count(audits).await;
-            assert!(waiting <= 1, "{waiting} audits at once");
+            assert!(waiting <= 1, "{waiting} audits run at the same time");
             (waiting == 1).then_some(())
         })
         .await;
@@ -545,16 +558,16 @@ async fn callers_behind_a_locked_table_are_all_answered_and_the_next_audit_is_fr
             "{answer:?}"
         );
     }
-    let told = stack
+    let logged = stack
         .order
         .lines()
         .into_iter()
         .filter(|line| line.contains("audit-unavailable"));
     assert!(
-        told.clone().all(|line| line.contains("lock timeout")),
-        "{told:?}"
+        logged.clone().all(|line| line.contains("lock timeout")),
+        "{logged:?}"
     );
-    assert_eq!(told.count(), 10, "the cause is in the log");
+    assert_eq!(logged.count(), 10, "each with the cause");
     session.batch_execute("ROLLBACK").await.unwrap();
 
     let asked = Utc::now();
@@ -571,12 +584,12 @@ async fn an_audit_that_cannot_read_the_tables_exits_with_2() {
     let stack = Stack::start().await;
     stack
         .database
-        .execute("ALTER TABLE payments RENAME TO payments_elsewhere")
+        .execute("ALTER TABLE payments RENAME TO payments_renamed")
         .await;
-    let unreadable = command(&stack, &[]).await;
+    let unreadable = audit_command(&stack, &[]).await;
     stack
         .database
-        .execute("ALTER TABLE payments_elsewhere RENAME TO payments")
+        .execute("ALTER TABLE payments_renamed RENAME TO payments")
         .await;
     assert_eq!(unreadable.status.code(), Some(2), "{unreadable:?}");
     assert!(
@@ -592,5 +605,5 @@ async fn an_audit_that_cannot_read_the_tables_exits_with_2() {
         .output()
         .await;
     assert_eq!(unreachable.unwrap().status.code(), Some(2));
-    assert_eq!(command(&stack, &[]).await.status.code(), Some(0));
+    assert_eq!(audit_command(&stack, &[]).await.status.code(), Some(0));
 }

@@ -1,4 +1,5 @@
-//! Bad configuration, taken ports, absent and strange databases: one clear line each.
+//! Wrong configuration, ports in use, and databases that are missing or unusable: each is one clear
+//! line on standard error.
 
 use std::process::Output;
 
@@ -16,9 +17,10 @@ async fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
     command.output().await.unwrap()
 }
 
-/// Runs the program, which must refuse with this exit code and one line on standard error.
+/// Checks that a run ended with this exit code and one line on standard error, and returns the
+/// line.
 #[track_caller]
-fn one_line(output: &Output, code: i32) -> String {
+fn assert_one_line(output: &Output, code: i32) -> String {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
@@ -27,7 +29,7 @@ fn one_line(output: &Output, code: i32) -> String {
 }
 
 #[tokio::test]
-async fn bad_configuration_is_one_line_and_exit_code_2() {
+async fn wrong_configuration_is_reported_in_one_line_with_exit_code_2() {
     const URL: (&str, &str) = ("DATABASE_URL", "postgres://localhost/x");
     for (role, env, wanted) in [
         ("order", &[][..], "DATABASE_URL (--database-url) is not set"),
@@ -111,7 +113,8 @@ async fn bad_configuration_is_one_line_and_exit_code_2() {
         (
             "payment",
             &[URL, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")],
-            "OTEL_EXPORTER_OTLP_PROTOCOL (--otel-exporter-otlp-protocol) is 'http/json'; it takes grpc",
+            "OTEL_EXPORTER_OTLP_PROTOCOL (--otel-exporter-otlp-protocol) is 'http/json'; \
+             it takes grpc",
         ),
         (
             "payment",
@@ -119,17 +122,16 @@ async fn bad_configuration_is_one_line_and_exit_code_2() {
             "OTEL_EXPORTER_OTLP_CERTIFICATE",
         ),
     ] {
-        let told = one_line(&run(&[role], env).await, 2);
-        assert!(told.contains(wanted), "{told}");
-        assert!(!told.contains("hunter2"), "{told}");
+        let line = assert_one_line(&run(&[role], env).await, 2);
+        assert!(line.contains(wanted), "{line}");
+        assert!(!line.contains("hunter2"), "{line}");
     }
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_one_line_that_names_the_variable() {
+async fn a_variable_that_is_not_utf_8_is_reported_in_one_line_by_its_name() {
     use std::os::unix::ffi::OsStrExt;
-    let odd = |bytes| std::ffi::OsStr::from_bytes(bytes);
-    for (name, wanted, told) in [
+    for (name, wanted, role) in [
         (
             "PORT",
             "PORT (--port) is '50\u{fffd}'; it takes UTF-8 text",
@@ -147,31 +149,31 @@ async fn bytes_that_are_no_text_are_one_line_that_names_the_variable() {
         ),
     ] {
         let mut command = Command::new(PROGRAM);
-        let arguments = if told == "gremlin" {
+        let arguments = if role == "gremlin" {
             vec!["gremlin", "status"]
         } else {
-            vec![told]
+            vec![role]
         };
         command
             .args(arguments)
             .env_clear()
             .env("DATABASE_URL", "postgres://h/x")
-            .env(name, odd(b"50\xff"));
-        let line = one_line(&command.output().await.unwrap(), 2);
+            .env(name, std::ffi::OsStr::from_bytes(b"50\xff"));
+        let line = assert_one_line(&command.output().await.unwrap(), 2);
         assert_eq!(line, format!("valerix: {wanted}\n"));
     }
 }
 
-/// As a copied `.env` file gives them.
+/// A copied `.env` file can contain both.
 #[tokio::test(flavor = "multi_thread")]
-async fn blank_variables_are_not_set_and_white_space_is_dropped() {
+async fn blank_variables_count_as_unset_and_surrounding_white_space_is_removed() {
     let database = TestDatabase::create().await;
     let port = free_port();
     let mut env = vec![
         ("DATABASE_URL", format!(" {} \r", database.url())),
         ("PORT", format!("{port} ")),
     ];
-    // Every variable of the order service that has a value by itself.
+    // Every variable of the order service that has a default.
     for name in [
         "HOST",
         "DATABASE_POOL_SIZE",
@@ -216,7 +218,7 @@ async fn blank_variables_are_not_set_and_white_space_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_port_is_one_line_and_exit_code_1() {
+async fn a_port_in_use_is_reported_in_one_line_with_exit_code_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = run(
@@ -225,25 +227,25 @@ async fn a_taken_port_is_one_line_and_exit_code_1() {
     )
     .await;
     assert!(
-        one_line(&output, 1).contains(&format!("port {port} is taken")),
+        assert_one_line(&output, 1).contains(&format!("port {port} is taken")),
         "{output:?}"
     );
-    // An address of another machine, and a port that a service must not take, are no taken ports.
+    // An address of another machine has a message of its own.
     for (role, database) in [
         ("payment", &[("DATABASE_URL", "postgres://localhost/x")][..]),
         ("demo", &[]),
     ] {
         let env = [database, &[("HOST", "192.0.2.1")]].concat();
-        let told = one_line(&run(&[role], &env).await, 1);
+        let line = assert_one_line(&run(&[role], &env).await, 1);
         assert!(
-            told.contains("192.0.2.1 is not an address of this machine"),
-            "{told}"
+            line.contains("192.0.2.1 is not an address of this machine"),
+            "{line}"
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_waits_for_a_database_that_is_not_there_yet() {
+async fn a_service_waits_for_a_database_that_does_not_exist_yet() {
     let database = TestDatabase::named();
     let service = Service::start(
         "inventory",
@@ -286,7 +288,7 @@ async fn a_service_waits_for_a_database_that_is_not_there_yet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrate_says_what_it_did_and_what_it_cannot_do() {
+async fn migrate_reports_what_it_applied_and_why_it_failed() {
     let database = TestDatabase::empty().await;
     let url = database.url();
     let env = [("DATABASE_URL", url.as_str())];
@@ -304,29 +306,29 @@ async fn migrate_says_what_it_did_and_what_it_cannot_do() {
     database
         .execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101000000')")
         .await;
-    let newer = one_line(&run(&["migrate"], &env).await, 1);
+    let newer = assert_one_line(&run(&["migrate"], &env).await, 1);
     assert!(
         newer.contains("99990101000000") && newer.contains("newer"),
         "{newer}"
     );
 
     let nowhere = format!("postgres://u:hunter2@127.0.0.1:{}/x", free_port());
-    let unreachable = one_line(&run(&["migrate"], &[("DATABASE_URL", &nowhere)]).await, 1);
+    let unreachable = assert_one_line(&run(&["migrate"], &[("DATABASE_URL", &nowhere)]).await, 1);
     assert!(
         unreachable.contains("cannot reach") && !unreachable.contains("hunter2"),
         "{unreachable}"
     );
 }
 
-/// A role of its own, which owns nothing.
-async fn clerk(database: &TestDatabase) -> String {
-    let name = format!("clerk_{}", free_port());
+/// Creates a database role without privileges, and returns its URL of this database.
+async fn unprivileged_url(database: &TestDatabase) -> String {
+    let name = format!("unprivileged_{}", free_port());
     database.execute(&format!("CREATE ROLE {name} LOGIN")).await;
     database.url().replace("postgres@", &format!("{name}@"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_cannot_serve_ends_migrate_and_services_with_one_line() {
+async fn an_unusable_database_ends_migrate_and_services_with_one_line() {
     const ALL: [&[&str]; 3] = [&["migrate"], &["inventory"], &["inventory", "--no-migrate"]];
     let latin = TestDatabase::named();
     latin
@@ -354,15 +356,23 @@ async fn a_database_that_cannot_serve_ends_migrate_and_services_with_one_line() 
             &ALL[2..],
             "a table inventory that no migration",
         ),
-        (clerk(&closed).await, &ALL[..], "may not connect to it"),
         (
-            clerk(&empty).await,
+            unprivileged_url(&closed).await,
+            &ALL[..],
+            "may not connect to it",
+        ),
+        (
+            unprivileged_url(&empty).await,
             &ALL[..2],
             "permission denied for schema public",
         ),
-        (clerk(&migrated).await, &ALL[..2], "permission denied"),
         (
-            clerk(&migrated).await,
+            unprivileged_url(&migrated).await,
+            &ALL[..2],
+            "permission denied",
+        ),
+        (
+            unprivileged_url(&migrated).await,
             &ALL[2..],
             "may not read and write the table inventory",
         ),
@@ -371,14 +381,14 @@ async fn a_database_that_cannot_serve_ends_migrate_and_services_with_one_line() 
             let port = free_port().to_string();
             let env = [("DATABASE_URL", url.as_str()), ("PORT", &port)];
             let ended = tokio::time::timeout(WAIT_TIMEOUT, run(command, &env)).await;
-            let told = one_line(
-                &ended.unwrap_or_else(|_| panic!("{command:?} waits: {wanted}")),
+            let line = assert_one_line(
+                &ended.unwrap_or_else(|_| panic!("{command:?} does not end: {wanted}")),
                 1,
             );
-            assert!(told.contains(wanted), "{command:?}: {told}");
+            assert!(line.contains(wanted), "{command:?}: {line}");
         }
     }
-    // Nothing was left behind.
+    // A failed migration leaves no table behind.
     assert_eq!(
         foreign
             .count("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
@@ -388,7 +398,7 @@ async fn a_database_that_cannot_serve_ends_migrate_and_services_with_one_line() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_without_migrations_waits_for_them() {
+async fn a_service_with_no_migrate_waits_until_the_schema_exists() {
     let database = TestDatabase::empty().await;
     let env = [("DATABASE_URL", database.url())];
     let service = Service::start_with("inventory", free_port(), &env, &["--no-migrate"]);
@@ -413,7 +423,7 @@ async fn a_service_without_migrations_waits_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_processes_migrate_at_once() {
+async fn of_several_processes_that_migrate_at_once_one_applies_everything() {
     let database = TestDatabase::empty().await;
     let url = database.url();
     let env = [("DATABASE_URL", url.as_str())];
@@ -426,12 +436,12 @@ async fn many_processes_migrate_at_once() {
         .iter()
         .filter(|output| output.stdout.starts_with(b"applied"))
         .count();
-    assert_eq!(applied, 1, "one of them did all of it");
+    assert_eq!(applied, 1, "one process applied all migrations");
     assert_eq!(database.count("SELECT count(*) FROM inventory").await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_product_row_opens_its_books() {
+async fn the_stock_of_a_new_product_row_is_copied_to_stocked() {
     let database = TestDatabase::create().await;
     database
         .execute("INSERT INTO inventory (product_id, stock) VALUES ('NEW', 7)")
@@ -445,7 +455,7 @@ async fn a_new_product_row_opens_its_books() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn healthcheck_tells_by_its_exit_code() {
+async fn healthcheck_reports_by_its_exit_code() {
     let database = TestDatabase::create().await;
     let service = Service::start("payment", free_port(), &[("DATABASE_URL", database.url())]);
     service.wait_until_ready().await;
@@ -456,15 +466,15 @@ async fn healthcheck_tells_by_its_exit_code() {
             .success()
     );
     let port = free_port().to_string();
-    one_line(&run(&["healthcheck"], &[("PORT", &port)]).await, 1);
-    // It asks where the service listens.
+    assert_one_line(&run(&["healthcheck"], &[("PORT", &port)]).await, 1);
+    // Without `--url`, it asks the address on which the service listens.
     let port = free_port().to_string();
-    let elsewhere = [
+    let other_address = [
         ("DATABASE_URL", database.url()),
         ("HOST", "127.0.0.2".to_owned()),
         ("PORT", port.clone()),
     ];
-    let other = Service::start("payment", port.parse().unwrap(), &elsewhere);
+    let other = Service::start("payment", port.parse().unwrap(), &other_address);
     eventually("the other service to answer", async || {
         run(&["healthcheck"], &[("HOST", "127.0.0.2"), ("PORT", &port)])
             .await
@@ -473,7 +483,7 @@ async fn healthcheck_tells_by_its_exit_code() {
             .then_some(())
     })
     .await;
-    one_line(&run(&["healthcheck"], &[("PORT", &port)]).await, 1);
+    assert_one_line(&run(&["healthcheck"], &[("PORT", &port)]).await, 1);
     drop(other);
     let port = service.url.rsplit(':').next().unwrap();
     assert!(
@@ -486,7 +496,7 @@ async fn healthcheck_tells_by_its_exit_code() {
 }
 
 #[tokio::test]
-async fn completions_and_version_need_nothing() {
+async fn completions_version_and_help_need_no_configuration() {
     for arguments in [
         &["completions", "bash"][..],
         &["--version"],

@@ -1,5 +1,5 @@
-//! Where a private server keeps its files: under any name and umask, and beside whatever others
-//! have put there.
+//! The data directory of a private PostgreSQL server: unusual names, strict umasks, and files that
+//! other users have put there.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -14,12 +14,13 @@ use valerix::testbed::postgres::{Home, PostgresError, Server, temporary_home};
 use crate::harness::dedicated_postgres::DedicatedPostgres;
 use crate::harness::{PROGRAM, eventually, free_port};
 
-/// What a CI server or a directory service puts into a path.
-const ODD: &str = "job@2,a:b?c d'e\"f%40\\g";
+/// Characters that a CI server or a directory service may put into a path.
+const UNUSUAL_NAME: &str = "job@2,a:b?c d'e\"f%40\\g";
 
-/// A user that nobody is.
-const STRANGER: Option<u32> = Some(54_321);
+/// The id of another user, which this machine does not have.
+const OTHER_USER: Option<u32> = Some(54_321);
 
+/// A new directory in the temporary directory, removed at the end.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -35,9 +36,9 @@ impl Drop for Directory {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_home_may_have_any_name() {
+async fn a_data_directory_can_have_any_name() {
     let parent = Directory::new();
-    let postgres = DedicatedPostgres::start_in(parent.0.join(ODD), Vec::new()).await;
+    let postgres = DedicatedPostgres::start_in(parent.0.join(UNUSUAL_NAME), Vec::new()).await;
     DatabaseUrl::from_str(&postgres.server.url("postgres"))
         .unwrap()
         .connect()
@@ -48,9 +49,10 @@ async fn a_home_may_have_any_name() {
     assert_eq!(
         log.mode() & 0o777,
         0o600,
-        "others may not read what statements say"
+        "other users cannot read the statements in the log"
     );
-    // As `demo` prints it, for a shell. A comma separates two hosts for psql, whatever is done.
+    // The command that `demo` prints works in a shell. Its path has no comma, because psql takes
+    // that for the end of a host.
     let plain = DedicatedPostgres::start_in(parent.0.join("it's a job@2"), Vec::new()).await;
     let select = format!("{} -Atc 'SELECT 42'", plain.server.psql("postgres"));
     let output = Command::new("sh").args(["-c", &select]).output().unwrap();
@@ -63,7 +65,7 @@ async fn a_home_may_have_any_name() {
     plain.end().await;
 }
 
-/// `valerix prove` makes a home of its own in the directory for temporary files.
+/// `valerix prove` creates its data directory in the directory for temporary files.
 fn prove(temporary: &Path, umask: &str) -> std::process::Output {
     let script = format!("umask {umask}; exec \"$0\" \"$@\"");
     let mut command = Command::new("sh");
@@ -87,30 +89,30 @@ fn prove(temporary: &Path, umask: &str) -> std::process::Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_campaign_runs_in_any_directory_for_temporary_files_and_under_any_umask() {
+async fn a_campaign_runs_in_any_temporary_directory_and_under_any_umask() {
     for umask in ["027", "077"] {
         let parent = Directory::new();
-        let temporary = parent.0.join(ODD);
+        let temporary = parent.0.join(UNUSUAL_NAME);
         fs::create_dir(&temporary).unwrap();
         fs::set_permissions(&temporary, Permissions::from_mode(0o1777)).unwrap();
         let path = temporary.clone();
         let output = tokio::task::spawn_blocking(move || prove(&path, umask))
             .await
             .unwrap();
-        // Far too small to prove anything, but it ran.
+        // The campaign is too short to prove anything, so it ends as incomplete.
         assert_eq!(output.status.code(), Some(2), "umask {umask}: {output:?}");
         assert_eq!(
             fs::read_dir(&temporary).unwrap().count(),
             0,
-            "it removed what it made"
+            "the command removes its files"
         );
     }
 }
 
-/// The socket's directory stands in the directory for temporary files where the home's path is too
-/// long.
+/// The path of a socket is limited. With a long path of the data directory, the socket is in the
+/// directory for temporary files.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_path_and_a_strict_umask_are_no_hindrance() {
+async fn the_demo_runs_with_a_long_path_and_a_strict_umask() {
     let parent = Directory::new();
     let (temporary, data) = (
         parent.0.join("t@,:?"),
@@ -158,15 +160,15 @@ async fn a_long_path_and_a_strict_umask_are_no_hindrance() {
     assert_eq!(
         fs::read_dir(&temporary).unwrap().count(),
         0,
-        "it removed what it made"
+        "the command removes its files"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_in_a_home_are_not_followed() {
+async fn links_in_a_data_directory_are_not_followed() {
     for name in ["lock", "postgres.log", "data", "data.new", "socket"] {
-        let (home, victim) = (Directory::new(), Directory::new());
-        let target = victim.0.join("target");
+        let (home, target_directory) = (Directory::new(), Directory::new());
+        let target = target_directory.0.join("target");
         if ["lock", "postgres.log"].contains(&name) {
             fs::write(&target, "untouched").unwrap();
         } else {
@@ -188,7 +190,7 @@ async fn links_in_a_home_are_not_followed() {
             },
             Err(error) => Err(error),
         };
-        // What an interrupted start left is removed, and a link is all that there is of it.
+        // `data.new` remains of an interrupted start and is removed: here only the link itself.
         assert_eq!(outcome.is_ok(), name == "data.new", "{name}: {outcome:?}");
         if let Err(error) = outcome {
             assert!(
@@ -212,37 +214,37 @@ async fn links_in_a_home_are_not_followed() {
 }
 
 #[tokio::test]
-async fn files_and_directories_of_others_are_not_used() {
+async fn files_and_directories_of_other_users_are_rejected() {
     if !Uid::effective().is_root() {
-        eprintln!("SKIPPED: nothing can be given to another user here; as root it can");
+        eprintln!("SKIPPED: only root can change the owner of a file");
         return;
     }
     let home = Directory::new();
     fs::write(home.0.join("postgres.log"), "").unwrap();
-    chown(home.0.join("postgres.log"), STRANGER, STRANGER).unwrap();
+    chown(home.0.join("postgres.log"), OTHER_USER, OTHER_USER).unwrap();
     let started = Server::start(Home::open(&home.0).unwrap(), Vec::new()).await;
     assert!(matches!(started.err(), Some(PostgresError::NotOurs { .. })));
 
-    let second_name = Directory::new();
-    fs::write(second_name.0.join("precious"), "").unwrap();
-    fs::hard_link(second_name.0.join("precious"), second_name.0.join("lock")).unwrap();
-    let opened = Home::open(&second_name.0).unwrap().open_file(
+    let hard_linked = Directory::new();
+    fs::write(hard_linked.0.join("precious"), "").unwrap();
+    fs::hard_link(hard_linked.0.join("precious"), hard_linked.0.join("lock")).unwrap();
+    let opened = Home::open(&hard_linked.0).unwrap().open_file(
         "lock",
         fs::OpenOptions::new().write(true),
         0o644,
     );
     assert!(matches!(opened.err(), Some(PostgresError::NotOurs { .. })));
 
-    let strangers = Directory::new();
-    chown(&strangers.0, STRANGER, STRANGER).unwrap();
+    let of_other_user = Directory::new();
+    chown(&of_other_user.0, OTHER_USER, OTHER_USER).unwrap();
     assert!(matches!(
-        Home::open(&strangers.0).err(),
+        Home::open(&of_other_user.0).err(),
         Some(PostgresError::OthersHome { .. })
     ));
-    // Neither is a link that a stranger made, wherever it leads.
+    // A link of another user is rejected too, whatever its target.
     let link = home.0.join("link");
     symlink("/", &link).unwrap();
-    std::os::unix::fs::lchown(&link, STRANGER, STRANGER).unwrap();
+    std::os::unix::fs::lchown(&link, OTHER_USER, OTHER_USER).unwrap();
     assert!(matches!(
         Home::open(&link).err(),
         Some(PostgresError::OthersHome { .. })

@@ -1,4 +1,5 @@
-//! Batching of database writes: items that wait together share a transaction, and no client notices.
+//! Batching of database writes: items that wait together share a transaction, and no client notices
+//! it.
 
 use std::collections::BTreeSet;
 

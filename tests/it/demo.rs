@@ -1,4 +1,4 @@
-//! `valerix demo` as its user meets it: started, killed in parts and as a whole, started twice.
+//! `valerix demo`: its processes are killed one by one and all at once, and it is started twice.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::harness::{PROGRAM, TestDatabase, eventually, free_port};
 
-/// A data directory of its own below the temporary directory, removed at the end.
+/// A data directory in the temporary directory, removed at the end.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -81,7 +81,7 @@ impl Demo {
         self.lines.lock().unwrap().clone()
     }
 
-    async fn running(&self) {
+    async fn wait_until_running(&self) {
         eventually(
             &format!("the demo to run: {:#?}", self.lines()),
             async || {
@@ -98,7 +98,8 @@ impl Demo {
         format!("http://127.0.0.1:{}", self.ports[role])
     }
 
-    async fn order(&self) -> Option<u16> {
+    /// Places an order, and returns the status of the response; `None` if there was none.
+    async fn place(&self) -> Option<u16> {
         let body = r#"{"product_id":"PROD-001","quantity":1}"#;
         let answer = reqwest::Client::new()
             .post(format!("{}/orders", self.url(0)))
@@ -108,6 +109,7 @@ impl Demo {
         Some(answer.ok()?.status().as_u16())
     }
 
+    /// The number of stored orders, up to 100.
     async fn orders(&self) -> usize {
         let page = reqwest::get(format!("{}/orders?limit=100", self.url(0)))
             .await
@@ -118,7 +120,7 @@ impl Demo {
             .len()
     }
 
-    /// Process ids that a role was started with, in turn.
+    /// The process ids of a service so far, the latest last.
     fn pids(&self, role: &str) -> Vec<i32> {
         let lines = self.lines();
         let of_role = lines
@@ -135,6 +137,7 @@ impl Demo {
             .collect()
     }
 
+    /// Stops the demo, and checks that it ends with success.
     async fn stop(mut self) {
         kill(
             Pid::from_raw(self.child.id().unwrap().try_into().unwrap()),
@@ -143,16 +146,17 @@ impl Demo {
         .unwrap();
         let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait())
             .await
-            .expect("it stops")
+            .expect("the demo stops")
             .unwrap();
         assert_eq!(status.code(), Some(0), "{:#?}", self.lines());
     }
 
-    async fn refused(mut self) -> String {
+    /// Waits until the demo has failed, and returns the one line that it printed.
+    async fn failure(mut self) -> String {
         let stderr = self.child.stderr.take().unwrap();
         let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait())
             .await
-            .expect("it ends")
+            .expect("the demo ends")
             .unwrap();
         let mut text = BufReader::new(stderr).lines();
         let line = text.next_line().await.unwrap().unwrap_or_default();
@@ -179,46 +183,46 @@ fn is_alive(pid: i32) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_lives_through_kills_and_keeps_its_data() {
+async fn the_demo_survives_kills_and_keeps_its_data() {
     let data = Directory::new("kills");
     let demo = Demo::start(&data.0, ports(), &[]);
-    demo.running().await;
-    assert_eq!(demo.order().await, Some(201));
+    demo.wait_until_running().await;
+    assert_eq!(demo.place().await, Some(201));
 
-    // A second one on the same data is told who is there.
-    let told = Demo::start(&data.0, ports(), &[]).refused().await;
+    // A second demo on the same data fails and names the first one.
+    let line = Demo::start(&data.0, ports(), &[]).failure().await;
     assert!(
-        told.contains("another demo") && told.contains(&demo.url(0)),
-        "{told}"
+        line.contains("another demo") && line.contains(&demo.url(0)),
+        "{line}"
     );
-    // So is one whose ports are taken.
+    // A demo whose ports are in use fails.
     let other = Directory::new("ports");
-    let told = Demo::start(&other.0, demo.ports, &[]).refused().await;
+    let line = Demo::start(&other.0, demo.ports, &[]).failure().await;
     assert!(
-        told.contains(&format!("port {} is taken", demo.ports[0])),
-        "{told}"
+        line.contains(&format!("port {} is taken", demo.ports[0])),
+        "{line}"
     );
 
     for role in ["order", "inventory", "payment"] {
         let before = demo.pids(role);
         kill(Pid::from_raw(*before.last().unwrap()), Signal::SIGKILL).unwrap();
-        eventually("the role to be started again", async || {
+        eventually("the service to be restarted", async || {
             (demo.pids(role).len() > before.len()).then_some(())
         })
         .await;
     }
     eventually("orders to be confirmed again", async || {
-        (demo.order().await == Some(201)).then_some(())
+        (demo.place().await == Some(201)).then_some(())
     })
     .await;
     kill(Pid::from_raw(server_pid(&data.0).unwrap()), Signal::SIGKILL).unwrap();
     eventually(
         "orders to be confirmed on a restarted database",
-        async || (demo.order().await == Some(201)).then_some(()),
+        async || (demo.place().await == Some(201)).then_some(()),
     )
     .await;
 
-    // The demo itself dies; its services follow, its database server stays.
+    // When the demo itself is killed, its services end, and its database server keeps running.
     let orders = demo.orders().await;
     let services: Vec<i32> = ["order", "inventory", "payment"]
         .iter()
@@ -229,13 +233,13 @@ async fn the_demo_lives_through_kills_and_keeps_its_data() {
         mut child, ports, ..
     } = demo;
     child.kill().await.unwrap();
-    eventually("the services to follow", async || {
+    eventually("the services to end", async || {
         services.iter().all(|pid| !is_alive(*pid)).then_some(())
     })
     .await;
     assert!(is_alive(server));
     let again = Demo::start(&data.0, ports, &[]);
-    again.running().await;
+    again.wait_until_running().await;
     assert!(
         again.lines().iter().any(|line| line.contains("took over")),
         "{:#?}",
@@ -248,29 +252,29 @@ async fn the_demo_lives_through_kills_and_keeps_its_data() {
     again.stop().await;
     assert!(
         !is_alive(server),
-        "a clean stop ends the server, taken over or not"
+        "a clean stop also ends a server that was taken over"
     );
     assert_eq!(server_pid(&data.0), None);
 
     let fresh = Demo::start(&data.0, ports, &["--reset"]);
-    fresh.running().await;
+    fresh.wait_until_running().await;
     assert_eq!(fresh.orders().await, 0);
     fresh.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn data_of_another_postgresql_are_left_alone() {
+async fn data_of_another_postgresql_version_are_not_touched() {
     let data = Directory::new("version");
     std::fs::create_dir_all(data.0.join("data")).unwrap();
     std::fs::write(data.0.join("data/PG_VERSION"), "9\n").unwrap();
-    let told = Demo::start(&data.0, ports(), &[]).refused().await;
-    assert!(told.contains("belongs to PostgreSQL 9"), "{told}");
+    let line = Demo::start(&data.0, ports(), &[]).failure().await;
+    assert!(line.contains("belongs to PostgreSQL 9"), "{line}");
     let left: Vec<_> = std::fs::read_dir(data.0.join("data")).unwrap().collect();
-    assert_eq!(left.len(), 1, "nothing was touched");
+    assert_eq!(left.len(), 1, "no file was added or removed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_refuses_its_configuration_ends_the_demo_with_its_reason() {
+async fn a_service_that_rejects_its_configuration_ends_the_demo_with_its_message() {
     let data = Directory::new("refused");
     let mut command = Command::new(PROGRAM);
     command
@@ -289,36 +293,36 @@ async fn a_service_that_refuses_its_configuration_ends_the_demo_with_its_reason(
         .await
         .expect("it ends")
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
+    let line = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        told.contains("PAYMENT_SUCCESS_RATE") && told.contains("it takes a number from 0 to 1"),
-        "{told}"
+        line.contains("PAYMENT_SUCCESS_RATE") && line.contains("it takes a number from 0 to 1"),
+        "{line}"
     );
     assert_eq!(server_pid(&data.0), None, "the database server was stopped");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_first_start_is_begun_anew() {
+async fn an_interrupted_first_start_is_repeated() {
     let data = Directory::new("interrupted");
     std::fs::create_dir_all(data.0.join("data.new/base")).unwrap();
     std::fs::write(data.0.join("data.new/PG_VERSION"), "15\n").unwrap();
     let demo = Demo::start(&data.0, ports(), &[]);
-    demo.running().await;
-    assert_eq!(demo.order().await, Some(201));
+    demo.wait_until_running().await;
+    assert_eq!(demo.place().await, Some(201));
     demo.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_database_may_be_named_by_a_file() {
+async fn the_demo_reads_the_database_url_from_a_file() {
     let (data, database) = (Directory::new("file"), TestDatabase::create().await);
     std::fs::create_dir_all(&data.0).unwrap();
     let path = data.0.join("url");
     std::fs::write(&path, database.url()).unwrap();
     let env = [("DATABASE_URL_FILE", path.to_str().unwrap())];
     let demo = Demo::start_with(&data.0, ports(), &[], &env);
-    demo.running().await;
-    assert_eq!(demo.order().await, Some(201));
+    demo.wait_until_running().await;
+    assert_eq!(demo.place().await, Some(201));
     assert_eq!(database.count("SELECT count(*) FROM orders").await, 1);
     demo.stop().await;
 }

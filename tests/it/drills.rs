@@ -1,5 +1,5 @@
-//! The drills take minutes and programs of their own, and run by `make failover-drill` and `make
-//! restore-drill`. Here: that they can be started, and refuse what they cannot do.
+//! The drills take minutes and need other programs: `make failover-drill` and `make restore-drill`
+//! run them. These tests check that they start and that they reject wrong arguments.
 
 use std::process::{Command, Output};
 
@@ -16,7 +16,7 @@ fn run(drill: &str, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn each_drill_says_what_it_does_and_refuses_what_it_cannot_do() {
+fn each_drill_prints_its_help_and_rejects_wrong_arguments() {
     for drill in ["failover.py", "restore.py"] {
         let help = run(drill, &["--help"]);
         let text = String::from_utf8(help.stdout).unwrap();
@@ -30,20 +30,24 @@ fn each_drill_says_what_it_does_and_refuses_what_it_cannot_do() {
             (&["--program", PROGRAM, "--rate", "many"], "--rate"),
             (&["--surprise"], "--surprise"),
         ] {
-            let refused = run(drill, arguments);
-            let text = String::from_utf8(refused.stderr).unwrap();
+            let rejected = run(drill, arguments);
+            let text = String::from_utf8(rejected.stderr).unwrap();
             assert_eq!(
-                refused.status.code(),
+                rejected.status.code(),
                 Some(2),
                 "{drill} {arguments:?}: {text}"
             );
             assert!(text.contains(named), "{drill} {arguments:?}: {text}");
         }
     }
-    let refused = run(
+    let rejected = run(
         "failover.py",
         &["--program", PROGRAM, "--losses", "kill,drown"],
     );
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8(refused.stderr).unwrap().contains("drown"));
+    assert_eq!(rejected.status.code(), Some(2));
+    assert!(
+        String::from_utf8(rejected.stderr)
+            .unwrap()
+            .contains("drown")
+    );
 }

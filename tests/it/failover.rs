@@ -1,4 +1,5 @@
-//! `DATABASE_URL` with several hosts: the one that takes writes is found, and found again.
+//! `DATABASE_URL` with several hosts: the service finds the host that accepts writes, also after a
+//! failover.
 
 use std::str::FromStr;
 
@@ -13,15 +14,15 @@ fn url(servers: [&TcpPostgres; 2], query: &str) -> String {
     format!("postgres://postgres@{one},{two}/postgres?{query}")
 }
 
-async fn takes_orders(service: &Service) {
+async fn wait_until_orders_are_accepted(service: &Service) {
     let order = json!({"product_id": "PROD-001", "quantity": 1});
-    eventually("orders to be taken", async || {
+    eventually("orders to be accepted", async || {
         (service.post("/orders", &order).await.status == 202).then_some(())
     })
     .await;
 }
 
-/// The server whose sessions the service has; each server is asked by a session of another name.
+/// Whether the service has sessions on a server. The test's own session has another name.
 async fn has_sessions(server: &TcpPostgres) -> bool {
     let client = server.client().await;
     let statement = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'service'";
@@ -44,7 +45,7 @@ fn warnings(service: &Service) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
+async fn read_only_hosts_are_logged_once_and_the_service_starts_when_one_accepts_writes() {
     let (one, two) = tokio::join!(TcpPostgres::start(), TcpPostgres::start());
     tokio::join!(one.accept_writes(false), two.accept_writes(false));
     let mut service =
@@ -68,9 +69,9 @@ async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
         );
     }
     assert!(!service.has_ended(), "{:#?}", service.lines());
-    let told = warnings(&service);
-    assert_eq!(told.len(), 1, "{told:#?}");
-    let cause = told[0]["cause"].as_str().unwrap();
+    let logged = warnings(&service);
+    assert_eq!(logged.len(), 1, "{logged:#?}");
+    let cause = logged[0]["cause"].as_str().unwrap();
     for server in [&one, &two] {
         let host = format!("127.0.0.1:{}: ", server.port);
         assert!(
@@ -83,30 +84,30 @@ async fn hosts_that_are_all_read_only_are_told_of_once_and_got_over() {
     service.wait_until_ready().await;
     assert_eq!(
         warnings(&service).len(),
-        told.len(),
+        logged.len(),
         "{:#?}",
         warnings(&service)
     );
-    takes_orders(&service).await;
+    wait_until_orders_are_accepted(&service).await;
     service.process.stop().await.unwrap();
     tokio::join!(one.postgres.end(), two.postgres.end());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_follows_the_writes_from_host_to_host() {
+async fn the_service_moves_to_the_host_that_accepts_writes() {
     let (one, two) = tokio::join!(TcpPostgres::start(), TcpPostgres::start());
-    // A real standby would have it from the primary.
+    // A real standby would get the schema from the primary.
     migrate(&DatabaseUrl::from_str(&two.url()).unwrap())
         .await
         .unwrap();
     two.accept_writes(false).await;
     let mut service = start_order_service(url([&one, &two], "application_name=service"), &[]);
     service.wait_until_ready().await;
-    takes_orders(&service).await;
+    wait_until_orders_are_accepted(&service).await;
     assert!(has_sessions(&one).await && !has_sessions(&two).await);
 
-    // The connections stay; their server has become a standby. Nobody orders: readiness alone must
-    // find out.
+    // The connections stay open while their server becomes a standby. There are no orders, so only
+    // the readiness check can notice it.
     one.accept_writes(false).await;
     eventually("the service to notice that it cannot write", async || {
         (service.get("/readyz").await.status == 503).then_some(())
@@ -114,19 +115,19 @@ async fn the_service_follows_the_writes_from_host_to_host() {
     .await;
     two.accept_writes(true).await;
     service.wait_until_ready().await;
-    takes_orders(&service).await;
+    wait_until_orders_are_accepted(&service).await;
     assert!(has_sessions(&two).await);
 
-    // It hangs: connections to it stay open and are never answered, new ones are accepted by the
-    // system. Again nobody orders.
+    // The server hangs: open connections do not respond, and the kernel accepts new ones. Again
+    // there are no orders.
     one.accept_writes(true).await;
     two.postgres.pause();
-    eventually("the service to notice that nobody answers", async || {
+    eventually("the service to notice that its server hangs", async || {
         (service.get("/readyz").await.status == 503).then_some(())
     })
     .await;
     service.wait_until_ready().await;
-    takes_orders(&service).await;
+    wait_until_orders_are_accepted(&service).await;
     assert!(has_sessions(&one).await);
     two.postgres.resume();
     service.process.stop().await.unwrap();

@@ -1,4 +1,5 @@
-//! How messages end: HEAD, HTTP/1.0, bodies that are announced, encoded or marked.
+//! Message framing: HEAD, HTTP/1.0, and bodies that are announced too large, encoded, or begin with
+//! a byte order mark.
 
 use reqwest::Method;
 use serde_json::json;
@@ -18,8 +19,8 @@ async fn send(stream: &mut TcpStream, request: &str) {
     stream.write_all(request.as_bytes()).await.unwrap();
 }
 
-/// Reads up to the empty line that ends a head, and no further.
-async fn head(stream: &mut TcpStream) -> String {
+/// Reads a response's head up to and including its empty line, in lower case.
+async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let reading = async {
         while !head.ends_with(b"\r\n\r\n") {
@@ -29,28 +30,28 @@ async fn head(stream: &mut TcpStream) -> String {
     let read = tokio::time::timeout(WAIT_TIMEOUT, reading).await;
     assert!(
         read.is_ok(),
-        "no end of the head: {:?}",
+        "the head does not end: {:?}",
         String::from_utf8_lossy(&head)
     );
     String::from_utf8(head).unwrap().to_lowercase()
 }
 
-/// Reads until the connection ends.
-async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+/// Reads until the connection is closed.
+async fn read_rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
     let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_to_end(&mut rest)).await;
     assert!(
         read.is_ok(),
-        "no end after {:?}",
+        "the connection stays open after {:?}",
         String::from_utf8_lossy(&rest)
     );
     rest
 }
 
-/// Checks that a connection still answers, and that nothing of a body is left on it.
-async fn is_usable(stream: &mut TcpStream, after: &str) {
+/// Checks that a connection still works, and that no bytes of an earlier body are left on it.
+async fn assert_usable(stream: &mut TcpStream, after: &str) {
     send(stream, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-    let next = head(stream).await;
+    let next = read_head(stream).await;
     assert!(
         next.starts_with("http/1.1 200"),
         "after HEAD {after}: {next}"
@@ -60,7 +61,7 @@ async fn is_usable(stream: &mut TcpStream, after: &str) {
     assert_eq!(&body, b"ok\n");
 }
 
-/// The paths that can be read, with something in the place of each parameter.
+/// The paths that can be read, with a value for each parameter.
 async fn readable_paths(service: &Service) -> Vec<String> {
     let document = service.get("/openapi.json").await.json();
     let described = document["paths"].as_object().unwrap().iter();
@@ -80,7 +81,7 @@ async fn readable_paths(service: &Service) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_ends_on_every_route_and_keeps_its_connection_usable() {
+async fn head_of_every_route_ends_and_keeps_its_connection_usable() {
     let stack = Stack::start().await;
     for service in [&stack.order, &stack.inventory, &stack.payment] {
         let paths = readable_paths(service).await;
@@ -97,14 +98,14 @@ async fn head_ends_on_every_route_and_keeps_its_connection_usable() {
                 &format!("HEAD {path} HTTP/1.1\r\nhost: localhost\r\n{encodings}\r\n"),
             )
             .await;
-            let head = head(&mut stream).await;
+            let head = read_head(&mut stream).await;
             let get = service.status(Method::GET, &path).await;
             assert!(
                 head.starts_with(&format!("http/1.1 {}", get.as_str())),
                 "{path} {get}: {head}"
             );
             assert!(!head.contains("connection: close"), "{path}: {head}");
-            is_usable(&mut stream, &path).await;
+            assert_usable(&mut stream, &path).await;
         }
     }
     let length = stack.order.get("/openapi.json").await.text.len();
@@ -118,9 +119,9 @@ async fn head_ends_on_every_route_and_keeps_its_connection_usable() {
     );
 }
 
-/// There are 256 permits for streams.
+/// At most 256 streams are open at the same time.
 #[tokio::test(flavor = "multi_thread")]
-async fn heads_of_the_stream_hold_no_permit() {
+async fn head_requests_to_the_stream_hold_no_permit() {
     let stack = Stack::start().await;
     let mut held = Vec::new();
     for number in 0..300 {
@@ -130,25 +131,26 @@ async fn heads_of_the_stream_hold_no_permit() {
             "HEAD /orders/stream HTTP/1.1\r\nhost: localhost\r\n\r\n",
         )
         .await;
-        let response = head(&mut stream).await;
+        let response = read_head(&mut stream).await;
         assert!(
             response.starts_with("http/1.1 200"),
-            "the {number}th: {response}"
+            "request {number}: {response}"
         );
         assert!(response.contains("text/event-stream"), "{response}");
         held.push(stream);
     }
     for stream in &mut held {
-        is_usable(stream, "/orders/stream").await;
+        assert_usable(stream, "/orders/stream").await;
     }
     assert_eq!(stack.order.status(Method::GET, "/orders/stream").await, 200);
-    // Sent before the first is answered.
+    // The second request is sent before the first is answered.
     let mut stream = connect(&stack.order).await;
-    let both = "HEAD /orders/stream HTTP/1.1\r\nhost: localhost\r\n\r\nHEAD /orders HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let both = "HEAD /orders/stream HTTP/1.1\r\nhost: localhost\r\n\r\n\
+        HEAD /orders HTTP/1.1\r\nhost: localhost\r\n\r\n";
     send(&mut stream, both).await;
-    assert!(head(&mut stream).await.contains("text/event-stream"));
-    assert!(head(&mut stream).await.contains("application/json"));
-    is_usable(&mut stream, "two in a row").await;
+    assert!(read_head(&mut stream).await.contains("text/event-stream"));
+    assert!(read_head(&mut stream).await.contains("application/json"));
+    assert_usable(&mut stream, "two in a row").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,18 +163,18 @@ async fn an_http_1_0_client_gets_no_chunks() {
         &format!("GET /static/app.js {old}accept-encoding: gzip\r\n\r\n"),
     )
     .await;
-    let compressed = head(&mut stream).await;
+    let compressed = read_head(&mut stream).await;
     assert!(
         compressed.contains("content-encoding: gzip"),
         "{compressed}"
     );
     assert!(!compressed.contains("transfer-encoding"), "{compressed}");
-    let body = rest(&mut stream).await;
-    assert_eq!(&body[..2], b"\x1f\x8b", "not gzip, but chunks of it");
+    let body = read_rest(&mut stream).await;
+    assert_eq!(&body[..2], b"\x1f\x8b", "the body begins as gzip does");
 
     let mut stream = connect(&stack.order).await;
     send(&mut stream, &format!("GET /orders/stream {old}\r\n")).await;
-    let streamed = head(&mut stream).await;
+    let streamed = read_head(&mut stream).await;
     assert!(!streamed.contains("transfer-encoding"), "{streamed}");
     let mut first = [0; 6];
     stream.read_exact(&mut first).await.unwrap();
@@ -186,22 +188,22 @@ async fn an_http_1_0_client_gets_no_chunks() {
         &format!("POST /payments/batch {old}content-length: {length}\r\n\r\n{calls}"),
     )
     .await;
-    let bundled = head(&mut stream).await;
-    assert!(!bundled.contains("transfer-encoding"), "{bundled}");
+    let batch = read_head(&mut stream).await;
+    assert!(!batch.contains("transfer-encoding"), "{batch}");
     let line: serde_json::Value = serde_json::from_slice(&rest(&mut stream).await).unwrap();
     assert_eq!(line["status"], 201, "{line}");
 
-    // A length is known: the connection stays.
+    // The length of this body is known, so the connection stays open.
     let mut stream = connect(&stack.order).await;
     send(&mut stream, &format!("GET /livez {old}\r\n")).await;
-    let kept = head(&mut stream).await;
+    let kept = read_head(&mut stream).await;
     assert!(
         kept.contains("connection: keep-alive") && kept.contains("content-length: 3"),
         "{kept}"
     );
 }
 
-/// Where a body is read: with its limit.
+/// Routes that read a body, with its maximal length in bytes.
 const BODIES: [(&str, &str, usize); 5] = [
     ("order", "/orders", 16 * 1024),
     ("order", "/gremlin/rules", 16 * 1024),
@@ -214,7 +216,7 @@ const BODIES: [(&str, &str, usize); 5] = [
     ("payment", "/payments/batch", 256 * 1024),
 ];
 
-fn of<'a>(stack: &'a Stack, role: &str) -> &'a Service {
+fn service<'a>(stack: &'a Stack, role: &str) -> &'a Service {
     match role {
         "order" => &stack.order,
         "inventory" => &stack.inventory,
@@ -223,32 +225,32 @@ fn of<'a>(stack: &'a Stack, role: &str) -> &'a Service {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_announced_too_large_is_refused_before_it_comes() {
+async fn a_body_that_is_announced_too_large_is_rejected_before_it_is_sent() {
     let stack = Stack::start().await;
-    // A rule for one product looks into bodies.
+    // With a rule for one product, the gremlin reads the bodies of requests.
     let rule = json!({"kind": "latency", "delay_ms": 1, "product_id": "PROD-003"});
-    for looked_into in [false, true] {
+    for read_by_gremlin in [false, true] {
         for (role, path, limit) in BODIES {
-            let mut stream = connect(of(&stack, role)).await;
+            let mut stream = connect(service(&stack, role)).await;
             let length = limit + 1;
-            let begun = format!(
+            let start = format!(
                 "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{{"
             );
-            send(&mut stream, &begun).await;
+            send(&mut stream, &start).await;
             // The rest is never sent.
-            let refused = head(&mut stream).await;
-            let wanted = if looked_into && path.ends_with("/bundle") {
+            let rejected = read_head(&mut stream).await;
+            let wanted = if read_by_gremlin && path.ends_with("/batch") {
                 "409"
             } else {
                 "413"
             };
             assert!(
-                refused.starts_with(&format!("http/1.1 {wanted}")),
-                "{path}: {refused}"
+                rejected.starts_with(&format!("http/1.1 {wanted}")),
+                "{path}: {rejected}"
             );
             assert!(
-                refused.contains("application/problem+json"),
-                "{path}: {refused}"
+                rejected.contains("application/problem+json"),
+                "{path}: {rejected}"
             );
         }
         for service in [&stack.order, &stack.inventory, &stack.payment] {
@@ -258,12 +260,12 @@ async fn a_body_that_is_announced_too_large_is_refused_before_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_encoded_body_is_refused_as_such() {
+async fn an_encoded_body_is_rejected_with_unsupported_content_encoding() {
     let stack = Stack::start().await;
     for (role, path, _) in BODIES {
         for encoding in ["gzip", "br", "x-unheard-of", "identity, gzip"] {
             let headers = [("content-encoding", encoding)];
-            let answer = of(&stack, role)
+            let answer = service(&stack, role)
                 .request(Method::POST, path, &headers, Some("{}"))
                 .await;
             answer.assert_problem(415, "unsupported-content-encoding");
@@ -295,16 +297,16 @@ async fn a_byte_order_mark_before_a_body_is_ignored() {
         201
     );
     let calls = json!({"calls": [{"body": {"order_id": Uuid::new_v4()}}]});
-    let bundle = format!("\u{feff}{calls}");
+    let batch = format!("\u{feff}{calls}");
     assert_eq!(
         stack
             .payment
-            .request(Method::POST, "/payments/batch", &[], Some(&bundle))
+            .request(Method::POST, "/payments/batch", &[], Some(&batch))
             .await
             .status,
         200
     );
-    // The gremlin knows the product all the same.
+    // The gremlin finds the product in such a body too.
     let rule = json!({"kind": "error", "status": 418, "product_id": "PROD-001"});
     assert_eq!(stack.order.post("/gremlin/rules", &rule).await.status, 201);
     assert_eq!(

@@ -15,7 +15,7 @@ async fn an_unknown_failure_reason_is_shown_as_it_stands_and_its_order_is_settle
     assert_eq!(stack.place("PROD-404", 1).await.status, 422);
     stack.wait_until_settled().await;
     let newer =
-        "UPDATE orders SET failure_reason = 'something-newer', void_due = true, owed_since = now(),
+        "UPDATE orders SET failure_reason = 'something-newer', refund_owed = true, owed_since = now(),
         next_attempt_at = now()";
     set(&stack, newer).await;
     let orders = stack.order.get("/orders").await;
@@ -110,12 +110,13 @@ async fn an_unknown_status_of_a_payment_is_refused_and_left_alone() {
         1
     );
     // An order that needs its answer waits, and no other one does.
-    let owing = "UPDATE orders SET status = 'FAILED', failure_reason = 'expired', void_due = true, owed_since = now(),
+    let owing = "UPDATE orders SET status = 'FAILED', failure_reason = 'expired', refund_owed = true, owed_since = now(),
         next_attempt_at = now()";
     set(&stack, owing).await;
     eventually("a refund to be refused", async || {
-        let told =
-            |line: &String| line.contains("\"step\":\"void\"") || line.contains("no usable answer");
+        let told = |line: &String| {
+            line.contains("\"step\":\"refund\"") || line.contains("no usable answer")
+        };
         stack.order.lines().iter().any(told).then_some(())
     })
     .await;

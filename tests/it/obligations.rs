@@ -10,7 +10,7 @@ use crate::harness::{Stack, eventually};
 /// Orders that have failed and owe a refund.
 async fn owe_refunds(stack: &Stack, orders: u32) {
     let owing = format!(
-        "INSERT INTO orders (product_id, quantity, status, failure_reason, void_due, owed_since)
+        "INSERT INTO orders (product_id, quantity, status, failure_reason, refund_owed, owed_since)
          SELECT 'PROD-001', 1, 'FAILED', 'expired', true, now() FROM generate_series(1, {orders})"
     );
     stack.database.execute(&owing).await;
@@ -105,7 +105,7 @@ async fn a_release_that_the_product_cannot_take_back_fails_alone() {
     let owing = format!(
         "DELETE FROM inventory WHERE product_id = 'PROD-001';
          INSERT INTO inventory (product_id, stock) VALUES ('PROD-001', 1000);
-         INSERT INTO orders (id, product_id, quantity, status, failure_reason, release_due, void_due, owed_since)
+         INSERT INTO orders (id, product_id, quantity, status, failure_reason, release_owed_epoch, refund_owed, owed_since)
          VALUES ('{order}', 'PROD-001', 500, 'FAILED', 'expired', 1, true, now())"
     );
     stack.database.execute(&owing).await;

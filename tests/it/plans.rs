@@ -78,7 +78,7 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
     .await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let whole = "SELECT relname::text, seq_scan FROM pg_stat_user_tables
-        WHERE seq_scan > 0 AND relname IN ('orders', 'order_events', 'sla_figures', 'inventory', 'reservations', 'payments')";
+        WHERE seq_scan > 0 AND relname IN ('orders', 'order_events', 'sla_reports', 'inventory', 'reservations', 'payments')";
     let whole: Vec<(String, i64)> = stack
         .database
         .query(whole)

@@ -352,7 +352,7 @@ async fn the_key_of_an_order_that_is_not_settled_is_never_forgotten() {
     assert_eq!(pending.status, 202);
     // It expires, and owes a refund for as long as payment is silent.
     let keys = "SELECT count(*) FROM orders WHERE idempotency_key IS NOT NULL";
-    let expired = "SELECT count(*) FROM orders WHERE failure_reason = 'expired' AND void_due";
+    let expired = "SELECT count(*) FROM orders WHERE failure_reason = 'expired' AND refund_owed";
     eventually(
         "the order to expire, and the other key to be forgotten",
         async || {
@@ -667,7 +667,7 @@ async fn the_audit_command_tells_by_its_exit_code() {
     let clean = audit().await;
     assert!(
         clean.status.success()
-            && String::from_utf8_lossy(&clean.stdout).contains("The books balance."),
+            && String::from_utf8_lossy(&clean.stdout).contains("No invariant is violated."),
         "{clean:?}"
     );
     stack

@@ -484,7 +484,7 @@ async fn every_replica_tells_the_service_level_of_all() {
     .await;
 
     // Each replica has a turn every half second.
-    let silence = "SELECT (EXTRACT(EPOCH FROM now() - max(told_at)))::bigint FROM sla_figures";
+    let silence = "SELECT (EXTRACT(EPOCH FROM now() - max(reported_at)))::bigint FROM sla_reports";
     eventually(
         "nothing to be written while there is nothing new",
         async || (stack.database.count(silence).await >= 3).then_some(()),

@@ -1,4 +1,5 @@
-//! Calls that are made together go in one request, and nobody sees a difference.
+//! Request batches: the order service sends calls that wait together in one request, and no client
+//! notices it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,24 +15,27 @@ use uuid::Uuid;
 use crate::harness::{Answer, Service, Stack, eventually, free_port};
 
 const RESERVE: &str = "/inventory/reserve";
-const BUNDLE: &str = "/inventory/reserve/batch";
-/// The same, as nobody would write it.
-const ENCODED: &str = "/inventory/r%65serve/bundl%65";
+const BATCH: &str = "/inventory/reserve/batch";
+/// The same path with percent-encoded letters.
+const ENCODED_BATCH: &str = "/inventory/r%65serve/batc%68";
 
+/// The metric that counts inventory's requests.
 fn requests(path: &str, status: u16) -> String {
     format!(
-        "http_requests_total{{method=\"POST\",path=\"{path}\",service=\"inventory-service\",status_code=\"{status}\""
+        "http_requests_total{{method=\"POST\",path=\"{path}\",\
+         service=\"inventory-service\",status_code=\"{status}\""
     )
 }
 
-fn bundles(dependency: &str) -> String {
+/// The metric that counts batches of two or more calls.
+fn batches(dependency: &str) -> String {
     format!("valerix_request_batch_size_count{{dependency=\"{dependency}\"")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_made_together_go_in_one_request_and_each_counts_by_itself() {
+async fn calls_that_wait_together_share_a_request_and_are_counted_and_logged_one_by_one() {
     let stack = Stack::start().await;
-    // From its answers the order service learns that bundles are taken.
+    // A response tells the order service that the other services accept batches.
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let answers = stack
         .run_together(join_all((0..30).map(|_| stack.place("PROD-001", 1))))
@@ -42,8 +46,8 @@ async fn calls_made_together_go_in_one_request_and_each_counts_by_itself() {
     );
     for dependency in ["inventory-service", "payment-service"] {
         assert!(
-            stack.order.metric(&bundles(dependency)).await > 0.0,
-            "no bundle went to {dependency}"
+            stack.order.metric(&batches(dependency)).await > 0.0,
+            "no batch was sent to {dependency}"
         );
     }
     assert_eq!(
@@ -54,14 +58,14 @@ async fn calls_made_together_go_in_one_request_and_each_counts_by_itself() {
             .to_string(),
         "31"
     );
-    let carriers = stack.inventory.metric(&requests(BUNDLE, 200)).await;
-    assert!(carriers < 1.0, "what carries is no call: {carriers}");
+    let counted = stack.inventory.metric(&requests(BATCH, 200)).await;
+    assert!(counted < 1.0, "the batch itself is not counted: {counted}");
     let of_route = format!("\"route\":\"{RESERVE}\"");
     let expected: BTreeSet<_> = answers
         .iter()
         .map(|answer| answer.header("x-trace-id").to_owned())
         .collect();
-    eventually("a line for each, in its trace", async || {
+    eventually("a log line for each call, with its trace id", async || {
         let lines = stack.inventory.lines();
         let traces = lines
             .iter()
@@ -82,12 +86,13 @@ fn trace_of(line: &str) -> String {
     line["trace_id"].as_str().unwrap().to_owned()
 }
 
+/// A call as it stands in a batch.
 fn call(body: &Value) -> Value {
     json!({"body": body, "deadline_ms": 5000})
 }
 
-/// The answers' statuses and bodies, in the order of the calls.
-fn read(answer: &Answer) -> Vec<(u64, Value)> {
+/// Statuses and bodies of the answers, in the order of the calls.
+fn read_answers(answer: &Answer) -> Vec<(u64, Value)> {
     assert_eq!(
         (answer.status.as_u16(), answer.header("content-type")),
         (200, "application/x-ndjson")
@@ -112,7 +117,7 @@ fn read(answer: &Answer) -> Vec<(u64, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
+async fn each_call_of_a_batch_is_answered_like_a_single_call() {
     let stack = Stack::start().await;
     let order = Uuid::new_v4();
     let good = json!({"product_id": "PROD-001", "quantity": 2, "order_id": order});
@@ -123,16 +128,16 @@ async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
         call(&json!({"product_id": "PROD-002", "quantity": 51})),
         {"body": good, "deadline_ms": 0},
         {"body": good, "deadline_ms": 3_600_001},
-        call(&json!("nothing")),
+        call(&json!("not an object")),
         call(&json!({"product_id": "PROD-001", "quantity": 1, "note": "x".repeat(17_000)})),
     ]});
-    let answers = read(&stack.inventory.post(BUNDLE, &calls).await);
-    let told: Vec<_> = answers
+    let answers = read_answers(&stack.inventory.post(BATCH, &calls).await);
+    let outcomes: Vec<_> = answers
         .iter()
         .map(|(status, body)| (*status, body["code"].as_str()))
         .collect();
     assert_eq!(
-        told,
+        outcomes,
         [
             (200, None),
             (404, Some("unknown-product")),
@@ -153,7 +158,7 @@ async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
             .all(|(status, body)| *status == 200 || body["instance"] == RESERVE)
     );
     assert_eq!(stack.stock("PROD-001").await, (98, 2));
-    let line = eventually("its cause in the log", async || {
+    let line = eventually("the cause of the 503 in the log", async || {
         stack
             .inventory
             .lines()
@@ -165,13 +170,13 @@ async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
 
     let charged = json!({"order_id": order});
     let calls = json!({"calls": [call(&charged), call(&json!({"order_id": "x"}))]});
-    let answers = read(&stack.payment.post("/payments/batch", &calls).await);
+    let answers = read_answers(&stack.payment.post("/payments/batch", &calls).await);
     assert_eq!(
         (answers[0].0, answers[0].1["status"].as_str()),
         (201, Some("SUCCESS"))
     );
     assert_eq!(answers[1].0, 400);
-    let again = read(
+    let again = read_answers(
         &stack
             .payment
             .post("/payments/batch", &json!({"calls": [call(&charged)]}))
@@ -180,14 +185,14 @@ async fn each_call_of_a_bundle_is_answered_as_if_it_had_come_alone() {
     assert_eq!(
         (again[0].0, &again[0].1["id"]),
         (200, &answers[0].1["id"]),
-        "once"
+        "one charge"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_bundle_is_refused_whole() {
+async fn malformed_batches_are_rejected() {
     let stack = Stack::start().await;
-    let one = call(&json!({"product_id": "PROD-001", "quantity": 1}));
+    let valid_call = call(&json!({"product_id": "PROD-001", "quantity": 1}));
     for (body, code) in [
         ("", "malformed-json"),
         ("{\"calls\": [", "malformed-json"),
@@ -201,30 +206,30 @@ async fn what_is_no_bundle_is_refused_whole() {
             "invalid-request",
         ),
         (
-            &json!({"calls": vec![&one; 129]}).to_string(),
+            &json!({"calls": vec![&valid_call; 129]}).to_string(),
             "invalid-request",
         ),
     ] {
         let answer = stack
             .inventory
-            .request(Method::POST, BUNDLE, &[], Some(body))
+            .request(Method::POST, BATCH, &[], Some(body))
             .await;
         let problem = answer.assert_problem(400, code);
         if code == "invalid-request" {
             assert_eq!(problem["errors"][0]["field"], "calls", "{body}");
         }
     }
-    let long = json!({"calls": [call(&json!("x".repeat(300_000)))]}).to_string();
+    let too_long = json!({"calls": [call(&json!("x".repeat(300_000)))]}).to_string();
     let answer = stack
         .inventory
-        .request(Method::POST, BUNDLE, &[], Some(&long))
+        .request(Method::POST, BATCH, &[], Some(&too_long))
         .await;
     answer.assert_problem(413, "too-large");
     assert_eq!(stack.stock("PROD-001").await, (100, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
+async fn while_the_gremlin_is_active_calls_go_one_by_one_and_each_fault_hits_one() {
     let stack = Stack::start().await;
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let reserve = json!({"product_id": "PROD-001", "quantity": 1000});
@@ -234,19 +239,19 @@ async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
         .inventory
         .add_gremlin_rule(json!({"kind": "error", "status": 500, "route": RESERVE, "max_fires": 3}))
         .await;
-    let bundle = json!({"calls": [call(&reserve)]});
-    for path in [BUNDLE, ENCODED] {
+    let batch = json!({"calls": [call(&reserve)]});
+    for path in [BATCH, ENCODED_BATCH] {
         stack
             .inventory
-            .post(path, &bundle)
+            .post(path, &batch)
             .await
             .assert_problem(409, "one-by-one");
     }
     let answers = stack
         .run_together(join_all((0..30).map(|_| stack.place("PROD-001", 1))))
         .await;
-    let late = answers.iter().filter(|answer| answer.status == 202).count();
-    assert_eq!(late, 3, "{answers:?}");
+    let pending = answers.iter().filter(|answer| answer.status == 202).count();
+    assert_eq!(pending, 3, "{answers:?}");
     assert!(
         answers
             .iter()
@@ -255,16 +260,16 @@ async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
     );
     stack.wait_until_settled().await;
     stack.assert_clean_audit().await;
-    let switch = json!({"enabled": true, "delay_ms": 0});
+    let no_delay = json!({"enabled": true, "delay_ms": 0});
     assert_eq!(
         stack
             .inventory
-            .post("/gremlin/latency", &switch)
+            .post("/gremlin/latency", &no_delay)
             .await
             .status,
         200
     );
-    let unasked = stack
+    let while_active = stack
         .inventory
         .post(
             RESERVE,
@@ -272,16 +277,16 @@ async fn while_the_gremlin_is_at_work_each_fault_hits_one_call() {
         )
         .await;
     assert!(
-        !unasked.headers.contains_key("x-max-batch-size"),
-        "{unasked:?}"
+        !while_active.headers.contains_key("x-max-batch-size"),
+        "{while_active:?}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_its_path_is_written_a_call_counts_under_its_route() {
+async fn a_call_of_a_batch_with_an_encoded_path_is_counted_under_its_route() {
     let stack = Stack::start().await;
-    let bundle = json!({"calls": [call(&json!({"product_id": "PROD-999", "quantity": 1}))]});
-    let answers = read(&stack.inventory.post(ENCODED, &bundle).await);
+    let batch = json!({"calls": [call(&json!({"product_id": "PROD-999", "quantity": 1}))]});
+    let answers = read_answers(&stack.inventory.post(ENCODED_BATCH, &batch).await);
     assert_eq!(
         (answers[0].0, &answers[0].1["instance"]),
         (404, &json!(RESERVE))
@@ -296,12 +301,12 @@ async fn however_its_path_is_written_a_call_counts_under_its_route() {
     );
     assert!(
         !stack.inventory.get("/metrics").await.text.contains('%'),
-        "no caller makes a series of his own"
+        "a client must not be able to create a series"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_whose_caller_is_gone_are_carried_out_to_their_end() {
+async fn calls_of_a_batch_are_executed_although_its_client_has_disconnected() {
     let stack = Stack::with(&[("PAYMENT_LATENCY_MS", "500")]).await;
     let orders: Vec<_> = (0..10).map(|_| Uuid::new_v4()).collect();
     let calls: Vec<_> = orders
@@ -320,7 +325,7 @@ async fn calls_whose_caller_is_gone_are_carried_out_to_their_end() {
         .write_all(format!("{head}{body}").as_bytes())
         .await
         .unwrap();
-    // Its head shows that the calls are under way.
+    // The first byte of the response shows that the calls are in progress.
     assert!(stream.read_u8().await.is_ok());
     stream.set_zero_linger().unwrap();
     drop(stream);
@@ -335,45 +340,44 @@ async fn calls_whose_caller_is_gone_are_carried_out_to_their_end() {
     .await;
 }
 
-/// What an inventory makes of bundles.
+/// How an inventory service handles request batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    /// It has never heard of them.
-    Unaware,
-    /// It says that it takes them, and then there is no such route, as after a step back to an
-    /// older release.
-    Forgetful,
-    /// It answers the first call of each, and closes the connection.
-    Fickle,
+enum BatchSupport {
+    /// It does not know them.
+    None,
+    /// It offers them, but does not have the route: as after a return to an older release.
+    OfferedButMissing,
+    /// It answers the first call of each batch and closes the connection.
+    FirstCallOnly,
 }
 
-/// An inventory that has everything, and the requests that it got.
+/// An inventory service that has every product in stock. It counts the requests that it gets.
 #[derive(Clone)]
-struct Other {
-    manner: Manner,
-    single: Arc<AtomicUsize>,
-    bundles: Arc<AtomicUsize>,
+struct FakeInventory {
+    support: BatchSupport,
+    single_calls: Arc<AtomicUsize>,
+    batches: Arc<AtomicUsize>,
 }
 
-impl Other {
-    async fn start(manner: Manner) -> (Self, String) {
+impl FakeInventory {
+    async fn start(support: BatchSupport) -> (Self, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let other = Self {
-            manner,
-            single: Arc::default(),
-            bundles: Arc::default(),
+        let inventory = Self {
+            support,
+            single_calls: Arc::default(),
+            batches: Arc::default(),
         };
-        let accepting = other.clone();
+        let accepting = inventory.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(accepting.clone().serve(stream));
             }
         });
-        (other, url)
+        (inventory, url)
     }
 
-    /// Until the connection ends, from either side.
+    /// Serves requests until either side closes the connection.
     async fn serve(self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
         while let Some((path, body)) = next_request(&mut stream).await {
@@ -384,26 +388,27 @@ impl Other {
         }
     }
 
-    /// And whether it is the connection's last.
+    /// The response, and whether it is the last one of the connection.
     fn answer(&self, path: &str, body: &Value) -> (String, bool) {
         if path == RESERVE {
-            self.single.fetch_add(1, Ordering::Relaxed);
-            let offer = if self.manner == Manner::Unaware {
+            self.single_calls.fetch_add(1, Ordering::Relaxed);
+            let offer = if self.support == BatchSupport::None {
                 ""
             } else {
                 "x-max-batch-size: 128\r\n"
             };
-            return (with_length("200 OK", offer, &held(body)), false);
+            return (with_length("200 OK", offer, &reserved(body)), false);
         }
-        self.bundles.fetch_add(1, Ordering::Relaxed);
-        if self.manner == Manner::Forgetful {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        if self.support == BatchSupport::OfferedButMissing {
             return (with_length("404 Not Found", "", "{}"), false);
         }
         let line = format!(
             "{{\"call\":0,\"status\":200,\"body\":{}}}\n",
-            held(&body["calls"][0]["body"])
+            reserved(&body["calls"][0]["body"])
         );
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n";
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\
+            transfer-encoding: chunked\r\n\r\n";
         (format!("{head}{:x}\r\n{line}\r\n", line.len()), true)
     }
 }
@@ -415,10 +420,16 @@ fn with_length(status: &str, headers: &str, body: &str) -> String {
     )
 }
 
-fn held(wish: &Value) -> String {
-    let (order, product, quantity) = (&wish["order_id"], &wish["product_id"], &wish["quantity"]);
-    json!({"order_id": order, "product_id": product, "quantity": quantity, "stock": 1, "reserved": 1})
-        .to_string()
+/// The body of the answer to a successful reserve.
+fn reserved(request: &Value) -> String {
+    json!({
+        "order_id": request["order_id"],
+        "product_id": request["product_id"],
+        "quantity": request["quantity"],
+        "stock": 1,
+        "reserved": 1,
+    })
+    .to_string()
 }
 
 async fn next_request(stream: &mut BufReader<TcpStream>) -> Option<(String, Value)> {
@@ -439,8 +450,8 @@ async fn next_request(stream: &mut BufReader<TcpStream>) -> Option<(String, Valu
     Some((path?, serde_json::from_slice(&body).ok()?))
 }
 
-/// The stack, with an order service beside it whose inventory is another one.
-async fn beside(stack: &Stack, inventory: &str) -> Service {
+/// Starts another order service on the stack's database, with another inventory service.
+async fn start_order_service_with(stack: &Stack, inventory: &str) -> Service {
     let env = [
         ("DATABASE_URL", stack.database.url()),
         ("INVENTORY_SERVICE_URL", inventory.to_owned()),
@@ -451,46 +462,49 @@ async fn beside(stack: &Stack, inventory: &str) -> Service {
     order
 }
 
-/// One order, which shows what is offered, and then as many together.
-async fn buy(stack: &Stack, order: &Service, together: usize) -> Vec<Answer> {
+/// Places one order, after which the order service knows whether batches are offered, and then
+/// `count` orders together.
+async fn place_orders(stack: &Stack, order: &Service, count: usize) -> Vec<Answer> {
     let body = json!({"product_id": "PROD-001", "quantity": 1});
     assert_eq!(order.post("/orders", &body).await.status, 201);
     stack
-        .run_together(join_all(
-            (0..together).map(|_| order.post("/orders", &body)),
-        ))
+        .run_together(join_all((0..count).map(|_| order.post("/orders", &body))))
         .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_takes_no_bundles_is_sent_single_calls() {
+async fn a_service_without_batches_gets_single_calls() {
     let stack = Stack::start().await;
-    for manner in [Manner::Unaware, Manner::Forgetful] {
-        let (inventory, url) = Other::start(manner).await;
-        let order = beside(&stack, &url).await;
-        let answers = buy(&stack, &order, 20).await;
+    for support in [BatchSupport::None, BatchSupport::OfferedButMissing] {
+        let (inventory, url) = FakeInventory::start(support).await;
+        let order = start_order_service_with(&stack, &url).await;
+        let answers = place_orders(&stack, &order, 20).await;
         assert!(
             answers.iter().all(|answer| answer.status == 201),
-            "{manner:?}: {answers:?}"
+            "{support:?}: {answers:?}"
         );
-        assert_eq!(inventory.single.load(Ordering::Relaxed), 21, "{manner:?}");
-        let bundles = inventory.bundles.load(Ordering::Relaxed);
         assert_eq!(
-            bundles > 0,
-            manner == Manner::Forgetful,
-            "{manner:?}: {bundles} bundles"
+            inventory.single_calls.load(Ordering::Relaxed),
+            21,
+            "{support:?}"
+        );
+        let batches = inventory.batches.load(Ordering::Relaxed);
+        assert_eq!(
+            batches > 0,
+            support == BatchSupport::OfferedButMissing,
+            "{support:?}: {batches} batches"
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_that_breaks_off_leaves_the_rest_unknown() {
+async fn calls_without_an_answer_in_a_truncated_batch_have_an_unknown_outcome() {
     let stack = Stack::start().await;
-    let (inventory, url) = Other::start(Manner::Fickle).await;
-    let order = beside(&stack, &url).await;
-    let answers = buy(&stack, &order, 20).await;
-    let bundles = inventory.bundles.load(Ordering::Relaxed);
-    assert!(bundles > 0);
+    let (inventory, url) = FakeInventory::start(BatchSupport::FirstCallOnly).await;
+    let order = start_order_service_with(&stack, &url).await;
+    let answers = place_orders(&stack, &order, 20).await;
+    let batches = inventory.batches.load(Ordering::Relaxed);
+    assert!(batches > 0);
     let (confirmed, unknown): (Vec<_>, Vec<_>) =
         answers.iter().partition(|answer| answer.status == 201);
     assert!(!confirmed.is_empty() && !unknown.is_empty(), "{answers:?}");

@@ -1,5 +1,5 @@
-//! A database for each service: nothing but the audit looks at more than one, and it is told where
-//! they are.
+//! A database for each service. Only the audit reads more than one of them, and it gets their URLs
+//! from its configuration.
 
 use std::process::Output;
 
@@ -11,9 +11,9 @@ use valerix::audit::Audit;
 
 use crate::harness::{PROGRAM, Service, TestDatabase, eventually, free_port};
 
-/// The three services, each on a database of its own.
-struct Apart {
-    /// Of order, inventory and payment.
+/// The three services, each with its own database.
+struct SeparateStack {
+    /// The databases of order, inventory and payment.
     databases: [TestDatabase; 3],
     order: Service,
     inventory: Service,
@@ -21,7 +21,7 @@ struct Apart {
     env: Vec<(&'static str, String)>,
 }
 
-impl Apart {
+impl SeparateStack {
     async fn start() -> Self {
         let databases = [
             TestDatabase::empty().await,
@@ -50,7 +50,7 @@ impl Apart {
             ("DATABASE_URL", money),
             ("PAYMENT_SUCCESS_RATE", "0.8".to_owned()),
         ];
-        let apart = Self {
+        let stack = Self {
             order: Service::start("order", free_port(), &[&env[..], &others].concat()),
             inventory: Service::start("inventory", inventory_port, &[("DATABASE_URL", stock)]),
             payment: Service::start("payment", payment_port, &payment),
@@ -58,17 +58,18 @@ impl Apart {
             env,
         };
         tokio::join!(
-            apart.order.wait_until_ready(),
-            apart.inventory.wait_until_ready(),
-            apart.payment.wait_until_ready()
+            stack.order.wait_until_ready(),
+            stack.inventory.wait_until_ready(),
+            stack.payment.wait_until_ready()
         );
         let stock =
             "UPDATE inventory SET stock = 100000, stocked = 100000 WHERE product_id = 'PROD-001'";
-        apart.databases[1].execute(stock).await;
-        apart
+        stack.databases[1].execute(stock).await;
+        stack
     }
 
-    async fn shop(&self, count: usize) {
+    /// Places orders, and accepts each outcome that the contract allows.
+    async fn place_orders(&self, count: usize) {
         let orders = (0..count).map(async |n| {
             let product = if n % 10 == 0 { "PROD-404" } else { "PROD-001" };
             self.order
@@ -84,7 +85,7 @@ impl Apart {
     }
 
     async fn audit(&self) -> Audit {
-        self.order.audit().await.expect("the books are shown")
+        self.order.audit().await.expect("GET /audit answers")
     }
 
     async fn wait_until_settled(&self) {
@@ -94,12 +95,12 @@ impl Apart {
         .await;
     }
 
-    /// `valerix audit`, with or without being told where the others are.
-    async fn command(&self, told: bool) -> Output {
+    /// Runs `valerix audit`, with or without the URLs of the other two databases.
+    async fn audit_command(&self, with_other_urls: bool) -> Output {
         let [orders, stock, money] = self.databases.each_ref().map(TestDatabase::url);
         let mut command = Command::new(PROGRAM);
         command.args(["audit", "--database-url", &orders]);
-        if told {
+        if with_other_urls {
             command
                 .args(["--inventory-database-url", &stock])
                 .env("PAYMENT_DATABASE_URL", &money);
@@ -109,7 +110,7 @@ impl Apart {
 }
 
 #[track_caller]
-fn is_clean(audit: &Audit) {
+fn assert_clean(audit: &Audit) {
     assert!(
         audit.clean && audit.orders.reservations_without_order == 0,
         "{audit}"
@@ -117,35 +118,36 @@ fn is_clean(audit: &Audit) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_service_has_a_database_and_the_audit_sees_them_all() {
-    let apart = Apart::start().await;
-    // A slow payment first, so that some orders are left to recovery; looked at all the while.
-    apart.payment.set_latency(true, 2000).await;
-    apart.shop(10).await;
-    apart.payment.set_latency(false, 0).await;
-    let looked = std::cell::Cell::new(0);
-    // However long a look takes on a loaded machine: until there were enough.
-    let busy = async {
+async fn with_a_database_for_each_service_the_audit_stays_clean_and_finds_planted_defects() {
+    let stack = SeparateStack::start().await;
+    // Payment is slow first, so that recovery has to finish some orders. The audit runs all the
+    // time.
+    stack.payment.set_latency(true, 2000).await;
+    stack.place_orders(10).await;
+    stack.payment.set_latency(false, 0).await;
+    let audits = std::cell::Cell::new(0);
+    // Until there were enough orders and audits, however long an audit takes on a loaded machine.
+    let customers = async {
         let mut orders = 10;
-        while orders < 250 || looked.get() < 3 {
-            apart.shop(20).await;
+        while orders < 250 || audits.get() < 3 {
+            stack.place_orders(20).await;
             orders += 20;
         }
         orders
     };
-    let watch = async {
-        for looks in 0.. {
-            is_clean(&apart.audit().await);
-            looked.set(looks);
+    let auditor = async {
+        for number in 0.. {
+            assert_clean(&stack.audit().await);
+            audits.set(number);
         }
     };
     let orders = tokio::select! {
-        orders = busy => orders,
-        () = watch => unreachable!("it looks for ever"),
+        orders = customers => orders,
+        () = auditor => unreachable!("the auditor never stops"),
     };
-    apart.wait_until_settled().await;
-    let audit = apart.audit().await;
-    is_clean(&audit);
+    stack.wait_until_settled().await;
+    let audit = stack.audit().await;
+    assert_clean(&audit);
     assert!(
         audit.orders.total == orders && audit.orders.confirmed > 100 && audit.orders.failed >= 24,
         "{audit}"
@@ -157,31 +159,32 @@ async fn each_service_has_a_database_and_the_audit_sees_them_all() {
         .unwrap();
     assert_eq!(held.held, audit.orders.confirmed, "{audit}");
 
-    // Nobody has written where it does not belong.
+    // No service has written to the database of another one.
     for (database, tables) in [
         (0, ["reservations", "payments"]),
         (1, ["orders", "payments"]),
         (2, ["orders", "reservations"]),
     ] {
         for table in tables {
-            let count = apart.databases[database]
+            let count = stack.databases[database]
                 .count(&format!("SELECT count(*) FROM {table}"))
                 .await;
             assert_eq!(count, 0, "{table} in database {database}");
         }
     }
-    let output = apart.command(true).await;
+    let output = stack.audit_command(true).await;
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
-        output.status.success() && text.contains("The books balance."),
+        output.status.success() && text.contains("No invariant is violated."),
         "{output:?}"
     );
-    finds_what_is_planted(&apart).await;
+    assert_planted_defects_are_found(&stack).await;
 }
 
-/// A defect in each of the databases, found by its rule and mended again.
-async fn finds_what_is_planted(apart: &Apart) {
-    let confirmed = apart.databases[0]
+/// Plants defects in each of the databases. The expected invariant must report each one, and the
+/// audit must be clean again after its repair.
+async fn assert_planted_defects_are_found(stack: &SeparateStack) {
+    let confirmed = stack.databases[0]
         .query("SELECT id::text FROM orders WHERE status = 'CONFIRMED' LIMIT 1")
         .await;
     let id: String = confirmed[0].get(0);
@@ -218,7 +221,10 @@ async fn finds_what_is_planted(apart: &Apart) {
         ),
         (
             2,
-            format!("INSERT INTO payments (order_id, status) VALUES ('{}', 'SUCCESS')", Uuid::nil()),
+            format!(
+                "INSERT INTO payments (order_id, status) VALUES ('{}', 'SUCCESS')",
+                Uuid::nil()
+            ),
             "payment-has-order",
             format!("DELETE FROM payments WHERE order_id = '{}'", Uuid::nil()),
         ),
@@ -237,63 +243,67 @@ async fn finds_what_is_planted(apart: &Apart) {
             INSERT INTO payments (order_id, status) SELECT order_id, 'FAILED' FROM payments LIMIT 1"
                 .to_owned(),
             "one-payment-per-order",
-            "DELETE FROM payments WHERE id = (SELECT id FROM payments ORDER BY created_at DESC LIMIT 1)"
+            "DELETE FROM payments
+             WHERE id = (SELECT id FROM payments ORDER BY created_at DESC LIMIT 1)"
                 .to_owned(),
         ),
     ];
-    for (database, break_it, rule, mend_it) in planted {
-        apart.databases[database].execute(&break_it).await;
-        // One that took long is shown for a while.
-        eventually(&format!("{break_it} to be found"), async || {
-            let audit = apart.audit().await;
+    for (database, cause, invariant, repair) in planted {
+        stack.databases[database].execute(&cause).await;
+        // The service caches the result of a long audit for a while.
+        eventually(&format!("{cause} to be found"), async || {
+            let audit = stack.audit().await;
             let found = audit
                 .invariants
                 .iter()
-                .any(|found| found.name == rule && found.violations > 0);
+                .any(|found| found.name == invariant && found.violations > 0);
             (found && !audit.clean).then_some(())
         })
         .await;
-        apart.databases[database].execute(&mend_it).await;
-        eventually(&mend_it, async || apart.audit().await.clean.then_some(())).await;
+        stack.databases[database].execute(&repair).await;
+        eventually(&repair, async || stack.audit().await.clean.then_some(())).await;
     }
-    let by_hand = json!({"product_id": "PROD-001", "quantity": 1});
+    let without_order = json!({"product_id": "PROD-001", "quantity": 1});
     assert_eq!(
-        apart
+        stack
             .inventory
-            .post("/inventory/reserve", &by_hand)
+            .post("/inventory/reserve", &without_order)
             .await
             .status,
         200
     );
-    eventually("what was held by hand to be seen", async || {
-        let audit = apart.audit().await;
-        assert_eq!(
-            audit.orders.reservations_without_order,
-            i64::try_from(audit.holds_without_order.len()).unwrap()
-        );
-        let [hold] = audit.holds_without_order.as_slice() else {
-            return None;
-        };
-        (hold.product_id == "PROD-001" && hold.quantity == 1).then_some(())
-    })
+    eventually(
+        "the reservation without an order to be listed",
+        async || {
+            let audit = stack.audit().await;
+            assert_eq!(
+                audit.orders.reservations_without_order,
+                i64::try_from(audit.holds_without_order.len()).unwrap()
+            );
+            let [hold] = audit.holds_without_order.as_slice() else {
+                return None;
+            };
+            (hold.product_id == "PROD-001" && hold.quantity == 1).then_some(())
+        },
+    )
     .await;
 
-    apart.databases[2]
+    stack.databases[2]
         .execute("UPDATE payments SET status = 'REFUNDED'")
         .await;
-    let output = apart.command(true).await;
+    let output = stack.audit_command(true).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_goes_on_between_two_looks_is_no_mistake() {
-    let apart = Apart::start().await;
-    apart.shop(9).await;
-    apart.wait_until_settled().await;
-    // The audit has looked at the orders, and has to wait for stock or for payments.
+async fn audit_ignores_changes_between_snapshots() {
+    let stack = SeparateStack::start().await;
+    stack.place_orders(9).await;
+    stack.wait_until_settled().await;
+    // The audit has read the orders, and has to wait for the lock on the stock or the payments.
     for (locked, table) in [(1, "inventory"), (2, "payments")] {
-        let before = apart.audit().await.orders.confirmed;
-        let session = apart.databases[locked].session().await;
+        let before = stack.audit().await.orders.confirmed;
+        let session = stack.databases[locked].session().await;
         session
             .batch_execute(&format!(
                 "BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"
@@ -304,55 +314,58 @@ async fn what_goes_on_between_two_looks_is_no_mistake() {
             let waiting = "SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
             eventually("the audit to wait", async || {
-                (apart.databases[locked].count(waiting).await > 0).then_some(())
+                (stack.databases[locked].count(waiting).await > 0).then_some(())
             })
             .await;
-            for (database, statements) in an_order_from_its_beginning_to_its_end() {
+            for (database, statements) in statements_of_a_confirmed_order() {
                 if database == locked {
                     session.batch_execute(&statements).await.unwrap();
                 } else {
-                    apart.databases[database].execute(&statements).await;
+                    stack.databases[database].execute(&statements).await;
                 }
             }
             session.batch_execute("COMMIT").await.unwrap();
         };
-        let (output, ()) = tokio::join!(apart.command(true), meanwhile);
+        let (output, ()) = tokio::join!(stack.audit_command(true), meanwhile);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(
             output.status.success() && text.contains(&format!(" {before} confirmed")),
             "{output:?}"
         );
-        eventually("the next audit to see it", async || {
-            let audit = apart.audit().await;
-            is_clean(&audit);
+        eventually("the next audit to include the order", async || {
+            let audit = stack.audit().await;
+            assert_clean(&audit);
             (audit.orders.confirmed == before + 1).then_some(())
         })
         .await;
     }
 }
 
-/// What the services would write, and where.
-fn an_order_from_its_beginning_to_its_end() -> [(usize, String); 3] {
+/// What the services would write for an order that is confirmed, and in which database.
+fn statements_of_a_confirmed_order() -> [(usize, String); 3] {
     let id = Uuid::new_v4();
-    let held = format!(
-        "UPDATE inventory SET stock = stock - 1, reserved = reserved + 1 WHERE product_id = 'PROD-001';
-         INSERT INTO reservations (order_id, epoch, state, product_id, quantity) VALUES ('{id}', 1, 'HELD', 'PROD-001', 1)"
+    let reservation = format!(
+        "UPDATE inventory SET stock = stock - 1, reserved = reserved + 1
+         WHERE product_id = 'PROD-001';
+         INSERT INTO reservations (order_id, epoch, state, product_id, quantity)
+         VALUES ('{id}', 1, 'HELD', 'PROD-001', 1)"
     );
-    let paid = format!("INSERT INTO payments (order_id, status) VALUES ('{id}', 'SUCCESS')");
-    let confirmed = format!(
-        "INSERT INTO orders (id, product_id, quantity, status) VALUES ('{id}', 'PROD-001', 1, 'CONFIRMED')"
+    let payment = format!("INSERT INTO payments (order_id, status) VALUES ('{id}', 'SUCCESS')");
+    let order = format!(
+        "INSERT INTO orders (id, product_id, quantity, status)
+         VALUES ('{id}', 'PROD-001', 1, 'CONFIRMED')"
     );
-    [(1, held), (2, paid), (0, confirmed)]
+    [(1, reservation), (2, payment), (0, order)]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_audit_that_was_not_told_where_the_tables_are_says_so() {
-    let apart = Apart::start().await;
-    apart.shop(9).await;
-    apart.wait_until_settled().await;
-    let untold = Service::start("order", free_port(), &apart.env);
-    untold.wait_until_ready().await;
-    let problem = untold
+async fn an_audit_without_the_urls_of_the_other_databases_reports_that_it_is_not_configured() {
+    let stack = SeparateStack::start().await;
+    stack.place_orders(9).await;
+    stack.wait_until_settled().await;
+    let without_urls = Service::start("order", free_port(), &stack.env);
+    without_urls.wait_until_ready().await;
+    let problem = without_urls
         .get("/audit")
         .await
         .assert_problem(501, "audit-not-configured");
@@ -361,16 +374,16 @@ async fn an_audit_that_was_not_told_where_the_tables_are_says_so() {
         detail.contains("no reservations") && detail.contains("INVENTORY_DATABASE_URL"),
         "{detail}"
     );
-    let output = apart.command(false).await;
-    let told = String::from_utf8_lossy(&output.stderr);
+    let output = stack.audit_command(false).await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        output.status.code() == Some(2) && told.contains("INVENTORY_DATABASE_URL"),
+        output.status.code() == Some(2) && stderr.contains("INVENTORY_DATABASE_URL"),
         "{output:?}"
     );
 
-    apart.databases[2].refuse_connections().await;
-    let answer = eventually("the audit to miss a database", async || {
-        let answer = apart.order.get("/audit").await;
+    stack.databases[2].refuse_connections().await;
+    let answer = eventually("the audit to fail without a database", async || {
+        let answer = stack.order.get("/audit").await;
         (answer.status != 200).then_some(answer)
     })
     .await;
@@ -380,8 +393,8 @@ async fn an_audit_that_was_not_told_where_the_tables_are_says_so() {
         "{problem}"
     );
     assert_eq!(
-        apart.order.get("/readyz").await.status,
+        stack.order.get("/readyz").await.status,
         200,
-        "an audit is not what it serves"
+        "readiness does not depend on the audit"
     );
 }

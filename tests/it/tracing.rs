@@ -301,7 +301,7 @@ async fn calls_of_one_bundle_stay_in_the_traces_of_their_orders() {
     }
     let all = collector.0.lock().unwrap();
     assert!(
-        all.iter().all(|r| !r.span.name.ends_with("/bundle")),
+        all.iter().all(|r| !r.span.name.ends_with("/batch")),
         "what carries calls has no trace"
     );
 }

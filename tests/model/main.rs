@@ -2,7 +2,7 @@
 //! that placed the order and two workers that take it over, on a network that loses, delays and
 //! repeats whatever it carries.
 //!
-//! What decides is the service's own code: `order::flow`, `inventory::ledger` and `payment::rules`.
+//! What decides is the service's own code: `domain::saga`, `domain::ledger` and `domain::payment`.
 //! The model adds only what those run on: the order's row with its compare-and-set, the ledger's
 //! row and the stock, payment's row and the gateway's money, and the network.
 //!

@@ -1,7 +1,7 @@
 //! What is on its way.
 
 use valerix::api::PaymentStatus;
-use valerix::domain::saga::EVERY_EPOCH;
+use valerix::domain::saga::MAX_EPOCH;
 
 /// What changes something where it arrives. A question to payment changes nothing, and is only ever
 /// answered.
@@ -25,11 +25,11 @@ const MESSAGES: [Message; 14] = [
     Message::Reserve(1),
     Message::Reserve(2),
     Message::Reserve(3),
-    Message::Reserve(EVERY_EPOCH),
+    Message::Reserve(MAX_EPOCH),
     Message::Release(1),
     Message::Release(2),
     Message::Release(3),
-    Message::Release(EVERY_EPOCH),
+    Message::Release(MAX_EPOCH),
     Message::Charge,
     Message::Void,
     Message::AskGateway,

@@ -2,7 +2,7 @@
 
 use valerix::api::PaymentStatus;
 use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservePlan};
-use valerix::domain::saga::{Attempt, Change, Event, State};
+use valerix::domain::saga::{Attempt, Change, Event, SagaState};
 use valerix::domain::{ledger, payment};
 
 /// A rule that can be taken away, and what happens without it.
@@ -73,8 +73,8 @@ impl Rules {
             ..entry
         });
         match ledger::release(seen.as_ref(), epoch) {
-            ReleasePlan::Tombstone if self.lacks(Rule::ReleaseTombstone) => ReleasePlan::Nothing,
-            ReleasePlan::Stamp if self.lacks(Rule::ReleaseIdempotence) => ReleasePlan::GiveBack,
+            ReleasePlan::Tombstone if self.lacks(Rule::ReleaseTombstone) => ReleasePlan::Ignore,
+            ReleasePlan::BumpEpoch if self.lacks(Rule::ReleaseIdempotence) => ReleasePlan::GiveBack,
             plan => plan,
         }
     }
@@ -99,23 +99,23 @@ impl Rules {
     }
 
     /// The row as a takeover stores and sees it.
-    pub fn claim(self, order: State) -> State {
+    pub fn claim(self, order: SagaState) -> SagaState {
         let raise = i32::from(!self.lacks(Rule::NewEpochAtClaim));
-        State {
+        SagaState {
             epoch: order.epoch + raise,
             ..order
         }
     }
 
     /// Whether the order's row takes a driver's change.
-    pub fn may_store(self, order: State, change: State) -> bool {
+    pub fn may_store(self, order: SagaState, change: SagaState) -> bool {
         let holds_epoch = order.epoch == change.epoch;
         let leaves_final_status = !order.may_become(change.status);
         self.lacks(Rule::CompareAndSet)
             || (holds_epoch && (!leaves_final_status || self.lacks(Rule::FinalStatusGuard)))
     }
 
-    pub fn release_epoch(self, order: State) -> i32 {
+    pub fn release_epoch(self, order: SagaState) -> i32 {
         if self.lacks(Rule::ReleaseAtEveryEpoch) {
             order.epoch
         } else {
@@ -124,12 +124,12 @@ impl Rules {
     }
 
     pub fn on(self, attempt: Attempt, event: Event) -> (Attempt, Option<Change>) {
-        let (mut after, change) = attempt.on(event);
+        let (mut after, change) = attempt.apply(event);
         if self.lacks(Rule::VoidOwed) {
-            after.state.void_due = false;
+            after.state.refund_owed = false;
         }
         if self.lacks(Rule::ReleaseOwedOutOfStock) && event == Event::InsufficientStock {
-            after.state.release_due = None;
+            after.state.release_owed_epoch = None;
         }
         (after, change)
     }

@@ -2,7 +2,7 @@
 
 use valerix::api::{OrderStatus, PaymentStatus};
 use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
-use valerix::domain::saga::{Attempt, EVERY_EPOCH, Event, State, Step};
+use valerix::domain::saga::{Attempt, Event, MAX_EPOCH, SagaState, Step};
 
 use crate::network::{Message, Sent};
 use crate::rules::Rules;
@@ -119,13 +119,13 @@ pub enum Beside {
 enum Standby {
     Absent,
     /// It has the order as it was before the last takeover.
-    Behind(State),
+    Behind(SagaState),
     Promoted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct World {
-    pub order: State,
+    pub order: SagaState,
     standby: Standby,
     drivers: [Driver; 3],
     pub sent: Sent,
@@ -143,17 +143,17 @@ impl World {
     pub fn new(would_approve: bool, beside: Beside) -> Self {
         let mut sent = Sent::default();
         if beside == Beside::StrangersReserve {
-            sent.add(Message::Reserve(EVERY_EPOCH));
+            sent.add(Message::Reserve(MAX_EPOCH));
         }
         let standby = match beside {
-            Beside::LossyFailover => Standby::Behind(State::PLACED),
+            Beside::LossyFailover => Standby::Behind(SagaState::PLACED),
             Beside::Nothing | Beside::StrangersReserve => Standby::Absent,
         };
         Self {
-            order: State::PLACED,
+            order: SagaState::PLACED,
             standby,
             drivers: [
-                Driver::Ready(Attempt::new(State::PLACED)),
+                Driver::Ready(Attempt::new(SagaState::PLACED)),
                 Driver::Absent,
                 Driver::Absent,
             ],
@@ -260,7 +260,7 @@ impl World {
                 hear(rules, attempt, event)
             }
             (Driver::Waiting(attempt), Action::TimeOut(_)) => {
-                hear(rules, attempt, Event::Unavailable)
+                hear(rules, attempt, Event::OutcomeUnknown)
             }
             (Driver::Storing(attempt), Action::Store(_)) if self.store(rules, attempt.state) => {
                 go_on(attempt)
@@ -281,7 +281,7 @@ impl World {
             let event = world.perform(rules, attempt);
             let (after, change) = rules.on(attempt, event);
             let goes_on = change.is_none() || world.store(rules, after.state);
-            if !goes_on || after.next() == Step::Stop {
+            if !goes_on || after.next().is_none() {
                 break;
             }
             attempt = after;
@@ -318,12 +318,12 @@ impl World {
 
     /// The compare-and-set; false where the order was overtaken. As the statement does, it keeps
     /// the reason of a failure.
-    fn store(&mut self, rules: Rules, state: State) -> bool {
+    fn store(&mut self, rules: Rules, state: SagaState) -> bool {
         if !rules.may_store(self.order, state) {
             return false;
         }
         let failure_reason = self.order.failure_reason.or(state.failure_reason);
-        let state = State {
+        let state = SagaState {
             failure_reason,
             ..state
         };
@@ -331,7 +331,7 @@ impl World {
             self.forbidden_move = Some((self.order.status, state.status));
         }
         // A statement that stores a change never moves the epoch.
-        self.order = State {
+        self.order = SagaState {
             epoch: self.order.epoch,
             ..state
         };
@@ -349,7 +349,7 @@ impl World {
             Some(Message::Void) => {
                 self.gateway.cancel(rules);
                 self.payment = rules.void(self.payment);
-                return Event::Voided;
+                return Event::Refunded;
             }
             Some(Message::Charge) if rules.must_charge(self.payment) => {
                 let decided = self.gateway.charge(rules);
@@ -405,10 +405,10 @@ impl World {
     /// As inventory's store does it, in one transaction.
     fn reserve(&mut self, rules: Rules, epoch: i32) -> Event {
         let hold = match rules.reserve(self.entry(), epoch, &goods()) {
-            ReservePlan::Stale => return Event::Overtaken,
-            ReservePlan::OtherGoods => return Event::Unavailable,
+            ReservePlan::Stale => return Event::Fenced,
+            ReservePlan::OtherGoods => return Event::OutcomeUnknown,
             ReservePlan::AlreadyHeld => return Event::Reserved,
-            ReservePlan::Restamp => Hold::Held,
+            ReservePlan::BumpEpoch => Hold::Held,
             ReservePlan::Take if self.stock > 0 => {
                 self.stock -= 1;
                 Hold::Held
@@ -427,9 +427,9 @@ impl World {
 
     fn release(&mut self, rules: Rules, epoch: i32) {
         match rules.release(self.entry(), epoch) {
-            ReleasePlan::Nothing => return,
+            ReleasePlan::Ignore => return,
             ReleasePlan::GiveBack => self.stock += 1,
-            ReleasePlan::Tombstone | ReleasePlan::Stamp => {}
+            ReleasePlan::Tombstone | ReleasePlan::BumpEpoch => {}
         }
         self.reservation = Some(Reservation {
             epoch,
@@ -439,7 +439,7 @@ impl World {
 }
 
 fn go_on(attempt: Attempt) -> Driver {
-    if attempt.next() == Step::Stop {
+    if attempt.next().is_none() {
         Driver::Gone
     } else {
         Driver::Ready(attempt)
@@ -465,17 +465,17 @@ fn goods() -> Goods {
 
 fn message(rules: Rules, attempt: Attempt) -> Option<Message> {
     let epoch = attempt.state.epoch;
-    match attempt.next() {
+    match attempt.next()? {
         Step::Reserve => Some(Message::Reserve(epoch)),
         Step::Release => Some(Message::Release(rules.release_epoch(attempt.state))),
         Step::Charge => Some(Message::Charge),
-        Step::Void => Some(Message::Void),
-        Step::AskPayment | Step::Stop => None,
+        Step::Refund => Some(Message::Void),
+        Step::QueryPayment => None,
     }
 }
 
 /// An order never becomes what it was before, nor leaves its end; what it failed of stays too.
-fn may_become(from: State, to: State) -> bool {
+fn may_become(from: SagaState, to: SagaState) -> bool {
     use OrderStatus as Status;
     match (from.status, to.status) {
         (Status::Failed, Status::Failed) => from.failure_reason == to.failure_reason,

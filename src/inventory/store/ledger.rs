@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::domain::ledger::{Entry, Goods, Hold};
 use crate::inventory::ledger_batch::{LedgerBatch, StockLevel};
+use crate::inventory::schema::{inventory, reservations};
 use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
 use crate::platform::db::{DatabaseError, Stored};
 use crate::platform::unknown_variant::UnknownVariant;
-use crate::schema::{inventory, reservations};
 
 #[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = reservations)]

@@ -6,8 +6,8 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
+use crate::inventory::schema::{inventory, reservations};
 use crate::platform::db::{DatabaseError, rolled_back};
-use crate::schema::{inventory, reservations};
 
 /// The rows that a request names.
 pub struct NamedRows {

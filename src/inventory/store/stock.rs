@@ -3,8 +3,8 @@
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+use crate::inventory::schema::inventory;
 use crate::platform::db::DatabaseError;
-use crate::schema::inventory;
 
 #[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = inventory)]

@@ -1,4 +1,4 @@
-//! The dashboard: the files of `static/`, inside the binary.
+//! The dashboard's files: those of `static/`, embedded in the program.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
@@ -11,24 +11,26 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::platform::http::problem::{Problem, ProblemBody};
 
-/// No script, style, picture or connection from anywhere but this service.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+/// Scripts, styles, images and connections of this service only.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; object-src 'none'; \
+    frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 #[derive(Embed)]
 #[folder = "static"]
 struct Files;
 
-/// `GET /dashboard.json`: what the page cannot know by itself.
+/// `GET /dashboard.json`: what the page needs from the service's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Dashboard {
     pub version: String,
-    /// Where a trace is shown; `{trace_id}` stands for its id.
+    /// The address of a trace, with `{trace_id}` for its id.
     #[schema(example = "http://localhost:16686/trace/{trace_id}")]
     pub trace_url: Option<String>,
     pub grafana_url: Option<String>,
 }
 
-fn file(name: &str, asked: &HeaderMap) -> Result<HttpResponse, Problem> {
+/// A file, or 304 when the request's headers show that the client has it.
+fn file(name: &str, request: &HeaderMap) -> Result<HttpResponse, Problem> {
     let file = Files::get(name).ok_or_else(|| Problem::not_found("There is no such file."))?;
     let etag = format!(
         "{:032x}",
@@ -38,12 +40,12 @@ fn file(name: &str, asked: &HeaderMap) -> Result<HttpResponse, Problem> {
             .take(16)
             .fold(0_u128, |tag, byte| tag << 8 | u128::from(*byte))
     );
-    let known = asked
+    let known = request
         .get(header::IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok());
-    // A proxy that compresses makes the tag a weak one.
-    let unchanged = known.is_some_and(|known| known.contains(&etag));
-    let mut answer = HttpResponse::build(if unchanged {
+    // A proxy that compresses can change the tag's form, not its characters.
+    let is_known = known.is_some_and(|known| known.contains(&etag));
+    let mut answer = HttpResponse::build(if is_known {
         StatusCode::NOT_MODIFIED
     } else {
         StatusCode::OK
@@ -52,11 +54,10 @@ fn file(name: &str, asked: &HeaderMap) -> Result<HttpResponse, Problem> {
         .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        // Asked for each time, and answered with 304 as long as it is the same: a new version is
-        // seen at once.
+        // The browser asks each time, so that it has a new version at once.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::ETAG, format!("W/\"{etag}\"")));
-    if unchanged {
+    if is_known {
         return Ok(answer.finish());
     }
     Ok(answer
@@ -81,8 +82,10 @@ async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
     file("index.html", request.headers())
 }
 
-/// The dashboard's scripts, styles and pictures
-#[utoipa::path(tag = "page", params(("name" = String, Path, example = "app.js")), responses((status = 200, description = "The file", content((String = "text/javascript"), (String = "text/css"), (String = "image/svg+xml"), (String = "text/html"))),
+/// The dashboard's scripts, styles and images
+#[utoipa::path(tag = "page", params(("name" = String, Path, example = "app.js")), responses(
+    (status = 200, description = "The file", content((String = "text/javascript"),
+        (String = "text/css"), (String = "image/svg+xml"), (String = "text/html"))),
     (status = 304, description = "Not changed"),
     (status = 404, content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/static/{name}", wrap = "Compress::default()")]
@@ -90,13 +93,14 @@ async fn asset(request: HttpRequest, name: web::Path<String>) -> Result<HttpResp
     file(&name, request.headers())
 }
 
-/// What the dashboard links to
+/// The dashboard's links to traces and Grafana
 #[utoipa::path(tag = "page", responses((status = 200, body = Dashboard)))]
 #[get("/dashboard.json")]
-async fn links(known: web::Data<Dashboard>) -> web::Json<Dashboard> {
-    web::Json(known.as_ref().clone())
+async fn links(dashboard: web::Data<Dashboard>) -> web::Json<Dashboard> {
+    web::Json(dashboard.as_ref().clone())
 }
 
+/// Registers the routes.
 pub fn routes(dashboard: &Dashboard, service: &mut ServiceConfig<'_>) {
     service
         .app_data(web::Data::new(dashboard.clone()))

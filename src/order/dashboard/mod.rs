@@ -1,4 +1,4 @@
-//! The dashboard's files, and its way to the other services.
+//! The dashboard: its files, and its requests to the other services.
 
 pub mod assets;
 pub mod proxy;

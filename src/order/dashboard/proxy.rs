@@ -1,5 +1,5 @@
-//! What the dashboard asks of inventory and payment, passed on: a browser need only reach the order
-//! service, wherever the others are.
+//! Forwards the dashboard's requests to inventory and payment. A browser must only reach the order
+//! service.
 
 use std::time::Duration;
 
@@ -8,25 +8,25 @@ use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::order::routes::{INVENTORY, PAYMENT};
+use crate::order::clients::{INVENTORY, PAYMENT};
 use crate::platform::client::{CallError, Client, Forwarded};
 use crate::platform::deadline::Deadline;
 use crate::platform::http::extract::RawBody;
 use crate::platform::http::problem::{Problem, ProblemBody};
 
-/// Longer than the delay that one usually sets by the gremlin, so that a slow service still shows;
-/// shorter than the page waits.
-const TIMEOUT: Duration = Duration::from_millis(3500);
+/// Longer than the latency of 3 s that the dashboard's gremlin button sets, so that a slow service
+/// still responds. Shorter than the dashboard waits.
+const FORWARD_TIMEOUT: Duration = Duration::from_millis(3500);
 
-/// The services behind, for one worker thread.
+/// The clients of the services, for one worker thread.
 pub struct Services {
     pub inventory: Client,
     pub payment: Client,
 }
 
 impl Services {
-    /// Passes on a request to the gremlin, with the token that the caller shows.
-    async fn pass_to_gremlin(
+    /// Forwards a request to a service's gremlin, with the request's bearer token.
+    async fn forward_to_gremlin(
         &self,
         service: &str,
         path: &str,
@@ -40,10 +40,10 @@ impl Services {
             authorization,
             body,
         };
-        self.pass_on(service, forwarded).await
+        self.forward(service, forwarded).await
     }
 
-    async fn pass_on(
+    async fn forward(
         &self,
         service: &str,
         forwarded: Forwarded<'_>,
@@ -54,13 +54,13 @@ impl Services {
             _ => return Err(Problem::not_found("There is no such service.")),
         };
         let answer = client
-            .forward(forwarded, Deadline::after(TIMEOUT))
+            .forward(forwarded, Deadline::after(FORWARD_TIMEOUT))
             .await
             .map_err(|error| match error {
                 CallError::TimedOut => {
                     let detail = format!(
                         "{service} did not answer within {} ms.",
-                        TIMEOUT.as_millis()
+                        FORWARD_TIMEOUT.as_millis()
                     );
                     Problem::new(StatusCode::GATEWAY_TIMEOUT, "service-silent", detail)
                 }
@@ -79,9 +79,10 @@ impl Services {
     }
 }
 
-/// Health or metrics of a service behind
+/// Health or metrics of inventory or payment
 #[utoipa::path(tag = "page",
-    params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "health")),
+    params(("service" = String, Path, example = "inventory-service"),
+        ("resource" = String, Path, example = "health")),
     responses((status = 200, content((Value = "application/json"), (String = "text/plain"))),
     (status = 404, content_type = "application/problem+json", body = ProblemBody),
     (status = 502, content_type = "application/problem+json", body = ProblemBody),
@@ -97,17 +98,18 @@ async fn look(
         "metrics" => "/metrics",
         _ => return Err(Problem::not_found("There is nothing at this address.")),
     };
-    // They need no token, so none is shown to them.
+    // These routes need no token.
     let forwarded = Forwarded {
         method: Method::GET,
         path,
         authorization: None,
         body: Bytes::new(),
     };
-    services.pass_on(&service, forwarded).await
+    services.forward(&service, forwarded).await
 }
 
-fn gremlin(resource: &str) -> Result<&'static str, Problem> {
+/// The path of a gremlin resource.
+fn gremlin_path(resource: &str) -> Result<&'static str, Problem> {
     match resource {
         "latency" => Ok("/gremlin/latency"),
         "rules" => Ok("/gremlin/rules"),
@@ -115,9 +117,10 @@ fn gremlin(resource: &str) -> Result<&'static str, Problem> {
     }
 }
 
-/// The gremlin of a service behind
+/// The gremlin of inventory or payment
 #[utoipa::path(tag = "page",
-    params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "rules")),
+    params(("service" = String, Path, example = "inventory-service"),
+        ("resource" = String, Path, example = "rules")),
     responses((status = 200, body = Value),
     (status = 401, content_type = "application/problem+json", body = ProblemBody),
     (status = 404, content_type = "application/problem+json", body = ProblemBody),
@@ -130,13 +133,15 @@ async fn show_gremlin(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     services
-        .pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, Bytes::new())
+        .forward_to_gremlin(&path.0, gremlin_path(&path.1)?, &request, Bytes::new())
         .await
 }
 
-/// Sets the gremlin of a service behind
-#[utoipa::path(tag = "page", request_body(content = Value, description = "As the service behind takes it"),
-    params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "rules")),
+/// Sets the gremlin of inventory or payment
+#[utoipa::path(tag = "page",
+    request_body(content = Value, description = "As the service's own route takes it"),
+    params(("service" = String, Path, example = "inventory-service"),
+        ("resource" = String, Path, example = "rules")),
     responses((status = 200, body = Value), (status = 201, body = Value),
     (status = 400, content_type = "application/problem+json", body = ProblemBody),
     (status = 401, content_type = "application/problem+json", body = ProblemBody),
@@ -153,13 +158,14 @@ async fn set_gremlin(
     body: RawBody,
 ) -> Result<HttpResponse, Problem> {
     services
-        .pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, body.0)
+        .forward_to_gremlin(&path.0, gremlin_path(&path.1)?, &request, body.0)
         .await
 }
 
-/// Removes all rules of a service behind
+/// Removes all rules of inventory or payment
 #[utoipa::path(tag = "page",
-    params(("service" = String, Path, example = "inventory-service"), ("resource" = String, Path, example = "rules")),
+    params(("service" = String, Path, example = "inventory-service"),
+        ("resource" = String, Path, example = "rules")),
     responses((status = 200, body = Value),
     (status = 401, content_type = "application/problem+json", body = ProblemBody),
     (status = 404, content_type = "application/problem+json", body = ProblemBody),
@@ -173,11 +179,11 @@ async fn clear_gremlin(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     services
-        .pass_to_gremlin(&path.0, gremlin(&path.1)?, &request, Bytes::new())
+        .forward_to_gremlin(&path.0, gremlin_path(&path.1)?, &request, Bytes::new())
         .await
 }
 
-/// Removes a rule of a service behind
+/// Removes a rule of inventory or payment
 #[utoipa::path(tag = "page",
     params(("service" = String, Path, example = "inventory-service"), ("id" = u32, Path)),
     responses((status = 204),
@@ -194,7 +200,7 @@ async fn remove_rule(
     let no_rule = |_| Problem::not_found("There is no such rule.");
     let id: u32 = path.1.parse().map_err(no_rule)?;
     services
-        .pass_to_gremlin(
+        .forward_to_gremlin(
             &path.0,
             &format!("/gremlin/rules/{id}"),
             &request,
@@ -203,6 +209,7 @@ async fn remove_rule(
         .await
 }
 
+/// Registers the routes, with the clients that they use.
 pub fn routes(services: Services, service: &mut ServiceConfig<'_>) {
     service
         .app_data(web::Data::new(services))

@@ -1,15 +1,14 @@
-//! Drives one attempt at an order: asks the flow what to do, calls, stores, until there is nothing
-//! more to do now.
+//! Runs attempts of the saga: performs each step, and stores each change before the next step.
 
 use std::time::Duration;
 
 use actix_web::web;
 use chrono::{DateTime, Utc};
 
-use super::recovery;
+use super::backoff;
 use crate::api::OrderStatus;
-use crate::domain::saga::{Attempt, Event, State, Step};
-use crate::order::clients::{Inventory, Payments, Subject};
+use crate::domain::saga::{Attempt, Event, SagaState, Step};
+use crate::order::clients::{InventoryClient, OrderRef, PaymentClient};
 use crate::order::metrics::OrderMetrics;
 use crate::order::store;
 use crate::order::store::{NewOrder, OrderRow, Transition};
@@ -19,34 +18,36 @@ use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::failpoint;
 use crate::platform::observability::trace_context;
 
-/// Store the changes of an order together with those of the thread's other orders.
+/// Batch the statements of one thread's orders.
 #[derive(Clone)]
 pub struct Batchers {
     pub inserts: Batcher<NewOrder, Option<OrderRow>>,
-    pub changes: Batcher<Transition, Option<DateTime<Utc>>>,
+    pub transitions: Batcher<Transition, Option<DateTime<Utc>>>,
 }
 
-/// What an attempt works with; one per worker thread.
+/// Runs attempts on one worker thread.
 #[derive(Clone)]
-pub struct Driver {
+pub struct SagaExecutor {
     pub database: Database,
     pub batchers: Batchers,
-    pub inventory: Inventory,
-    pub payments: Payments,
+    pub inventory: InventoryClient,
+    pub payment: PaymentClient,
     pub metrics: web::Data<OrderMetrics>,
-    /// For each call: connect, head and body together.
+    /// For one call: connect, head and body together.
     pub step_timeout: Duration,
 }
 
-impl Driver {
-    /// Goes on with an order until it is settled, overtaken, or has to wait; calls nobody once the
-    /// budget is spent, and leaves what is owed then to recovery. Returns the order as it then
-    /// is.
+impl SagaExecutor {
+    /// Runs one attempt to finish an order: until the order is settled, must wait for a later
+    /// attempt, or was taken over by one. Returns the order as it is then.
+    ///
+    /// No call lasts beyond `budget`. An `expired` order, unless it has failed already, fails
+    /// without a call.
     ///
     /// # Errors
-    /// When the order's own database fails; what was stored before stays, and recovery goes on from
-    /// it.
-    pub async fn drive(
+    /// When the order's database fails. The changes stored before are kept, and recovery goes on
+    /// from them.
+    pub async fn run(
         &self,
         mut order: OrderRow,
         budget: Deadline,
@@ -57,37 +58,43 @@ impl Driver {
             .map_err(|error| DatabaseError::Internal(error.to_string()))?;
         let mut attempt = Attempt::new(state);
         let mut holds_lease = true;
-        loop {
-            let step = attempt.next();
-            if step == Step::Stop {
-                if holds_lease {
-                    self.give_up(&order, &attempt.state).await?;
-                }
-                return Ok(order);
-            }
-            let unfinished = attempt.state.status != OrderStatus::Failed;
-            let event = if expired && unfinished {
+        while let Some(step) = attempt.next() {
+            let event = if expired && attempt.state.status != OrderStatus::Failed {
                 Event::Expired
             } else {
                 self.perform(step, &order, attempt.state, budget).await
             };
-            let (after, change) = attempt.on(event);
+            let (after, change) = attempt.apply(event);
             if let Some(change) = change {
-                let rest = (after.next() == Step::Stop).then(|| rest(&order, &after.state));
-                match self.store(&order, after.state, change.reason, rest).await? {
+                let has_ended = after.next().is_none();
+                let retry_after = has_ended.then(|| backoff::retry_after(&order, &after.state));
+                match self
+                    .store(&order, after.state, change.reason, retry_after)
+                    .await?
+                {
                     Some(at) => order = order.changed(after.state, at),
-                    None => return self.overtaken(order).await,
+                    None => return self.fenced(order).await,
                 }
-                holds_lease = rest.is_none();
-            } else if event == Event::Overtaken {
-                return self.overtaken(order).await;
+                holds_lease = !has_ended;
+            } else if event == Event::Fenced {
+                return self.fenced(order).await;
             }
             attempt = after;
         }
+        if holds_lease {
+            self.release_lease(&order, &attempt.state).await?;
+        }
+        Ok(order)
     }
 
-    async fn perform(&self, step: Step, order: &OrderRow, state: State, budget: Deadline) -> Event {
-        let subject = Subject {
+    async fn perform(
+        &self,
+        step: Step,
+        order: &OrderRow,
+        state: SagaState,
+        budget: Deadline,
+    ) -> Event {
+        let order_ref = OrderRef {
             order_id: order.id,
             product_id: &order.product_id,
             quantity: order.quantity,
@@ -97,16 +104,15 @@ impl Driver {
         let release_epoch = state.release_epoch();
         let deadline = Deadline::after(self.step_timeout).min(budget);
         let event = match step {
-            Step::Reserve => self.inventory.reserve(subject, deadline).await,
+            Step::Reserve => self.inventory.reserve(order_ref, deadline).await,
             Step::Release => {
                 self.inventory
-                    .release(subject, release_epoch, deadline)
+                    .release(order_ref, release_epoch, deadline)
                     .await
             }
-            Step::Charge => self.payments.charge(subject, deadline).await,
-            Step::AskPayment => self.payments.ask(subject, deadline).await,
-            Step::Void => self.payments.void(subject, deadline).await,
-            Step::Stop => Event::Overtaken,
+            Step::Charge => self.payment.charge(order_ref, deadline).await,
+            Step::QueryPayment => self.payment.query(order_ref, deadline).await,
+            Step::Refund => self.payment.refund(order_ref, deadline).await,
         };
         match event {
             Event::Reserved => failpoint::point("order.reserved").await,
@@ -117,32 +123,38 @@ impl Driver {
         event
     }
 
+    /// Stores a change. Returns when it was made; `None` when the attempt was fenced.
     async fn store(
         &self,
         order: &OrderRow,
-        state: State,
+        state: SagaState,
         reason: &'static str,
-        rest: Option<Duration>,
+        retry_after: Option<Duration>,
     ) -> Result<Option<DateTime<Utc>>, DatabaseError> {
-        let trace_id = trace_context::current_trace_id();
-        let change = Transition {
+        let transition = Transition {
             id: order.id,
             state,
             reason,
-            trace_id,
-            rest,
+            trace_id: trace_context::current_trace_id(),
+            retry_after,
         };
-        let changed = self
+        let changed_at = self
             .batchers
-            .changes
-            .submit(change, Deadline::after(WORK_TIMEOUT))
+            .transitions
+            .submit(transition, Deadline::after(WORK_TIMEOUT))
             .await?;
-        if changed.is_some() {
+        if changed_at.is_some() {
             self.metrics
                 .transitions
                 .with_label_values(&[state.status.as_str(), reason])
                 .inc();
-            tracing::info!(order_id = %order.id, status = %state.status, reason, attempt = state.epoch, "order changed");
+            tracing::info!(
+                order_id = %order.id,
+                status = %state.status,
+                reason,
+                attempt = state.epoch,
+                "order changed"
+            );
             failpoint::point(match state.status {
                 OrderStatus::Confirmed => "order.confirmed",
                 OrderStatus::Failed => "order.failed",
@@ -150,41 +162,35 @@ impl Driver {
             })
             .await;
         }
-        Ok(changed)
+        Ok(changed_at)
     }
 
-    /// The attempt ends with something left to do and nothing to store: the next one need not wait
-    /// for the lease.
-    async fn give_up(&self, order: &OrderRow, state: &State) -> Result<(), DatabaseError> {
-        let rest = rest(order, state);
+    /// Ends an attempt that has no change to store. Without this, the next attempt would have to
+    /// wait until the lease ends.
+    async fn release_lease(
+        &self,
+        order: &OrderRow,
+        state: &SagaState,
+    ) -> Result<(), DatabaseError> {
+        let retry_after = backoff::retry_after(order, state);
         self.database
-            .run_when_unlocked(async |connection| store::give_up(connection, order, rest).await)
+            .run_when_unlocked(async |connection| {
+                store::release_lease(connection, order, retry_after).await
+            })
             .await
     }
 
-    /// Someone else has the order now: what they made of it is what counts.
-    async fn overtaken(&self, order: OrderRow) -> Result<OrderRow, DatabaseError> {
-        tracing::info!(order_id = %order.id, attempt = order.epoch, "overtaken by a later attempt");
-        let present = self
+    /// Reads the order that a later attempt has taken over.
+    async fn fenced(&self, order: OrderRow) -> Result<OrderRow, DatabaseError> {
+        tracing::info!(
+            order_id = %order.id,
+            attempt = order.epoch,
+            "attempt fenced: a later attempt has taken the order over"
+        );
+        let current = self
             .database
             .run_when_unlocked(async |connection| store::find(connection, order.id).await)
             .await?;
-        Ok(present.unwrap_or(order))
+        Ok(current.unwrap_or(order))
     }
-}
-
-/// How long the next attempt waits. A change of status begins a new count of attempts, as in the
-/// store.
-fn rest(order: &OrderRow, state: &State) -> Duration {
-    let attempts = if order.status == state.status.as_str() {
-        order.attempts
-    } else {
-        0
-    };
-    let max = if state.is_final() {
-        recovery::MAX_OWED_BACKOFF
-    } else {
-        recovery::MAX_UNFINISHED_BACKOFF
-    };
-    recovery::backoff(attempts, max, rand::random())
 }

@@ -1,4 +1,5 @@
-//! Drives orders through the saga of [`crate::domain::saga`].
+//! Runs the saga of [`crate::domain::saga`]: for requests and for recovery.
 
+mod backoff;
 pub mod executor;
 pub mod recovery;

@@ -1,12 +1,16 @@
-//! The recovery worker: finishes what a request, or a worker before it, left unfinished.
+//! The recovery worker: finishes orders that a request, or an earlier attempt, has left unsettled.
 //!
-//! One in every order process, on a thread of its own. It claims orders that are in nobody's hands
-//! and drives each as a request would. Orders to finish, releases and refunds are queues of their
-//! own: what cannot succeed in one takes no attempt from the others. While a breaker that a queue
-//! needs is open, its orders wait; half-open, one order is tried at a time; when it closes, all
-//! that waited is tried at once. Recovery's own calls never open a breaker.
+//! Each process of the order service has one worker, on a thread of its own. It claims orders that
+//! have no live lease, and runs an attempt for each. Pending orders, owed releases and owed refunds
+//! are separate queues with separate permits, so that attempts that fail in one queue do not use up
+//! those of the others.
+//!
+//! Recovery respects the circuit breakers of the routes that a queue needs. While one is open, the
+//! queue's orders wait, except that pending orders older than the recovery bound are failed. While
+//! one is half-open, one order is claimed at each poll. When one closes, waiting orders become due
+//! at once. A call of recovery never opens a closed breaker. As the probe of a half-open breaker,
+//! it closes the breaker or opens it again.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +18,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use tracing::Instrument;
 
-use super::executor::Driver;
+use super::executor::SagaExecutor;
 use crate::order::store::{Claim, Claimed, Queue};
 use crate::order::{clients, store};
-use crate::platform::client::circuit_breaker::State;
+use crate::platform::client::circuit_breaker::State as BreakerState;
 use crate::platform::client::guard::DependencyGuard;
 use crate::platform::db::{self, DatabaseError};
 use crate::platform::deadline::Deadline;
@@ -28,73 +32,60 @@ use crate::platform::shutdown::Shutdown;
 
 /// How often the worker looks for orders when nothing wakes it.
 const POLL_INTERVAL: Duration = Duration::from_millis(400);
-/// Attempts in progress at once for orders to finish: few enough that customers hardly notice a
-/// backlog being worked off.
-const MAX_UNFINISHED_ATTEMPTS: usize = 16;
-/// Attempts in progress at once for each kind of obligation.
+/// Attempts in progress for pending orders. Few, so that a backlog takes little capacity from new
+/// orders.
+const MAX_PENDING_ATTEMPTS: usize = 16;
+/// Attempts in progress in each of the queues of owed releases and refunds.
 const MAX_OWED_ATTEMPTS: usize = 8;
-/// A full queue is claimed from again when half of its permits are free, and the worker looks at
-/// this many at once.
+/// While there may be more pending orders than permits, the worker waits for this many free
+/// permits, so that it claims as many orders with one statement.
 const MIN_FREE_TO_CLAIM: u32 = 8;
-/// Beyond the attempt's budget: how long a lease outlives it.
+/// A lease lasts this much longer than its attempt may take.
 const LEASE_MARGIN: Duration = Duration::from_secs(2);
-const WAKE_BATCH: i32 = 1000;
+/// Orders that a closing breaker makes due: pending ones, and as many that owe something.
+const MAX_WOKEN: i32 = 1000;
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(5);
-const FORGET_BATCH: i32 = 500;
-const MIN_BACKOFF: Duration = Duration::from_millis(250);
-/// Between two attempts to finish an order: it is finished soon after a dependency returns.
-pub const MAX_UNFINISHED_BACKOFF: Duration = Duration::from_secs(3);
-/// Between two attempts to meet an obligation, which may have to be repeated for ever.
-pub const MAX_OWED_BACKOFF: Duration = Duration::from_secs(60);
+/// Idempotency keys that each housekeeping removes.
+const MAX_FORGOTTEN_KEYS: i32 = 500;
 
-/// What recovery is configured with.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    /// An order that is unfinished for longer is failed, and what it holds given back.
+    /// A pending order older than this fails. An order that owes something for longer is stuck.
     pub bound: Duration,
-    /// How long the idempotency key of a settled order is remembered.
+    /// The idempotency key of a settled order is kept for this long. At least `bound`.
     pub key_ttl: Duration,
 }
 
-/// The worker.
 pub struct Worker {
-    pub driver: Driver,
+    pub executor: SagaExecutor,
     pub config: Config,
     pub inventory: Arc<DependencyGuard>,
     pub payment: Arc<DependencyGuard>,
-    /// Notified when a breaker closes again.
+    /// Notified when a breaker closes.
     pub recovered: Arc<Notify>,
-    pub trouble: IncidentLog,
+    pub database_incident: IncidentLog,
 }
 
-/// Logs when the database refuses recovery's work, and when it goes on.
+/// The log of failures of the worker's own statements.
 #[must_use]
-pub fn trouble() -> IncidentLog {
-    IncidentLog::new("recovery cannot use the database now", "recovery goes on")
+pub fn database_incident() -> IncidentLog {
+    IncidentLog::new(
+        "recovery paused: its database statements fail",
+        "recovery resumed: its database statements succeed",
+    )
 }
 
-/// Exponential backoff with full jitter: between zero and a limit that doubles with each attempt,
-/// up to `max`. `random` is from 0 to 1.
-#[must_use]
-pub fn backoff(attempts: i32, max: Duration, random: f64) -> Duration {
-    let doublings = u32::try_from(attempts).unwrap_or_default().min(8);
-    (MIN_BACKOFF * 2_u32.pow(doublings))
-        .min(max)
-        .mul_f64(random)
-}
-
-/// A queue's permits, one for each attempt in progress.
-struct Permits {
+/// The permits of a queue, one for each attempt in progress.
+struct QueuePermits {
     queue: Queue,
     semaphore: Arc<Semaphore>,
 }
 
-impl Permits {
+impl QueuePermits {
     fn of(queue: Queue) -> Self {
-        let permits = if queue == Queue::Unfinished {
-            MAX_UNFINISHED_ATTEMPTS
-        } else {
-            MAX_OWED_ATTEMPTS
+        let permits = match queue {
+            Queue::Pending => MAX_PENDING_ATTEMPTS,
+            Queue::Releases | Queue::Refunds => MAX_OWED_ATTEMPTS,
         };
         Self {
             queue,
@@ -104,46 +95,46 @@ impl Permits {
 }
 
 impl Worker {
-    /// Works until told to stop. What is in progress then is finished by whoever claims it after
-    /// its lease.
+    /// Runs until shutdown. Attempts in progress are then dropped. Another worker takes their
+    /// orders over when the leases end.
     pub async fn run(self, shutdown: Shutdown) {
         let worker = Rc::new(self);
-        let queues = Queue::ALL.map(Permits::of);
-        let mut housekeeping: Option<Instant> = None;
+        let queues = Queue::ALL.map(QueuePermits::of);
+        let mut last_housekeeping: Option<Instant> = None;
         let mut any_expired = false;
         loop {
-            if housekeeping.is_none_or(|last| last.elapsed() >= HOUSEKEEPING_INTERVAL) {
-                housekeeping = Some(Instant::now());
-                let kept = worker.keep_house().await;
-                worker.note(&kept);
+            if last_housekeeping.is_none_or(|last| last.elapsed() >= HOUSEKEEPING_INTERVAL) {
+                last_housekeeping = Some(Instant::now());
+                let kept = worker.housekeeping().await;
+                worker.observe(&kept);
                 any_expired = kept.unwrap_or(any_expired);
             }
-            let mut finishing_is_full = false;
+            let mut pending_is_full = false;
             for permits in &queues {
                 let full = worker.start_attempts(permits, any_expired).await;
-                finishing_is_full |= full && permits.queue == Queue::Unfinished;
+                pending_is_full |= full && permits.queue == Queue::Pending;
             }
             tokio::select! {
-                // More may be due. Half of the permits are waited for, so that as many orders are claimed in one statement.
-                _ = queues[0].semaphore.acquire_many(MIN_FREE_TO_CLAIM), if finishing_is_full => {}
+                // Waits for free permits, and does not keep them.
+                _ = queues[0].semaphore.acquire_many(MIN_FREE_TO_CLAIM), if pending_is_full => {}
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
-                () = worker.recovered.notified() => worker.note(&worker.wake().await),
+                () = worker.recovered.notified() => worker.observe(&worker.wake().await),
                 () = shutdown.requested() => return,
             }
         }
     }
 
-    /// Claims as many of a queue's orders as there are permits and starts on them; tells whether
-    /// there may be more.
-    async fn start_attempts(self: &Rc<Self>, permits: &Permits, any_expired: bool) -> bool {
+    /// Claims as many orders of a queue as it has free permits, and starts an attempt for each.
+    /// Returns whether more orders may be due.
+    async fn start_attempts(self: &Rc<Self>, permits: &QueuePermits, any_expired: bool) -> bool {
         let available = permits.semaphore.available_permits();
         let (claim, limit) = match self.worst_breaker(permits.queue) {
-            State::Open if permits.queue == Queue::Unfinished && any_expired => {
+            BreakerState::Open if permits.queue == Queue::Pending && any_expired => {
                 (Claim::Expired, available)
             }
-            State::Open => return false,
-            State::HalfOpen => (Claim::Probe, available.min(1)),
-            State::Closed => (Claim::Due, available),
+            BreakerState::Open => return false,
+            BreakerState::HalfOpen => (Claim::Probe, available.min(1)),
+            BreakerState::Closed => (Claim::Due, available),
         };
         if limit == 0 {
             return claim == Claim::Due;
@@ -155,7 +146,7 @@ impl Worker {
                 i32::try_from(limit).unwrap_or(i32::MAX),
             )
             .await;
-        self.note(&claimed);
+        self.observe(&claimed);
         let Ok(claimed) = claimed else { return false };
         let full = claim == Claim::Due && claimed.len() == limit;
         for order in claimed {
@@ -171,12 +162,12 @@ impl Worker {
         full
     }
 
-    /// The worst state among the routes that an order of the queue needs. Customers' calls open
-    /// these breakers: those that recovery alone calls (a payment's query, a refund) stay
-    /// closed.
-    fn worst_breaker(&self, queue: Queue) -> State {
+    /// The worst state among the breakers of the routes that the queue needs. Only calls of requests
+    /// open a breaker, so the breakers of the query of payments and of the refund, which recovery
+    /// alone calls, stay closed.
+    fn worst_breaker(&self, queue: Queue) -> BreakerState {
         let states = match queue {
-            Queue::Unfinished => {
+            Queue::Pending => {
                 vec![
                     self.inventory.state(clients::RESERVE),
                     self.payment.state(clients::CHARGE),
@@ -185,17 +176,19 @@ impl Worker {
             Queue::Releases => vec![self.inventory.state(clients::RELEASE)],
             Queue::Refunds => vec![self.payment.state(clients::REFUND)],
         };
-        if states.contains(&State::Open) {
-            State::Open
-        } else if states.contains(&State::HalfOpen) {
-            State::HalfOpen
+        if states.contains(&BreakerState::Open) {
+            BreakerState::Open
+        } else if states.contains(&BreakerState::HalfOpen) {
+            BreakerState::HalfOpen
         } else {
-            State::Closed
+            BreakerState::Closed
         }
     }
 
+    /// The time for the calls of one attempt, which makes at most four: query, reserve, charge and
+    /// release.
     fn budget(&self) -> Duration {
-        self.driver.step_timeout * 4
+        self.executor.step_timeout * 4
     }
 
     async fn claim(
@@ -206,7 +199,7 @@ impl Worker {
     ) -> Result<Vec<Claimed>, DatabaseError> {
         let lease = self.budget() + LEASE_MARGIN;
         let bound = self.config.bound;
-        self.driver
+        self.executor
             .database
             .run(async |connection| {
                 store::claim(connection, queue, claim, limit, lease, bound).await
@@ -214,7 +207,7 @@ impl Worker {
             .await
     }
 
-    /// One attempt at one claimed order, in a trace of its own.
+    /// Runs one attempt, in a trace of its own that is linked to the trace of the order's request.
     async fn attempt(&self, claimed: Claimed) {
         let Claimed { order, expired } = claimed;
         let span = tracing::info_span!(
@@ -230,47 +223,38 @@ impl Worker {
         failpoint::point("order.claimed").await;
         let (id, epoch) = (order.id, order.epoch);
         let budget = Deadline::after(self.budget());
-        let settled = Cell::new("error");
-        async {
-            match self.driver.drive(order, budget, expired).await {
-                Ok(after) if after.epoch != epoch => settled.set("overtaken"),
-                Ok(after) => {
-                    let done = after.state().is_ok_and(|state| state.is_settled());
-                    settled.set(if done { "settled" } else { "waiting" });
-                }
+        let attempt = async {
+            match self.executor.run(order, budget, expired).await {
+                Ok(after) if after.epoch != epoch => "overtaken",
+                Ok(after) if after.state().is_ok_and(|state| state.is_settled()) => "settled",
+                Ok(_) => "waiting",
                 Err(error) => {
-                    tracing::warn!(order_id = %id, %error, "the attempt could not be stored")
+                    tracing::warn!(order_id = %id, %error, "a recovery attempt failed");
+                    "error"
                 }
             }
-        }
-        .instrument(span)
-        .await;
-        self.driver
-            .metrics
-            .recovery_attempts
-            .with_label_values(&[settled.get()])
-            .inc();
+        };
+        let outcome = attempt.instrument(span).await;
+        self.count(outcome);
     }
 
     async fn wake(&self) -> Result<(), DatabaseError> {
         let woken = self
-            .driver
+            .executor
             .database
-            .run(async |connection| store::wake(connection, WAKE_BATCH).await)
+            .run(async |connection| store::wake(connection, MAX_WOKEN).await)
             .await?;
-        tracing::info!(
-            woken,
-            "a dependency is back: what waited for it is tried now"
-        );
+        tracing::info!(woken, "a dependency recovered: waiting orders are due now");
         Ok(())
     }
 
-    /// Tells whether an order is older than the recovery bound.
-    async fn keep_house(&self) -> Result<bool, DatabaseError> {
+    /// Updates the metrics and removes old idempotency keys. Returns whether a pending order is older
+    /// than the recovery bound.
+    async fn housekeeping(&self) -> Result<bool, DatabaseError> {
         let Config { bound, key_ttl } = self.config;
-        let Driver {
+        let SagaExecutor {
             database, metrics, ..
-        } = &self.driver;
+        } = &self.executor;
         let backlog = database
             .run(async |connection| store::backlog(connection, bound).await)
             .await?;
@@ -280,7 +264,9 @@ impl Worker {
             .set(backlog.oldest_seconds);
         metrics.stuck.set(backlog.stuck);
         let forgotten = database
-            .run(async |connection| store::forget_keys(connection, key_ttl, FORGET_BATCH).await)
+            .run(async |connection| {
+                store::forget_keys(connection, key_ttl, MAX_FORGOTTEN_KEYS).await
+            })
             .await?;
         if forgotten > 0 {
             tracing::info!(forgotten, "old idempotency keys removed");
@@ -288,45 +274,16 @@ impl Worker {
         Ok(backlog.oldest_seconds > bound.as_secs_f64())
     }
 
-    fn note<T>(&self, outcome: &Result<T, DatabaseError>) {
-        db::observe(&self.trouble, outcome);
+    /// Logs and counts a failure of a statement of the worker.
+    fn observe<T>(&self, outcome: &Result<T, DatabaseError>) {
+        db::observe(&self.database_incident, outcome);
         if outcome.is_err() {
-            self.driver
-                .metrics
-                .recovery_attempts
-                .with_label_values(&["error"])
-                .inc();
+            self.count("error");
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_doubles_up_to_its_maximum_and_jitters_over_the_whole_range() {
-        let limits = |max| {
-            (0..10)
-                .map(|attempts| backoff(attempts, max, 1.0).as_millis())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            limits(MAX_UNFINISHED_BACKOFF)[..6],
-            [250, 500, 1000, 2000, 3000, 3000]
-        );
-        assert_eq!(
-            limits(MAX_OWED_BACKOFF)[6..],
-            [16_000, 32_000, 60_000, 60_000]
-        );
-        assert_eq!(backoff(3, MAX_OWED_BACKOFF, 0.0), Duration::ZERO);
-        assert_eq!(
-            backoff(i32::MAX, MAX_UNFINISHED_BACKOFF, 0.5),
-            Duration::from_millis(1500)
-        );
-        assert_eq!(
-            backoff(-1, MAX_OWED_BACKOFF, 1.0),
-            Duration::from_millis(250)
-        );
+    fn count(&self, outcome: &str) {
+        let attempts = &self.executor.metrics.recovery_attempts;
+        attempts.with_label_values(&[outcome]).inc();
     }
 }

@@ -1,4 +1,4 @@
-//! The table by which the replicas tell each other.
+//! The table of the exchange.
 
 use std::time::Duration;
 
@@ -8,85 +8,90 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::latency_histogram::Packed;
+use super::latency_histogram::PackedHistogram;
 use crate::platform::db::DatabaseError;
 
-/// Own figures, to be told.
+/// A slice of this replica, to be written.
 #[derive(Serialize)]
-pub struct Telling {
+pub struct Outgoing {
     pub number: i64,
-    /// Seconds since the requests: no two clocks need agree.
+    /// Seconds since the requests ended. With ages, the clocks of two replicas need not agree.
     pub age: f64,
     pub total_us: i64,
-    pub took: Vec<(u32, u32)>,
+    pub latency_histogram: Vec<(u32, u32)>,
 }
 
-/// Figures of another replica.
+/// A slice of another replica.
 #[derive(QueryableByName)]
-pub struct Heard {
+pub struct Incoming {
     #[diesel(sql_type = SqlUuid)]
     pub replica: Uuid,
     #[diesel(sql_type = BigInt)]
     pub number: i64,
+    /// Seconds since the requests ended.
     #[diesel(sql_type = Double)]
     pub age: f64,
     #[diesel(sql_type = BigInt)]
     total_us: i64,
     #[diesel(sql_type = Jsonb)]
-    took: serde_json::Value,
+    latency_histogram: serde_json::Value,
 }
 
-impl Heard {
-    /// Nothing when it is of a form that this program does not know.
-    pub fn packed(&self) -> Option<Packed> {
-        Some(Packed {
+impl Incoming {
+    /// `None` when a newer release wrote the histogram in another form.
+    pub fn packed(&self) -> Option<PackedHistogram> {
+        Some(PackedHistogram {
             total_us: self.total_us,
-            took: Vec::deserialize(&self.took).ok()?,
+            counts: Vec::deserialize(&self.latency_histogram).ok()?,
         })
     }
 }
 
-/// Tells the others what is new here, and hears what they have told of late; writes nothing when
-/// there is nothing to tell. What was told before is not told again.
+/// Writes this replica's slices, except those that were written before, and reads those that the
+/// other replicas have written within `since`, in the order of their numbers. Writes nothing when
+/// there are no slices to write.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn exchange(
     connection: &mut AsyncPgConnection,
     replica: Uuid,
-    news: &[Telling],
+    slices: &[Outgoing],
     since: Duration,
-) -> Result<Vec<Heard>, DatabaseError> {
+) -> Result<Vec<Incoming>, DatabaseError> {
     let statement = "
-        WITH told AS (
-            INSERT INTO sla_figures (replica, number, at, total_us, took)
-            SELECT $1, number, now() - age * interval '1 second', total_us, took
-            FROM jsonb_to_recordset($2) AS given (number bigint, age float8, total_us bigint, took jsonb)
+        WITH written AS (
+            INSERT INTO sla_reports (replica, number, at, total_us, latency_histogram)
+            SELECT $1, number, now() - age * interval '1 second', total_us, latency_histogram
+            FROM jsonb_to_recordset($2)
+                AS slice (number bigint, age float8, total_us bigint, latency_histogram jsonb)
             ON CONFLICT (replica, number) DO NOTHING)
-        SELECT replica, number, EXTRACT(EPOCH FROM now() - at)::float8 AS age, total_us, took
-        FROM sla_figures WHERE told_at > now() - $3 * interval '1 second' AND replica <> $1
+        SELECT replica, number, EXTRACT(EPOCH FROM now() - at)::float8 AS age, total_us,
+            latency_histogram
+        FROM sla_reports
+        WHERE reported_at > now() - $3 * interval '1 second' AND replica <> $1
         ORDER BY number";
-    let news =
-        serde_json::to_value(news).map_err(|error| DatabaseError::Internal(error.to_string()))?;
+    let slices =
+        serde_json::to_value(slices).map_err(|error| DatabaseError::Internal(error.to_string()))?;
     Ok(diesel::sql_query(statement)
         .bind::<SqlUuid, _>(replica)
-        .bind::<Jsonb, _>(news)
+        .bind::<Jsonb, _>(slices)
         .bind::<Double, _>(since.as_secs_f64())
         .load(connection)
         .await?)
 }
 
-/// Forgets what is older.
+/// Removes the slices that were written longer ago than `retention`.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn forget(
+pub async fn remove_old(
     connection: &mut AsyncPgConnection,
-    older_than: Duration,
+    retention: Duration,
 ) -> Result<(), DatabaseError> {
-    let statement = "DELETE FROM sla_figures WHERE told_at < now() - $1 * interval '1 second'";
+    let statement = "DELETE FROM sla_reports WHERE reported_at < now() - $1 * interval '1 second'";
     diesel::sql_query(statement)
-        .bind::<Double, _>(older_than.as_secs_f64())
+        .bind::<Double, _>(retention.as_secs_f64())
         .execute(connection)
         .await?;
     Ok(())

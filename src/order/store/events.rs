@@ -1,4 +1,5 @@
-//! What happened to orders: the timeline of one, the changes of all.
+//! Reads the events of orders: those of one order, and the changes of all orders for the live
+//! stream.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -7,21 +8,23 @@ use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uui
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::position::{InvalidSnapshot, Key, Position, Range, Snapshot};
-use crate::platform::db::DatabaseError;
-use crate::schema::order_events;
+use super::position::{Key, Position};
+use super::snapshot::{InvalidSnapshot, Snapshot};
+use crate::api::{FailureReason, OrderStatus};
+use crate::order::schema::order_events;
+use crate::platform::db::{DatabaseError, Stored};
 
 #[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = order_events)]
 pub struct EventRow {
     pub at: DateTime<Utc>,
-    pub status: String,
+    pub status: Stored<OrderStatus>,
     pub reason: String,
     pub attempt: i32,
     pub trace_id: Option<String>,
 }
 
-/// Oldest first.
+/// The events of an order, oldest first.
 ///
 /// # Errors
 /// Those of the database.
@@ -31,14 +34,12 @@ pub async fn events(
 ) -> Result<Vec<EventRow>, DatabaseError> {
     let of_order = order_events::table
         .filter(order_events::order_id.eq(order_id))
-        .order(order_events::id);
-    Ok(of_order
-        .select(EventRow::as_select())
-        .load(connection)
-        .await?)
+        .order(order_events::id)
+        .select(EventRow::as_select());
+    Ok(of_order.load(connection).await?)
 }
 
-/// A change of an order, with what the order is about.
+/// An event, with the columns of its order that the live stream shows.
 #[derive(Debug, QueryableByName)]
 pub struct ChangeRow {
     #[diesel(sql_type = BigInt)]
@@ -48,7 +49,7 @@ pub struct ChangeRow {
     #[diesel(sql_type = Timestamptz)]
     pub at: DateTime<Utc>,
     #[diesel(sql_type = Text)]
-    pub status: String,
+    pub status: Stored<OrderStatus>,
     #[diesel(sql_type = Text)]
     pub reason: String,
     #[diesel(sql_type = Integer)]
@@ -61,8 +62,9 @@ pub struct ChangeRow {
     pub product_id: String,
     #[diesel(sql_type = Integer)]
     pub quantity: i32,
+    /// As the order has it now, which can be later than the event.
     #[diesel(sql_type = Nullable<Text>)]
-    pub failure_reason: Option<String>,
+    pub failure_reason: Option<Stored<FailureReason>>,
     #[diesel(sql_type = Timestamptz)]
     pub created_at: DateTime<Utc>,
 }
@@ -83,11 +85,13 @@ struct SnapshotRow {
     snapshot: String,
 }
 
-/// The database's present snapshot.
+/// The database's current snapshot.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn snapshot(connection: &mut AsyncPgConnection) -> Result<Snapshot, DatabaseError> {
+pub async fn current_snapshot(
+    connection: &mut AsyncPgConnection,
+) -> Result<Snapshot, DatabaseError> {
     let row: SnapshotRow = sql_query("SELECT pg_current_snapshot()::text AS snapshot")
         .get_result(connection)
         .await?;
@@ -104,7 +108,7 @@ struct KeyRow {
     id: i64,
 }
 
-/// The position that holds every event that the snapshot sees.
+/// The position that contains every event that the snapshot sees.
 ///
 /// # Errors
 /// Those of the database.
@@ -112,8 +116,10 @@ pub async fn position_at(
     connection: &mut AsyncPgConnection,
     snapshot: &Snapshot,
 ) -> Result<Position, DatabaseError> {
-    let statement = "SELECT xid::text::bigint AS xid, id FROM order_events
-        WHERE xid < pg_snapshot_xmax($1::pg_snapshot) AND pg_visible_in_snapshot(xid, $1::pg_snapshot)
+    let statement = "
+        SELECT xid::text::bigint AS xid, id FROM order_events
+        WHERE xid < pg_snapshot_xmax($1::pg_snapshot)
+            AND pg_visible_in_snapshot(xid, $1::pg_snapshot)
         ORDER BY order_events.xid DESC, id DESC LIMIT 1";
     let newest: Option<KeyRow> = sql_query(statement)
         .bind::<Text, _>(snapshot.as_str())
@@ -124,27 +130,29 @@ pub async fn position_at(
     Ok(Position::of(snapshot, newest.unwrap_or_default()))
 }
 
-// Diesel has no xid8, so transactions are passed as text. A range is a scan of the primary key, and
-// an order a look-up in its own: LIMIT 1 keeps the planner from joining in any other way. Rows that
-// came with a dump of another server can be of transactions that no snapshot here sees; the upper
-// bound keeps them from being scanned each time.
+// Diesel has no type for xid8, so transactions are passed as text. Each range is a scan of the
+// primary key of order_events. The LIMIT 1 makes the planner look each order up by its primary
+// key. The upper bound of a range keeps each poll from scanning rows that were restored from
+// another server's dump: their transactions can be above all that this server's snapshots see.
 const CHANGES: &str = "
     WITH missing AS (
-        SELECT * FROM unnest($1::xid8[], $2::bigint[], $3::xid8[]) AS range (after_xid, after_id, before_xid))
+        SELECT * FROM unnest($1::xid8[], $2::bigint[], $3::xid8[])
+            AS range (after_xid, after_id, before_xid))
     SELECT c.* FROM missing m
     CROSS JOIN LATERAL (
-        SELECT e.xid::text::bigint AS xid, e.id, e.at, e.status, e.reason, e.attempt, e.trace_id, e.order_id,
-            o.product_id, o.quantity, o.failure_reason, o.created_at
+        SELECT e.xid::text::bigint AS xid, e.id, e.at, e.status, e.reason, e.attempt, e.trace_id,
+            e.order_id, o.product_id, o.quantity, o.failure_reason, o.created_at
         FROM order_events e
         CROSS JOIN LATERAL (
-            SELECT product_id, quantity, failure_reason, created_at FROM orders WHERE id = e.order_id LIMIT 1) o
+            SELECT product_id, quantity, failure_reason, created_at
+            FROM orders WHERE id = e.order_id LIMIT 1) o
         WHERE (e.xid, e.id) > (m.after_xid, m.after_id) AND e.xid < m.before_xid
             AND pg_visible_in_snapshot(e.xid, $4::pg_snapshot)
         ORDER BY e.xid, e.id LIMIT $5 + $6) c
     ORDER BY c.xid, c.id OFFSET $5 LIMIT $6";
 
-/// Changes that the snapshot sees and the position does not hold, in key order; the first `skip` of
-/// them are left out.
+/// The changes that the snapshot sees and the position does not contain, in key order. Leaves out
+/// the first `skip` of them, and returns at most `limit`.
 ///
 /// # Errors
 /// Those of the database.
@@ -156,21 +164,13 @@ pub async fn changes(
     limit: u32,
 ) -> Result<Vec<ChangeRow>, DatabaseError> {
     let ranges = position.missing(snapshot);
-    let texts = |of: fn(&Range) -> i64| {
-        ranges
-            .iter()
-            .map(|range| of(range).to_string())
-            .collect::<Vec<_>>()
-    };
+    let after_xids = ranges.iter().map(|range| range.after.xid.to_string());
+    let after_ids = ranges.iter().map(|range| range.after.id);
+    let before_xids = ranges.iter().map(|range| range.before.to_string());
     let query = sql_query(CHANGES)
-        .bind::<Array<Text>, _>(texts(|range| range.after.xid))
-        .bind::<Array<BigInt>, _>(
-            ranges
-                .iter()
-                .map(|range| range.after.id)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<Text>, _>(texts(|range| range.before))
+        .bind::<Array<Text>, _>(after_xids.collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(after_ids.collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(before_xids.collect::<Vec<_>>())
         .bind::<Text, _>(snapshot.as_str())
         .bind::<BigInt, _>(i64::from(skip))
         .bind::<BigInt, _>(i64::from(limit));

@@ -1,27 +1,30 @@
-//! Orders page by page.
+//! Lists orders page by page, newest first.
+
+use std::fmt;
+use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Timestamptz, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::{COLUMNS, OWING, OrderRow};
+use super::order_row::OrderRow;
 use crate::api::OrderStatus;
 use crate::platform::db::DatabaseError;
 
-/// Sixteen digits, until the year 2286. PostgreSQL's times end earlier than those that a number can
-/// stand for.
-const LATEST_MICROS: i64 = 9_999_999_999_999_999;
+/// The latest time in a cursor: the highest number of microseconds with 16 digits, in the year
+/// 2286. The API describes a cursor by a pattern with the same limit.
+const MAX_MICROS: i64 = 9_999_999_999_999_999;
 
-/// Where a page ends: the next one begins with the next older order.
+/// The last order of a page. The next page begins with the next older order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     pub created_at: DateTime<Utc>,
     pub id: Uuid,
 }
 
-impl std::fmt::Display for Cursor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{}-{}",
@@ -31,46 +34,51 @@ impl std::fmt::Display for Cursor {
     }
 }
 
-impl std::str::FromStr for Cursor {
-    type Err = ();
+/// A text that no page has returned as its `next_cursor`.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be the next_cursor of a page")]
+pub struct InvalidCursor;
 
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (micros, id) = text.rsplit_once('-').ok_or(())?;
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let (micros, id) = text.rsplit_once('-').ok_or(InvalidCursor)?;
         let micros = micros
             .parse()
             .ok()
-            .filter(|micros| (0..=LATEST_MICROS).contains(micros));
-        let created_at = micros.and_then(DateTime::from_timestamp_micros).ok_or(())?;
+            .filter(|micros| (0..=MAX_MICROS).contains(micros));
+        let created_at = micros.and_then(DateTime::from_timestamp_micros);
         let cursor = Self {
-            created_at,
-            id: Uuid::try_parse(id).map_err(|_| ())?,
+            created_at: created_at.ok_or(InvalidCursor)?,
+            id: Uuid::try_parse(id).map_err(|_| InvalidCursor)?,
         };
-        // As it was given out, and in no other way of writing the same.
+        // Only the text that `Display` writes is valid.
         if cursor.to_string() == text {
             Ok(cursor)
         } else {
-            Err(())
+            Err(InvalidCursor)
         }
     }
 }
 
-/// What to list.
+/// Which orders to list.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
     pub status: Option<OrderStatus>,
     pub product_id: Option<&'a str>,
-    /// Whether nothing is left to be done for the order.
+    /// Whether the order has ended and owes nothing.
     pub settled: Option<bool>,
     pub created_after: Option<DateTime<Utc>>,
     pub created_before: Option<DateTime<Utc>>,
-    /// Where the page before ended.
+    /// Only orders older than this one: the last of the page before.
     pub before: Option<Cursor>,
     pub limit: i64,
 }
 
 impl Filter<'_> {
-    /// The statuses that orders of the page can have. Those that owe something are found apart from
-    /// them.
+    /// The statuses to merge pages of. Unsettled orders with a final status come from
+    /// [`Self::owing`].
     fn statuses(&self) -> Vec<&'static str> {
         let wanted = |status: &&OrderStatus| {
             self.status.is_none_or(|only| only == **status)
@@ -85,7 +93,7 @@ impl Filter<'_> {
             .collect()
     }
 
-    /// Conditions beside the status; the numbers are those of the values that [`list`] binds.
+    /// The conditions beside the status. Their numbers are those of the values that [`list`] binds.
     fn conditions(&self) -> String {
         let present = [
             (self.product_id.is_some(), "AND product_id = $3"),
@@ -94,7 +102,7 @@ impl Filter<'_> {
             (self.created_before.is_some(), "AND created_at < $7"),
             (
                 self.settled == Some(true),
-                "AND release_due IS NULL AND NOT void_due",
+                "AND release_owed_epoch IS NULL AND NOT refund_owed",
             ),
         ];
         present
@@ -105,21 +113,28 @@ impl Filter<'_> {
             .join(" ")
     }
 
-    /// Final orders that owe something are few, and their own index finds them.
+    /// Adds all orders that have ended and owe something. Their index is not in the order of the
+    /// page, so that all of them are read. The order of the sub-select is that of the index and
+    /// makes the planner choose it.
     fn owing(&self, conditions: &str) -> String {
         let status = self
             .status
             .map_or(String::new(), |status| format!("AND status = '{status}'"));
         format!(
             "UNION ALL SELECT * FROM (
-                 SELECT {COLUMNS} FROM orders WHERE {OWING} {status} {conditions}
-                 ORDER BY next_attempt_at) owing"
+                 SELECT {} FROM unsettled_orders WHERE is_owing {status} {conditions}
+                 ORDER BY next_attempt_at) owing",
+            OrderRow::COLUMNS
         )
     }
 }
 
-/// Newest first. A page is merged from one page of each status, each read from the index of that
-/// status (or of that product and status): no filter reads past more orders than it shows.
+/// A page of orders, newest first.
+///
+/// The page is merged from one page of each status, each read from an index in the page's order:
+/// `orders_by_product` where the filter names a product, else `orders_by_status`. Besides the
+/// orders of these pages, a filter for settled orders reads the failed ones between them that owe
+/// something, and a filter for unsettled orders reads all that owe something.
 ///
 /// # Errors
 /// Those of the database.
@@ -133,16 +148,17 @@ pub async fn list(
     } else {
         String::new()
     };
-    // Only the product's own index has this collation (migrations/).
+    // Only `orders_by_product` has this collation.
     let status = if filter.product_id.is_some() {
         "status COLLATE \"C\""
     } else {
         "status"
     };
+    let columns = OrderRow::COLUMNS;
     let statement = format!(
-        "SELECT {COLUMNS} FROM (
+        "SELECT {columns} FROM (
              SELECT page.* FROM unnest($1) AS wanted (status) CROSS JOIN LATERAL (
-                 SELECT {COLUMNS} FROM orders WHERE {status} = wanted.status {conditions}
+                 SELECT {columns} FROM orders WHERE {status} = wanted.status {conditions}
                  ORDER BY created_at DESC, id DESC LIMIT $2) page
              {owing}) pages
          ORDER BY created_at DESC, id DESC LIMIT $2"
@@ -168,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_survives_its_text_form() {
+    fn a_cursor_is_read_back_from_its_text_and_from_no_other() {
         let cursor = Cursor {
             created_at: DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap(),
             id: Uuid::now_v7(),
@@ -182,7 +198,7 @@ mod tests {
             "99999999999999999999-0",
             "1700000000123456-nothex",
         ] {
-            assert_eq!(wrong.parse::<Cursor>(), Err(()), "{wrong}");
+            assert_eq!(wrong.parse::<Cursor>(), Err(InvalidCursor), "{wrong}");
         }
         let id = Uuid::nil().simple();
         for far in [
@@ -193,7 +209,11 @@ mod tests {
             "+1",
             "01",
         ] {
-            assert_eq!(format!("{far}-{id}").parse::<Cursor>(), Err(()), "{far}");
+            assert_eq!(
+                format!("{far}-{id}").parse::<Cursor>(),
+                Err(InvalidCursor),
+                "{far}"
+            );
         }
     }
 }

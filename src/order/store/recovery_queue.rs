@@ -1,5 +1,5 @@
-//! What recovery does with many orders: claims those that are due, wakes those that wait, counts
-//! what is left, forgets old idempotency keys.
+//! The orders that recovery works on: claims those that are due, makes waiting ones due, counts
+//! them, and removes old idempotency keys.
 
 use std::time::Duration;
 
@@ -7,60 +7,64 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Double, Integer, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::{COLUMNS, OWING, OrderRow, UNFINISHED, milliseconds};
+use super::duration::milliseconds;
+use super::order_row::OrderRow;
 use crate::platform::db::DatabaseError;
 
-/// An attempt ends without a change: as [`Transition::rest`], unless it was overtaken.
+/// Ends an attempt that has no change to store: releases its lease, and lets the next attempt
+/// follow after `retry_after`. Changes nothing where a later attempt has taken the order over.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn give_up(
+pub async fn release_lease(
     connection: &mut AsyncPgConnection,
     order: &OrderRow,
-    rest: Duration,
+    retry_after: Duration,
 ) -> Result<(), DatabaseError> {
-    let statement =
-        "UPDATE orders SET lease_until = NULL, next_attempt_at = now() + $3 * interval '1 millisecond'
-                     WHERE id = $1 AND epoch = $2";
+    let statement = "
+        UPDATE orders
+        SET lease_until = NULL, next_attempt_at = now() + $3 * interval '1 millisecond'
+        WHERE id = $1 AND epoch = $2";
     diesel::sql_query(statement)
         .bind::<SqlUuid, _>(order.id)
         .bind::<Integer, _>(order.epoch)
-        .bind::<Integer, _>(milliseconds(rest))
+        .bind::<Integer, _>(milliseconds(retry_after))
         .execute(connection)
         .await?;
     Ok(())
 }
 
-/// An order that a worker has taken over.
+/// An order that a recovery worker has taken over.
 #[derive(Debug, QueryableByName)]
 pub struct Claimed {
     #[diesel(embed)]
     pub order: OrderRow,
-    /// Older than the recovery bound.
+    /// The order is older than the recovery bound.
     #[diesel(sql_type = Bool)]
     pub expired: bool,
 }
 
-/// Orders that wait for the same thing. Each queue is worked off by itself, so that what cannot
-/// succeed in one does not hold up the others.
+/// Orders whose next attempt depends on the same routes. Recovery works on each queue separately,
+/// so that attempts that fail in one queue do not delay the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queue {
-    /// They are neither confirmed nor failed.
-    Unfinished,
-    /// They have ended, and owe a release.
+    /// Orders that are neither confirmed nor failed.
+    Pending,
+    /// Orders that have ended and owe a release.
     Releases,
-    /// They have ended, and owe a refund alone.
+    /// Orders that have ended and owe only a refund.
     Refunds,
 }
 
 impl Queue {
-    pub const ALL: [Self; 3] = [Self::Unfinished, Self::Releases, Self::Refunds];
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Releases, Self::Refunds];
 
-    fn condition(self) -> String {
+    /// The condition of the queue's orders in `unsettled_orders`.
+    fn condition(self) -> &'static str {
         match self {
-            Self::Unfinished => UNFINISHED.to_owned(),
-            Self::Releases => format!("{OWING} AND release_due IS NOT NULL"),
-            Self::Refunds => format!("{OWING} AND release_due IS NULL"),
+            Self::Pending => "is_pending",
+            Self::Releases => "is_owing AND release_owed_epoch IS NOT NULL",
+            Self::Refunds => "is_owing AND release_owed_epoch IS NULL",
         }
     }
 }
@@ -68,17 +72,18 @@ impl Queue {
 /// Which orders of a queue to claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// Those that are due.
+    /// Orders that are due.
     Due,
-    /// Whichever comes next, due or not: to see whether a dependency is back.
+    /// The orders that are due next, whether they are due or not: an attempt shows whether a
+    /// dependency has recovered.
     Probe,
-    /// Those that are older than the recovery bound: they can be failed whatever the dependencies
-    /// do.
+    /// Orders that are older than the recovery bound. They fail without a call to a dependency.
     Expired,
 }
 
-/// Takes over orders of a queue that are in nobody's hands: each gets a higher epoch and a new
-/// lease. The locks are gone when the statement is; only the database's clock is used.
+/// Takes over orders of a queue that have no live lease: raises the epoch of each and gives it a
+/// new lease. Rows that another session has locked are skipped, and the statement holds its own
+/// locks only until it ends. All times are those of the database's clock.
 ///
 /// # Errors
 /// Those of the database.
@@ -90,21 +95,23 @@ pub async fn claim(
     lease: Duration,
     bound: Duration,
 ) -> Result<Vec<Claimed>, DatabaseError> {
-    let condition = queue.condition();
-    let due = match claim {
+    let in_queue = queue.condition();
+    let chosen = match claim {
         Claim::Due => "AND next_attempt_at <= now()",
         Claim::Probe => "",
         Claim::Expired => "AND created_at < now() - $3 * interval '1 millisecond'",
     };
-    // By `= ANY`, as in platform/given.rs: a join might be planned for any number of orders.
+    // `= ANY` and not a join, which the planner might plan for any number of orders
+    // (src/platform/db/unnest_query.rs).
     let statement = format!(
         "UPDATE orders SET epoch = epoch + 1, attempts = attempts + 1,
              lease_until = now() + $2 * interval '1 millisecond'
          WHERE id = ANY (ARRAY (
-             SELECT id FROM orders
-             WHERE {condition} {due} AND (lease_until IS NULL OR lease_until <= now())
+             SELECT id FROM unsettled_orders
+             WHERE {in_queue} {chosen} AND (lease_until IS NULL OR lease_until <= now())
              ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED))
-         RETURNING {COLUMNS}, created_at < now() - $3 * interval '1 millisecond' AS expired"
+         RETURNING {}, created_at < now() - $3 * interval '1 millisecond' AS expired",
+        OrderRow::COLUMNS
     );
     let claimed = diesel::sql_query(statement)
         .bind::<Integer, _>(limit)
@@ -115,19 +122,20 @@ pub async fn claim(
     Ok(claimed)
 }
 
-/// Makes what waits due at once, and returns how many orders that were. What is beyond the limit of
-/// a queue comes due by itself soon.
+/// Makes waiting orders due now: at most `limit` pending orders, and as many that owe something.
+/// The others become due by themselves. Returns how many orders it made due.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn wake(connection: &mut AsyncPgConnection, limit: i32) -> Result<usize, DatabaseError> {
     let mut woken = 0;
-    for condition in [UNFINISHED, OWING] {
+    for condition in ["is_pending", "is_owing"] {
         let statement = format!(
             "UPDATE orders SET next_attempt_at = now()
              WHERE id = ANY (ARRAY (
-                 SELECT id FROM orders
-                 WHERE {condition} AND next_attempt_at > now() AND (lease_until IS NULL OR lease_until <= now())
+                 SELECT id FROM unsettled_orders
+                 WHERE {condition} AND next_attempt_at > now()
+                     AND (lease_until IS NULL OR lease_until <= now())
                  ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
         );
         woken += diesel::sql_query(statement)
@@ -138,16 +146,16 @@ pub async fn wake(connection: &mut AsyncPgConnection, limit: i32) -> Result<usiz
     Ok(woken)
 }
 
-/// How much is left to do.
+/// How much work recovery has left.
 #[derive(Debug, QueryableByName)]
 pub struct Backlog {
-    /// Orders that are unfinished, or have ended and owe something.
+    /// Unsettled orders.
     #[diesel(sql_type = BigInt)]
     pub orders: i64,
-    /// Age of the oldest unfinished order; 0 without one.
+    /// The age of the oldest pending order in seconds; 0 without one.
     #[diesel(sql_type = Double)]
     pub oldest_seconds: f64,
-    /// Orders that have owed something for longer than the recovery bound.
+    /// Orders that have ended and have owed something for longer than the recovery bound.
     #[diesel(sql_type = BigInt)]
     pub stuck: i64,
 }
@@ -158,24 +166,26 @@ pub async fn backlog(
     connection: &mut AsyncPgConnection,
     bound: Duration,
 ) -> Result<Backlog, DatabaseError> {
-    let statement = format!(
-        "SELECT unfinished.orders + owing.orders AS orders, oldest_seconds, stuck
-         FROM (SELECT count(*) AS orders,
-                      COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
-               FROM orders WHERE {UNFINISHED}) unfinished,
-              (SELECT count(*) AS orders,
-                      count(*) FILTER (WHERE COALESCE(owed_since, updated_at)
-                          < now() - $1 * interval '1 millisecond') AS stuck
-               FROM orders WHERE {OWING}) owing"
-    );
+    // One query for each partial index.
+    let statement = "
+        SELECT pending.orders + owing.orders AS orders, oldest_seconds, stuck
+        FROM (SELECT count(*) AS orders,
+                     COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float8
+                         AS oldest_seconds
+              FROM unsettled_orders WHERE is_pending) pending,
+             (SELECT count(*) AS orders,
+                     count(*) FILTER (WHERE COALESCE(owed_since, updated_at)
+                         < now() - $1 * interval '1 millisecond') AS stuck
+              FROM unsettled_orders WHERE is_owing) owing";
     Ok(diesel::sql_query(statement)
         .bind::<Integer, _>(milliseconds(bound))
         .get_result(connection)
         .await?)
 }
 
-/// Forgets old keys of settled orders, up to a limit; returns how many. The key of an order that is
-/// not settled is kept: a client may still wait to learn how it ends.
+/// Removes the idempotency keys of settled orders that are older than `older_than`, at most
+/// `limit`; returns how many. An unsettled order keeps its key, because its client may still ask
+/// how the order ends.
 ///
 /// # Errors
 /// Those of the database.
@@ -184,12 +194,14 @@ pub async fn forget_keys(
     older_than: Duration,
     limit: i32,
 ) -> Result<usize, DatabaseError> {
-    let statement = "UPDATE orders SET idempotency_key = NULL
-         WHERE id = ANY (ARRAY (
-             SELECT id FROM orders
-             WHERE idempotency_key IS NOT NULL AND created_at < now() - $1 * interval '1 second'
-                 AND status IN ('CONFIRMED', 'FAILED') AND release_due IS NULL AND NOT void_due
-             ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    let statement = "
+        UPDATE orders SET idempotency_key = NULL
+        WHERE id = ANY (ARRAY (
+            SELECT id FROM orders
+            WHERE idempotency_key IS NOT NULL AND created_at < now() - $1 * interval '1 second'
+                AND status IN ('CONFIRMED', 'FAILED')
+                AND release_owed_epoch IS NULL AND NOT refund_owed
+            ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
     let seconds = i32::try_from(older_than.as_secs()).unwrap_or(i32::MAX);
     Ok(diesel::sql_query(statement)
         .bind::<Integer, _>(seconds)

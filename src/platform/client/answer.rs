@@ -9,30 +9,30 @@ use crate::platform::http::problem::Problem;
 /// On the response to a single call: the service also takes batches of up to this many calls.
 pub const MAX_BATCH_SIZE: HeaderName = HeaderName::from_static("x-max-batch-size");
 
-/// Why there is no answer to go by.
+/// Why a call has no usable response.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
-    /// The other side never saw the request.
+    /// The service never received the request.
     #[error("not connected: {0}")]
     NotConnected(String),
-    /// It may have been carried out or not, now or later.
-    #[error("no answer in time")]
+    /// The service may or may not have handled the request, or may still do so.
+    #[error("no response in time")]
     TimedOut,
-    /// The same, known sooner.
+    /// As for `TimedOut`, but known before the deadline.
     #[error("broken off: {0}")]
     BrokenOff(String),
-    /// The call was not even begun.
-    #[error("not tried: {0}")]
+    /// The call was not started.
+    #[error("rejected: {0}")]
     Rejected(&'static str),
-    /// An answer that makes no sense, so that what was done is unknown.
-    #[error("unusable answer: {0}")]
+    /// The response does not fit the contract, so the outcome is unknown.
+    #[error("unusable response: {0}")]
     Unusable(String),
 }
 
-/// An answer: its status, and its body as it came.
+/// A response of another service.
 pub struct Answer {
     pub status: StatusCode,
-    /// Calls that would be taken together, where the service said so.
+    /// The number of calls that the service takes in one batch, if it said so.
     pub max_batch_size: Option<usize>,
     pub(super) body: Vec<u8>,
 }
@@ -47,14 +47,14 @@ impl Answer {
         }
     }
 
-    /// An answer that nobody sent: the request was not carried out.
+    /// Returns a response of the gremlin. The request was not sent.
     #[must_use]
-    pub fn made_up(status: StatusCode) -> Self {
+    pub fn injected(status: StatusCode) -> Self {
         Self::new(status, br#"{"code":"injected-fault"}"#.to_vec())
     }
 
-    /// A 503 of one of our services: nothing was done, and nothing will be. A 503 without a problem
-    /// document comes from something in between, which cannot know.
+    /// Whether this is a 503 that says that nothing was done and nothing will be. A 503 without a problem
+    /// document comes from a proxy, which cannot know.
     #[must_use]
     pub fn promises_nothing_done(&self) -> bool {
         self.status == StatusCode::SERVICE_UNAVAILABLE
@@ -63,14 +63,14 @@ impl Answer {
                 .is_some_and(|code| code != Problem::OUTCOME_UNKNOWN)
     }
 
-    /// The service is well, and a lock is held on what this request needs.
+    /// Whether the service works, and another session holds a lock on what the request needs.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.status == StatusCode::SERVICE_UNAVAILABLE
             && self.code().as_deref() == Some(Problem::LOCKED)
     }
 
-    /// Of a problem document.
+    /// Returns the code of a problem document.
     fn code(&self) -> Option<String> {
         #[derive(serde::Deserialize)]
         struct Coded {
@@ -82,7 +82,7 @@ impl Answer {
     }
 
     /// # Errors
-    /// When the body is not what the service's contract says.
+    /// When the body does not fit the contract of the service.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
         serde_json::from_slice(&self.body)
             .map_err(|error| CallError::Unusable(format!("{}: {error}", self.status)))

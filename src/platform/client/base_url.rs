@@ -2,12 +2,12 @@
 
 use actix_web::http::Uri;
 
-/// Where a service is: `http://host:port`, with an optional path before its routes.
+/// The address of a service: `http://host:port`, with an optional path before its routes.
 #[derive(Debug, Clone)]
 pub struct BaseUrl(String);
 
 impl BaseUrl {
-    /// It is on this machine.
+    /// Whether the address is on this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         let uri = self.0.parse::<Uri>().ok();
@@ -32,18 +32,16 @@ impl std::str::FromStr for BaseUrl {
             .authority()
             .is_some_and(|authority| authority.as_str().contains('@'))
         {
-            return Err(
-                "no service asks for a user's name or a password in its address".to_owned(),
-            );
+            return Err("the address of a service has no user name or password".to_owned());
         }
         let plain = uri.scheme_str() == Some("http") && uri.query().is_none();
         let after_scheme = text
             .split_once("://")
             .map(|(_, rest)| rest.trim_end_matches('/'));
         match uri.host().zip(after_scheme) {
-            // Whichever way the scheme was written.
+            // The scheme may be written in capital letters.
             Some((host, rest)) if plain && !host.is_empty() => Ok(Self(format!("http://{rest}"))),
-            _ => Err("it is not an address of that form".to_owned()),
+            _ => Err("not an address of that form".to_owned()),
         }
     }
 }

@@ -1,8 +1,7 @@
-//! Connects to whichever of a name's addresses answers first (RFC 8305, "happy eyeballs").
+//! Connects to the address of a name that responds first (RFC 8305, "happy eyeballs").
 //!
-//! awc by itself gives the whole time to the first address of a name. One that does not answer,
-//! such as the IPv6 address of a host without a route, or a pod that is gone, would then hide the
-//! others.
+//! awc gives the whole time to the first address of a name. An address that does not respond, such as
+//! an IPv6 address without a route or that of a removed pod, would hide the others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,12 +16,12 @@ use tokio::net::{TcpStream, lookup_host};
 
 use crate::platform::client::response_stream::ResponseStream;
 
-/// An address that has not answered for so long is not waited for alone. The least that the RFC
-/// allows: the time for a call may be short.
+/// After this time without a response, the next address is tried as well. It is the minimum that the
+/// RFC allows, because the time for a call may be short.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(100);
 
-/// For every client of ours: tries every address of a name, and reads responses as
-/// [`ResponseStream`] does.
+/// Returns the connector of all our clients. It tries every address of a name, and wraps connections
+/// in a [`ResponseStream`].
 #[must_use]
 pub fn connector() -> awc::Connector<
     impl Service<
@@ -53,8 +52,8 @@ async fn connect(
     ))
 }
 
-/// Begins with the first address. The next one joins in when the last attempt has failed, or has
-/// not answered within [`ATTEMPT_DELAY`].
+/// Tries the addresses in order. The next attempt starts when the last one has failed, or has not
+/// responded within [`ATTEMPT_DELAY`].
 async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut remaining = addresses.iter();
     let mut attempts = FuturesUnordered::new();
@@ -88,8 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// An address that answers nothing: its queue is full, and Linux then drops what asks for a
-    /// connection.
+    /// An address that does not respond: its queue is full, and Linux then drops connection requests.
     struct Silent {
         address: SocketAddr,
         _listener: TcpListener,
@@ -122,13 +120,13 @@ mod tests {
         (listener, address)
     }
 
-    /// Nothing listens there.
+    /// An address without a listener.
     async fn closed() -> SocketAddr {
         listener().await.1
     }
 
     #[tokio::test]
-    async fn an_address_that_is_silent_or_closed_does_not_hide_the_others() {
+    async fn a_silent_or_closed_address_does_not_hide_the_others() {
         let (silent, closed) = (Silent::start().await, closed().await);
         let (_listener, live) = listener().await;
         for addresses in [
@@ -147,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn addresses_that_are_all_closed_fail_at_once() {
+    async fn closed_addresses_fail_at_once() {
         let error = connect_to_any(&[closed().await, closed().await])
             .await
             .unwrap_err();

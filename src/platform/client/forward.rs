@@ -11,7 +11,7 @@ use crate::platform::deadline::Deadline;
 /// Metrics are longer than the other responses.
 const FORWARD_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// A request of someone else's.
+/// The request of a client.
 pub struct Forwarded<'a> {
     pub method: Method,
     pub path: &'a str,
@@ -19,7 +19,7 @@ pub struct Forwarded<'a> {
     pub body: Bytes,
 }
 
-/// Its answer, as it came.
+/// The unchanged response.
 pub struct ForwardedAnswer {
     pub status: StatusCode,
     pub content_type: Option<HeaderValue>,
@@ -27,13 +27,13 @@ pub struct ForwardedAnswer {
 }
 
 impl Client {
-    /// Passes on someone else's request.
+    /// Sends the request of a client to the service.
     ///
     /// # Errors
     /// See [`CallError`].
     pub async fn forward(
         &self,
-        wish: Forwarded<'_>,
+        request_to_forward: Forwarded<'_>,
         deadline: Deadline,
     ) -> Result<ForwardedAnswer, CallError> {
         let Forwarded {
@@ -41,7 +41,7 @@ impl Client {
             path,
             authorization,
             body,
-        } = wish;
+        } = request_to_forward;
         let mut request = prepared(
             self.http.request(method, format!("{}{path}", self.base)),
             deadline,

@@ -16,18 +16,18 @@ use super::connector::connector;
 use crate::platform::deadline::{self, Deadline};
 use crate::platform::observability::trace_context::{self, TraceHeaders};
 
-/// An answer of one of our services is never larger.
+/// Upper bound on the responses of our own services.
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
 
-/// How a request for lines ended.
+/// How a request ended whose response is lines.
 pub enum Lines {
-    /// All that was to come was handed over.
+    /// The response is complete.
     Ended,
-    /// There are none.
+    /// The service rejected the request with this status.
     Refused(StatusCode),
 }
 
-/// A client of one service; one per worker, because connections belong to a worker.
+/// A client of one service. Each worker thread has its own, because connections belong to a thread.
 #[derive(Clone)]
 pub struct Client {
     pub(super) http: awc::Client,
@@ -40,10 +40,10 @@ impl Client {
         Self::with_token(base, None)
     }
 
-    /// One that shows a token with each call.
+    /// Returns a client that sends a token with each call.
     #[must_use]
     pub fn with_token(base: BaseUrl, token: Option<&str>) -> Self {
-        // The deadline of each call bounds the whole of it.
+        // Each call has a deadline.
         let builder = awc::Client::builder().connector(connector());
         let builder = builder
             .disable_timeout()
@@ -60,7 +60,7 @@ impl Client {
     }
 
     /// # Errors
-    /// See [`CallError`]; an error status is an answer, not an error.
+    /// See [`CallError`]. A response with an error status is not an error.
     pub async fn post<T: Serialize>(
         &self,
         path: &str,
@@ -71,10 +71,10 @@ impl Client {
             .await
     }
 
-    /// In the name of somebody whose trace this is.
+    /// Sends a request in the given trace.
     ///
     /// # Errors
-    /// As [`Client::post`].
+    /// Those of [`Client::post`].
     pub async fn post_in_trace<T: Serialize>(
         &self,
         path: &str,
@@ -93,10 +93,10 @@ impl Client {
         .await
     }
 
-    /// Sends JSON, and hands over the answer line by line, as it comes.
+    /// Sends JSON, and calls `each` with every line of the response as soon as it arrives.
     ///
     /// # Errors
-    /// See [`CallError`]: whatever was not handed over by then did not come.
+    /// See [`CallError`]. Lines for which `each` was not called did not arrive.
     pub async fn post_for_lines(
         &self,
         path: &str,
@@ -143,7 +143,7 @@ impl Client {
     }
 }
 
-/// The trace goes along, and how long the answer will still be of use.
+/// Adds the headers of the current trace and of the deadline.
 pub(super) fn prepared(request: awc::ClientRequest, deadline: Deadline) -> awc::ClientRequest {
     in_trace(request, &TraceHeaders::current(), deadline)
 }
@@ -165,8 +165,10 @@ fn in_trace(
     ))
 }
 
+/// Bounds a call by its deadline.
+///
 /// # Errors
-/// When the call does not end before its deadline; and its own.
+/// `TimedOut` at the deadline; otherwise those of the call.
 pub async fn within<T>(
     deadline: Deadline,
     call: impl Future<Output = Result<T, CallError>>,
@@ -229,9 +231,9 @@ pub(super) fn not_answered(error: SendRequestError) -> CallError {
         SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => {
             CallError::TimedOut
         }
-        // awc's name for a connection that was there, and closed before the answer came.
+        // awc calls a connection so that closed before the response arrived.
         SendRequestError::Connect(ConnectError::Disconnected) => {
-            CallError::BrokenOff("closed before an answer came".to_owned())
+            CallError::BrokenOff("the connection closed before a response arrived".to_owned())
         }
         SendRequestError::Connect(error) => CallError::NotConnected(error.to_string()),
         error => CallError::BrokenOff(error.to_string()),

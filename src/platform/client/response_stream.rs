@@ -1,4 +1,4 @@
-//! A connection to another service as the HTTP client is to see it.
+//! A connection to another service that hides what awc cannot handle.
 //!
 //! awc takes an interim response (RFC 9110, section 15.2: 100, 103) for the final one, and gives
 //! the connection back to its pool: the final response would then answer the next request. It also
@@ -16,27 +16,26 @@ use actix_web::rt::net::{ActixStream, Ready};
 use actix_web::web::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A response's head is never longer; awc refuses it then.
+/// Upper bound on the head of a response. awc rejects a longer one.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 const READ_BYTES: usize = 4096;
-/// How a head begins.
+/// The start of a head.
 const VERSION: &[u8] = b"HTTP/1.";
 
-/// See the module.
+/// See the documentation of this module.
 #[derive(Debug)]
 pub struct ResponseStream<Io> {
     io: Io,
     state: State,
-    /// In `Head`: what has come of the head. In `Body`: what is still to be handed over.
+    /// In `Head`: the received part of the head. In `Body`: bytes that are not read yet.
     buffer: BytesMut,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// A response's head comes next.
+    /// The head of a response is next.
     Head,
-    /// The head has been handed over. The body's end is known where its head gives a length, or
-    /// chunks.
+    /// The head was read. The end of the body is known if the head has a length or says chunked.
     Body { has_end: bool },
 }
 
@@ -50,7 +49,7 @@ impl<Io> ResponseStream<Io> {
         }
     }
 
-    /// Removes interim responses from the buffer. Returns whether the final head is there.
+    /// Removes interim responses from the buffer. Returns whether it holds a complete final head.
     fn has_final_head(&mut self) -> bool {
         while let Some(length) = head_length(&self.buffer) {
             let head = &self.buffer[..length];
@@ -70,7 +69,7 @@ impl<Io> ResponseStream<Io> {
         if begins_a_head && self.buffer.len() < MAX_HEAD_BYTES {
             return false;
         }
-        // The client says what is wrong with it.
+        // The client reports the error.
         self.state = State::Body { has_end: false };
         true
     }
@@ -110,7 +109,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for ResponseStream<Io> {
             let mut read = ReadBuf::new(&mut read);
             ready!(Pin::new(&mut this.io).poll_read(context, &mut read))?;
             if read.filled().is_empty() {
-                // The client says what it makes of half a head, or none.
+                // The client reports an incomplete or missing head.
                 this.state = State::Body { has_end: false };
             } else {
                 this.buffer.extend_from_slice(read.filled());
@@ -154,7 +153,8 @@ impl<Io: ActixStream> ActixStream for ResponseStream<Io> {
     }
 }
 
-/// The length of a whole head, with the empty line that ends it. Lines may end in a bare line feed.
+/// Returns the length of a complete head, with the empty line that ends it. Lines may end in a bare
+/// line feed.
 fn head_length(bytes: &[u8]) -> Option<usize> {
     let mut line_ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
     line_ends.find_map(|(end, _)| match bytes[end + 1..] {
@@ -164,12 +164,12 @@ fn head_length(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// A status below 200. 101 is final: after it, the connection is no longer HTTP.
+/// Whether the status is below 200. 101 is final: after it, the connection is no longer HTTP.
 fn is_interim(head: &[u8]) -> bool {
     head.starts_with(VERSION) && head.get(8..10) == Some(b" 1") && head.get(9..12) != Some(b"101")
 }
 
-/// Whether the head says where its body ends, other than by the end of the connection.
+/// Whether the head says where the body ends. Otherwise it ends with the connection.
 fn has_end(head: &[u8]) -> bool {
     let names = head
         .split(|byte| *byte == b'\n')
@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection on which a request was written, and the other end of it.
+    /// Returns a connection on which a request was written, and its other end.
     async fn requested() -> (ResponseStream<DuplexStream>, DuplexStream) {
         let (near, mut far) = tokio::io::duplex(1024 * 1024);
         let mut stream = ResponseStream::new(near);
@@ -201,8 +201,7 @@ mod tests {
         far.read_exact(&mut sent).await.unwrap();
     }
 
-    /// What is read until the end, or the error that ends it, when the response comes in pieces of
-    /// `size`.
+    /// Reads a response that arrives in pieces of `size` bytes. Returns its bytes or the error.
     async fn read_in_pieces(response: &[u8], size: usize) -> (Vec<u8>, io::Result<usize>) {
         let (mut stream, mut far) = requested().await;
         for piece in response.chunks(size) {
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_is_too_long_is_handed_over_without_its_end() {
+    async fn a_head_that_is_too_long_is_read_without_its_end() {
         let endless = [VERSION, &b"x".repeat(MAX_HEAD_BYTES)].concat();
         let (mut stream, mut far) = requested().await;
         far.write_all(&endless).await.unwrap();
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_http_is_handed_over_at_once() {
+    async fn bytes_that_are_not_http_are_read_at_once() {
         let (mut stream, mut far) = requested().await;
         far.write_all(b"SSH-2.0-x\r\n").await.unwrap();
         let mut read = [0; 11];

@@ -3,6 +3,7 @@
 mod address;
 pub mod batcher;
 mod error;
+mod host;
 pub mod metrics;
 mod pool;
 mod schema;

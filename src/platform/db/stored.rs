@@ -1,6 +1,6 @@
 //! Columns of text that hold an enum.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -31,6 +31,16 @@ impl<T: Clone> Stored<T> {
 impl<T> From<T> for Stored<T> {
     fn from(variant: T) -> Self {
         Self(Ok(variant))
+    }
+}
+
+/// Writes the text that is stored.
+impl<T: Display> Display for Stored<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Ok(variant) => variant.fmt(f),
+            Err(unknown) => f.write_str(unknown.value()),
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Gremlin {
         }
         match decision.outcome {
             None => send.await,
-            Some(Outcome::Error(status)) => Ok(Answer::made_up(status)),
+            Some(Outcome::Error(status)) => Ok(Answer::injected(status)),
             Some(Outcome::Drop) => Err(CallError::BrokenOff(INTERRUPTED.to_owned())),
             Some(Outcome::Hang) => {
                 tokio::time::sleep(call.deadline.remaining()).await;

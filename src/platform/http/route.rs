@@ -42,7 +42,7 @@ pub fn is_routine(route: &str) -> bool {
 }
 
 /// Ends the path of a route that takes a batch of calls.
-pub const BATCH_SUFFIX: &str = "/bundle";
+pub const BATCH_SUFFIX: &str = "/batch";
 
 /// Whether a request is a batch of calls.
 #[must_use]

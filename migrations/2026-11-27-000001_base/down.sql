@@ -1,0 +1,4 @@
+DROP TABLE payments, reservations, inventory, sla_reports, order_events;
+DROP VIEW unsettled_orders;
+DROP TABLE orders;
+DROP FUNCTION inventory_opening_stock();

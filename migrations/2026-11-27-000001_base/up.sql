@@ -1,0 +1,193 @@
+-- Each table belongs to one service. No foreign key crosses services, so that each service can have
+-- a database of its own.
+
+-- Order service -----------------------------------------------------------------------------------
+
+CREATE TABLE orders (
+    id                 UUID          PRIMARY KEY DEFAULT gen_random_uuid(),
+    product_id         VARCHAR(255)  NOT NULL
+        CONSTRAINT orders_product_id_not_empty CHECK (product_id <> ''),
+    quantity           INT           NOT NULL
+        CONSTRAINT orders_quantity_range CHECK (quantity BETWEEN 1 AND 1000),
+    -- The amount to charge. The audit compares the payment with it.
+    amount             DECIMAL(10,2) NOT NULL DEFAULT 99.99,
+    status             VARCHAR(50)   NOT NULL DEFAULT 'PENDING'
+        CONSTRAINT orders_status_known CHECK (
+            status IN ('PENDING', 'CONFIRMED', 'FAILED', 'PENDING_INVENTORY', 'PENDING_PAYMENT')),
+    failure_reason     VARCHAR(50),
+    -- The fencing token. The request that placed the order has epoch 1; each takeover by recovery
+    -- raises the epoch (ARCHITECTURE.md).
+    epoch              INT           NOT NULL DEFAULT 1
+        CONSTRAINT orders_epoch_positive CHECK (epoch >= 1),
+    -- The epoch at which a release of the order's stock became owed; null when none is owed.
+    release_owed_epoch INT,
+    -- Whether payment must still refund the order's charge, or forbid it if it was never made.
+    refund_owed        BOOLEAN       NOT NULL DEFAULT FALSE,
+    -- Since when an order with a final status has owed something without a break; null while it
+    -- owes nothing or is pending.
+    owed_since         TIMESTAMPTZ,
+    -- Recovery does not take the order over before this time: an attempt is working on it.
+    lease_until        TIMESTAMPTZ,
+    next_attempt_at    TIMESTAMPTZ   NOT NULL DEFAULT now(),
+    -- Takeovers since the status last changed. The backoff grows with them.
+    attempts           INT           NOT NULL DEFAULT 0,
+    idempotency_key    VARCHAR(255),
+    -- The last status that the request that placed the order has stored; null until it stores one.
+    -- While it is null and the lease lasts, that request is in progress.
+    response_status    VARCHAR(50),
+    traceparent        VARCHAR(55),
+    created_at         TIMESTAMPTZ   NOT NULL DEFAULT now(),
+    updated_at         TIMESTAMPTZ   NOT NULL DEFAULT now(),
+    CONSTRAINT orders_failed_has_reason
+        CHECK ((status = 'FAILED') = (failure_reason IS NOT NULL)),
+    CONSTRAINT orders_confirmed_owes_nothing
+        CHECK (status <> 'CONFIRMED' OR (release_owed_epoch IS NULL AND NOT refund_owed))
+) WITH (
+    -- Every order is updated soon after its insert. Free space keeps the new version on its page.
+    fillfactor = 85,
+    -- PostgreSQL's default vacuums and analyzes a table after a fifth and a tenth of it changed.
+    autovacuum_vacuum_scale_factor = 0.05,
+    autovacuum_analyze_scale_factor = 0.05
+);
+
+-- Orders that recovery still has work with. An order with an unknown status, written by a newer
+-- release, is not among them.
+--
+-- A query that asks for `is_pending` or for `is_owing` can use the partial index with the same
+-- condition below. Keep view and indexes word for word alike.
+CREATE VIEW unsettled_orders AS
+    SELECT * FROM (
+        SELECT *,
+            status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT') AS is_pending,
+            status IN ('CONFIRMED', 'FAILED')
+                AND (release_owed_epoch IS NOT NULL OR refund_owed) AS is_owing
+        FROM orders) AS classified
+    WHERE is_pending OR is_owing;
+
+CREATE INDEX orders_pending ON orders (next_attempt_at)
+    WHERE status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT');
+CREATE INDEX orders_owing ON orders (next_attempt_at)
+    WHERE status IN ('CONFIRMED', 'FAILED') AND (release_owed_epoch IS NOT NULL OR refund_owed);
+
+-- Pages of orders, newest first: of one status, or of one product and status. A page of all orders
+-- is merged from a page of each status (src/order/store/pagination.rs) and needs no index of its
+-- own.
+CREATE INDEX orders_by_status ON orders (status, created_at DESC, id DESC);
+-- A query for a product's orders compares the status in collation "C". Only this index has that
+-- collation, so the planner cannot choose the index above for it, whatever its estimates are.
+CREATE INDEX orders_by_product
+    ON orders (product_id, status COLLATE "C", created_at DESC, id DESC);
+
+CREATE UNIQUE INDEX orders_idempotency_key ON orders (idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+-- Finds the idempotency keys that are old enough to be removed.
+CREATE INDEX orders_keys_by_age ON orders (created_at) WHERE idempotency_key IS NOT NULL;
+
+-- The changes of orders. The statement that changes an order also writes the event, and takes the
+-- order's id from the row that it wrote, so a foreign key would check what cannot be wrong.
+CREATE TABLE order_events (
+    id       BIGINT      GENERATED ALWAYS AS IDENTITY,
+    -- The transaction that wrote the event. The live stream reads by transaction: a snapshot says
+    -- which transactions can still commit, which the id alone does not.
+    xid      xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    order_id UUID        NOT NULL,
+    at       TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    -- The order's status after the change.
+    status   VARCHAR(50) NOT NULL,
+    reason   VARCHAR(50) NOT NULL,
+    -- The epoch of the attempt that made the change.
+    attempt  INT         NOT NULL,
+    trace_id VARCHAR(32),
+    PRIMARY KEY (xid, id)
+);
+
+CREATE INDEX order_events_of_order ON order_events (order_id, id);
+
+-- The latencies that each replica of the order service measured, so that every replica can report
+-- the service level of all.
+-- Unlogged: a write does not wait for a flush to disk. The table is empty after a crash of the
+-- server and on a promoted standby. Replicas then go on with what they have in memory.
+CREATE UNLOGGED TABLE sla_reports (
+    -- A process. Each start of a replica has a new id.
+    replica           UUID        NOT NULL,
+    -- Counts the reports of a replica.
+    number            BIGINT      NOT NULL,
+    -- When the requests of the report ended, to the second.
+    at                TIMESTAMPTZ NOT NULL,
+    reported_at       TIMESTAMPTZ NOT NULL DEFAULT now(),
+    -- The sum of the latencies in microseconds.
+    total_us          BIGINT      NOT NULL,
+    -- An array of pairs: a latency in microseconds, and the number of requests with that latency.
+    latency_histogram JSONB       NOT NULL,
+    PRIMARY KEY (replica, number)
+);
+
+-- Finds the reports that are new, and those that are old enough to be removed.
+CREATE INDEX sla_reports_by_time ON sla_reports (reported_at);
+
+-- Inventory service -------------------------------------------------------------------------------
+
+-- The upper bounds leave room below the largest INT (2,147,483,647), so that adding the units of a
+-- batch violates a constraint and does not overflow.
+CREATE TABLE inventory (
+    product_id VARCHAR(255) PRIMARY KEY,
+    -- Units that can still be reserved.
+    stock      INT NOT NULL DEFAULT 100
+        CONSTRAINT inventory_stock_range CHECK (stock BETWEEN 0 AND 2000000000),
+    -- Units that are held for orders.
+    reserved   INT NOT NULL DEFAULT 0
+        CONSTRAINT inventory_reserved_range CHECK (reserved BETWEEN 0 AND 2000000000),
+    -- What stock + reserved must add up to; the audit checks it. A trigger sets it for a new row
+    -- that has none. A statement that adds stock later must raise it as well.
+    stocked    INT NOT NULL
+        CONSTRAINT inventory_stocked_range CHECK (stocked BETWEEN 0 AND 2000000000)
+) WITH (
+    -- Every batch updates the rows of its products. Free space keeps the new version on its page,
+    -- so that no index entry is written.
+    fillfactor = 50,
+    -- Vacuumed after 5000 row updates, however many products there are.
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 5000
+);
+
+CREATE FUNCTION inventory_opening_stock() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.stocked := COALESCE(NEW.stocked, NEW.stock + NEW.reserved);
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER inventory_opening_stock BEFORE INSERT ON inventory
+    FOR EACH ROW EXECUTE FUNCTION inventory_opening_stock();
+
+INSERT INTO inventory (product_id, stock)
+VALUES ('PROD-001', 100), ('PROD-002', 50), ('PROD-003', 25);
+
+-- The ledger: one row for each order that has held stock or was released. A row changes in the
+-- transaction that moves the stock. A release that arrives before its reserve inserts a row without
+-- a product: a tombstone, which the late reserve finds.
+CREATE TABLE reservations (
+    order_id   UUID         PRIMARY KEY,
+    -- The highest epoch that has written the row.
+    epoch      INT          NOT NULL CONSTRAINT reservations_epoch_positive CHECK (epoch >= 1),
+    state      VARCHAR(20)  NOT NULL
+        CONSTRAINT reservations_state_known CHECK (state IN ('HELD', 'RELEASED')),
+    product_id VARCHAR(255),
+    quantity   INT          CONSTRAINT reservations_quantity_positive CHECK (quantity > 0),
+    created_at TIMESTAMPTZ  NOT NULL DEFAULT now(),
+    updated_at TIMESTAMPTZ  NOT NULL DEFAULT now(),
+    CONSTRAINT reservations_held_has_product
+        CHECK (state = 'RELEASED' OR (product_id IS NOT NULL AND quantity IS NOT NULL))
+);
+
+-- Payment service ---------------------------------------------------------------------------------
+
+CREATE TABLE payments (
+    id         UUID          PRIMARY KEY DEFAULT gen_random_uuid(),
+    order_id   UUID          NOT NULL CONSTRAINT payments_once_per_order UNIQUE,
+    amount     DECIMAL(10,2) NOT NULL DEFAULT 99.99
+        CONSTRAINT payments_amount_positive CHECK (amount > 0),
+    status     VARCHAR(50)   NOT NULL DEFAULT 'PENDING'
+        CONSTRAINT payments_status_known
+        CHECK (status IN ('PENDING', 'SUCCESS', 'FAILED', 'REFUNDED', 'VOIDED')),
+    created_at TIMESTAMPTZ   NOT NULL DEFAULT now()
+);

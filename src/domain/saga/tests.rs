@@ -1,0 +1,235 @@
+use super::*;
+use crate::api::OrderStatus as S;
+
+/// An attempt and what it did on its way.
+struct Run {
+    /// The steps, then `None` if the attempt has ended.
+    steps: Vec<Option<Step>>,
+    state: SagaState,
+    reasons: Vec<&'static str>,
+}
+
+impl Run {
+    /// Applies the events in turn.
+    fn of(state: SagaState, events: &[Event]) -> Self {
+        let mut attempt = Attempt::new(state);
+        let (mut steps, mut reasons) = (Vec::new(), Vec::new());
+        for event in events {
+            steps.push(attempt.next());
+            let (after, change) = attempt.apply(*event);
+            reasons.extend(change.map(|change| change.reason));
+            attempt = after;
+        }
+        steps.push(attempt.next());
+        Self {
+            steps,
+            state: attempt.state,
+            reasons,
+        }
+    }
+
+    /// Whether these were the steps, after which the attempt ended.
+    fn made(&self, steps: &[Step]) -> bool {
+        let ended = steps.iter().copied().map(Some).chain([None]);
+        self.steps.iter().copied().eq(ended)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.steps.last() == Some(&None)
+    }
+}
+
+fn taken_over(status: S) -> SagaState {
+    SagaState {
+        status,
+        epoch: 2,
+        ..SagaState::PLACED
+    }
+}
+
+#[test]
+fn a_reserve_and_a_charge_confirm_the_order() {
+    let run = Run::of(SagaState::PLACED, &[Event::Reserved, Event::Charged]);
+    assert!(run.made(&[Step::Reserve, Step::Charge]));
+    assert_eq!(
+        (run.state.status, run.state.is_settled()),
+        (S::Confirmed, true)
+    );
+    assert_eq!(run.reasons, ["confirmed"]);
+}
+
+#[test]
+fn an_unknown_outcome_of_a_reserve_leaves_the_order_to_recovery() {
+    let run = Run::of(SagaState::PLACED, &[Event::OutcomeUnknown]);
+    assert!(run.made(&[Step::Reserve]));
+    assert_eq!(
+        (run.state.status, run.state.release_owed_epoch),
+        (S::PendingInventory, None)
+    );
+}
+
+#[test]
+fn an_unknown_outcome_of_a_charge_releases_the_stock_in_the_same_attempt() {
+    let run = Run::of(
+        SagaState::PLACED,
+        &[Event::Reserved, Event::OutcomeUnknown, Event::Released],
+    );
+    assert!(run.made(&[Step::Reserve, Step::Charge, Step::Release]));
+    assert_eq!(
+        (
+            run.state.status,
+            run.state.release_owed_epoch,
+            run.state.is_settled()
+        ),
+        (S::PendingPayment, None, false)
+    );
+    assert_eq!(run.reasons, ["payment-unavailable", "stock-returned"]);
+}
+
+#[test]
+fn a_release_that_fails_stays_owed() {
+    let run = Run::of(
+        SagaState::PLACED,
+        &[Event::Reserved, Event::Declined, Event::OutcomeUnknown],
+    );
+    assert!(run.has_ended());
+    assert_eq!(
+        (
+            run.state.status,
+            run.state.release_owed_epoch,
+            run.state.is_settled()
+        ),
+        (S::Failed, Some(1), false)
+    );
+}
+
+#[test]
+fn out_of_stock_owes_a_release_and_in_a_takeover_a_refund_too() {
+    let placed = Run::of(SagaState::PLACED, &[Event::InsufficientStock]).state;
+    assert_eq!(
+        (
+            placed.failure_reason,
+            placed.release_owed_epoch,
+            placed.refund_owed
+        ),
+        (Some(FailureReason::InsufficientStock), Some(1), false)
+    );
+    let taken = Run::of(taken_over(S::PendingInventory), &[Event::InsufficientStock]).state;
+    assert_eq!(
+        (taken.release_owed_epoch, taken.refund_owed),
+        (Some(2), true)
+    );
+    let settled = Run::of(taken, &[Event::Released, Event::Refunded]);
+    assert!(settled.made(&[Step::Release, Step::Refund]));
+    assert!(settled.state.is_settled());
+}
+
+#[test]
+fn a_takeover_of_a_pending_payment_asks_payment_before_stock_moves() {
+    for known in [Event::Charged, Event::NotCharged] {
+        let run = Run::of(
+            taken_over(S::PendingPayment),
+            &[known, Event::Reserved, Event::Charged],
+        );
+        assert!(run.made(&[Step::QueryPayment, Step::Reserve, Step::Charge]));
+        assert_eq!(run.state.status, S::Confirmed);
+    }
+    let unknown = Run::of(taken_over(S::PendingPayment), &[Event::OutcomeUnknown]);
+    assert!(unknown.has_ended());
+    assert_eq!(unknown.state.status, S::PendingPayment);
+    let declined = Run::of(taken_over(S::PendingPayment), &[Event::Declined]).state;
+    assert_eq!(
+        (declined.status, declined.release_owed_epoch),
+        (S::Failed, Some(2))
+    );
+    let not_reserved = Run::of(
+        taken_over(S::PendingPayment),
+        &[Event::Charged, Event::OutcomeUnknown],
+    );
+    assert_eq!(
+        not_reserved.state.status,
+        S::PendingPayment,
+        "the order may have been charged: the next attempt asks payment first again"
+    );
+}
+
+#[test]
+fn a_failed_order_releases_at_the_highest_epoch_and_a_pending_one_at_its_own() {
+    let pending = SagaState {
+        release_owed_epoch: Some(2),
+        ..taken_over(S::PendingPayment)
+    };
+    assert_eq!(pending.release_epoch(), 2);
+    assert_eq!(
+        pending.failed(FailureReason::Expired, true).release_epoch(),
+        MAX_EPOCH
+    );
+}
+
+#[test]
+fn a_final_status_may_become_no_other() {
+    for status in OrderStatus::ALL {
+        assert!(taken_over(S::PendingPayment).may_become(*status));
+        for last in [S::Confirmed, S::Failed] {
+            assert_eq!(taken_over(last).may_become(*status), *status == last);
+        }
+    }
+}
+
+#[test]
+fn a_fenced_attempt_ends_and_changes_nothing() {
+    for status in [
+        S::Pending,
+        S::PendingInventory,
+        S::PendingPayment,
+        S::Failed,
+    ] {
+        let state = SagaState {
+            release_owed_epoch: Some(2),
+            ..taken_over(status)
+        };
+        let (attempt, change) = Attempt::new(state).apply(Event::Fenced);
+        assert_eq!((attempt.next(), attempt.state, change), (None, state, None));
+    }
+}
+
+#[test]
+fn an_expired_order_fails_and_owes_a_release_and_a_refund() {
+    let run = Run::of(taken_over(S::PendingInventory), &[Event::Expired]);
+    assert_eq!(
+        (
+            run.state.status,
+            run.state.release_owed_epoch,
+            run.state.refund_owed
+        ),
+        (S::Failed, Some(2), true)
+    );
+    assert_eq!(run.reasons, ["expired"]);
+}
+
+#[test]
+fn no_event_changes_a_final_status() {
+    let events = [
+        Event::Reserved,
+        Event::InsufficientStock,
+        Event::UnknownProduct,
+        Event::Fenced,
+        Event::Charged,
+        Event::Declined,
+        Event::NotCharged,
+        Event::Released,
+        Event::Refunded,
+        Event::OutcomeUnknown,
+        Event::Expired,
+    ];
+    let failed = taken_over(S::Pending).failed(FailureReason::PaymentDeclined, true);
+    for state in [taken_over(S::Confirmed), failed] {
+        for event in events {
+            assert_eq!(
+                Attempt::new(state).apply(event).0.state.status,
+                state.status,
+                "{event:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Diesel's view of inventory's tables in `migrations/`: the columns that its query builder is used for.
+//! Columns that only hand-written statements name are left out.
+
+diesel::table! {
+    inventory (product_id) {
+        product_id -> Varchar,
+        stock -> Int4,
+        reserved -> Int4,
+        stocked -> Int4,
+    }
+}
+
+diesel::table! {
+    reservations (order_id) {
+        order_id -> Uuid,
+        epoch -> Int4,
+        state -> Varchar,
+        product_id -> Nullable<Varchar>,
+        quantity -> Nullable<Int4>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}

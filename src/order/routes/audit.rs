@@ -1,0 +1,50 @@
+//! `GET /audit`.
+
+use actix_web::http::StatusCode;
+use actix_web::{get, web};
+
+use crate::audit::{Audit, AuditError};
+use crate::order::audit_cache::AuditCache;
+use crate::platform::http::problem::{Problem, ProblemBody};
+
+/// The invariants, checked on the live database
+///
+/// Reads the tables of all services. If they are in one database, it reads them in one snapshot.
+/// If inventory or payment has a database of its own, it reads the orders first. The audit starts
+/// after the request, except where audits take longer than 250 ms. Then the response can be of an
+/// audit that started up to twice as long ago as it took, and at most 10 s ago. `at` says when.
+#[utoipa::path(tag = "order", responses((status = 200, body = Audit),
+    (status = 501, description = "audit-not-configured: a table that orders must have rows in is \
+        empty. Inventory or payment may have a database of its own whose address is not set",
+        content_type = "application/problem+json", body = ProblemBody),
+    (status = 503, description = "audit-unavailable: a table is locked or missing, or the audit \
+        takes too long; or database-unavailable", content_type = "application/problem+json",
+        body = ProblemBody)))]
+#[get("/audit")]
+pub async fn audit(audits: web::Data<AuditCache>) -> Result<web::Json<Audit>, Problem> {
+    audits.audit().await.map(web::Json).map_err(problem_of)
+}
+
+fn problem_of(error: AuditError) -> Problem {
+    let (code, detail) = match error {
+        AuditError::Unreadable(error) => return error.of_read(),
+        AuditError::Aborted => return Problem::internal(error),
+        AuditError::Empty { .. } => {
+            let detail = format!("{error}.");
+            return Problem::new(StatusCode::NOT_IMPLEMENTED, "audit-not-configured", detail);
+        }
+        AuditError::Unreachable { .. } => (
+            "database-unavailable",
+            "A database that the audit reads cannot be reached.",
+        ),
+        AuditError::NotLocked(_) => (
+            "audit-unavailable",
+            "The audit cannot read a table: another session has locked it, or it does not exist.",
+        ),
+        AuditError::TimedOut => (
+            "audit-unavailable",
+            "The audit did not end in time. Run `valerix audit`, which has no time limit.",
+        ),
+    };
+    Problem::unavailable(code, detail).with_cause(error)
+}

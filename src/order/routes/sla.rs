@@ -1,0 +1,23 @@
+//! `GET /sla` and `GET /sla/history`.
+
+use actix_web::{get, web};
+
+use crate::order::sla::{History, Sla, Window};
+
+/// The service level of `POST /orders` over the last 30 s
+///
+/// Of all replicas together. The requests of other replicas are included within about a second.
+#[utoipa::path(tag = "order", responses((status = 200, body = Sla)))]
+#[get("/sla")]
+pub async fn sla(window: web::Data<Window>) -> web::Json<Sla> {
+    web::Json(window.report())
+}
+
+/// The service level of `POST /orders` over the last 10 minutes
+///
+/// Of all replicas together, as `/sla`.
+#[utoipa::path(tag = "order", responses((status = 200, body = History)))]
+#[get("/sla/history")]
+pub async fn sla_history(window: web::Data<Window>) -> web::Json<History> {
+    web::Json(window.history())
+}
