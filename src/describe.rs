@@ -93,7 +93,7 @@ impl Description {
                 readiness_timeout_ms: milliseconds(health::CHECK_TIMEOUT),
             },
             drain_timeout_seconds: listener::DRAIN_TIMEOUT_SECONDS,
-            min_postgres_major_version: postgres::OLDEST_MAJOR,
+            min_postgres_major_version: postgres::MIN_MAJOR_VERSION,
         }
     }
 }

@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
         Ok(_) if shutdown::cause() == Some(Cause::OutputFailed) => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => {
-            output::complain(error);
+            output::print_error(error);
             ExitCode::FAILURE
         }
     }

@@ -30,7 +30,7 @@ const UNKNOWN_HEALTH = { state: "unknown", text: "unknown", dependencies: {} };
 
 function toHealth({ value, reason }) {
   if (value) return { state: value.status, text: value.status, dependencies: value.dependencies };
-  // The order service waited for the response in vain.
+  // 504: the order service did not get a response from the service in time.
   const isTimeout = reason instanceof Problem && reason.status === 504;
   return { state: "down", text: isTimeout ? "no response" : "down", dependencies: {} };
 }

@@ -1,6 +1,5 @@
-//! The reservation ledger against a reference that is simple enough to be believed: of all that was
-//! heard of an order, the highest epoch counts, and within one epoch a release counts for more than
-//! a reserve.
+//! Compares the reservation ledger with a simple reference. Of all messages of an order, those with
+//! the highest epoch count, and among them a release takes precedence over a reserve.
 
 use std::collections::BTreeMap;
 
@@ -31,14 +30,14 @@ fn message() -> impl Strategy<Value = Message> {
     })
 }
 
-/// Carries plans out, as the store does, on one product.
-struct Shelf {
+/// One product and its ledger. It executes the plan of each message, one after the other.
+struct ProductLedger {
     stock: i32,
     reserved: i32,
     rows: BTreeMap<usize, Entry>,
 }
 
-impl Shelf {
+impl ProductLedger {
     fn new(stock: i32) -> Self {
         Self {
             stock,
@@ -47,16 +46,16 @@ impl Shelf {
         }
     }
 
-    fn hear(&mut self, message: Message) {
+    fn apply(&mut self, message: Message) {
         match message {
             Message::Reserve { order, epoch } => self.reserve(order, epoch),
             Message::Release { order, epoch } => self.release(order, epoch),
         }
     }
 
-    fn hear_all(&mut self, messages: &[Message]) {
+    fn apply_all(&mut self, messages: &[Message]) {
         for message in messages {
-            self.hear(*message);
+            self.apply(*message);
         }
     }
 
@@ -112,7 +111,7 @@ impl Shelf {
                     let quantity = entry
                         .goods
                         .as_ref()
-                        .expect("what is held is something")
+                        .expect("a held reservation has goods")
                         .quantity;
                     self.stock += quantity;
                     self.reserved -= quantity;
@@ -143,8 +142,8 @@ fn goods(order: usize) -> Goods {
     }
 }
 
-/// With stock for everyone: what a reader of the protocol would say by hand.
-fn reference(messages: &[Message], order: usize) -> bool {
+/// Whether an order holds stock after these messages, if there is enough stock for all orders.
+fn is_held_by_reference(messages: &[Message], order: usize) -> bool {
     let of_order = |message: &&Message| match message {
         Message::Reserve { order: o, .. } | Message::Release { order: o, .. } => *o == order,
     };
@@ -163,7 +162,7 @@ fn reference(messages: &[Message], order: usize) -> bool {
         .all(|message| matches!(message, Message::Reserve { .. }))
 }
 
-/// The tables, as the store reads and writes them for a batch.
+/// The rows of the database, as the store reads and writes them for a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tables {
     stock: i32,
@@ -178,7 +177,7 @@ enum Answer {
 }
 
 impl Tables {
-    fn hear_together(&mut self, batch: &[Message]) -> Vec<Answer> {
+    fn apply_batch(&mut self, batch: &[Message]) -> Vec<Answer> {
         let about = |order: &Uuid| batch.iter().any(|message| order_id(message) == *order);
         let entries = self.rows.iter().filter(|(order, _)| about(order));
         let entries = entries.map(|(order, entry)| (*order, Ok(entry.clone())));
@@ -189,7 +188,7 @@ impl Tables {
         let mut ledger = LedgerBatch::new(entries, [("P".to_owned(), level)]);
         let answers = batch
             .iter()
-            .map(|message| hear(&mut ledger, *message))
+            .map(|message| answer(&mut ledger, *message))
             .collect();
         for changed in ledger.changed_entries() {
             let before = self.rows.insert(changed.order_id, changed.entry.clone());
@@ -197,7 +196,7 @@ impl Tables {
         }
         for (product_id, units) in ledger.stock_deltas() {
             assert_eq!(product_id, "P");
-            assert!(self.stock >= units, "the statement's guard");
+            assert!(self.stock >= units, "the statement would change no row");
             self.stock -= units;
             self.reserved += units;
         }
@@ -205,7 +204,7 @@ impl Tables {
     }
 }
 
-fn hear(ledger: &mut LedgerBatch, message: Message) -> Answer {
+fn answer(ledger: &mut LedgerBatch, message: Message) -> Answer {
     let order_id = order_id(&message);
     match message {
         Message::Reserve { order, epoch } => Answer::Reserve(ledger.reserve(&ReserveRequest {
@@ -234,64 +233,73 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn with_plenty_in_stock_the_ledger_says_what_the_reference_says(messages in prop::collection::vec(message(), 0..20)) {
-        let mut shelf = Shelf::new(100);
-        shelf.hear_all(&messages);
+    fn with_enough_stock_the_ledger_agrees_with_the_reference(
+        messages in prop::collection::vec(message(), 0..20),
+    ) {
+        let mut ledger = ProductLedger::new(100);
+        ledger.apply_all(&messages);
         for order in 0..ORDERS {
-            prop_assert_eq!(shelf.holds(order), reference(&messages, order), "order {}", order);
+            let expected = is_held_by_reference(&messages, order);
+            prop_assert_eq!(ledger.holds(order), expected, "order {}", order);
         }
     }
 
     #[test]
-    fn the_order_of_arrival_does_not_matter(messages in prop::collection::vec(message(), 0..12).prop_flat_map(|m| (Just(m.clone()), Just(m).prop_shuffle()))) {
+    fn the_order_of_arrival_does_not_matter(
+        messages in prop::collection::vec(message(), 0..12)
+            .prop_flat_map(|messages| (Just(messages.clone()), Just(messages).prop_shuffle()))
+    ) {
         let [one, other] = [&messages.0, &messages.1].map(|messages| {
-            let mut shelf = Shelf::new(100);
-            shelf.hear_all(messages);
-            (shelf.stock, (0..ORDERS).map(|order| shelf.holds(order)).collect::<Vec<_>>())
+            let mut ledger = ProductLedger::new(100);
+            ledger.apply_all(messages);
+            (ledger.stock, (0..ORDERS).map(|order| ledger.holds(order)).collect::<Vec<_>>())
         });
         prop_assert_eq!(one, other);
     }
 
     #[test]
-    fn stock_is_conserved_and_never_negative_however_scarce(
+    fn stock_is_conserved_and_never_negative_even_if_it_runs_out(
         stock in 0..6,
         messages in prop::collection::vec(message(), 0..30),
     ) {
-        let mut shelf = Shelf::new(stock);
+        let mut ledger = ProductLedger::new(stock);
         for message in messages {
-            shelf.hear(message);
-            prop_assert!(shelf.stock >= 0 && shelf.reserved >= 0);
-            prop_assert_eq!(shelf.stock + shelf.reserved, stock);
-            prop_assert_eq!(shelf.reserved, shelf.held());
+            ledger.apply(message);
+            prop_assert!(ledger.stock >= 0 && ledger.reserved >= 0);
+            prop_assert_eq!(ledger.stock + ledger.reserved, stock);
+            prop_assert_eq!(ledger.reserved, ledger.held());
         }
     }
 
     #[test]
-    fn saying_everything_twice_changes_nothing(messages in prop::collection::vec(message(), 0..20)) {
-        let (mut once, mut twice) = (Shelf::new(100), Shelf::new(100));
+    fn a_repeated_message_changes_nothing(messages in prop::collection::vec(message(), 0..20)) {
+        let (mut once, mut twice) = (ProductLedger::new(100), ProductLedger::new(100));
         for message in &messages {
-            once.hear(*message);
-            twice.hear(*message);
-            twice.hear(*message);
+            once.apply(*message);
+            twice.apply(*message);
+            twice.apply(*message);
         }
         prop_assert_eq!((once.stock, once.rows), (twice.stock, twice.rows));
     }
 
     #[test]
-    fn messages_heard_together_end_as_if_heard_one_after_the_other(
+    fn a_batch_has_the_same_result_as_its_messages_one_by_one(
         stock in 0..8,
         batches in prop::collection::vec(prop::collection::vec(message(), 0..12), 0..6),
     ) {
         let empty = Tables { stock, reserved: 0, rows: BTreeMap::new() };
-        let (mut together, mut alone, mut reference) = (empty.clone(), empty, Shelf::new(stock));
+        let (mut batched, mut single) = (empty.clone(), empty);
+        let mut reference = ProductLedger::new(stock);
         for batch in batches {
-            let answers = together.hear_together(&batch);
-            let one_by_one: Vec<_> = batch.iter().flat_map(|message| alone.hear_together(&[*message])).collect();
-            prop_assert_eq!(answers, one_by_one);
-            prop_assert_eq!(&together, &alone);
-            reference.hear_all(&batch);
-            let rows = reference.rows.iter().map(|(order, entry)| (uuid_of(*order), entry.clone())).collect();
-            prop_assert_eq!(&together, &Tables { stock: reference.stock, reserved: reference.reserved, rows });
+            let answers = batched.apply_batch(&batch);
+            let one_by_one = batch.iter().flat_map(|message| single.apply_batch(&[*message]));
+            prop_assert_eq!(answers, one_by_one.collect::<Vec<_>>());
+            prop_assert_eq!(&batched, &single);
+            reference.apply_all(&batch);
+            let rows = reference.rows.iter();
+            let rows = rows.map(|(order, entry)| (uuid_of(*order), entry.clone())).collect();
+            let expected = Tables { stock: reference.stock, reserved: reference.reserved, rows };
+            prop_assert_eq!(&batched, &expected);
         }
     }
 }

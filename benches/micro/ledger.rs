@@ -1,11 +1,11 @@
-//! What inventory makes of a reserve and of a release.
+//! Decides what inventory does for a reserve and for a release.
 
 use std::hint::black_box;
 
 use criterion::Criterion;
 use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan, release, reserve};
 
-pub fn rules(criterion: &mut Criterion) {
+pub fn decisions(criterion: &mut Criterion) {
     let goods = Goods {
         product_id: "PROD-001".to_owned(),
         quantity: 1,
@@ -26,6 +26,6 @@ pub fn rules(criterion: &mut Criterion) {
         bench.iter(|| reserve(black_box(Some(&held)), black_box(1), black_box(&goods)));
     });
     group.bench_function("release", |bench| {
-        bench.iter(|| release(black_box(Some(&held)), black_box(1)))
+        bench.iter(|| release(black_box(Some(&held)), black_box(1)));
     });
 }

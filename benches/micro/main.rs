@@ -1,26 +1,26 @@
-//! What an order costs where nothing waits: the pure parts of its path, each by itself. `make
-//! microbench`.
+//! Measures the parts of an order's path that do no I/O, each by itself. Run it with
+//! `make microbench`.
 //!
-//! One file for each subject: a function that takes Criterion, named below.
+//! Each file has one function that takes Criterion. It is listed below.
 
-mod answer;
-mod breaker;
-mod fields;
-mod flow;
+mod circuit_breaker;
 mod gremlin;
 mod ledger;
+mod request_body;
+mod response;
+mod saga;
 mod sla;
 
 use criterion::{criterion_group, criterion_main};
 
 criterion_group!(
-    subjects,
-    fields::place_order,
-    flow::transitions,
-    ledger::rules,
-    breaker::guard,
+    benchmarks,
+    request_body::place_order,
+    saga::transitions,
+    ledger::decisions,
+    circuit_breaker::calls,
     sla::window,
     gremlin::middleware,
-    answer::json
+    response::serialise
 );
-criterion_main!(subjects);
+criterion_main!(benchmarks);

@@ -1,4 +1,4 @@
-//! The service level's window: noted once for each order, read by whoever watches.
+//! The window of the service level: each order is recorded in it, and `GET /sla` reports it.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use valerix::order::sla::Window;
 
 pub fn window(criterion: &mut Criterion) {
     let window = Window::default();
-    let took = Duration::from_millis(12);
+    let duration = Duration::from_millis(12);
     let mut group = criterion.benchmark_group("sla");
     group.bench_function("record", |bench| {
-        bench.iter(|| window.record(black_box(took)))
+        bench.iter(|| window.record(black_box(duration)));
     });
     group.bench_function("report", |bench| bench.iter(|| window.report()));
 }

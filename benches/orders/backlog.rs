@@ -1,147 +1,155 @@
-//! Recovery at scale: how fast unfinished orders drain, what new orders feel of it, and how the
-//! claim finds its rows.
+//! Recovery at scale: how fast unfinished orders are finished, the latency of new orders at
+//! the same time, and whether the statement that claims orders uses an index.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use crate::Fallible;
 use crate::database;
-use crate::load::{Latency, Load, Run, Subject};
-use crate::stage::Stage;
-use crate::stats::float;
-use crate::wrk::{Seen, Wrk};
+use crate::fallible::Fallible;
+use crate::fixture::Fixture;
+use crate::latency::Latency;
+use crate::platform::Platform;
+use crate::run::Run;
+use crate::stats::to_f64;
+use crate::wrk::{Load, Measurement, Wrk};
 
-/// Each client orders about once a second: few at once, and one that waits does not hold up the
-/// others.
+const PRODUCTS: u32 = 1000;
+/// Each client places about one order per second. With many clients, one that waits for its answer
+/// does not hold up the others.
 const PAUSE_MS: u32 = 1000;
-/// wrk's own end, long after the drain's.
-const LONGEST: u32 = 3600;
-const CLAIM_LIMIT: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(10);
+const DRAIN_TIMEOUT_SECONDS: u32 = 3600;
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(20);
+const CLAIM_POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Seconds between two counts of the backlog, for each unfinished order: counting takes longer the
+/// more orders there are.
+const POLL_SECONDS_PER_ORDER: f64 = 1e-5;
 
 #[derive(Debug, Serialize)]
 pub struct Backlog {
-    /// Those that were left when the clock started.
+    /// The number of unfinished orders when the clock started.
     pub orders: u32,
+    /// Until all of them were finished.
     pub seconds: f64,
     pub per_second: f64,
     pub new_orders_per_second: f64,
-    pub calm: Option<Latency>,
-    pub meanwhile: Latency,
-    /// New orders that were refused, or not answered, meanwhile.
+    /// The latency of new orders without a backlog.
+    #[serde(rename = "calm")]
+    pub latency_without: Option<Latency>,
+    /// The latency of new orders while the backlog was finished.
+    #[serde(rename = "meanwhile")]
+    pub latency_during: Latency,
+    /// The number of new orders that failed while the backlog was finished.
     pub failed: u32,
-    /// The claim's plan, line by line.
+    /// The plan of the statement that claims orders, line by line.
     pub plan: Vec<String>,
     pub by_index: bool,
 }
 
-pub async fn run(stage: &Stage<'_>) -> Fallible<Backlog> {
-    let subject = Subject::build(stage, "backlog").await?;
-    subject.warm_up().await?;
-    let clients = stage.args.backlog_rate;
+pub async fn run(fixture: &Fixture<'_>) -> Fallible<Backlog> {
+    let platform = Platform::start(fixture, "backlog").await?;
+    platform.warm_up().await?;
+    let clients = fixture.args.backlog_rate;
     let load = Load {
         clients,
-        products: Some(1000),
-        seconds: stage.args.seconds,
+        products: Some(PRODUCTS),
+        seconds: fixture.args.seconds,
         pause_ms: PAUSE_MS,
     };
-    eprintln!("calm: {clients} new orders a second");
-    let Run { latency: calm, .. } = subject.run(&load).await?;
-    let orders = stage.args.backlog_orders;
-    eprintln!("draining {orders} orders");
+    eprintln!("without a backlog: {clients} new orders per second");
+    let Run {
+        latency: latency_without,
+        ..
+    } = platform.run(&load).await?;
+
+    let orders = fixture.args.backlog_orders;
+    eprintln!("with a backlog of {orders} orders");
     let fill = include_str!("backlog.sql").replace("$ROWS", &orders.to_string());
-    database::execute(&subject.books, &fill).await?;
+    database::execute(&platform.database, &fill).await?;
     let started = Instant::now();
-    let left = database::unsettled(&subject.books).await?;
-    let wrk = Wrk::start(
-        subject.services.address(),
-        &Load {
-            seconds: LONGEST,
-            ..load
-        },
-    )?;
-    let plan = claim_plan(&subject.books).await?;
-    let seconds = drained(&subject.books, started).await?;
+    let orders = database::count_unsettled(&platform.database).await?;
+    let load = Load {
+        seconds: DRAIN_TIMEOUT_SECONDS,
+        ..load
+    };
+    let wrk = Wrk::start(&platform.order_url(), &load)?;
+    let plan = claim_plan(&platform.database).await?;
+    let seconds = wait_until_drained(&platform.database, started).await?;
     wrk.stop()?;
-    let seen = wrk.finish().await?;
-    database::quiet(&subject.books, None).await?;
-    subject.close().await?;
-    eprintln!("  {left} were left when the clock started, none after {seconds:.1} s");
-    Ok(report(left, seconds, calm, &seen, plan))
+    let measured = wrk.finish().await?;
+    database::wait_until_settled(&platform.database).await?;
+    platform.stop().await?;
+    eprintln!("  {orders} were unfinished when the clock started, and none after {seconds:.1} s");
+    Ok(report(orders, seconds, latency_without, &measured, plan))
 }
 
 fn report(
     orders: u32,
     seconds: f64,
-    calm: Option<Latency>,
-    seen: &Seen,
+    latency_without: Option<Latency>,
+    measured: &Measurement,
     plan: Vec<String>,
 ) -> Backlog {
-    let by_index = plan.iter().any(|line| line.contains("Index"))
-        && !plan.iter().any(|line| line.contains("Seq Scan"));
+    let contains = |word: &str| plan.iter().any(|line| line.contains(word));
     Backlog {
         orders,
         seconds,
         per_second: f64::from(orders) / seconds,
-        new_orders_per_second: f64::from(seen.requests) / seen.seconds,
-        calm,
-        meanwhile: seen.latency(),
-        failed: seen.refused + seen.broken,
+        new_orders_per_second: f64::from(measured.requests) / measured.seconds,
+        latency_without,
+        latency_during: measured.latency(),
+        failed: measured.failed(),
+        by_index: contains("Index") && !contains("Seq Scan"),
         plan,
-        by_index,
     }
 }
 
-/// Waits until nothing of the backlog is left; new orders come and go all the while, and do not
-/// count.
-async fn drained(books: &Client, since: Instant) -> Fallible<f64> {
-    let statement = format!(
-        "SELECT count(*) FROM orders WHERE {} AND status <> 'PENDING'",
-        database::UNSETTLED
-    );
-    let limit = Duration::from_secs(LONGEST.into());
+/// Waits until the backlog is finished. New orders are `PENDING` for a moment, and do not count.
+async fn wait_until_drained(database: &Client, since: Instant) -> Fallible<f64> {
+    let statement = "SELECT count(*) FROM unsettled_orders WHERE status <> 'PENDING'";
+    let timeout = Duration::from_secs(DRAIN_TIMEOUT_SECONDS.into());
     loop {
-        let left: i64 = books.query_one(&statement, &[]).await?.get(0);
-        if left == 0 {
+        let unfinished: i64 = database.query_one(statement, &[]).await?.get(0);
+        if unfinished == 0 {
             return Ok(since.elapsed().as_secs_f64());
         }
-        if since.elapsed() > limit {
-            return Err(format!("{left} orders of the backlog are still unfinished").into());
+        if since.elapsed() > timeout {
+            return Err(format!("{unfinished} orders of the backlog are still unfinished").into());
         }
-        // A look costs more the more is left.
-        let pause = float(left.unsigned_abs()) / 100_000.0;
+        let pause = to_f64(unfinished.unsigned_abs()) * POLL_SECONDS_PER_ORDER;
         tokio::time::sleep(Duration::from_secs_f64(pause.clamp(0.01, 1.0))).await;
     }
 }
 
-/// The plan of the claim as the services send it: caught from the server, so that it is the real
-/// statement.
-async fn claim_plan(books: &Client) -> Fallible<Vec<String>> {
-    let running =
-        "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-        AND query LIKE '%UPDATE orders%epoch + 1%PENDING_INVENTORY%SKIP LOCKED%' LIMIT 1";
-    let started = Instant::now();
-    let claim: String = loop {
-        if let Some(row) = books.query_opt(running, &[]).await? {
-            break row.get(0);
-        }
-        if started.elapsed() > CLAIM_LIMIT {
-            return Ok(vec!["the claim was not seen on the server".to_owned()]);
-        }
-        tokio::time::sleep(POLL).await;
+/// Finds the statement among those that run on the server, and returns its plan.
+async fn claim_plan(database: &Client) -> Fallible<Vec<String>> {
+    let Some(claim) = running_claim(database).await? else {
+        return Ok(vec!["the claim was not seen on the server".to_owned()]);
     };
-    books
-        .batch_execute(&format!("PREPARE claim AS {claim}"))
-        .await?;
+    let prepare = format!("PREPARE claim AS {claim}");
+    database.batch_execute(&prepare).await?;
     let parameters = (1..=9)
         .take_while(|number| claim.contains(&format!("${number}")))
         .count();
-    // All of them are numbers: how many to claim, and times. The plan depends on the first alone.
+    // Every parameter is a number or a time in a number's form. Only the first one, the number of
+    // orders to claim, matters for the plan.
     let values = vec!["'16'"; parameters].join(", ");
-    let plan = books
-        .query(&format!("EXPLAIN EXECUTE claim({values})"), &[])
-        .await?;
+    let explain = format!("EXPLAIN EXECUTE claim({values})");
+    let plan = database.query(&explain, &[]).await?;
     Ok(plan.iter().map(|row| row.get(0)).collect())
+}
+
+async fn running_claim(database: &Client) -> Fallible<Option<String>> {
+    let running = "SELECT query FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND query LIKE '%UPDATE orders%epoch + 1%is_pending%SKIP LOCKED%' LIMIT 1";
+    let started = Instant::now();
+    while started.elapsed() <= CLAIM_TIMEOUT {
+        if let Some(row) = database.query_opt(running, &[]).await? {
+            return Ok(Some(row.get(0)));
+        }
+        tokio::time::sleep(CLAIM_POLL_INTERVAL).await;
+    }
+    Ok(None)
 }

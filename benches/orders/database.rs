@@ -1,18 +1,15 @@
-//! What the benchmark itself asks the database.
+//! What the benchmark asks the database.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio_postgres::{Client, NoTls};
 
-use crate::Fallible;
+use crate::fallible::Fallible;
 
-/// After a load, what is under way is settled within this.
-const QUIET_LIMIT: Duration = Duration::from_secs(60);
-/// As in the services' own indexes of what is unfinished and of what owes something.
-pub const UNSETTLED: &str = "(status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT')
-    OR status IN ('CONFIRMED', 'FAILED') AND (release_owed_epoch IS NOT NULL OR refund_owed))";
-const POLL: Duration = Duration::from_millis(50);
+/// After a load, all orders must be settled within this time.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 pub async fn connect(url: &str) -> Fallible<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
@@ -20,7 +17,8 @@ pub async fn connect(url: &str) -> Fallible<Client> {
     Ok(client)
 }
 
-/// One by one, since some of them must not run in a transaction, which several at once would be.
+/// Runs statements one by one. Several in one call would be a transaction, which some of them do
+/// not allow.
 pub async fn execute(client: &Client, statements: &str) -> Fallible<()> {
     for statement in statements.split_inclusive(";\n") {
         client.batch_execute(statement).await?;
@@ -28,17 +26,20 @@ pub async fn execute(client: &Client, statements: &str) -> Fallible<()> {
     Ok(())
 }
 
-/// What the server has done so far: for all its databases, since one writes at a time here.
+/// What the server has done.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Work {
+pub struct DatabaseWork {
+    /// In the connected database.
     pub commits: f64,
+    /// In all databases of the server.
     pub wal_bytes: f64,
-    /// The connected database's tables with their indexes.
+    /// The size of the connected database's tables with their indexes.
     pub stored_bytes: f64,
 }
 
-impl Work {
-    pub async fn so_far(client: &Client) -> Fallible<Self> {
+impl DatabaseWork {
+    /// Reads the totals up to now.
+    pub async fn read(client: &Client) -> Fallible<Self> {
         let statement = "SELECT xact_commit::float8, (pg_current_wal_lsn() - '0/0')::float8,
                 (SELECT sum(pg_total_relation_size(relid)) FROM pg_stat_user_tables)::float8
             FROM pg_stat_database WHERE datname = current_database()";
@@ -59,43 +60,35 @@ impl Work {
     }
 }
 
-async fn count(client: &Client, statement: &str) -> Fallible<u32> {
-    Ok(u32::try_from(
-        client.query_one(statement, &[]).await?.get::<_, i64>(0),
-    )?)
+async fn count(client: &Client, rows: &str) -> Fallible<u32> {
+    let statement = format!("SELECT count(*) FROM {rows}");
+    let count: i64 = client.query_one(&statement, &[]).await?.get(0);
+    Ok(u32::try_from(count)?)
 }
 
-pub async fn confirmed(client: &Client) -> Fallible<u32> {
-    count(
-        client,
-        "SELECT count(*) FROM orders WHERE status = 'CONFIRMED'",
-    )
-    .await
+pub async fn count_confirmed(client: &Client) -> Fallible<u32> {
+    count(client, "orders WHERE status = 'CONFIRMED'").await
 }
 
-pub async fn unsettled(client: &Client) -> Fallible<u32> {
-    count(
-        client,
-        &format!("SELECT count(*) FROM orders WHERE {UNSETTLED}"),
-    )
-    .await
+pub async fn count_unsettled(client: &Client) -> Fallible<u32> {
+    count(client, "unsettled_orders").await
 }
 
 /// Waits until every order is settled.
-pub async fn quiet(client: &Client, limit: Option<Duration>) -> Fallible<()> {
+///
+/// # Errors
+/// When an order is unsettled after 60 s, besides others.
+pub async fn wait_until_settled(client: &Client) -> Fallible<()> {
     let started = Instant::now();
     loop {
-        let left = unsettled(client).await?;
-        if left == 0 {
+        let unsettled = count_unsettled(client).await?;
+        if unsettled == 0 {
             return Ok(());
         }
-        if started.elapsed() > limit.unwrap_or(QUIET_LIMIT) {
-            return Err(format!(
-                "{left} orders are still unfinished after {} s",
-                started.elapsed().as_secs()
-            )
-            .into());
+        if started.elapsed() > SETTLE_TIMEOUT {
+            let seconds = SETTLE_TIMEOUT.as_secs();
+            return Err(format!("{unsettled} orders are still unsettled after {seconds} s").into());
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -1,18 +1,19 @@
-//! What is wanted, beside what was measured. Ratios are those of neighbouring runs of one round.
+//! The goals, and whether the rounds meet them. A ratio compares two runs of the same round.
 
 use serde::Serialize;
+use valerix::testbed::service_kind::ServiceKind;
 
-use crate::load::Run;
+use crate::latency::Latency;
 use crate::rounds::{Round, Rounds};
-use crate::services::ROLES;
+use crate::run::Run;
 use crate::stats::Spread;
 
-/// A service of the same design in Go, measured once beside pgbench: its share of pgbench's orders
-/// per second.
+/// Orders per second of a service of the same design in Go, as a share of pgbench's, measured once.
 const GO_SPREAD: f64 = 0.34;
 const GO_HOT: f64 = 0.65;
-const GO_TIMES: f64 = 3.0;
-const MEGABYTE: f64 = 1e6;
+/// The platform should be this many times as fast.
+const GO_FACTOR: f64 = 3.0;
+const BYTES_PER_MEGABYTE: f64 = 1e6;
 
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -24,97 +25,93 @@ pub enum Bound {
 #[derive(Debug, Serialize)]
 pub struct Goal {
     pub name: String,
-    pub figure: Spread,
+    #[serde(rename = "figure")]
+    pub measured: Spread,
     pub bound: Bound,
+    /// Whether the median is within the bound.
     pub met: bool,
 }
 
 impl Goal {
-    fn new(name: impl Into<String>, figures: impl IntoIterator<Item = f64>, bound: Bound) -> Self {
-        let figure = Spread::of(figures);
+    fn new(name: impl Into<String>, values: impl IntoIterator<Item = f64>, bound: Bound) -> Self {
+        let measured = Spread::of(values);
         let met = match bound {
-            Bound::AtLeast(least) => figure.median >= least,
-            Bound::AtMost(most) => figure.median <= most,
+            Bound::AtLeast(min) => measured.median >= min,
+            Bound::AtMost(max) => measured.median <= max,
         };
         Self {
             name: name.into(),
-            figure,
+            measured,
             bound,
             met,
         }
     }
 }
 
-pub fn of(rounds: &Rounds) -> Vec<Goal> {
-    use Bound::{AtLeast, AtMost};
-    let each = |figure: fn(&Round) -> f64| rounds.each.iter().map(figure).collect::<Vec<_>>();
-    let spread = each(|round| round.spread.per_second / round.pgbench_spread.per_second);
-    let hot = each(|round| round.hot.per_second / round.pgbench_hot.per_second);
-    let mut goals = vec![
-        Goal::new("spread ÷ pgbench spread", spread.clone(), AtLeast(1.0)),
-        Goal::new(
-            "spread ÷ pgbench spread, 3 × Go's",
-            spread,
-            AtLeast(GO_TIMES * GO_SPREAD),
-        ),
-        Goal::new("hot ÷ pgbench hot", hot.clone(), AtLeast(3.0)),
-        Goal::new(
-            "hot ÷ pgbench hot, 3 × Go's",
-            hot,
-            AtLeast(GO_TIMES * GO_HOT),
-        ),
-        Goal::new(
-            "hot ÷ spread",
-            each(|round| round.hot.per_second / round.spread.per_second),
-            AtLeast(0.8),
-        ),
-        Goal::new(
-            "one client's p50 ÷ pgbench's p50",
-            each(|round| {
-                of_latency(&round.one, |l| l.p50) / of_latency(&round.pgbench_one, |l| l.p50)
-            }),
-            AtMost(1.5),
-        ),
-        Goal::new(
-            "spread: p99 ÷ p50",
-            each(|round| of_latency(&round.spread, |l| l.p99 / l.p50)),
-            AtMost(3.0),
-        ),
-        Goal::new(
-            "hot: p99 ÷ p50",
-            each(|round| of_latency(&round.hot, |l| l.p99 / l.p50)),
-            AtMost(3.0),
-        ),
-    ];
-    for (role, name) in ROLES.iter().enumerate() {
-        let rest = [rounds.memory_at_rest[role] / MEGABYTE];
-        let load = rounds
-            .each
-            .iter()
-            .map(|round| memory_under_load(round, role) / MEGABYTE);
-        goals.push(Goal::new(format!("{name}: MB at rest"), rest, AtMost(15.0)));
-        goals.push(Goal::new(
-            format!("{name}: MB under load"),
-            load,
-            AtMost(40.0),
-        ));
-        let starts = rounds.starts[role].iter().copied();
-        goals.push(Goal::new(
-            format!("{name}: ms from start to ready"),
-            starts,
-            AtMost(100.0),
-        ));
+pub fn goals(rounds: &Rounds) -> Vec<Goal> {
+    let mut goals = speed_goals(rounds);
+    for kind in ServiceKind::ALL {
+        goals.extend(service_goals(rounds, kind));
     }
     goals
 }
 
-pub fn memory_under_load(round: &Round, role: usize) -> f64 {
-    [&round.spread, &round.hot, &round.one]
+fn speed_goals(rounds: &Rounds) -> Vec<Goal> {
+    use Bound::{AtLeast, AtMost};
+    let each = |value: fn(&Round) -> f64| rounds.all.iter().map(value).collect::<Vec<_>>();
+    let spread = each(|round| round.spread.per_second / round.pgbench_spread.per_second);
+    let hot = each(|round| round.hot.per_second / round.pgbench_hot.per_second);
+    let hot_by_spread = each(|round| round.hot.per_second / round.spread.per_second);
+    let p50 = each(|round| {
+        latency(&round.one_client, |l| l.p50) / latency(&round.pgbench_one_client, |l| l.p50)
+    });
+    let spread_tail = each(|round| latency(&round.spread, |l| l.p99 / l.p50));
+    let hot_tail = each(|round| latency(&round.hot, |l| l.p99 / l.p50));
+    let (go_spread, go_hot) = (GO_FACTOR * GO_SPREAD, GO_FACTOR * GO_HOT);
+    vec![
+        Goal::new("spread ÷ pgbench spread", spread.clone(), AtLeast(1.0)),
+        Goal::new(
+            "spread ÷ pgbench spread, 3 × Go's",
+            spread,
+            AtLeast(go_spread),
+        ),
+        Goal::new("hot ÷ pgbench hot", hot.clone(), AtLeast(3.0)),
+        Goal::new("hot ÷ pgbench hot, 3 × Go's", hot, AtLeast(go_hot)),
+        Goal::new("hot ÷ spread", hot_by_spread, AtLeast(0.8)),
+        Goal::new("one client's p50 ÷ pgbench's p50", p50, AtMost(1.5)),
+        Goal::new("spread: p99 ÷ p50", spread_tail, AtMost(3.0)),
+        Goal::new("hot: p99 ÷ p50", hot_tail, AtMost(3.0)),
+    ]
+}
+
+fn service_goals(rounds: &Rounds, kind: ServiceKind) -> [Goal; 3] {
+    let at_rest = [rounds.memory_at_rest[kind.index()] / BYTES_PER_MEGABYTE];
+    let loaded = rounds.all.iter();
+    let loaded = loaded.map(|round| memory_under_load(round, kind) / BYTES_PER_MEGABYTE);
+    let starts = rounds.starts[kind.index()].iter().copied();
+    [
+        Goal::new(format!("{kind}: MB at rest"), at_rest, Bound::AtMost(15.0)),
+        Goal::new(
+            format!("{kind}: MB under load"),
+            loaded,
+            Bound::AtMost(40.0),
+        ),
+        Goal::new(
+            format!("{kind}: ms from start to ready"),
+            starts,
+            Bound::AtMost(100.0),
+        ),
+    ]
+}
+
+/// The most resident bytes of a service in the runs of a round.
+pub fn memory_under_load(round: &Round, kind: ServiceKind) -> f64 {
+    [&round.spread, &round.hot, &round.one_client]
         .into_iter()
-        .map(|run| run.cost.memory[role])
+        .map(|run| run.usage.memory[kind.index()])
         .fold(0.0, f64::max)
 }
 
-fn of_latency(run: &Run, figure: fn(&crate::load::Latency) -> f64) -> f64 {
-    run.latency.as_ref().map_or(f64::NAN, figure)
+fn latency(run: &Run, value: fn(&Latency) -> f64) -> f64 {
+    run.latency.as_ref().map_or(f64::NAN, value)
 }

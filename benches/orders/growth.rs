@@ -1,21 +1,24 @@
-//! How orders per second grow: with clients, with products, with rows already stored.
+//! How orders per second depend on the number of clients, of products, and of stored orders.
 
 use serde::Serialize;
 
-use crate::Fallible;
 use crate::database;
-use crate::load::{Run, Subject};
-use crate::stage::Stage;
+use crate::fallible::Fallible;
+use crate::fixture::Fixture;
+use crate::platform::Platform;
+use crate::run::Run;
 
 const CLIENTS: [u32; 5] = [1, 8, 32, 128, 512];
 const PRODUCTS: [u32; 3] = [1, 10, 1000];
-const USUAL_CLIENTS: u32 = 32;
-const USUAL_PRODUCTS: u32 = 1000;
+/// For the series over other numbers.
+const DEFAULT_CLIENTS: u32 = 32;
+const DEFAULT_PRODUCTS: u32 = 1000;
 
-/// One figure of a series, measured several times.
+/// The runs at one number of clients, products or stored orders.
 #[derive(Debug, Serialize)]
 pub struct Point {
-    pub at: u32,
+    #[serde(rename = "at")]
+    pub number: u32,
     pub runs: Vec<Run>,
 }
 
@@ -26,30 +29,27 @@ pub struct Growth {
     pub stored: Vec<Point>,
 }
 
-pub async fn run(stage: &Stage<'_>) -> Fallible<Growth> {
-    let subject = Subject::build(stage, "growth").await?;
-    subject.warm_up().await?;
+pub async fn run(fixture: &Fixture<'_>) -> Fallible<Growth> {
+    let platform = Platform::start(fixture, "growth").await?;
+    platform.warm_up().await?;
     let mut clients = points(&CLIENTS);
     let mut products = points(&PRODUCTS);
-    // Rounds over whole series: what is stored meanwhile burdens all points alike.
-    for _ in 0..stage.args.rounds {
+    // Each round covers all points, because the tables grow with each run: so they grow for all
+    // points alike.
+    for _ in 0..fixture.args.rounds {
         for point in &mut clients {
-            point.add(
-                "clients",
-                subject.orders(point.at, Some(USUAL_PRODUCTS)).await?,
-            );
+            let run = platform.place_orders(point.number, Some(DEFAULT_PRODUCTS));
+            point.add("clients", run.await?);
         }
         for point in &mut products {
-            point.add(
-                "products",
-                subject.orders(USUAL_CLIENTS, Some(point.at)).await?,
-            );
+            let run = platform.place_orders(DEFAULT_CLIENTS, Some(point.number));
+            point.add("products", run.await?);
         }
     }
-    subject.close().await?;
-    let mut stored = points(&stage.args.stored);
+    platform.stop().await?;
+    let mut stored = points(&fixture.args.stored);
     for point in &mut stored {
-        on_stored(stage, point).await?;
+        run_on_stored_orders(fixture, point).await?;
     }
     Ok(Growth {
         clients,
@@ -58,34 +58,31 @@ pub async fn run(stage: &Stage<'_>) -> Fallible<Growth> {
     })
 }
 
-/// On a database of its own, which holds that many orders when the load begins.
-async fn on_stored(stage: &Stage<'_>, point: &mut Point) -> Fallible<()> {
-    let subject = Subject::build(stage, &format!("stored_{}", point.at)).await?;
-    eprintln!("storing {} orders", point.at);
-    let fill = include_str!("stored.sql").replace("$ROWS", &point.at.to_string());
-    database::execute(&subject.books, &fill).await?;
-    subject.warm_up().await?;
-    for _ in 0..stage.args.rounds {
-        point.add(
-            "stored orders",
-            subject.orders(USUAL_CLIENTS, Some(USUAL_PRODUCTS)).await?,
-        );
+/// Uses a database of its own, which holds the point's number of orders before the load.
+async fn run_on_stored_orders(fixture: &Fixture<'_>, point: &mut Point) -> Fallible<()> {
+    let platform = Platform::start(fixture, &format!("stored_{}", point.number)).await?;
+    eprintln!("storing {} orders", point.number);
+    let fill = include_str!("stored.sql").replace("$ROWS", &point.number.to_string());
+    database::execute(&platform.database, &fill).await?;
+    platform.warm_up().await?;
+    for _ in 0..fixture.args.rounds {
+        let run = platform.place_orders(DEFAULT_CLIENTS, Some(DEFAULT_PRODUCTS));
+        point.add("stored orders", run.await?);
     }
-    subject.close().await
+    platform.stop().await
 }
 
-fn points(at: &[u32]) -> Vec<Point> {
-    at.iter()
-        .map(|at| Point {
-            at: *at,
-            runs: Vec::new(),
-        })
-        .collect()
+fn points(numbers: &[u32]) -> Vec<Point> {
+    let point = |number: &u32| Point {
+        number: *number,
+        runs: Vec::new(),
+    };
+    numbers.iter().map(point).collect()
 }
 
 impl Point {
     fn add(&mut self, what: &str, run: Run) {
-        eprintln!("  {} {what}: {:.0} orders/s", self.at, run.per_second);
+        eprintln!("  {} {what}: {:.0} orders/s", self.number, run.per_second);
         self.runs.push(run);
     }
 }

@@ -1,4 +1,4 @@
-//! What was measured, on what: the benchmark says it of itself.
+//! What was measured, and on which machine.
 
 use std::process::Command;
 
@@ -6,12 +6,14 @@ use procfs::{CpuInfo, Current, Meminfo};
 use serde::Serialize;
 
 use crate::args::Args;
-use crate::stage::Stage;
-use crate::stats::float;
-use crate::{Fallible, database, watch};
+use crate::database;
+use crate::fallible::Fallible;
+use crate::fixture::Fixture;
+use crate::process_usage::cores;
+use crate::stats::to_f64;
 
-/// Variables that change what a service does, when whoever measures has set them.
-const VARIABLES: &[&str] = &[
+/// Variables that change what a service does, if they are set for the benchmark.
+const VARIABLES: [&str; 6] = [
     "RUST_LOG",
     "DATABASE_POOL_SIZE",
     "DOWNSTREAM_TIMEOUT_MS",
@@ -19,6 +21,8 @@ const VARIABLES: &[&str] = &[
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "PAYMENT_LATENCY_MS",
 ];
+/// Paths that decide how fast the program is. Changes of the benchmark itself do not matter.
+const MEASURED_PATHS: [&str; 4] = ["Cargo.toml", "Cargo.lock", "src", "migrations"];
 
 #[derive(Debug, Serialize)]
 pub struct Machine {
@@ -29,69 +33,49 @@ pub struct Machine {
     pub memory_gb: f64,
     pub kernel: String,
     pub postgresql: String,
-    /// Of the directory that holds the database.
+    /// The file system of the database's directory.
     pub file_system: String,
-    /// Those of the services' variables that were set from outside.
+    /// Variables of the services that are set for the benchmark.
     pub environment: Vec<String>,
 }
 
-pub async fn describe(args: &Args, stage: &Stage<'_>) -> Fallible<Machine> {
-    let scratch = database::connect(&stage.scratch_url()).await?;
-    let version: String = scratch.query_one("SHOW server_version", &[]).await?.get(0);
-    let set = |name: &&str| Some(format!("{name}={}", std::env::var(name).ok()?));
-    let processor = CpuInfo::current()?
-        .model_name(0)
-        .unwrap_or("unknown processor")
-        .to_owned();
-    let home = stage.home().display().to_string();
+pub async fn describe(args: &Args, fixture: &Fixture<'_>) -> Fallible<Machine> {
+    let scratch = database::connect(&fixture.scratch_url()).await?;
+    let postgresql = scratch.query_one("SHOW server_version", &[]).await?.get(0);
+    let variable = |name: &&str| Some(format!("{name}={}", std::env::var(name).ok()?));
+    let processor = CpuInfo::current()?.model_name(0).map(str::to_owned);
+    let program = args.program.display().to_string();
+    let home = fixture.home().display().to_string();
+    let file_system = output_of("findmnt", &["-n", "-o", "FSTYPE", "-T", &home]);
     Ok(Machine {
         commit: commit(),
-        program: said("", &args.program.display().to_string(), &["--version"]),
-        processor,
-        cores: watch::cores(),
-        memory_gb: float(Meminfo::current()?.mem_total) / 1e9,
-        kernel: said("", "uname", &["-sr"]),
-        postgresql: version,
-        file_system: said(
-            "an unknown file system",
-            "findmnt",
-            &["-n", "-o", "FSTYPE", "-T", &home],
-        ),
-        environment: VARIABLES.iter().filter_map(set).collect(),
+        program: output_of(&program, &["--version"]).unwrap_or_default(),
+        processor: processor.unwrap_or_else(|| "unknown processor".to_owned()),
+        cores: cores(),
+        memory_gb: to_f64(Meminfo::current()?.mem_total) / 1e9,
+        kernel: output_of("uname", &["-sr"]).unwrap_or_default(),
+        postgresql,
+        file_system: file_system.unwrap_or_else(|| "an unknown file system".to_owned()),
+        environment: VARIABLES.iter().filter_map(variable).collect(),
     })
 }
 
-/// Of what is measured: changes of the benchmark itself do not matter.
+/// The short hash, and whether a file of the program differs from the commit.
 fn commit() -> String {
-    let commit = said("unknown", "git", &["rev-parse", "--short", "HEAD"]);
-    let changed = said(
-        "",
-        "git",
-        &[
-            "status",
-            "--porcelain",
-            "--",
-            "Cargo.toml",
-            "Cargo.lock",
-            "src",
-            "migrations",
-        ],
-    );
-    if changed.is_empty() {
+    let commit = output_of("git", &["rev-parse", "--short", "HEAD"]);
+    let commit = commit.unwrap_or_else(|| "unknown".to_owned());
+    let status = [&["status", "--porcelain", "--"][..], &MEASURED_PATHS].concat();
+    let changes = output_of("git", &status).unwrap_or_default();
+    if changes.is_empty() {
         commit
     } else {
         format!("{commit}, with changes")
     }
 }
 
-/// What a program prints, on one line.
-fn said(otherwise: &str, program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .ok()
-        .filter(|output| output.status.success());
-    output.map_or(otherwise.to_owned(), |output| {
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    })
+/// What a program prints, without white space at the ends. `None` if it fails.
+fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    output.status.success().then_some(text)
 }

@@ -1,41 +1,47 @@
-//! The platform measured beside PostgreSQL alone: orders by wrk through all services, and the same
-//! four statements by pgbench in a scratch database of the same server. `make bench`;
-//! docs/performance.md says how and why.
+//! Measures the platform beside PostgreSQL alone: wrk places orders through all services, and
+//! pgbench runs the same four statements in another database of the same server. Run it with
+//! `make bench`; docs/performance.md describes the method.
 //!
-//! args → rounds | growth | backlog, each of runs (wrk or pgbench, watched by `watch`) on
-//! `services` → report.
+//! `rounds`, `growth` and `backlog` are the measurements. Each starts a `platform` on the
+//! `fixture`, loads it with `wrk` or `pgbench`, and measures the `process_usage` at the same time.
+//! `report` prints the results.
 
 mod args;
 mod backlog;
+mod backlog_tables;
 mod database;
+mod fallible;
+mod fixture;
 mod goals;
 mod growth;
-mod load;
+mod growth_tables;
+mod latency;
 mod machine;
 mod pgbench;
+mod platform;
+mod process_usage;
 mod report;
+mod round_tables;
 mod rounds;
-mod services;
-mod stage;
+mod run;
 mod stats;
 mod table;
-mod watch;
 mod wrk;
 
 use std::process::ExitCode;
 
 use args::Args;
+use fallible::Fallible;
+use fixture::Fixture;
 use report::Report;
-use stage::Stage;
-
-/// Whatever goes wrong ends the benchmark, with a message.
-type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+use tokio::task::LocalSet;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::read();
-    // HTTP clients belong to a thread.
-    match tokio::task::LocalSet::new().run_until(run(&args)).await {
+    // HTTP connections belong to the thread that opened them. The future is on the heap, because it
+    // is large.
+    match LocalSet::new().run_until(Box::pin(run(&args))).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -45,12 +51,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Fallible<()> {
-    let stage = Stage::build(args).await?;
+    let fixture = Fixture::start(args).await?;
     let outcome = tokio::select! {
-        outcome = measure(args, &stage) => outcome,
+        outcome = measure(args, &fixture) => outcome,
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     };
-    stage.clear().await?;
+    fixture.remove().await?;
     let report = outcome?;
     println!("{}", report.text(args.markdown));
     if let Some(file) = &args.json {
@@ -59,20 +65,20 @@ async fn run(args: &Args) -> Fallible<()> {
     Ok(())
 }
 
-async fn measure(args: &Args, stage: &Stage<'_>) -> Fallible<Report> {
-    let machine = machine::describe(args, stage).await?;
+async fn measure(args: &Args, fixture: &Fixture<'_>) -> Fallible<Report> {
+    let machine = machine::describe(args, fixture).await?;
     let rounds = if args.with_rounds() {
-        Some(rounds::run(stage).await?)
+        Some(rounds::run(fixture).await?)
     } else {
         None
     };
     let growth = if args.growth {
-        Some(growth::run(stage).await?)
+        Some(growth::run(fixture).await?)
     } else {
         None
     };
     let backlog = if args.backlog {
-        Some(backlog::run(stage).await?)
+        Some(backlog::run(fixture).await?)
     } else {
         None
     };

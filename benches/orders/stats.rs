@@ -1,4 +1,4 @@
-//! Figures of several rounds as one: the median, and how far they lie apart.
+//! Several measurements of one value, as their median and range.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// NaN throughout when there are no figures.
-    pub fn of(figures: impl IntoIterator<Item = f64>) -> Self {
-        let mut sorted: Vec<f64> = figures.into_iter().collect();
+    /// All three are NaN if there are no values.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_unstable_by(f64::total_cmp);
         let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
         let last = sorted.len().saturating_sub(1);
@@ -27,7 +27,7 @@ impl Spread {
     }
 }
 
-/// `median (min..max)` with the precision that is asked for, as in `{:.2}`.
+/// Writes `median (min..max)` with the precision of the format, as in `{:.2}`.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(0);
@@ -43,6 +43,6 @@ impl fmt::Display for Spread {
     clippy::cast_precision_loss,
     reason = "counts, ticks and kilobytes of a benchmark stay far below 2^52"
 )]
-pub const fn float(count: u64) -> f64 {
+pub const fn to_f64(count: u64) -> f64 {
     count as f64
 }

@@ -1,4 +1,4 @@
-//! A table, for the terminal or in Markdown.
+//! A table for the terminal, or in Markdown.
 
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ impl Table {
         self.rows.push(cells.into());
     }
 
-    /// The first column to the left, figures to the right.
+    /// The first column is aligned to the left, and all others to the right.
     pub fn text(&self, markdown: bool) -> String {
         let columns = self.rows.first().map_or(0, Vec::len);
         let length = |row: &Vec<String>, column: usize| {
@@ -52,6 +52,7 @@ impl Table {
                     }
                 });
             let line = cells.collect::<Vec<_>>().join(between);
+            // Writing to a String cannot fail.
             let _ = if markdown {
                 writeln!(text, "{edge} {line} {edge}")
             } else {

@@ -7,47 +7,67 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 
-use crate::Fallible;
-use crate::load::Load;
+use crate::fallible::Fallible;
+use crate::latency::Latency;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/orders/orders.lua");
-/// wrk forgets latencies above its time limit; an order's own limits are far below this one.
-const TIME_LIMIT: &str = "20s";
+/// wrk does not count latencies above this limit. An order takes far less.
+const TIMEOUT: &str = "20s";
 
-/// What wrk saw; latencies in microseconds.
-#[derive(Debug, Deserialize)]
-pub struct Seen {
-    pub seconds: f64,
-    pub requests: u32,
-    /// Answers with an error status.
-    pub refused: u32,
-    /// Connections that failed, and answers that did not come.
-    pub broken: u32,
-    pub p50: u32,
-    pub p90: u32,
-    pub p99: u32,
-    pub max: u32,
+/// What wrk does.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    pub clients: u32,
+    /// The number of products that the orders are spread over. `None`: all orders are for
+    /// `PROD-001`.
+    pub products: Option<u32>,
+    pub seconds: u32,
+    /// The average pause between two orders of one client.
+    pub pause_ms: u32,
 }
 
-/// A running wrk. It ends with its handle.
+/// What wrk measured. Latencies are in microseconds.
+#[derive(Debug, Deserialize)]
+pub struct Measurement {
+    pub seconds: f64,
+    pub requests: u32,
+    /// The number of answers with an error status.
+    pub refused: u32,
+    /// The number of connections that failed, and of requests without an answer.
+    pub broken: u32,
+    p50: u32,
+    p90: u32,
+    p99: u32,
+    max: u32,
+}
+
+impl Measurement {
+    pub fn latency(&self) -> Latency {
+        let milliseconds = |micros: u32| f64::from(micros) / 1000.0;
+        Latency {
+            p50: milliseconds(self.p50),
+            p90: milliseconds(self.p90),
+            p99: milliseconds(self.p99),
+            max: milliseconds(self.max),
+        }
+    }
+
+    /// The number of requests that failed, for any reason.
+    pub const fn failed(&self) -> u32 {
+        self.refused + self.broken
+    }
+}
+
+/// A running wrk. Dropping this value kills it.
 pub struct Wrk(Child);
 
 impl Wrk {
-    pub fn start(address: &str, load: &Load) -> Fallible<Self> {
+    /// `url` is the order service's.
+    pub fn start(url: &str, load: &Load) -> Fallible<Self> {
         let mut command = Command::new("wrk");
-        command.args([
-            "--threads",
-            "1",
-            "--timeout",
-            TIME_LIMIT,
-            "--script",
-            SCRIPT,
-        ]);
-        command.arg("--connections").arg(load.clients.to_string());
-        command
-            .arg("--duration")
-            .arg(format!("{}s", load.seconds))
-            .arg(address);
+        command.args(["--threads", "1", "--timeout", TIMEOUT, "--script", SCRIPT]);
+        command.args(["--connections", &load.clients.to_string()]);
+        command.args(["--duration", &format!("{}s", load.seconds), url]);
         command.env("PRODUCTS", load.products.unwrap_or_default().to_string());
         command.env("PAUSE_MS", load.pause_ms.to_string());
         command
@@ -55,12 +75,11 @@ impl Wrk {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        Ok(Self(
-            command.spawn().map_err(|error| format!("wrk: {error}"))?,
-        ))
+        let child = command.spawn().map_err(|error| format!("wrk: {error}"))?;
+        Ok(Self(child))
     }
 
-    /// Ends the load before its time; what it saw is told all the same.
+    /// Ends the load early. wrk still reports what it measured.
     pub fn stop(&self) -> Fallible<()> {
         if let Some(pid) = self.0.id() {
             signal::kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGINT)?;
@@ -68,7 +87,7 @@ impl Wrk {
         Ok(())
     }
 
-    pub async fn finish(self) -> Fallible<Seen> {
+    pub async fn finish(self) -> Fallible<Measurement> {
         let output = self.0.wait_with_output().await?;
         let text = String::from_utf8_lossy(&output.stdout);
         let Some(line) = text.lines().rfind(|line| line.starts_with('{')) else {

@@ -4,4 +4,4 @@
 #[allow(dead_code, reason = "each target checks one property")]
 mod properties;
 
-libfuzzer_sys::fuzz_target!(|input: &str| properties::a_cursor_is_written_in_one_way(input));
+libfuzzer_sys::fuzz_target!(|input: &str| properties::check_cursor(input));

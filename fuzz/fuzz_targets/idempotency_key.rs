@@ -4,4 +4,4 @@
 #[allow(dead_code, reason = "each target checks one property")]
 mod properties;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| properties::a_key_has_a_quoted_form(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| properties::check_key(input));

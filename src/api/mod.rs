@@ -2,7 +2,7 @@
 //! struct for each body, so that they cannot disagree.
 //!
 //! Request types implement [`FromFields`](crate::platform::http::extract::FromFields) instead of
-//! `Deserialize`: an invalid request is answered with every field that is wrong, not only the first.
+//! `Deserialize`: the answer to an invalid request names every wrong field, not only the first.
 
 mod fields;
 mod inventory;

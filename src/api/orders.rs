@@ -120,7 +120,7 @@ pub struct Order {
     pub trace_id: Option<String>,
 }
 
-/// One event of an order: a change of its status, or an attempt to finish it.
+/// One event of an order, such as a change of its status.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct OrderEvent {
     pub at: DateTime<Utc>,

@@ -25,9 +25,8 @@ pub struct Audit {
     /// The first 100 products by id. The invariants cover all products.
     pub products: Vec<Product>,
     pub orders: Orders,
-    /// The first 20 of `orders.reservations_without_order`, by order id. Requests to the inventory
-    /// service that did not come from the order service made them. `POST /inventory/release`
-    /// releases one.
+    /// The first 20 of `orders.reservations_without_order`, by order id. They were made directly at
+    /// the inventory service, not by the order service. `POST /inventory/release` releases one.
     #[serde(default)]
     pub holds_without_order: Vec<HoldWithoutOrder>,
 }
@@ -195,6 +194,7 @@ impl fmt::Display for Invariant {
     }
 }
 
+/// A length as a figure of the report.
 pub fn to_i64(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
 }

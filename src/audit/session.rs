@@ -74,7 +74,7 @@ pub async fn lock_tables(
         .await
         .map_err(DatabaseError::from);
     locked.map_err(|error| {
-        if error.is_refusal() {
+        if error.is_rejection() {
             AuditError::NotLocked(error)
         } else {
             error.into()

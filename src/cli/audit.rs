@@ -40,7 +40,7 @@ impl AuditArgs {
         let audit = match audit {
             Ok(audit) => audit,
             Err(error) => {
-                output::complain(error);
+                output::print_error(error);
                 return Ok(EXIT_INCOMPLETE.into());
             }
         };

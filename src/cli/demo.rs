@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::default_ports;
 use super::error::ConfigError;
 use super::outcome::{Outcome, listen_for_shutdown};
 use super::parsers::{database_url, ip_address, port};
 use crate::demo;
 use crate::platform::db::DatabaseUrl;
+use crate::testbed::service_kind::ServiceKind;
 
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -20,13 +20,13 @@ pub struct DemoArgs {
           value_parser = ip_address)]
     host: IpAddr,
     /// Port of the order service
-    #[arg(long, default_value_t = default_ports::ORDER, value_parser = port)]
+    #[arg(long, default_value_t = ServiceKind::Order.default_port(), value_parser = port)]
     order_port: u16,
     /// Port of the inventory service
-    #[arg(long, default_value_t = default_ports::INVENTORY, value_parser = port)]
+    #[arg(long, default_value_t = ServiceKind::Inventory.default_port(), value_parser = port)]
     inventory_port: u16,
     /// Port of the payment service
-    #[arg(long, default_value_t = default_ports::PAYMENT, value_parser = port)]
+    #[arg(long, default_value_t = ServiceKind::Payment.default_port(), value_parser = port)]
     payment_port: u16,
     /// Existing PostgreSQL database to use instead of the private one
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]

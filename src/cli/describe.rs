@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::default_ports;
 use super::otlp::READ_BY_OPENTELEMETRY;
 use super::outcome::{Outcome, print_report};
 use super::secret_files::file_variables;
@@ -14,6 +13,7 @@ use crate::inventory::InventoryService;
 use crate::order::OrderService;
 use crate::payment::PaymentService;
 use crate::platform::service::Role;
+use crate::testbed::service_kind::ServiceKind;
 
 #[derive(Debug, Args)]
 pub struct DescribeArgs {
@@ -29,9 +29,9 @@ impl DescribeArgs {
         let description = Description::new(Inputs {
             command,
             services: vec![
-                service::<OrderService>("order", default_ports::ORDER),
-                service::<InventoryService>("inventory", default_ports::INVENTORY),
-                service::<PaymentService>("payment", default_ports::PAYMENT),
+                service::<OrderService>(ServiceKind::Order),
+                service::<InventoryService>(ServiceKind::Inventory),
+                service::<PaymentService>(ServiceKind::Payment),
             ],
             variables_without_flag: by_opentelemetry.chain(file_variables(command)).collect(),
             default_database_pool_size: DEFAULT_DATABASE_POOL_SIZE,
@@ -41,10 +41,10 @@ impl DescribeArgs {
     }
 }
 
-fn service<R: Role>(command: &'static str, default_port: u16) -> Service {
+fn service<R: Role>(kind: ServiceKind) -> Service {
     Service {
-        command,
+        command: kind.as_str(),
         service_name: R::SERVICE,
-        default_port,
+        default_port: kind.default_port(),
     }
 }

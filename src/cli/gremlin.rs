@@ -7,11 +7,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use tokio::task::LocalSet;
 
-use super::default_ports::{self, local_url};
+use super::default_urls::local_url;
 use super::error::Takes;
 use super::outcome::{Outcome, exit_on_signal, listen_for_shutdown, stopped};
 use super::parsers::{base_url, delay_ms, token};
-use crate::gremlin::{self, Target, Wish, tour};
+use crate::gremlin::{self, Command, Target, tour};
 use crate::inventory::InventoryService;
 use crate::order::OrderService;
 use crate::payment::PaymentService;
@@ -19,6 +19,7 @@ use crate::platform::client::BaseUrl;
 use crate::platform::fault_injection::Latency;
 use crate::platform::output;
 use crate::platform::service::Role;
+use crate::testbed::service_kind::ServiceKind;
 
 const ORDER: &str = OrderService::SERVICE;
 const INVENTORY: &str = InventoryService::SERVICE;
@@ -43,15 +44,15 @@ pub struct GremlinArgs {
 struct ServiceUrls {
     /// Address of the order service
     #[arg(long = "order-service-url", env = "ORDER_SERVICE_URL", global = true,
-          default_value_t = local_url(default_ports::ORDER), value_parser = base_url)]
+          default_value_t = local_url(ServiceKind::Order), value_parser = base_url)]
     order: BaseUrl,
     /// Address of the inventory service
     #[arg(long = "inventory-service-url", env = "INVENTORY_SERVICE_URL", global = true,
-          default_value_t = local_url(default_ports::INVENTORY), value_parser = base_url)]
+          default_value_t = local_url(ServiceKind::Inventory), value_parser = base_url)]
     inventory: BaseUrl,
     /// Address of the payment service
     #[arg(long = "payment-service-url", env = "PAYMENT_SERVICE_URL", global = true,
-          default_value_t = local_url(default_ports::PAYMENT), value_parser = base_url)]
+          default_value_t = local_url(ServiceKind::Payment), value_parser = base_url)]
     payment: BaseUrl,
 }
 
@@ -212,7 +213,7 @@ impl ServiceUrls {
 
 /// What a command does, and to which services.
 enum Task {
-    Apply(Wish, Selection),
+    Apply(Command, Selection),
     Tour,
 }
 
@@ -220,27 +221,29 @@ impl GremlinCommand {
     fn task(self) -> Result<Task, String> {
         Ok(match self {
             Self::On { service, delay_ms } => {
-                let wish = Wish::Latency(Latency {
+                let command = Command::SetLatency(Latency {
                     enabled: true,
                     delay_ms,
                 });
-                Task::Apply(wish, service.or(Selection::Inventory)?)
+                Task::Apply(command, service.or(Selection::Inventory)?)
             }
             Self::Off { service } => {
-                let wish = Wish::Latency(Latency {
+                let command = Command::SetLatency(Latency {
                     enabled: false,
                     delay_ms: 0,
                 });
-                Task::Apply(wish, service.or(Selection::Inventory)?)
+                Task::Apply(command, service.or(Selection::Inventory)?)
             }
-            Self::Status { service } => Task::Apply(Wish::Status, service.or(Selection::All)?),
+            Self::Status { service } => {
+                Task::Apply(Command::ShowStatus, service.or(Selection::All)?)
+            }
             Self::Rm { service, id, .. } => {
-                let wish = id.map_or(Wish::Clear, Wish::Remove);
-                Task::Apply(wish, service.or(Selection::Inventory)?)
+                let command = id.map_or(Command::RemoveAllRules, Command::RemoveRule);
+                Task::Apply(command, service.or(Selection::Inventory)?)
             }
             Self::Add(args) => {
-                let wish = Wish::Add(args.rule());
-                Task::Apply(wish, args.service.or(Selection::Inventory)?)
+                let command = Command::AddRule(args.rule());
+                Task::Apply(command, args.service.or(Selection::Inventory)?)
             }
             Self::Tour => Task::Tour,
         })
@@ -250,8 +253,8 @@ impl GremlinCommand {
 impl GremlinArgs {
     pub async fn run(self) -> Outcome {
         let local = LocalSet::new();
-        let (wish, selection) = match self.command.task()? {
-            Task::Apply(wish, selection) => (wish, selection),
+        let (command, selection) = match self.command.task()? {
+            Task::Apply(command, selection) => (command, selection),
             Task::Tour => {
                 let config = tour::Config {
                     urls: [self.urls.order, self.urls.inventory, self.urls.payment],
@@ -262,11 +265,11 @@ impl GremlinArgs {
         };
         exit_on_signal()?;
         let targets = self.urls.targets(selection);
-        let applied = gremlin::run(&targets, self.token.as_deref(), &wish, self.json);
+        let applied = gremlin::run(&targets, self.token.as_deref(), &command, self.json);
         match local.run_until(applied).await {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(errors) => {
-                errors.iter().for_each(output::complain);
+                errors.iter().for_each(output::print_error);
                 Ok(ExitCode::FAILURE)
             }
         }

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::default_ports;
 use super::outcome::{Outcome, exit_on_signal};
 use super::parsers::{base_url, ip_address, port};
 use crate::healthcheck;
 use crate::platform::client::BaseUrl;
+use crate::testbed::service_kind::ServiceKind;
 
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
@@ -21,7 +21,8 @@ pub struct HealthcheckArgs {
           value_parser = ip_address)]
     host: IpAddr,
     /// Port that the service listens on
-    #[arg(long, env = "PORT", default_value_t = default_ports::ORDER, value_parser = port)]
+    #[arg(long, env = "PORT", default_value_t = ServiceKind::Order.default_port(),
+          value_parser = port)]
     port: u16,
 }
 

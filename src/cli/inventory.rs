@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::default_ports;
 use super::outcome::Outcome;
 use super::service::ServiceArgs;
 use crate::inventory::InventoryService;
 use crate::platform::service;
+use crate::testbed::service_kind::ServiceKind;
 
 #[derive(Debug, Args)]
 pub struct InventoryArgs {
@@ -18,7 +18,7 @@ pub struct InventoryArgs {
 
 impl InventoryArgs {
     pub async fn run(self) -> Outcome {
-        service::run(self.service.config(default_ports::INVENTORY), |_| {
+        service::run(self.service.config(ServiceKind::Inventory), |_| {
             Ok(InventoryService)
         })
         .await?;

@@ -6,17 +6,18 @@ use std::time::Duration;
 use clap::Args;
 use tokio::task::LocalSet;
 
-use super::default_ports::{self, local_url};
+use super::default_urls::local_url;
 use super::outcome::{Outcome, listen_for_shutdown, print_report, stopped};
 use super::parsers::{base_url, timeout_ms};
 use crate::load;
 use crate::platform::client::BaseUrl;
 use crate::platform::output;
+use crate::testbed::service_kind::ServiceKind;
 
 #[derive(Debug, Args)]
 pub struct LoadArgs {
     /// Address of the order service
-    #[arg(long, env = "ORDER_SERVICE_URL", default_value_t = local_url(default_ports::ORDER),
+    #[arg(long, env = "ORDER_SERVICE_URL", default_value_t = local_url(ServiceKind::Order),
           value_parser = base_url)]
     url: BaseUrl,
     /// Orders per second; several rates, separated by commas, run one after the other
@@ -57,7 +58,7 @@ impl LoadArgs {
             keys: self.keys,
             connections: self.connections.into(),
             timeout: Duration::from_millis(self.timeout_ms),
-            progress: output::shows_progress(),
+            progress: output::supports_progress_bar(),
         }
     }
 

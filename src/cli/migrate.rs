@@ -20,8 +20,8 @@ impl MigrateArgs {
     pub async fn run(self) -> Outcome {
         exit_on_signal()?;
         match db::migrate(&self.database_url).await?.as_slice() {
-            [] => output::line("nothing to apply: the schema is up to date"),
-            applied => output::line(format_args!("applied {}", applied.join(", "))),
+            [] => output::print_line("nothing to apply: the schema is up to date"),
+            applied => output::print_line(format_args!("applied {}", applied.join(", "))),
         }
         Ok(ExitCode::SUCCESS)
     }

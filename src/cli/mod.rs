@@ -10,7 +10,7 @@ mod audit;
 mod clap_error;
 mod command;
 mod completions;
-mod default_ports;
+mod default_urls;
 mod demo;
 mod describe;
 mod environment;

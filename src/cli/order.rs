@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::default_ports::{self, local_url};
+use super::default_urls::local_url;
 use super::error::ConfigError;
 use super::outcome::Outcome;
 use super::parsers::{base_url, http_url, seconds, timeout_ms, trace_url};
@@ -15,6 +15,7 @@ use crate::order::saga::recovery;
 use crate::order::{self, OrderService};
 use crate::platform::client::BaseUrl;
 use crate::platform::service;
+use crate::testbed::service_kind::ServiceKind;
 
 #[derive(Debug, Args)]
 pub struct OrderArgs {
@@ -22,11 +23,11 @@ pub struct OrderArgs {
     service: ServiceArgs,
     /// Address of the inventory service
     #[arg(long, env = "INVENTORY_SERVICE_URL",
-          default_value_t = local_url(default_ports::INVENTORY), value_parser = base_url)]
+          default_value_t = local_url(ServiceKind::Inventory), value_parser = base_url)]
     inventory_service_url: BaseUrl,
     /// Address of the payment service
     #[arg(long, env = "PAYMENT_SERVICE_URL",
-          default_value_t = local_url(default_ports::PAYMENT), value_parser = base_url)]
+          default_value_t = local_url(ServiceKind::Payment), value_parser = base_url)]
     payment_service_url: BaseUrl,
     /// Milliseconds for one call to inventory or payment: connect, head and body together
     #[arg(long, env = "DOWNSTREAM_TIMEOUT_MS", default_value_t = 2000, value_parser = timeout_ms)]
@@ -93,7 +94,7 @@ impl OrderArgs {
 
     pub async fn run(self) -> Outcome {
         let config = self.config();
-        service::run(self.service.config(default_ports::ORDER), |platform| {
+        service::run(self.service.config(ServiceKind::Order), |platform| {
             OrderService::new(config, platform)
         })
         .await?;

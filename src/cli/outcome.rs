@@ -24,7 +24,7 @@ pub(super) fn listen_for_shutdown() -> io::Result<Shutdown> {
 /// Ends the process on a signal, for a command that has nothing to clean up. Without a handler,
 /// the first process of a container would ignore SIGTERM.
 pub(super) fn exit_on_signal() -> io::Result<()> {
-    Shutdown::listen()?.end_process();
+    Shutdown::listen()?.exit_process();
     Ok(())
 }
 
@@ -33,7 +33,7 @@ pub(super) fn exit_on_signal() -> io::Result<()> {
 pub(super) fn stopped() -> ExitCode {
     let cause = shutdown::cause().unwrap_or(Cause::Interrupted);
     if !matches!(cause, Cause::OutputClosed | Cause::OutputFailed) {
-        output::complain(format_args!("stopped ({cause})"));
+        output::print_error(format_args!("stopped ({cause})"));
     }
     cause.exit_code()
 }
@@ -43,7 +43,7 @@ pub(super) fn print_report(
     report: &(impl Display + Serialize),
     json: bool,
 ) -> serde_json::Result<()> {
-    output::line(if json {
+    output::print_line(if json {
         serde_json::to_string_pretty(report)?
     } else {
         report.to_string()

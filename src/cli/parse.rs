@@ -31,7 +31,7 @@ pub fn parse() -> Cli {
 }
 
 fn refuse(error: &ConfigError) -> ! {
-    output::complain(error);
+    output::print_error(error);
     std::process::exit(2);
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::default_ports;
 use super::outcome::Outcome;
 use super::parsers::{delay_ms, fraction, seed};
 use super::service::ServiceArgs;
 use crate::payment::PaymentService;
 use crate::payment::gateway::MockGateway;
 use crate::platform::service;
+use crate::testbed::service_kind::ServiceKind;
 
 #[derive(Debug, Args)]
 pub struct PaymentArgs {
@@ -42,7 +42,7 @@ impl PaymentArgs {
         let role = PaymentService {
             gateway: Arc::new(self.gateway()),
         };
-        service::run(self.service.config(default_ports::PAYMENT), |_| Ok(role)).await?;
+        service::run(self.service.config(ServiceKind::Payment), |_| Ok(role)).await?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -67,7 +67,7 @@ impl ProveArgs {
             database_restarts: self.database_restarts,
             data_dir: self.data_dir.clone(),
             tamper: self.tamper.clone(),
-            progress: output::shows_progress(),
+            progress: output::supports_progress_bar(),
         }
     }
 

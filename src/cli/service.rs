@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use clap::{ArgAction, Args};
 use tracing_subscriber::filter::Targets;
 
-use super::default_ports::dashboard_origins;
+use super::default_urls::dashboard_origins;
 use super::otlp::OtlpArgs;
 use super::parsers::{
     DEFAULT_LOG_FILTER, boolean, database_url, failpoint_plan, host_name, ip_address, log_filter,
@@ -15,6 +15,7 @@ use crate::platform::db::DatabaseUrl;
 use crate::platform::fault_injection::{self, failpoint};
 use crate::platform::observability::telemetry::{self, LogFormat};
 use crate::platform::service;
+use crate::testbed::service_kind::ServiceKind;
 
 /// Connections to the database of one process.
 pub const DEFAULT_DATABASE_POOL_SIZE: u32 = 16;
@@ -76,11 +77,11 @@ pub struct ServiceArgs {
 }
 
 impl ServiceArgs {
-    pub fn config(self, default_port: u16) -> service::Config {
+    pub fn config(self, kind: ServiceKind) -> service::Config {
         let (export, warnings) = self.otlp.export();
         service::Config {
             host: self.host,
-            port: self.port.unwrap_or(default_port),
+            port: self.port.unwrap_or_else(|| kind.default_port()),
             database_url: self.database_url,
             database_pool_size: self.database_pool_size,
             migrate: !self.no_migrate,

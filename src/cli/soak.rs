@@ -37,9 +37,9 @@ impl SoakArgs {
         soak::Config {
             duration: self.minutes,
             rate: self.rate,
-            sample_every: Duration::from_secs(self.sample_seconds),
+            sample_interval: Duration::from_secs(self.sample_seconds),
             data_dir: self.data_dir.clone(),
-            progress: output::shows_progress(),
+            progress: output::supports_progress_bar(),
         }
     }
 

@@ -9,6 +9,7 @@ use super::command::Cli;
 use super::error::ConfigError;
 use super::parse::read;
 use super::secret_files::{self, is_secret};
+use crate::testbed::service_kind::ServiceKind;
 
 const SERVICE: [&str; 3] = ["order", "--database-url", "postgres://h/db"];
 
@@ -44,6 +45,21 @@ fn every_argument_has_a_help_text() {
     let command = Cli::command();
     for arg in all_args(&command) {
         assert!(arg.get_help().is_some() || arg.get_id() == "shell", "{arg}");
+    }
+}
+
+#[test]
+fn help_texts_name_the_default_port_of_each_service() {
+    let command = Cli::command();
+    for kind in ServiceKind::ALL {
+        let service = command.find_subcommand(kind.as_str()).unwrap();
+        let port = kind.default_port();
+        let about = service.get_about().unwrap().to_string();
+        assert!(about.contains(&format!("(port {port})")), "{about}");
+        let args = all_args(service);
+        let arg = args.iter().find(|arg| arg.get_long() == Some("port"));
+        let help = arg.unwrap().get_help().unwrap().to_string();
+        assert!(help.contains(&format!("{port} {kind}")), "{help}");
     }
 }
 

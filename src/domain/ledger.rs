@@ -1,5 +1,5 @@
-//! The reservation ledger: what a reserve or a release does, given the ledger's row of its order.
-//! Pure rules, which the service and the model in `tests/model` share.
+//! The reservation ledger: decides what a reserve or a release does, from the ledger's row of its
+//! order. Pure rules, which the service and the model in `tests/model` share.
 //!
 //! The epoch is a fencing token. Each takeover of an order raises it, so that a late message of an
 //! earlier attempt can neither release what a later attempt holds nor take stock for an order that
@@ -57,7 +57,7 @@ pub enum ReservePlan {
     OtherGoods,
 }
 
-/// What a reserve at an epoch does, given the order's row.
+/// Decides what a reserve at `epoch` does. `entry` is the order's row.
 #[must_use]
 pub fn reserve(entry: Option<&Entry>, epoch: i32, goods: &Goods) -> ReservePlan {
     let Some(entry) = entry else {
@@ -90,7 +90,7 @@ pub enum ReleasePlan {
     Ignore,
 }
 
-/// What a release at an epoch does, given the order's row.
+/// Decides what a release at `epoch` does. `entry` is the order's row.
 #[must_use]
 pub fn release(entry: Option<&Entry>, epoch: i32) -> ReleasePlan {
     match entry {

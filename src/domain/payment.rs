@@ -1,5 +1,5 @@
-//! What a charge and a void mean, given the payment that is stored for the order. The service and
-//! the model in `tests/model` share these rules.
+//! Decides what a charge and a void do, from the payment that is stored for the order. Pure rules,
+//! which the service and the model in `tests/model` share.
 //!
 //! Only an order without a stored payment is charged. Every later charge, also one after a void,
 //! gets the stored payment as its answer.
@@ -8,14 +8,15 @@ use rust_decimal::Decimal;
 
 use crate::api::PaymentStatus;
 
-/// Whether a charge that names this amount contradicts the stored payment. The tombstone of a void
-/// was stored without an amount: it answers every charge.
+/// Whether a charge of the amount `named` contradicts the stored payment. A void that was stored
+/// before any charge had no amount, so it contradicts none.
 #[must_use]
 pub fn is_mismatch(named: Option<Decimal>, stored: Decimal, status: PaymentStatus) -> bool {
     status != PaymentStatus::Voided && named.is_some_and(|named| named != stored)
 }
 
-/// The status after a void; without a payment it is a tombstone, which a late charge finds.
+/// The status after a void. Without a stored payment, the void leaves a tombstone, which a late
+/// charge finds.
 #[must_use]
 pub const fn void(stored: Option<PaymentStatus>) -> PaymentStatus {
     match stored {
@@ -31,7 +32,7 @@ mod tests {
     use PaymentStatus::{Failed, Pending, Refunded, Success, Voided};
 
     #[test]
-    fn another_amount_contradicts_any_payment_but_a_tombstone() {
+    fn another_amount_contradicts_every_payment_except_a_tombstone() {
         let [stored, other] = [Decimal::new(9999, 2), Decimal::new(5, 0)];
         for status in PaymentStatus::ALL {
             assert!(!is_mismatch(None, stored, *status), "no amount was named");
@@ -48,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_void_refunds_a_success_forbids_a_later_charge_and_is_idempotent() {
+    fn a_void_refunds_a_success_forbids_a_charge_and_is_idempotent() {
         let table = [
             (None, Voided),
             (Some(Pending), Voided),

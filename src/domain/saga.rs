@@ -12,9 +12,9 @@ mod tests;
 
 /// The epoch at which a failed order releases its stock.
 ///
-/// Such a release gives back what the order holds, whatever epoch reserved it, and inventory
-/// rejects every reserve that arrives after it. A failed order never goes on, so a settled failed
-/// order holds nothing.
+/// Such a release gives back what the order holds, whatever epoch reserved it. Inventory rejects
+/// every reserve that arrives after it as stale. So a failed order that is settled holds nothing,
+/// and never will.
 pub const MAX_EPOCH: i32 = i32::MAX;
 
 /// The part of an order's row that decides how the order goes on.
@@ -101,7 +101,7 @@ pub enum Event {
     Fenced,
     Charged,
     Declined,
-    /// Payment has decided no charge. One may still be on its way.
+    /// Payment has no decided charge. One may still be on its way.
     NotCharged,
     Released,
     /// The charge was refunded or forbidden.
@@ -173,18 +173,18 @@ impl Attempt {
     #[must_use]
     pub const fn apply(self, event: Event) -> (Self, Option<Change>) {
         let Some(step) = self.next() else {
-            return self.at(Stage::Stopped);
+            return self.enter(Stage::Stopped);
         };
         match (step, event) {
             (_, Event::Expired) if !self.state.is_final() => {
                 self.fail(FailureReason::Expired, true)
             }
             (Step::QueryPayment, Event::Charged | Event::NotCharged) => {
-                self.at(Stage::PaymentQueried)
+                self.enter(Stage::PaymentQueried)
             }
-            // A release that is owed does not wait until payment returns.
-            (Step::QueryPayment, Event::OutcomeUnknown) => self.at(Stage::Compensating),
-            (Step::Reserve, Event::Reserved) => self.at(Stage::StockReserved),
+            // An owed release does not wait until payment responds again.
+            (Step::QueryPayment, Event::OutcomeUnknown) => self.enter(Stage::Compensating),
+            (Step::Reserve, Event::Reserved) => self.enter(Stage::StockReserved),
             // In a takeover, an earlier attempt's charge may still be on its way.
             (Step::Reserve, Event::InsufficientStock) => {
                 self.fail(FailureReason::InsufficientStock, self.is_takeover())
@@ -202,7 +202,7 @@ impl Attempt {
             (Step::Refund, Event::Refunded) => self.refunded(),
             // The attempt was fenced, a compensation failed, or the event is no result of the
             // step: a later attempt goes on.
-            _ => self.at(Stage::Stopped),
+            _ => self.enter(Stage::Stopped),
         }
     }
 
@@ -210,16 +210,20 @@ impl Attempt {
         self.state.epoch > 1
     }
 
-    const fn at(self, stage: Stage) -> (Self, Option<Change>) {
+    const fn enter(self, stage: Stage) -> (Self, Option<Change>) {
         (Self { stage, ..self }, None)
     }
 
     const fn changed(
         state: SagaState,
-        stage: Stage,
+        reached: Stage,
         reason: &'static str,
     ) -> (Self, Option<Change>) {
-        (Self { state, stage }, Some(Change { reason }))
+        let attempt = Self {
+            state,
+            stage: reached,
+        };
+        (attempt, Some(Change { reason }))
     }
 
     const fn confirm(self) -> (Self, Option<Change>) {

@@ -1,8 +1,8 @@
-//! How the gremlin stands, as a table.
+//! The state of the gremlin as a table.
 
 use std::fmt::Write;
 
-use super::{ListedRule, Status};
+use super::status::{ListedRule, Status};
 use crate::platform::fault_injection::json::RuleView;
 use crate::platform::fault_injection::spec::{Direction, Fault, RuleSpec, Trigger};
 
@@ -16,8 +16,9 @@ const HEAD: [&str; 7] = [
     "LEFT",
 ];
 
+/// A line for each rule and for each latency switch that is on.
 #[must_use]
-pub fn of(statuses: &[Status]) -> String {
+pub fn table(statuses: &[Status]) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
     for status in statuses {
         rows.extend(rows_of(status));
@@ -83,7 +84,6 @@ fn row_of(rule: &RuleView) -> [String; 7] {
     ]
 }
 
-/// What is known of a rule of a kind that this release does not know.
 fn row_of_unrecognized(rule: &serde_json::Map<String, serde_json::Value>) -> [String; 7] {
     let field = |name| {
         rule.get(name).map(|value| {
@@ -93,7 +93,7 @@ fn row_of_unrecognized(rule: &serde_json::Map<String, serde_json::Value>) -> [St
         })
     };
     let [id, kind] = ["id", "kind"].map(|name| field(name).unwrap_or_else(|| "?".to_owned()));
-    ["", &id, &kind, "(not known to this release)", "", "", ""].map(str::to_owned)
+    ["", &id, &kind, "(unknown to this release)", "", "", ""].map(str::to_owned)
 }
 
 fn does(spec: &RuleSpec) -> String {
@@ -119,11 +119,11 @@ fn target(spec: &RuleSpec) -> String {
         .as_ref()
         .map(|product| format!("product {product}"));
     let parts = [calls, target.method.clone(), target.route.clone(), product];
-    let named: Vec<_> = parts.into_iter().flatten().collect();
-    if named.is_empty() {
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
         "everything".to_owned()
     } else {
-        named.join(" ")
+        parts.join(" ")
     }
 }
 
@@ -145,17 +145,20 @@ fn when(spec: &RuleSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::fault_injection::Latency;
 
     #[test]
-    fn a_rule_of_a_newer_service_is_listed_and_hides_no_other() {
-        let status = r#"[{"id":1,"kind":"error","status":500,"active":true,"matched":0,"fired":0,"remaining_seconds":null,"remaining_fires":null},
-            {"id":2,"kind":"something-newer","active":true}]"#;
-        let rules: Vec<ListedRule> = serde_json::from_str(status).unwrap();
-        let latency = crate::platform::fault_injection::Latency {
+    fn a_rule_of_an_unknown_kind_is_listed_beside_the_others() {
+        let rules = r#"[
+            {"id": 1, "kind": "error", "status": 500, "active": true, "matched": 0, "fired": 0,
+             "remaining_seconds": null, "remaining_fires": null},
+            {"id": 2, "kind": "something-newer", "active": true}]"#;
+        let rules: Vec<ListedRule> = serde_json::from_str(rules).unwrap();
+        let latency = Latency {
             enabled: false,
             delay_ms: 0,
         };
-        let table = of(&[Status {
+        let table = table(&[Status {
             service: "payment".to_owned(),
             url: String::new(),
             latency,

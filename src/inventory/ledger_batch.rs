@@ -28,6 +28,7 @@ impl StockLevel {
         self.reserved += quantity;
     }
 
+    /// The outcome of a reserve that left the product at this level.
     #[must_use]
     pub const fn held(&self) -> ReserveOutcome {
         ReserveOutcome::Held {
@@ -69,8 +70,8 @@ struct TrackedLevel {
 }
 
 impl LedgerBatch {
-    /// `entries` and `products` are all existing rows that the requests are about. An entry is an
-    /// error if this release does not know its state.
+    /// Makes a batch from all existing rows that its requests are about. An entry is an error if
+    /// this release does not know its state.
     #[must_use]
     pub fn new(
         entries: impl IntoIterator<Item = (Uuid, Result<Entry, UnknownVariant>)>,
@@ -102,6 +103,7 @@ impl LedgerBatch {
         batch
     }
 
+    /// Applies a reserve, and returns its outcome.
     pub fn reserve(&mut self, request: &ReserveRequest) -> ReserveOutcome {
         let ReserveRequest {
             order_id,
@@ -155,6 +157,7 @@ impl LedgerBatch {
         }
     }
 
+    /// Applies a release, and returns its outcome.
     pub fn release(&mut self, request: ReleaseRequest) -> ReleaseOutcome {
         let ReleaseRequest { order_id, epoch } = request;
         if let Some(unknown) = self.unknown.get(&order_id) {
@@ -183,9 +186,11 @@ impl LedgerBatch {
             quantity,
         }) = goods
         else {
+            // The schema does not allow a held row without goods.
             self.record(order_id, epoch, Hold::Released, None);
             return ReleaseOutcome::Released(0);
         };
+        // If the product's row was deleted, only the reservation is left to release.
         if let Some(TrackedLevel { now: level, .. }) = self.products.get_mut(&product_id) {
             if level.reserved < quantity {
                 return ReleaseOutcome::MoreThanReserved {

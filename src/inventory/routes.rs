@@ -16,7 +16,9 @@ use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::failpoint;
 use crate::platform::http::extract::Body;
 use crate::platform::http::problem::{MEDIA_TYPE, Problem, ProblemBody};
-use crate::platform::http::problem_responses::{BatchRejected, InvalidRequest, Unavailable};
+use crate::platform::http::problem_responses::{
+    BatchRejected, InvalidRequest, Unavailable, WriteUnavailable,
+};
 use crate::platform::unknown_variant::UnknownVariant;
 
 impl From<StockRow> for Stock {
@@ -41,9 +43,9 @@ impl From<StockRow> for Stock {
 #[get("/inventory")]
 pub async fn list(database: web::Data<Database>) -> Result<web::Json<Vec<Stock>>, Problem> {
     let rows = database
-        .run_when_unlocked(async |connection| store::list(connection).await)
+        .run_with_lock_retries(async |connection| store::list(connection).await)
         .await;
-    let rows = rows.map_err(DatabaseError::of_read)?;
+    let rows = rows.map_err(DatabaseError::into_read_problem)?;
     Ok(web::Json(rows.into_iter().map(Stock::from).collect()))
 }
 
@@ -68,9 +70,9 @@ pub async fn show(
         return Err(unknown_product(&product_id));
     }
     let row = database
-        .run_when_unlocked(async |connection| store::find(connection, &product_id).await)
+        .run_with_lock_retries(async |connection| store::find(connection, &product_id).await)
         .await;
-    let row = row.map_err(DatabaseError::of_read)?;
+    let row = row.map_err(DatabaseError::into_read_problem)?;
     let row = row.ok_or_else(|| unknown_product(&product_id))?;
     Ok(web::Json(row.into()))
 }
@@ -91,10 +93,10 @@ pub async fn show(
         (status = 422, description = "reservation-mismatch: the order reserved another product or \
             quantity before",
             content_type = MEDIA_TYPE, body = ProblemBody),
-        Unavailable,
+        WriteUnavailable,
     ),
 )]
-#[post("/inventory/reserve", wrap = "from_fn(server::offer)")]
+#[post("/inventory/reserve", wrap = "from_fn(server::advertise_batches)")]
 pub async fn reserve(
     batcher: web::Data<ReserveBatcher>,
     deadline: Deadline,
@@ -105,14 +107,14 @@ pub async fn reserve(
 
 /// Reserves stock for several orders
 ///
-/// Each request is carried out as `POST /inventory/reserve` would, independently of the others. The
+/// Each call is carried out as `POST /inventory/reserve` would, independently of the others. The
 /// response has one line for each, in the order in which they finish. Rejected while a gremlin rule
 /// is active.
 #[utoipa::path(
     tag = "inventory",
     request_body = BatchSchema<Reserve>,
     responses(
-        (status = 200, description = "One line of JSON for each request",
+        (status = 200, description = "One line of JSON for each call",
             content_type = "application/x-ndjson", body = ResponseLineSchema),
         InvalidRequest,
         BatchRejected,
@@ -153,7 +155,7 @@ async fn reserve_one(
     let outcome = batcher
         .submit(request.clone(), deadline)
         .await
-        .map_err(|error| error.of_write(order_id))?;
+        .map_err(|error| error.into_write_problem(order_id))?;
     failpoint::point("inventory.reserve.committed").await;
     reserve_response(request, outcome).map(web::Json)
 }
@@ -212,7 +214,7 @@ fn reserve_response(request: ReserveRequest, outcome: ReserveOutcome) -> Result<
         (status = 409, description = "stock-mismatch: the product was changed by hand; or \
             unrecognized-state",
             content_type = MEDIA_TYPE, body = ProblemBody),
-        Unavailable,
+        WriteUnavailable,
     ),
 )]
 #[post("/inventory/release")]
@@ -228,7 +230,7 @@ pub async fn release(
     let outcome = batcher
         .submit(ReleaseRequest { order_id, epoch }, deadline)
         .await
-        .map_err(|error| error.of_write(order_id))?;
+        .map_err(|error| error.into_write_problem(order_id))?;
     failpoint::point("inventory.release.committed").await;
     match outcome {
         ReleaseOutcome::Released(released) => Ok(web::Json(Released { order_id, released })),

@@ -1,5 +1,4 @@
-//! Diesel's view of inventory's tables in `migrations/`: the columns that its query builder is used for.
-//! Columns that only hand-written statements name are left out.
+//! Diesel's view of inventory's tables: the columns that its query builder uses.
 
 diesel::table! {
     inventory (product_id) {

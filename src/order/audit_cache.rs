@@ -1,13 +1,12 @@
-//! `GET /audit`: one audit at a time, whose result all callers share.
+//! Shares audits between the callers of `GET /audit`.
 //!
-//! An audit reads every table whole, and waits where a table is locked. A caller gets the result of
-//! an audit that started after the caller came; one that is running already may have read what has
-//! changed since. So at most one audit runs and one waits to run, whatever the number of callers:
-//! all who come meanwhile share the one that waits.
+//! An audit reads every table, so at most one runs at a time. A caller that arrives while one runs
+//! waits for the next one, together with all other callers that arrive meanwhile: the running audit
+//! may have read a row before it changed. Only where audits take long can a caller get the result
+//! of an audit that began before it arrived.
 //!
-//! An audit belongs to no caller. It runs as a task of its own, so a caller whose connection closes
-//! takes nothing from the others. It has a database connection of its own too: one from the pool
-//! would be missing where orders are served.
+//! An audit is a task of its own, so it goes on when a caller's connection closes. It has a
+//! database connection of its own, so that it takes none of the pool from orders.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,37 +24,38 @@ use crate::platform::db::DatabaseUrl;
 #[cfg(test)]
 mod tests;
 
-/// For one audit.
+/// The time that one audit may take.
 const RUN_TIMEOUT: Duration = Duration::from_secs(30);
-/// For one caller: the end of the audit that is running when it arrives, and the next audit.
+/// The time that a caller waits: for the audit that runs when it arrives, and for the next one.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
-/// An audit that took less is repeated for each caller.
+/// The result of an audit that took no longer than this is never reused.
 const MIN_REUSABLE_DURATION: Duration = Duration::from_millis(250);
-/// No result is given again once its audit started longer ago than this.
+/// A result is not reused once its audit began longer ago than this.
 const MAX_REUSABLE_AGE: Duration = Duration::from_secs(10);
 
 type Outcome = Result<Audit, AuditError>;
-type Run = Box<dyn Fn() -> BoxFuture<'static, Outcome> + Send + Sync>;
-/// Where the outcome of an audit appears.
-type Announcement = watch::Sender<Option<Outcome>>;
+type RunAudit = Box<dyn Fn() -> BoxFuture<'static, Outcome> + Send + Sync>;
+/// Sends the outcome of an audit to the callers that wait for it.
+type OutcomeSender = watch::Sender<Option<Outcome>>;
 
-/// One for the process.
+/// One for the process, shared by its worker threads.
 pub struct AuditCache {
-    /// Lives as long as the process; callers' own runtimes end with their worker threads.
+    /// The runtime of the audits, which lives as long as the process. A caller's runtime ends with
+    /// its worker thread.
     runtime: Handle,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    run: Run,
+    run: RunAudit,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     is_running: bool,
-    /// The audit that waits to run. It starts as soon as none is running.
-    next: Option<Announcement>,
+    /// The audit that runs next, if a caller waits for it.
+    next: Option<OutcomeSender>,
     last: Option<Finished>,
 }
 
@@ -66,9 +66,9 @@ struct Finished {
 }
 
 impl Finished {
-    /// Dashboards poll. Where an audit takes long, a result is given again until its audit started
-    /// twice as long ago as it took: then audits take at most half of the time, and no result
-    /// is older than [`MAX_REUSABLE_AGE`].
+    /// Whether callers get this result again. Dashboards poll, and without this, audits that take
+    /// long would run all the time. A result is reused until its audit began twice as long ago as
+    /// it took, so that audits run at most half of the time, but only up to [`MAX_REUSABLE_AGE`].
     fn is_reusable(&self) -> bool {
         self.took > MIN_REUSABLE_DURATION
             && self.started.elapsed() < (self.took * 2).min(MAX_REUSABLE_AGE)
@@ -76,7 +76,7 @@ impl Finished {
 }
 
 impl AuditCache {
-    /// To be called on the runtime that lives as long as the process.
+    /// Must be called on the runtime that lives as long as the process.
     #[must_use]
     pub fn new(url: DatabaseUrl, remote: RemoteDatabases, bound: Duration) -> Self {
         Self::with(Box::new(move || {
@@ -85,7 +85,7 @@ impl AuditCache {
         }))
     }
 
-    fn with(run: Run) -> Self {
+    fn with(run: RunAudit) -> Self {
         Self {
             runtime: Handle::current(),
             shared: Arc::new(Shared {
@@ -95,8 +95,7 @@ impl AuditCache {
         }
     }
 
-    /// Returns the result of an audit that started after the call, or of a long one that ended
-    /// shortly before it.
+    /// The result of an audit that begins after the call, or a reusable one.
     ///
     /// # Errors
     /// See [`AuditError`]; `TimedOut` after [`WAIT_TIMEOUT`].
@@ -116,10 +115,10 @@ impl AuditCache {
             }
             outcome
         };
-        let announced = timeout(WAIT_TIMEOUT, outcome.wait_for(Option::is_some)).await;
-        match announced.map_err(|_| AuditError::TimedOut)? {
+        let received = timeout(WAIT_TIMEOUT, outcome.wait_for(Option::is_some)).await;
+        match received.map_err(|_| AuditError::TimedOut)? {
             Ok(outcome) => outcome.clone().unwrap_or(Err(AuditError::Aborted)),
-            // The task ended with its runtime.
+            // The task has ended with its runtime.
             Err(_) => Err(AuditError::Aborted),
         }
     }
@@ -130,21 +129,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The audit that runs next; an audit whose callers have all gone is not begun.
-    fn begin(&self) -> Option<Announcement> {
+    /// Takes the audit that runs next. An audit whose callers have all gone is not run.
+    fn take_next(&self) -> Option<OutcomeSender> {
         let mut state = self.state();
-        let next = state
-            .next
-            .take()
-            .filter(|announcement| !announcement.is_closed());
+        let next = state.next.take().filter(|sender| !sender.is_closed());
         state.is_running = next.is_some();
         next
     }
 }
 
-/// Runs audits, one after the other, until no caller waits for one.
+/// Runs one audit after the other, until no caller waits for one.
 async fn run_all(shared: Arc<Shared>) {
-    while let Some(announcement) = shared.begin() {
+    while let Some(sender) = shared.take_next() {
         let started = Instant::now();
         let outcome = AssertUnwindSafe((shared.run)()).catch_unwind().await;
         // A panic must not leave an audit marked as running for ever.
@@ -156,6 +152,6 @@ async fn run_all(shared: Arc<Shared>) {
             took,
         });
         shared.state().last = finished;
-        announcement.send_replace(Some(outcome));
+        sender.send_replace(Some(outcome));
     }
 }

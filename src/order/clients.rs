@@ -8,7 +8,7 @@ use crate::api::{Charge, Payment, PaymentStatus, Release, Released, Reserve, Res
 use crate::domain::saga::Event;
 use crate::platform::client::dependency::Dependency;
 use crate::platform::client::guard::Route;
-use crate::platform::client::{Answer, CallError};
+use crate::platform::client::{CallError, Response};
 use crate::platform::deadline::Deadline;
 use crate::platform::http::problem::ProblemBody;
 
@@ -64,17 +64,17 @@ impl InventoryClient {
             order_id: Some(order.order_id),
             epoch: Some(order.epoch),
         };
-        let answer = self.0.post(RESERVE, &body, deadline).await;
-        conclude(RESERVE.name, answer, |answer| {
-            Ok(match answer.status {
+        let response = self.0.post(RESERVE, &body, deadline).await;
+        conclude(RESERVE.name, response, |response| {
+            Ok(match response.status {
                 StatusCode::OK => {
-                    answer
+                    response
                         .json::<Reserved>()
                         .and_then(|held| same_order(held.order_id, order))?;
                     Some(Event::Reserved)
                 }
                 StatusCode::CONFLICT | StatusCode::NOT_FOUND => {
-                    match answer.json::<ProblemBody>()?.code.as_str() {
+                    match response.json::<ProblemBody>()?.code.as_str() {
                         "insufficient-stock" => Some(Event::InsufficientStock),
                         "unknown-product" => Some(Event::UnknownProduct),
                         "stale-epoch" => Some(Event::Fenced),
@@ -92,12 +92,12 @@ impl InventoryClient {
             order_id: order.order_id,
             epoch: Some(epoch),
         };
-        let answer = self.0.post(RELEASE, &body, deadline).await;
-        conclude(RELEASE.name, answer, |answer| {
-            if answer.status != StatusCode::OK {
+        let response = self.0.post(RELEASE, &body, deadline).await;
+        conclude(RELEASE.name, response, |response| {
+            if response.status != StatusCode::OK {
                 return Ok(None);
             }
-            answer
+            response
                 .json::<Released>()
                 .and_then(|released| same_order(released.order_id, order))?;
             Ok(Some(Event::Released))
@@ -126,10 +126,10 @@ impl PaymentClient {
             amount: Some(amount),
             epoch: Some(epoch),
         };
-        let answer = self.0.post(CHARGE, &body, deadline).await;
-        conclude(CHARGE.name, answer, |answer| match answer.status {
+        let response = self.0.post(CHARGE, &body, deadline).await;
+        conclude(CHARGE.name, response, |response| match response.status {
             StatusCode::CREATED | StatusCode::OK | StatusCode::PAYMENT_REQUIRED => {
-                charge_event(&answer, order)
+                charge_event(&response, order)
             }
             _ => Ok(None),
         })
@@ -137,7 +137,7 @@ impl PaymentClient {
 
     /// Asks for the outcome of an earlier attempt's charge.
     pub async fn query(&self, order: OrderRef<'_>, deadline: Deadline) -> Event {
-        let answer = self
+        let response = self
             .0
             .get(
                 QUERY_PAYMENT,
@@ -145,12 +145,16 @@ impl PaymentClient {
                 deadline,
             )
             .await;
-        conclude(QUERY_PAYMENT.name, answer, |answer| match answer.status {
-            StatusCode::OK => charge_event(&answer, order),
-            StatusCode::NOT_FOUND if answer.json::<ProblemBody>()?.code == "unknown-payment" => {
-                Ok(Some(Event::NotCharged))
+        conclude(QUERY_PAYMENT.name, response, |response| {
+            match response.status {
+                StatusCode::OK => charge_event(&response, order),
+                StatusCode::NOT_FOUND
+                    if response.json::<ProblemBody>()?.code == "unknown-payment" =>
+                {
+                    Ok(Some(Event::NotCharged))
+                }
+                _ => Ok(None),
             }
-            _ => Ok(None),
         })
     }
 
@@ -159,12 +163,12 @@ impl PaymentClient {
         let body = Void {
             order_id: order.order_id,
         };
-        let answer = self.0.post(REFUND, &body, deadline).await;
-        conclude(REFUND.name, answer, |answer| {
-            if answer.status != StatusCode::OK {
+        let response = self.0.post(REFUND, &body, deadline).await;
+        conclude(REFUND.name, response, |response| {
+            if response.status != StatusCode::OK {
                 return Ok(None);
             }
-            answer
+            response
                 .json::<Payment>()
                 .and_then(|payment| same_order(payment.order_id, order))?;
             Ok(Some(Event::Refunded))
@@ -172,8 +176,8 @@ impl PaymentClient {
     }
 }
 
-fn charge_event(answer: &Answer, order: OrderRef<'_>) -> Result<Option<Event>, CallError> {
-    let payment: Payment = answer.json()?;
+fn charge_event(response: &Response, order: OrderRef<'_>) -> Result<Option<Event>, CallError> {
+    let payment: Payment = response.json()?;
     same_order(payment.order_id, order)?;
     Ok(Some(match payment.status {
         PaymentStatus::Success => Event::Charged,
@@ -182,29 +186,29 @@ fn charge_event(answer: &Answer, order: OrderRef<'_>) -> Result<Option<Event>, C
     }))
 }
 
-fn same_order(answered: Uuid, order: OrderRef<'_>) -> Result<(), CallError> {
-    if answered == order.order_id {
+fn same_order(order_id: Uuid, order: OrderRef<'_>) -> Result<(), CallError> {
+    if order_id == order.order_id {
         Ok(())
     } else {
         Err(CallError::Unusable(format!(
-            "it is about the order {answered}"
+            "it is about the order {order_id}"
         )))
     }
 }
 
-/// The event of an answer. After a timeout, an error status or an answer that is not understood,
+/// The event of a response. After a timeout, an error status or a response that is not understood,
 /// the outcome is unknown.
 fn conclude(
     step: &'static str,
-    answer: Result<Answer, CallError>,
-    read: impl FnOnce(Answer) -> Result<Option<Event>, CallError>,
+    response: Result<Response, CallError>,
+    read: impl FnOnce(Response) -> Result<Option<Event>, CallError>,
 ) -> Event {
-    let event = answer.and_then(|answer| {
-        let status = answer.status;
-        read(answer)?.ok_or_else(|| CallError::Unusable(format!("status {status}")))
+    let event = response.and_then(|response| {
+        let status = response.status;
+        read(response)?.ok_or_else(|| CallError::Unusable(format!("status {status}")))
     });
     event.unwrap_or_else(|error| {
-        tracing::warn!(step, %error, "no usable answer; the outcome is unknown");
+        tracing::warn!(step, %error, "no usable response; the outcome is unknown");
         Event::OutcomeUnknown
     })
 }

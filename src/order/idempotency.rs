@@ -13,50 +13,72 @@ pub const HEADER: &str = "idempotency-key";
 pub const REPLAYED_HEADER: &str = "idempotency-replayed";
 const MAX_KEY_LENGTH: usize = 255;
 
+/// Why a header is no key: the `detail` of the problem's field.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    #[error("must come once")]
+    Repeated,
+    #[error("must be visible ASCII")]
+    NotText,
+    #[error("must be visible ASCII, without control characters")]
+    NotVisible,
+    #[error("must have 1 to {MAX_KEY_LENGTH} characters")]
+    Length,
+    #[error("must escape nothing but quotes and backslashes")]
+    Escape,
+    #[error("must end with its closing quote")]
+    AfterQuote,
+    #[error("must have a closing quote")]
+    Unclosed,
+}
+
+impl From<InvalidKey> for Problem {
+    fn from(error: InvalidKey) -> Self {
+        Self::invalid(vec![FieldError {
+            field: HEADER.to_owned(),
+            detail: error.to_string(),
+        }])
+    }
+}
+
 /// The request's key, if it has one.
 ///
 /// # Errors
-/// `invalid-request` (400) when the header comes twice or is no key.
-pub fn key_from(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// When the header comes twice or is no key.
+pub fn key_from(headers: &HeaderMap) -> Result<Option<String>, InvalidKey> {
     let mut values = headers.get_all(HEADER);
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(invalid("must come once"));
+        return Err(InvalidKey::Repeated);
     }
-    parse(value.as_bytes()).map(Some).map_err(invalid)
-}
-
-fn invalid(detail: impl Into<String>) -> Problem {
-    Problem::invalid(vec![FieldError {
-        field: HEADER.to_owned(),
-        detail: detail.into(),
-    }])
+    parse(value.as_bytes()).map(Some)
 }
 
 /// Reads a key: bare, or a string in double quotes with `\"` and `\\` as its escapes (RFC 9651).
 ///
 /// # Errors
-/// What a key must be, for the problem's `detail`.
-pub fn parse(value: &[u8]) -> Result<String, String> {
+/// When it is not such a text, is too long, or is empty.
+pub fn parse(value: &[u8]) -> Result<String, InvalidKey> {
     let text = std::str::from_utf8(value)
-        .map_err(|_| "must be visible ASCII".to_owned())?
+        .map_err(|_| InvalidKey::NotText)?
         .trim();
     let key = match text.strip_prefix('"') {
         Some(rest) => unquote(rest)?,
         None => text.to_owned(),
     };
     if key.is_empty() || key.len() > MAX_KEY_LENGTH {
-        return Err(format!("must have 1 to {MAX_KEY_LENGTH} characters"));
+        return Err(InvalidKey::Length);
     }
     if !key.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return Err("must be visible ASCII, without control characters".to_owned());
+        return Err(InvalidKey::NotVisible);
     }
     Ok(key)
 }
 
-fn unquote(text: &str) -> Result<String, String> {
+/// The key before the closing quote.
+fn unquote(text: &str) -> Result<String, InvalidKey> {
     let mut key = String::new();
     let mut characters = text.chars();
     loop {
@@ -64,20 +86,20 @@ fn unquote(text: &str) -> Result<String, String> {
             Some('"') if characters.as_str().is_empty() => return Ok(key),
             Some('\\') => match characters.next() {
                 Some(escaped @ ('"' | '\\')) => key.push(escaped),
-                _ => return Err("must escape nothing but quotes and backslashes".to_owned()),
+                _ => return Err(InvalidKey::Escape),
             },
-            Some('"') => return Err("must end with its closing quote".to_owned()),
+            Some('"') => return Err(InvalidKey::AfterQuote),
             Some(character) => key.push(character),
-            None => return Err("must have a closing quote".to_owned()),
+            None => return Err(InvalidKey::Unclosed),
         }
     }
 }
 
-/// Checks that a request is the one that its key's order was placed by, and returns the order as
-/// it is now. A client that got a 202 learns this way how the order ended.
+/// Checks that a request repeats the one that placed the key's order, and returns the order as it
+/// is now. A client that got a 202 learns this way how the order has ended.
 ///
 /// # Errors
-/// `idempotency-key-reused` (422) when the body is another, `idempotency-key-in-flight` (409) while
+/// `idempotency-key-reused` (422) when the body differs, `idempotency-key-in-flight` (409) while
 /// the first request is in progress.
 pub fn check_replay(keyed: KeyedOrder, body: &PlaceOrder) -> Result<OrderRow, Problem> {
     let KeyedOrder { order, in_flight } = keyed;

@@ -1,7 +1,8 @@
 //! The order service.
 //!
-//! A request enters by `routes`. The `saga` runs the order's attempt: it decides by the rules of
-//! [`crate::domain::saga`], calls the `clients` of inventory and payment, and writes to the `store`.
+//! A request enters by `routes`. The executor in `saga` runs the order's attempt: it follows the
+//! rules of [`crate::domain::saga`], calls inventory and payment by their `clients`, and writes to
+//! the `store`.
 
 mod admission;
 mod audit_cache;

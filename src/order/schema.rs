@@ -1,4 +1,4 @@
-//! Diesel's view of order's tables in `migrations/`: the columns that its query builder is used for.
+//! Diesel's view of order's tables in `migrations/`: the columns that the query builder uses.
 //! Columns that only hand-written statements name are left out.
 
 diesel::table! {

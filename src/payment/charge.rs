@@ -104,7 +104,7 @@ impl Charges {
             return Ok(None);
         }
         let stored = self.find(order_id, deadline).await;
-        stored.map_err(DatabaseError::of_read)
+        stored.map_err(DatabaseError::into_read_problem)
     }
 
     async fn ask_gateway(
@@ -125,8 +125,8 @@ impl Charges {
         })
     }
 
-    /// Another request stored the order's payment first, and that row is what counts. If that
-    /// request was a void, the gateway may have charged after the void's cancel: cancel again.
+    /// Accepts the payment that another request stored first. If that request was a void, whatever
+    /// the gateway has done since is cancelled.
     async fn keep_stored(
         &self,
         order_id: Uuid,

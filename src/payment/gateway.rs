@@ -31,8 +31,8 @@ pub trait Gateway: Send + Sync {
         amount: Decimal,
     ) -> BoxFuture<'_, Result<Decision, GatewayUnavailable>>;
 
-    /// Refunds the order's charge, and prevents a later one. A charge that was sent before can still
-    /// arrive later. It must not capture, or a failed order would be paid for.
+    /// Refunds the order's charge, and prevents a later one. A charge that was sent before can
+    /// still arrive later. It must not capture, or a failed order would be paid for.
     fn cancel(&self, order_id: Uuid) -> BoxFuture<'_, Result<(), GatewayUnavailable>>;
 }
 

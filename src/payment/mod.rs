@@ -1,5 +1,5 @@
-//! The payment service: `routes` handle requests, [`gateway`] moves the money, `store` keeps one row
-//! for each order.
+//! The payment service: `routes` handle requests, [`gateway`] moves the money, `store` keeps one
+//! row for each order.
 
 mod charge;
 pub mod gateway;

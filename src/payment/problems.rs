@@ -37,8 +37,8 @@ pub fn gateway_unavailable(order_id: Uuid, error: GatewayUnavailable) -> Problem
 /// So the answer must not claim that nothing was done, whatever the database did. A fault of this
 /// program is a 500.
 pub fn not_stored(order_id: Uuid, error: DatabaseError) -> Problem {
-    if error.is_our_mistake() {
-        return error.of_write(order_id);
+    if error.is_internal() {
+        return error.into_write_problem(order_id);
     }
     let cause = "The payment gateway has acted, and the database did not store it in time.";
     Problem::outcome_unknown(cause, order_id).with_cause(error)

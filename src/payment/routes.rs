@@ -18,7 +18,7 @@ use crate::platform::fault_injection::failpoint;
 use crate::platform::http::extract::{Body, Query};
 use crate::platform::http::problem::{MEDIA_TYPE, Problem, ProblemBody};
 use crate::platform::http::problem_responses::{
-    BatchRejected, InvalidRequest, Unavailable, UnrecognizedState,
+    BatchRejected, InvalidRequest, Unavailable, UnrecognizedState, WriteUnavailable,
 };
 
 impl TryFrom<PaymentRow> for Payment {
@@ -61,10 +61,10 @@ impl TryFrom<PaymentRow> for Payment {
         UnrecognizedState,
         (status = 422, description = "payment-mismatch: the order's payment has another amount",
             content_type = MEDIA_TYPE, body = ProblemBody),
-        Unavailable,
+        WriteUnavailable,
     ),
 )]
-#[post("/payments", wrap = "from_fn(server::offer)")]
+#[post("/payments", wrap = "from_fn(server::advertise_batches)")]
 pub async fn charge(
     charges: web::Data<Charges>,
     deadline: Deadline,
@@ -75,14 +75,14 @@ pub async fn charge(
 
 /// Charges several orders, each once
 ///
-/// Each request is carried out as `POST /payments` would, independently of the others. The response
+/// Each call is carried out as `POST /payments` would, independently of the others. The response
 /// has one line for each, in the order in which they finish. Rejected while a gremlin rule is
 /// active.
 #[utoipa::path(
     tag = "payment",
     request_body = BatchSchema<Charge>,
     responses(
-        (status = 200, description = "One line of JSON for each request",
+        (status = 200, description = "One line of JSON for each call",
             content_type = "application/x-ndjson", body = ResponseLineSchema),
         InvalidRequest,
         BatchRejected,
@@ -122,7 +122,7 @@ async fn charge_one(
         (status = 200, body = Payment),
         InvalidRequest,
         UnrecognizedState,
-        Unavailable,
+        WriteUnavailable,
     ),
 )]
 #[post("/payments/void")]
@@ -137,13 +137,13 @@ pub async fn void(
     failpoint::point("payment.void.begin").await;
     deadline.check()?;
     // The gateway is called first, whatever the stored status is: a charge may have reached the
-    // gateway without being stored yet, and only the gateway can refund or prevent that one. A crash
-    // between the two steps is harmless. The order service has stored that it owes the refund, and
-    // repeats the void until it gets an answer. Both steps are idempotent.
+    // gateway without being stored yet, and only the gateway can refund or prevent that one. A
+    // crash between the two steps is harmless. The order service has stored that it owes the
+    // refund, and repeats the void until it gets an answer. Both steps are idempotent.
     let cancelled = gateway.cancel(order_id).await;
     cancelled.map_err(|error| gateway_unavailable(order_id, error))?;
     let row = database
-        .run_when_unlocked(async |connection| store::void(connection, order_id).await)
+        .run_with_lock_retries(async |connection| store::void(connection, order_id).await)
         .await
         .map_err(|error| not_stored(order_id, error))?;
     let row = row.map_err(|unknown| unknown_status(order_id, &unknown))?;
@@ -169,9 +169,9 @@ pub async fn show(
     id: web::Path<Uuid>,
 ) -> Result<web::Json<Payment>, Problem> {
     let row = database
-        .run_when_unlocked(async |connection| store::find(connection, *id).await)
+        .run_with_lock_retries(async |connection| store::find(connection, *id).await)
         .await;
-    let row = row.map_err(DatabaseError::of_read)?;
+    let row = row.map_err(DatabaseError::into_read_problem)?;
     Ok(web::Json(row.ok_or_else(unknown_payment)?.try_into()?))
 }
 
@@ -195,6 +195,6 @@ pub async fn of_order(
     query: Query<PaymentsOfOrder>,
 ) -> Result<web::Json<Payment>, Problem> {
     let row = charges.find(query.0.order_id, deadline).await;
-    let row = row.map_err(DatabaseError::of_read)?;
+    let row = row.map_err(DatabaseError::into_read_problem)?;
     Ok(web::Json(row.ok_or_else(unknown_payment)?.try_into()?))
 }

@@ -1,4 +1,5 @@
-//! Deadlines: how long a piece of work may take, passed on from service to service.
+//! Deadlines: how long the caller of a service waits. A service passes its own deadlines on in the calls
+//! that it makes.
 
 use std::future::{Ready, ready};
 use std::time::{Duration, Instant};
@@ -8,14 +9,14 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::http::problem::{FieldError, Problem};
 
-/// The header with the milliseconds that the caller still waits for the response.
-pub const HEADER: &str = "x-deadline-ms";
+/// The header that says for how many milliseconds the caller still waits.
+pub const DEADLINE_HEADER: &str = "x-deadline-ms";
 
-/// For a request without a deadline.
+/// The deadline of a request that has none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_MS: u64 = 3_600_000;
+const MAX_DEADLINE_MS: u64 = 3_600_000;
 
-/// The time after which the caller no longer waits for the response.
+/// The point in time after which the caller no longer waits for the response.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(Instant);
 
@@ -37,27 +38,27 @@ impl Deadline {
         Self(self.0.max(other.0))
     }
 
-    /// Returns the deadline that is this many milliseconds after the arrival of the request, or 30 s
-    /// if the caller gave none. `name` is the field or header that holds the milliseconds.
+    /// Returns the deadline this many milliseconds after the arrival of the request, or 30 s after it
+    /// for `None`. `name` is the field or header that holds the milliseconds.
     ///
     /// # Errors
-    /// 400 when it is more than an hour.
+    /// 400 when it is more than one hour.
     pub fn from_millis(
         name: &str,
-        arrived: Arrived,
+        arrived: ArrivalTime,
         milliseconds: Option<u64>,
     ) -> Result<Self, Problem> {
         let Some(milliseconds) = milliseconds else {
             return Ok(Self(arrived.0 + DEFAULT_TIMEOUT));
         };
-        if milliseconds <= MAX_MS {
+        if milliseconds <= MAX_DEADLINE_MS {
             Ok(Self(arrived.0 + Duration::from_millis(milliseconds)))
         } else {
             Err(invalid(name))
         }
     }
 
-    /// Returns the time that is this long before the deadline.
+    /// Returns the point in time this long before the deadline.
     #[must_use]
     pub fn earlier_by(self, duration: Duration) -> tokio::time::Instant {
         tokio::time::Instant::from_std(self.0.checked_sub(duration).unwrap_or(self.0))
@@ -69,8 +70,8 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Must be called before a transaction starts. A caller whose deadline has passed treats the
-    /// outcome as unknown, so no work must be started for it.
+    /// Checks that the deadline has not passed. Must be called before a transaction starts, because a
+    /// caller whose deadline has passed treats the outcome as unknown.
     ///
     /// # Errors
     /// `deadline-passed` (503) when the deadline has passed.
@@ -87,9 +88,9 @@ impl Deadline {
 
 /// When a request arrived, before the gremlin or a queue could delay it.
 #[derive(Clone, Copy)]
-pub struct Arrived(Instant);
+pub struct ArrivalTime(Instant);
 
-impl Arrived {
+impl ArrivalTime {
     #[must_use]
     pub fn now() -> Self {
         Self(Instant::now())
@@ -109,27 +110,27 @@ impl FromRequest for Deadline {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let arrived = request
             .extensions()
-            .get::<Arrived>()
+            .get::<ArrivalTime>()
             .copied()
-            .unwrap_or_else(Arrived::now);
-        let given = request.headers().get(HEADER);
-        let milliseconds = given.map(|value| {
+            .unwrap_or_else(ArrivalTime::now);
+        let header = request.headers().get(DEADLINE_HEADER);
+        let milliseconds = header.map(|value| {
             value
                 .to_str()
                 .ok()
                 .and_then(|text| text.parse().ok())
-                .ok_or_else(|| invalid(HEADER))
+                .ok_or_else(|| invalid(DEADLINE_HEADER))
         });
         ready(
             milliseconds
                 .transpose()
-                .and_then(|milliseconds| Self::from_millis(HEADER, arrived, milliseconds)),
+                .and_then(|milliseconds| Self::from_millis(DEADLINE_HEADER, arrived, milliseconds)),
         )
     }
 }
 
 fn invalid(name: &str) -> Problem {
-    let detail = format!("must be milliseconds from 0 to {MAX_MS}");
+    let detail = format!("must be milliseconds from 0 to {MAX_DEADLINE_MS}");
     Problem::invalid(vec![FieldError {
         field: name.to_owned(),
         detail,

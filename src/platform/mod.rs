@@ -1,4 +1,5 @@
-//! What every service stands on. Nothing in here knows a service.
+//! What the services share: HTTP, calls to other services, the database, fault injection, logs,
+//! metrics and traces. Nothing here depends on a particular service.
 
 pub mod client;
 pub mod db;

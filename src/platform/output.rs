@@ -1,5 +1,5 @@
-//! Prints for commands. `println!` panics when its text cannot be written, and a panic would leave
-//! started processes behind. This module asks the process to stop instead.
+//! Prints the output of commands. `println!` panics when its text cannot be written, and a panic
+//! would leave child processes behind. This module asks the process to stop instead.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -12,25 +12,26 @@ use super::environment::variable;
 use super::shutdown::{self, Cause};
 
 /// Writes a line to standard output.
-pub fn line(text: impl Display) {
+pub fn print_line(text: impl Display) {
     print(format_args!("{text}\n"));
 }
 
-/// Writes text to standard output as it is. A closed pipe stops the program without a message.
+/// Writes text to standard output. If it is a pipe that the reader has closed, the process stops
+/// without a message.
 ///
-/// A thread of its own writes, because a reader that does not read blocks the write. The program must
+/// A separate thread writes, because a write blocks while the reader does not read. The process must
 /// still be able to stop and clean up.
 pub fn print(text: impl Display) {
-    let (done, written) = mpsc::channel();
-    let mut waiting = Some((text.to_string(), done));
-    let mut remaining = STUCK_TIMEOUT;
-    while !(shutdown::cause().is_some() && IS_STUCK.load(Ordering::Relaxed)) {
-        if let Some(text) = waiting.take()
+    let (sender, written) = mpsc::channel();
+    let mut unsent = Some((text.to_string(), sender));
+    let mut remaining = WRITE_TIMEOUT;
+    while !(shutdown::cause().is_some() && IS_ABANDONED.load(Ordering::Relaxed)) {
+        if let Some(text) = unsent.take()
             && let Err(TrySendError::Full(text)) = WRITER.try_send(text)
         {
-            waiting = Some(text);
+            unsent = Some(text);
         }
-        // The text was written, or the writer has ended.
+        // The text was written, or the writer thread has ended.
         if !matches!(
             written.recv_timeout(POLL_INTERVAL),
             Err(RecvTimeoutError::Timeout)
@@ -39,34 +40,36 @@ pub fn print(text: impl Display) {
         }
         if shutdown::cause().is_some() {
             remaining = remaining.saturating_sub(POLL_INTERVAL);
-            IS_STUCK.fetch_or(remaining.is_zero(), Ordering::Relaxed);
+            IS_ABANDONED.fetch_or(remaining.is_zero(), Ordering::Relaxed);
         }
     }
 }
 
+/// A text, and where the writer reports that it was written.
 type Text = (String, mpsc::Sender<()>);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How long a write may take after a request to stop. Then it is abandoned, and so are later ones.
-const STUCK_TIMEOUT: Duration = Duration::from_secs(1);
-/// Texts that wait to be written. Each caller waits for its text, so there are few.
-const MAX_QUEUE: usize = 16;
+/// How long a write may take after a request to stop. After that, all writes are abandoned.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Upper bound on the texts that wait to be written. Each caller waits for its own, so there are few.
+const MAX_QUEUED_TEXTS: usize = 16;
 
-static IS_STUCK: AtomicBool = AtomicBool::new(false);
+/// Writes are abandoned.
+static IS_ABANDONED: AtomicBool = AtomicBool::new(false);
 static WRITER: LazyLock<mpsc::SyncSender<Text>> = LazyLock::new(|| {
-    let (sender, texts) = mpsc::sync_channel(MAX_QUEUE);
+    let (sender, texts) = mpsc::sync_channel(MAX_QUEUED_TEXTS);
     std::thread::spawn(move || texts.iter().for_each(write));
     sender
 });
 
-fn write((text, done): Text) {
-    let written = {
+fn write((text, sender): Text) {
+    let outcome = {
         let mut stdout = io::stdout().lock();
         stdout
             .write_all(text.as_bytes())
             .and_then(|()| stdout.flush())
     };
-    if let Err(error) = written {
+    if let Err(error) = outcome {
         let is_closed = error.kind() == io::ErrorKind::BrokenPipe;
         let cause = if is_closed {
             Cause::OutputClosed
@@ -74,27 +77,28 @@ fn write((text, done): Text) {
             Cause::OutputFailed
         };
         if shutdown::request(cause) && !is_closed {
-            complain(format_args!("cannot write to standard output: {error}"));
+            print_error(format_args!("cannot write to standard output: {error}"));
         }
     }
-    // Fails after a request to stop, when the caller no longer waits.
-    let _ = done.send(());
+    // Fails if the caller no longer waits, after a request to stop.
+    let _ = sender.send(());
 }
 
-/// Writes a line to standard error, with the name of the program. An error of this write is ignored.
-pub fn complain(text: impl Display) {
+/// Writes a line to standard error, after the name of the program. A failed write is ignored.
+pub fn print_error(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "valerix: {text}");
 }
 
-/// Whether a stream shows colours: it is a terminal that is not dumb, and `NO_COLOR` is not set.
+/// Whether to use colours on a stream: it is a terminal, `TERM` is not `dumb`, and `NO_COLOR` is not
+/// set.
 #[must_use]
-pub fn takes_colours(stream: &impl IsTerminal) -> bool {
+pub fn supports_colours(stream: &impl IsTerminal) -> bool {
     is_capable_terminal(stream) && variable("NO_COLOR").is_none()
 }
 
-/// Whether standard error can show a progress bar, which moves the cursor.
+/// Whether standard error can show a progress bar: it is a terminal, and `TERM` is not `dumb`.
 #[must_use]
-pub fn shows_progress() -> bool {
+pub fn supports_progress_bar() -> bool {
     is_capable_terminal(&io::stderr())
 }
 

@@ -1,4 +1,5 @@
-//! Asks the process to stop: on a signal, when its supervisor ends, or when its output has no reader.
+//! Requests to stop the process: by a signal, when the supervisor ends, or when standard output has
+//! no reader.
 
 use std::fmt;
 use std::io;
@@ -18,14 +19,15 @@ pub enum Cause {
     Terminated,
     HungUp,
     SupervisorGone,
-    /// The program that read standard output has closed it.
+    /// The reader of standard output has closed it.
     OutputClosed,
-    /// Standard output cannot be written, for example because the disk is full.
+    /// A write to standard output failed, for example because the disk is full.
     OutputFailed,
 }
 
 impl Cause {
-    /// The exit code of a command that did not finish because of this, by the convention of shells.
+    /// Returns the exit code of a command that was stopped before it finished, after the convention of
+    /// shells.
     #[must_use]
     pub fn exit_code(self) -> ExitCode {
         self.code().into()
@@ -55,14 +57,14 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Signals and output belong to the process, so there is one request to stop for the process.
+/// The request to stop. It is global, because signals and standard output belong to the process.
 static REQUEST: LazyLock<watch::Sender<Option<Cause>>> = LazyLock::new(|| watch::channel(None).0);
 
 /// Asks the process to stop. Returns whether this was the first request.
 pub fn request(cause: Cause) -> bool {
-    REQUEST.send_if_modified(|present| {
-        let is_first = present.is_none();
-        present.get_or_insert(cause);
+    REQUEST.send_if_modified(|request| {
+        let is_first = request.is_none();
+        request.get_or_insert(cause);
         is_first
     })
 }
@@ -78,15 +80,15 @@ pub fn cause() -> Option<Cause> {
 pub struct Shutdown(watch::Receiver<Option<Cause>>);
 
 impl Shutdown {
-    /// Listens for SIGINT, SIGTERM and SIGHUP. SIGHUP stays ignored where it was when the process
-    /// started (`nohup`).
+    /// Listens for SIGINT, SIGTERM and SIGHUP. SIGHUP stays ignored if the process was started with it
+    /// ignored, as `nohup` does.
     ///
     /// # Errors
     /// When a signal handler cannot be installed.
     pub fn listen() -> io::Result<Self> {
         let (ready, outcome) = std::sync::mpsc::channel();
-        // On a thread of its own, because the others may be busy or blocked by an output that is not
-        // read.
+        // On a separate thread, because the others may be busy, or blocked by output that the reader
+        // does not read.
         std::thread::spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread()
                 .enable_io()
@@ -113,26 +115,28 @@ impl Shutdown {
         Ok(Self(REQUEST.subscribe()))
     }
 
-    /// Also stops when standard input ends, which it does when the supervisor ends for any reason.
+    /// Also requests to stop when standard input ends. The supervisor holds it open, so it ends with the
+    /// supervisor, whatever the reason.
     pub fn watch_supervisor(&self) {
         tokio::spawn(async {
-            end_of_input().await;
+            wait_for_end_of_input().await;
             tracing::info!("stopping: {}", Cause::SupervisorGone);
             request(Cause::SupervisorGone);
         });
     }
 
-    /// Also stops when the reader of standard output closes it: at once, not at the next line.
+    /// Also requests to stop as soon as the reader of standard output closes it, and not only when the
+    /// next line is written.
     pub fn watch_output(&self) {
         std::thread::spawn(|| {
-            if output_closed() {
+            if wait_for_closed_output() {
                 request(Cause::OutputClosed);
             }
         });
     }
 
-    /// Ends the process on a request to stop. For commands that have nothing to clean up.
-    pub fn end_process(self) {
+    /// Exits the process on a request to stop. For commands that have nothing to clean up.
+    pub fn exit_process(self) {
         tokio::spawn(async move {
             self.requested().await;
             std::process::exit(cause().map_or(1, Cause::code).into());
@@ -144,7 +148,7 @@ impl Shutdown {
         self.0.borrow().is_some()
     }
 
-    /// Returns when the process should stop.
+    /// Waits for a request to stop.
     pub async fn requested(&self) {
         let mut receiver = self.0.clone();
         // The sender is never dropped.
@@ -155,17 +159,19 @@ impl Shutdown {
 struct Signals {
     sigint: Signal,
     sigterm: Signal,
-    /// `None` if it is ignored.
+    /// `None` if the signal is ignored.
     sighup: Option<Signal>,
 }
 
 impl Signals {
     fn listen() -> io::Result<Self> {
-        let hangs_up = !is_ignored(SignalKind::hangup());
+        let handles_sighup = !is_ignored(SignalKind::hangup());
         Ok(Self {
             sigint: signal(SignalKind::interrupt())?,
             sigterm: signal(SignalKind::terminate())?,
-            sighup: hangs_up.then(|| signal(SignalKind::hangup())).transpose()?,
+            sighup: handles_sighup
+                .then(|| signal(SignalKind::hangup()))
+                .transpose()?,
         })
     }
 
@@ -184,7 +190,7 @@ impl Signals {
     }
 }
 
-/// Whether the process was started with the signal ignored. Unknown on systems without `/proc`.
+/// Whether the process was started with the signal ignored. Returns false on systems without `/proc`.
 fn is_ignored(signal: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -194,9 +200,9 @@ fn is_ignored(signal: SignalKind) -> bool {
     mask >> (signal.as_raw_value() - 1) & 1 == 1
 }
 
-/// Waits for the end of standard input, on a thread of its own: a pending read of tokio's standard
-/// input would keep the runtime from ending.
-async fn end_of_input() {
+/// Waits for the end of standard input. A separate thread reads it, because a pending read of tokio's
+/// standard input would prevent the runtime from shutting down.
+async fn wait_for_end_of_input() {
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
@@ -205,9 +211,9 @@ async fn end_of_input() {
     let _ = receiver.await;
 }
 
-/// Waits until standard output has no reader, which never happens for a file. Returns false if the
-/// system cannot tell.
-fn output_closed() -> bool {
+/// Blocks until standard output has no reader; for a file, that never happens. Returns false if the
+/// operating system cannot tell.
+fn wait_for_closed_output() -> bool {
     let stdout = io::stdout();
     let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
     loop {

@@ -2,7 +2,7 @@
 
 use chrono::{SecondsFormat, Utc};
 
-/// Now, in RFC 3339 UTC with milliseconds.
+/// Returns the current time in UTC in the format of RFC 3339, with milliseconds.
 #[must_use]
 pub fn timestamp() -> String {
     Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)

@@ -1,10 +1,10 @@
-//! The error of a text that is no variant of an enum.
+//! The error for a text that is no variant of an enum.
 
 use std::fmt::Display;
 
 use strum::VariantArray;
 
-/// A text that is no variant of the enum it was parsed as. A newer release may know it.
+/// A text that is no variant of the enum as which it was parsed. A newer release may know it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{value}' is not one of {known}")]
 pub struct UnknownVariant {
@@ -14,7 +14,7 @@ pub struct UnknownVariant {
 }
 
 impl UnknownVariant {
-    /// For `value`, parsed as a `T`.
+    /// Returns the error of a `value` that is no variant of `T`.
     #[must_use]
     pub fn of<T: VariantArray + Display>(value: &str) -> Self {
         let known: Vec<_> = T::VARIANTS.iter().map(T::to_string).collect();
@@ -24,7 +24,7 @@ impl UnknownVariant {
         }
     }
 
-    /// The text itself.
+    /// Returns the text.
     #[must_use]
     pub fn value(&self) -> &str {
         &self.value

@@ -1,14 +1,14 @@
-//! What a response to `POST /orders` says about the order. Pure.
+//! What a response to `POST /orders` says about the order. Nothing here does I/O.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// The parts of a response that decide what its client knows.
+/// The parts of a response that say what happened to the order.
 #[derive(Debug, Clone, Default)]
 pub struct Response {
     pub status: u16,
-    /// `code` of a problem document.
+    /// The `code` of a problem document.
     pub code: Option<String>,
     pub order_id: Option<Uuid>,
     /// Whether the response has a `Retry-After` header.
@@ -17,15 +17,16 @@ pub struct Response {
     pub replayed: bool,
 }
 
-/// The request that a response answers, as far as the contract treats requests differently.
+/// What the meaning of a response depends on besides the response.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
+    /// Whether the request has an idempotency key.
     pub keyed: bool,
-    /// Whether it is the first try of its customer.
+    /// Whether the request is the first try of its customer.
     pub first: bool,
 }
 
-/// What a client knows after one try.
+/// What a client knows after one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// 201
@@ -40,13 +41,13 @@ pub enum Outcome {
     UnknownProduct,
     /// 409: an earlier request with the same key is in progress.
     InFlight,
-    /// 503 with `Retry-After`: nothing was done, and nothing will be.
+    /// 503 with `Retry-After`: no order is stored, and none will be.
     Refused,
     /// 503 `outcome-unknown` with the order's id: the order may or may not be stored.
     Unknown,
-    /// The connection broke, timed out, or the gremlin answered instead of the service.
+    /// The connection broke or timed out, or the gremlin answered in place of the service.
     NoAnswer,
-    /// A response that the contract does not allow.
+    /// A response that the API does not allow.
     Unexpected(u16),
 }
 
@@ -54,12 +55,12 @@ impl Outcome {
     #[must_use]
     pub fn of(response: &Response, context: Context) -> Self {
         let unexpected = Self::Unexpected(response.status);
-        // Only a key makes a replay possible, and the first try has nothing to repeat.
+        // Without a key there are no replays, and the first try has nothing to repeat.
         if response.replayed && (!context.keyed || context.first) {
             return unexpected;
         }
         match (response.status, response.code.as_deref()) {
-            // The gremlin sends it without running the handler; the client cannot know that.
+            // The gremlin sends this without running the handler, which a client cannot know.
             (_, Some("injected-fault")) => Self::NoAnswer,
             (201, _) => Self::Confirmed,
             (202, _) => Self::Pending,
@@ -80,8 +81,7 @@ impl Outcome {
         }
     }
 
-    /// The order's status and failure reason that the response states for ever; `None` if it states
-    /// none.
+    /// The order's final status and failure reason; `None` if the response says neither.
     #[must_use]
     pub const fn final_state(self) -> Option<(&'static str, Option<&'static str>)> {
         match self {
@@ -103,7 +103,7 @@ impl Outcome {
         self.final_state().is_some()
     }
 
-    /// Whether the response says that the order is stored.
+    /// Whether the response says that an order is stored.
     #[must_use]
     pub const fn acknowledges(self) -> bool {
         self.is_final() || matches!(self, Self::Pending)
@@ -156,17 +156,20 @@ mod tests {
     }
 
     #[test]
-    fn a_503_with_retry_after_is_a_refusal_and_without_it_unexpected() {
+    fn a_503_with_retry_after_is_a_refusal_and_one_without_is_unexpected() {
         for context in [UNKEYED, KEYED] {
             let refused = unavailable("database-unavailable", None, true);
             assert_eq!(Outcome::of(&refused, context), Outcome::Refused);
-            let silent = unavailable("database-unavailable", None, false);
-            assert_eq!(Outcome::of(&silent, context), Outcome::Unexpected(503));
+            let without_retry = unavailable("database-unavailable", None, false);
+            assert_eq!(
+                Outcome::of(&without_retry, context),
+                Outcome::Unexpected(503)
+            );
         }
     }
 
     #[test]
-    fn an_unknown_outcome_names_its_order() {
+    fn an_unknown_outcome_must_have_an_order_id() {
         for context in [UNKEYED, KEYED] {
             let named = unavailable("outcome-unknown", Some(1), false);
             assert_eq!(Outcome::of(&named, context), Outcome::Unknown);
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_outcome_asks_to_retry_only_with_a_key() {
+    fn an_unknown_outcome_may_ask_for_a_retry_only_with_a_key() {
         let retry = unavailable("outcome-unknown", Some(1), true);
         assert_eq!(Outcome::of(&retry, KEYED), Outcome::Unknown);
         assert_eq!(Outcome::of(&retry, UNKEYED), Outcome::Unexpected(503));
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_409_and_a_422_are_told_apart_by_their_code() {
+    fn the_code_decides_the_meaning_of_409_422_and_500() {
         let problem = |status, code: &str| Response {
             status,
             code: Some(code.to_owned()),

@@ -1,21 +1,22 @@
-//! What is watched for growth: figures of each role's process, and its sessions on the database.
+//! Samples what could grow: metrics of each service's process, and its database sessions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::SoakError;
+use super::error::SoakError;
 use super::trend::Tolerance;
-use crate::prove::cluster::Cluster;
-use crate::prove::plan::Role;
+use crate::prove::faults::FaultInjector;
+use crate::testbed::service_kind::ServiceKind;
 
-const LONGEST_ANSWER: Duration = Duration::from_secs(2);
-const MIB: f64 = 1024.0 * 1024.0;
+const METRICS_TIMEOUT: Duration = Duration::from_secs(2);
+const BYTES_PER_MIB: f64 = 1024.0 * 1024.0;
 
+/// What is watched of each service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Figure {
+pub enum Resource {
     MemoryMib,
     Descriptors,
     Threads,
@@ -23,7 +24,7 @@ pub enum Figure {
     Sessions,
 }
 
-impl Figure {
+impl Resource {
     pub const ALL: [Self; 5] = [
         Self::MemoryMib,
         Self::Descriptors,
@@ -32,6 +33,7 @@ impl Figure {
         Self::Sessions,
     ];
 
+    /// The name in the table.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -43,8 +45,9 @@ impl Figure {
         }
     }
 
-    /// Of growth over half of the soak. Memory comes in arenas, descriptors and tasks with the
-    /// connections of the moment; the others have no reason to grow at all.
+    /// The growth over half of the soak that is tolerated. Memory is allocated in large blocks, and
+    /// the numbers of descriptors and tasks follow the open connections. Threads and sessions have
+    /// no reason to grow.
     #[must_use]
     pub const fn tolerance(self) -> Tolerance {
         match self {
@@ -63,7 +66,7 @@ impl Figure {
         }
     }
 
-    /// The series of `/metrics` that tells it; the database tells its sessions.
+    /// The series of `/metrics` with the value. The number of sessions comes from the database.
     const fn series(self) -> Option<&'static str> {
         match self {
             Self::MemoryMib => Some("process_resident_memory_bytes"),
@@ -75,81 +78,85 @@ impl Figure {
     }
 }
 
-/// All figures of one moment.
+/// The values at one time.
 #[derive(Debug, Clone, Serialize)]
 pub struct Sample {
+    /// Since the start of the soak.
     pub seconds: f64,
-    pub roles: BTreeMap<Role, BTreeMap<Figure, f64>>,
+    #[serde(rename = "roles")]
+    pub services: BTreeMap<ServiceKind, BTreeMap<Resource, f64>>,
 }
 
-/// Looks at all roles. A fault of the moment may keep one from answering: then there is no sample.
+/// Returns `None` when a service does not answer, as happens during a fault.
 ///
 /// # Errors
-/// When the database does not answer.
-pub async fn look(
-    cluster: &Cluster,
+/// When the database does not answer, or a service lacks a metric.
+pub async fn take_sample(
+    injector: &FaultInjector,
     http: &awc::Client,
-    since: Duration,
+    since_start: Duration,
 ) -> Result<Option<Sample>, SoakError> {
-    let mut roles = BTreeMap::new();
-    let sessions = sessions(cluster).await?;
-    for role in Role::ALL {
-        let Some(text) = metrics(http, &format!("{}/metrics", cluster.url_of(role)?)).await else {
+    let sessions = count_sessions(injector).await?;
+    let mut services = BTreeMap::new();
+    for service in ServiceKind::ALL {
+        let url = format!("{}/metrics", injector.cluster().url(service));
+        let Some(metrics) = read_metrics(http, &url).await else {
             return Ok(None);
         };
-        let mut figures = BTreeMap::from([(
-            Figure::Sessions,
-            sessions.get(role.as_str()).copied().unwrap_or(0.0),
-        )]);
-        for figure in Figure::ALL {
-            let Some(series) = figure.series() else {
-                continue;
-            };
-            let value = value(&text, series).ok_or_else(|| SoakError::NotTold(series))?;
-            figures.insert(
-                figure,
-                if figure == Figure::MemoryMib {
-                    value / MIB
-                } else {
-                    value
-                },
-            );
-        }
-        roles.insert(role, figures);
+        let sessions = sessions.get(service.as_str()).copied().unwrap_or(0.0);
+        services.insert(service, values(&metrics, sessions)?);
     }
     Ok(Some(Sample {
-        seconds: since.as_secs_f64().round(),
-        roles,
+        seconds: since_start.as_secs_f64().round(),
+        services,
     }))
 }
 
-async fn metrics(http: &awc::Client, url: &str) -> Option<String> {
-    let answer = async {
+fn values(metrics: &str, sessions: f64) -> Result<BTreeMap<Resource, f64>, SoakError> {
+    let mut values = BTreeMap::new();
+    for resource in Resource::ALL {
+        let value = match resource.series() {
+            None => sessions,
+            Some(series) => {
+                let value = value_of(metrics, series).ok_or(SoakError::MissingMetric(series))?;
+                if resource == Resource::MemoryMib {
+                    value / BYTES_PER_MIB
+                } else {
+                    value
+                }
+            }
+        };
+        values.insert(resource, value);
+    }
+    Ok(values)
+}
+
+async fn read_metrics(http: &awc::Client, url: &str) -> Option<String> {
+    let text = async {
         let mut response = http.get(url).send().await.ok()?;
         String::from_utf8(response.body().await.ok()?.to_vec()).ok()
     };
-    tokio::time::timeout(LONGEST_ANSWER, answer)
+    tokio::time::timeout(METRICS_TIMEOUT, text)
         .await
         .ok()
         .flatten()
 }
 
-fn value(text: &str, series: &str) -> Option<f64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+fn value_of(metrics: &str, series: &str) -> Option<f64> {
+    let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+    metrics.lines().find_map(value)
 }
 
-/// By the role's name.
-async fn sessions(cluster: &Cluster) -> Result<BTreeMap<String, f64>, SoakError> {
-    let statement =
-        "SELECT application_name, count(*) FROM pg_stat_activity WHERE datname = current_database()
-                     GROUP BY application_name";
-    let rows = cluster.connect().await?.query(statement, &[]).await?;
-    #[expect(clippy::cast_precision_loss, reason = "some dozens")]
-    let sessions = rows
+/// The number of database sessions by service name.
+async fn count_sessions(injector: &FaultInjector) -> Result<BTreeMap<String, f64>, SoakError> {
+    let statement = "SELECT application_name, count(*) FROM pg_stat_activity
+        WHERE datname = current_database() GROUP BY application_name";
+    let rows = injector.connect().await?.query(statement, &[]).await?;
+    #[expect(clippy::cast_precision_loss, reason = "fewer than a hundred sessions")]
+    let counts = rows
         .iter()
         .map(|row| (row.get(0), row.get::<_, i64>(1) as f64));
-    Ok(sessions.collect())
+    Ok(counts.collect())
 }
 
 #[cfg(test)]
@@ -158,7 +165,8 @@ mod tests {
 
     #[test]
     fn a_series_is_found_by_its_whole_name() {
-        let text = "# HELP a x\na_b 1\na{c=\"d\"} 2\na 3.5e1\n";
-        assert_eq!((value(text, "a"), value(text, "b")), (Some(35.0), None));
+        let metrics = "# HELP a x\na_b 1\na{c=\"d\"} 2\na 3.5e1\n";
+        assert_eq!(value_of(metrics, "a"), Some(35.0));
+        assert_eq!(value_of(metrics, "b"), None);
     }
 }

@@ -1,18 +1,21 @@
-//! A directory for the files of one run, removed with it.
+//! A directory for the files of one run.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::testbed::postgres::temporary_home;
+use super::postgres::temporary_home;
+use crate::platform::output;
 
-/// A directory below the temporary directory, with a name that nobody can guess. Dropping it
-/// removes it.
+/// A directory in the directory for temporary files, with a name that cannot be guessed. It is
+/// removed with its contents when this value is dropped.
 #[derive(Debug)]
 pub struct ScratchDir(PathBuf);
 
 impl ScratchDir {
+    /// `purpose` becomes a part of the directory's name.
+    ///
     /// # Errors
-    /// When it cannot be made.
+    /// When the directory cannot be created.
     pub fn create(purpose: &str) -> io::Result<Self> {
         Ok(Self(temporary_home(purpose)?))
     }
@@ -26,10 +29,7 @@ impl ScratchDir {
 impl Drop for ScratchDir {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
-            crate::platform::output::complain(format_args!(
-                "cannot remove {}: {error}",
-                self.0.display()
-            ));
+            output::print_error(format_args!("cannot remove {}: {error}", self.0.display()));
         }
     }
 }

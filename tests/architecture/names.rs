@@ -1,7 +1,7 @@
 //! Reads the names that a Rust source file imports, exports and mentions.
 //!
-//! The scanner works on tokens. Comments and text in quotes therefore name nothing, and paths inside
-//! macro calls count like all others. Code under `#[cfg(test)]` is skipped.
+//! The scanner works on tokens. So comments and text in quotes name nothing, and paths inside macro
+//! calls count like all others. Code under `#[cfg(test)]` is skipped.
 
 use std::str::FromStr;
 
@@ -142,7 +142,7 @@ fn leaves(prefix: &[String], tree: &[TokenTree]) -> Vec<(Vec<String>, String)> {
                 let branches = inner.split(|token| is_punct(Some(token), ','));
                 return branches.flat_map(|branch| leaves(&path, branch)).collect();
             }
-            // A `*` brings no name of its own: it stands for its module.
+            // A glob counts as an import of its module.
             TokenTree::Punct(_) | TokenTree::Literal(_) => {}
         }
     }
@@ -170,17 +170,15 @@ fn is_cfg_test(attribute: Option<&TokenTree>) -> bool {
 
 /// Whether a group is the `(crate)` of `pub(crate)` or the like.
 fn is_visibility(tokens: &[TokenTree], at: usize, delimiter: Delimiter) -> bool {
-    let follows_pub =
-        at > 0 && matches!(&tokens[at - 1], TokenTree::Ident(ident) if ident == "pub");
+    let follows_pub = at > 0 && is_word(&tokens[at - 1], "pub");
     follows_pub && delimiter == Delimiter::Parenthesis
 }
 
 /// Whether the tokens before an item end in its `pub` or `pub(…)`.
 fn is_public(before: &[TokenTree]) -> bool {
-    let is_pub = |token: &TokenTree| matches!(token, TokenTree::Ident(ident) if ident == "pub");
     match before {
-        [.., last] if is_pub(last) => true,
-        [.., pub_token, TokenTree::Group(_)] => is_pub(pub_token),
+        [.., last] if is_word(last, "pub") => true,
+        [.., keyword, TokenTree::Group(_)] => is_word(keyword, "pub"),
         _ => false,
     }
 }
@@ -194,21 +192,29 @@ fn next_semicolon(tokens: &[TokenTree], from: usize) -> usize {
 
 /// The position after the item that begins at a token: after its `;` or its `{…}`.
 fn end_of_item(tokens: &[TokenTree], from: usize) -> usize {
-    let is_use = |token: &TokenTree| matches!(token, TokenTree::Ident(ident) if ident == "use");
-    let is_body = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
     let semicolon = next_semicolon(tokens, from);
-    if tokens[from..semicolon].iter().any(is_use) {
+    if tokens[from..semicolon]
+        .iter()
+        .any(|token| is_word(token, "use"))
+    {
         return semicolon;
     }
-    let body = tokens[from..].iter().position(is_body);
-    body.map_or(semicolon, |body| semicolon.min(from + body)) + 1
+    let body = tokens[from..semicolon].iter().position(is_body);
+    let last = body.map_or(semicolon, |body| from + body);
+    tokens.len().min(last + 1)
+}
+
+fn is_body(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
+}
+
+fn is_word(token: &TokenTree, word: &str) -> bool {
+    matches!(token, TokenTree::Ident(ident) if ident == word)
 }
 
 /// The module that an item `mod name;` or `mod name {…}` declares.
 fn declared_module(module: &[String], item: &[TokenTree]) -> Option<Module> {
-    let keyword = item
-        .iter()
-        .position(|token| matches!(token, TokenTree::Ident(ident) if ident == "mod"))?;
+    let keyword = item.iter().position(|token| is_word(token, "mod"))?;
     Some(child(module, &item.get(keyword + 1)?.to_string()))
 }
 

@@ -1,5 +1,5 @@
-//! Names with several addresses, one of which does not respond. Names of two IP versions and
-//! headless Services of Kubernetes are such names.
+//! Names with several addresses, one of which does not respond. Dual-stack names and headless
+//! Services of Kubernetes have several addresses.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -74,10 +74,10 @@ async fn services_connect_although_the_first_address_of_a_name_does_not_respond(
         payment.wait_until_ready(),
         order.wait_until_ready()
     );
-    let answer = order
+    let response = order
         .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
         .await;
-    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!(response.status, 201, "{response:?}");
     assert_eq!(order.get("/health").await.json()["status"], "healthy");
     for service in [&mut inventory, &mut payment, &mut order] {
         service.process.stop().await.unwrap();

@@ -54,8 +54,8 @@ impl EndedOrders {
         // The first order may go to a closed connection of the old payment process, and is then
         // finished later.
         let declined = eventually("an order to be declined", async || {
-            let answer = stack.place("PROD-002", 1).await;
-            (answer.status == 402).then(|| answer.json())
+            let response = stack.place("PROD-002", 1).await;
+            (response.status == 402).then(|| response.json())
         })
         .await;
         stack.wait_until_settled().await;
@@ -537,7 +537,7 @@ async fn requests_for_an_audit_of_a_locked_table_are_all_answered_and_the_next_a
         .batch_execute("BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE")
         .await
         .unwrap();
-    // The client fails the test when an answer takes longer than 30 s.
+    // The client fails the test when a response takes longer than 30 s.
     let all = join_all((0..10).map(|_| stack.order.get("/audit")));
     let waiting = async {
         let audits = "SELECT count(*) FROM pg_stat_activity
@@ -550,12 +550,12 @@ async fn requests_for_an_audit_of_a_locked_table_are_all_answered_and_the_next_a
         })
         .await;
     };
-    let (answers, ()) = tokio::join!(all, waiting);
-    for answer in answers {
-        answer.assert_problem(503, "audit-unavailable");
+    let (responses, ()) = tokio::join!(all, waiting);
+    for response in responses {
+        response.assert_problem(503, "audit-unavailable");
         assert!(
-            answer.header("retry-after").parse::<u32>().is_ok(),
-            "{answer:?}"
+            response.header("retry-after").parse::<u32>().is_ok(),
+            "{response:?}"
         );
     }
     let logged = stack
@@ -570,11 +570,11 @@ async fn requests_for_an_audit_of_a_locked_table_are_all_answered_and_the_next_a
     assert_eq!(logged.count(), 10, "each with the cause");
     session.batch_execute("ROLLBACK").await.unwrap();
 
-    let asked = Utc::now();
+    let requested = Utc::now();
     let audit: Audit = serde_json::from_value(stack.order.get("/audit").await.json()).unwrap();
     assert!(
-        audit.clean && audit.at >= asked,
-        "{} is older than {asked}",
+        audit.clean && audit.at >= requested,
+        "{} is older than {requested}",
         audit.at
     );
 }

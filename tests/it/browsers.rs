@@ -188,7 +188,7 @@ async fn the_documentation_works_under_a_policy_that_forbids_framing() {
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
-async fn post(service: &Service, headers: &[(&str, &str)]) -> crate::harness::Answer {
+async fn post(service: &Service, headers: &[(&str, &str)]) -> crate::harness::Response {
     let order = json!({"product_id": "PROD-001", "quantity": 1}).to_string();
     service
         .request(Method::POST, "/orders", headers, Some(&order))

@@ -218,9 +218,43 @@ async fn blank_variables_count_as_unset_and_surrounding_white_space_is_removed()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_read_from_the_files_that_variables_name() {
+    let database = TestDatabase::create().await;
+    let folder = std::env::temp_dir();
+    let file = |name: &str, text: &str| {
+        let path = folder.join(format!("valerix-{name}-{}", std::process::id()));
+        std::fs::write(&path, format!("{text}\n")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let env = [
+        ("DATABASE_URL_FILE", file("url", &database.url())),
+        ("GREMLIN_TOKEN_FILE", file("gremlin", "s3cret")),
+    ];
+    let service = Service::start("payment", free_port(), &env);
+    service.wait_until_ready().await;
+    service
+        .get("/gremlin/rules")
+        .await
+        .assert_problem(401, "unauthorized");
+    let allowed = [("authorization", "Bearer s3cret")];
+    eventually("the token of the file to be accepted", async || {
+        (service
+            .request(reqwest::Method::GET, "/gremlin/rules", &allowed, None)
+            .await
+            .status
+            == 200)
+            .then_some(())
+    })
+    .await;
+    for (_, path) in env {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_is_reported_in_one_line_with_exit_code_1() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port().to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
     let output = run(
         &["payment"],
         &[("DATABASE_URL", "postgres://localhost/x"), ("PORT", &port)],
@@ -354,7 +388,7 @@ async fn an_unusable_database_ends_migrate_and_services_with_one_line() {
         (
             foreign.url(),
             &ALL[2..],
-            "a table inventory that no migration",
+            "a table inventory that Valerix did not create",
         ),
         (
             unprivileged_url(&closed).await,

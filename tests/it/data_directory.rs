@@ -54,7 +54,7 @@ async fn a_data_directory_can_have_any_name() {
     // The command that `demo` prints works in a shell. Its path has no comma, because psql takes
     // that for the end of a host.
     let plain = DedicatedPostgres::start_in(parent.0.join("it's a job@2"), Vec::new()).await;
-    let select = format!("{} -Atc 'SELECT 42'", plain.server.psql("postgres"));
+    let select = format!("{} -Atc 'SELECT 42'", plain.server.psql_command("postgres"));
     let output = Command::new("sh").args(["-c", &select]).output().unwrap();
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
@@ -145,7 +145,7 @@ async fn the_demo_runs_with_a_long_path_and_a_strict_umask() {
         reqwest::get(&ready)
             .await
             .ok()
-            .filter(|answer| answer.status().is_success())
+            .filter(|response| response.status().is_success())
     })
     .await;
     let sockets: Vec<_> = fs::read_dir(&temporary)

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Answer, Service, Stack, free_port};
+use crate::harness::{Response, Service, Stack, free_port};
 
 /// Locks the product's row for a while, so that new items gather behind the first batch.
 async fn with_row_locked<T>(stack: &Stack, product_id: &str, work: impl Future<Output = T>) -> T {
@@ -38,12 +38,13 @@ async fn a_hot_product_is_sold_to_the_last_unit_in_few_transactions() {
     let stack = Stack::start().await;
     let body = json!({"product_id": "PROD-002", "quantity": 1});
     let requests = join_all((0..80).map(|_| stack.inventory.post("/inventory/reserve", &body)));
-    let answers = with_row_locked(&stack, "PROD-002", requests).await;
-    let (reserved, rejected): (Vec<_>, Vec<_>) =
-        answers.iter().partition(|answer| answer.status == 200);
+    let responses = with_row_locked(&stack, "PROD-002", requests).await;
+    let (reserved, rejected): (Vec<_>, Vec<_>) = responses
+        .iter()
+        .partition(|response| response.status == 200);
     let left: BTreeSet<_> = reserved
         .iter()
-        .map(|answer| answer.json()["stock"].as_i64().unwrap())
+        .map(|response| response.json()["stock"].as_i64().unwrap())
         .collect();
     assert_eq!(
         left,
@@ -51,8 +52,8 @@ async fn a_hot_product_is_sold_to_the_last_unit_in_few_transactions() {
         "the same stock levels as in separate transactions"
     );
     assert_eq!((reserved.len(), rejected.len()), (50, 30));
-    for answer in rejected {
-        answer.assert_problem(409, "insufficient-stock");
+    for response in rejected {
+        response.assert_problem(409, "insufficient-stock");
     }
     assert_eq!(stack.stock("PROD-002").await, (0, 50));
     let batches = transactions(&stack.inventory, "reserve").await;
@@ -73,12 +74,12 @@ async fn sold_out_and_unknown_products_need_no_lock_and_store_no_row() {
         .await
         .assert_problem(409, "insufficient-stock");
     let started = std::time::Instant::now();
-    let answers = with_row_locked(&stack, "PROD-003", async {
-        let answers = (reserve("PROD-003", 26).await, reserve("PROD-999", 1).await);
-        (answers, started.elapsed())
+    let responses = with_row_locked(&stack, "PROD-003", async {
+        let responses = (reserve("PROD-003", 26).await, reserve("PROD-999", 1).await);
+        (responses, started.elapsed())
     })
     .await;
-    let ((sold_out, unknown), took) = answers;
+    let ((sold_out, unknown), took) = responses;
     sold_out.assert_problem(409, "insufficient-stock");
     unknown.assert_problem(404, "unknown-product");
     assert!(
@@ -109,9 +110,9 @@ async fn conflicting_messages_of_one_order_in_one_batch_reserve_once() {
             .iter()
             .map(|body| stack.inventory.post("/inventory/reserve", body)),
     );
-    let answers = with_row_locked(&stack, "PROD-001", all).await;
-    let ok = |answer: &Answer| matches!(answer.status.as_u16(), 200 | 409 | 422);
-    assert!(answers.iter().all(ok), "{answers:?}");
+    let responses = with_row_locked(&stack, "PROD-001", all).await;
+    let ok = |response: &Response| matches!(response.status.as_u16(), 200 | 409 | 422);
+    assert!(responses.iter().all(ok), "{responses:?}");
     let (_, reserved) = stack.stock("PROD-001").await;
     assert!(
         reserved == 2 || reserved == 3,
@@ -132,7 +133,7 @@ async fn each_message_of_a_batch_is_answered_for_its_own_product() {
             })
         })
         .collect();
-    let answers = with_row_locked(&stack, "PROD-002", async {
+    let responses = with_row_locked(&stack, "PROD-002", async {
         let delayed = json!({"product_id": "PROD-002", "quantity": 1});
         let messages = join_all(
             bodies
@@ -146,9 +147,9 @@ async fn each_message_of_a_batch_is_answered_for_its_own_product() {
         .1
     })
     .await;
-    let statuses: Vec<_> = answers
+    let statuses: Vec<_> = responses
         .iter()
-        .map(|answer| answer.status.as_u16())
+        .map(|response| response.status.as_u16())
         .collect();
     for of_order in statuses.chunks(goods.len()) {
         // 422 for a message after the one that made the reservation.
@@ -184,10 +185,10 @@ async fn two_inventory_replicas_with_opposite_orders_of_messages_never_deadlock(
         send_all("one", replicas[0], orders),
         send_all("two", replicas[1], reversed)
     );
-    for (text, answer) in one.into_iter().chain(two).flatten() {
+    for (text, response) in one.into_iter().chain(two).flatten() {
         assert!(
-            matches!(answer.status.as_u16(), 200 | 409),
-            "{text}: {answer:?}"
+            matches!(response.status.as_u16(), 200 | 409),
+            "{text}: {response:?}"
         );
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
@@ -199,19 +200,19 @@ async fn two_inventory_replicas_with_opposite_orders_of_messages_never_deadlock(
     assert_eq!(stack.database.count(broken).await, 0);
 }
 
-async fn send(replica: &str, service: &Service, n: usize, order: Uuid) -> Vec<(String, Answer)> {
+async fn send(replica: &str, service: &Service, n: usize, order: Uuid) -> Vec<(String, Response)> {
     let product = format!("P{}", n * 7 % 12 + 1);
     let reserve = json!({"product_id": product, "quantity": n % 3 + 1, "order_id": order});
     let mut messages: Vec<(&str, Value)> = vec![("reserve", reserve)];
     if n.is_multiple_of(3) {
         messages.push(("release", json!({"order_id": order})));
     }
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for (kind, body) in messages {
-        let answer = service.post(&format!("/inventory/{kind}"), &body).await;
-        answers.push((format!("{replica} {kind} {body}"), answer));
+        let response = service.post(&format!("/inventory/{kind}"), &body).await;
+        responses.push((format!("{replica} {kind} {body}"), response));
     }
-    answers
+    responses
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,12 +227,12 @@ async fn a_request_for_more_than_the_stock_does_not_affect_the_rest_of_its_batch
             .iter()
             .map(|body| stack.inventory.post("/inventory/reserve", body)),
     );
-    let answers = with_row_locked(&stack, "PROD-002", requests).await;
-    for (body, answer) in bodies.iter().zip(answers) {
+    let responses = with_row_locked(&stack, "PROD-002", requests).await;
+    for (body, response) in bodies.iter().zip(responses) {
         assert_eq!(
-            answer.status,
+            response.status,
             if body["quantity"] == 1 { 200 } else { 409 },
-            "{body}: {answer:?}"
+            "{body}: {response:?}"
         );
     }
     assert_eq!(stack.stock("PROD-002").await, (30, 20));
@@ -261,10 +262,10 @@ async fn two_order_replicas_with_opposite_orders_of_keys_never_deadlock() {
     let one = join_all(keys.iter().map(|key| place(&stack.order, key)));
     let two = join_all(keys.iter().rev().map(|key| place(&other, key)));
     let (one, two) = stack.run_together(async { tokio::join!(one, two) }).await;
-    for answer in one.into_iter().chain(two) {
+    for response in one.into_iter().chain(two) {
         assert_eq!(
-            answer.status, 409,
-            "neither out of stock nor in progress: {answer:?}"
+            response.status, 409,
+            "neither out of stock nor in progress: {response:?}"
         );
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
@@ -284,9 +285,9 @@ async fn one_rejected_order_does_not_fail_the_others_of_its_batch() {
         .execute("ALTER TABLE orders ADD CONSTRAINT no_sevens CHECK (quantity <> 7)")
         .await;
     let requests = (1..=40).map(|n| stack.place("PROD-001", n % 8 + 1));
-    for (n, answer) in (1..=40).zip(join_all(requests).await) {
+    for (n, response) in (1..=40).zip(join_all(requests).await) {
         let rejected = n % 8 + 1 == 7;
-        assert_eq!(answer.status == 500, rejected, "{n}: {answer:?}");
+        assert_eq!(response.status == 500, rejected, "{n}: {response:?}");
     }
     stack.wait_until_settled().await;
     stack.assert_clean_audit().await;

@@ -29,8 +29,8 @@ async fn database_failures_are_answered_in_time_and_need_no_restart_of_the_servi
         ])
         .await;
     eventually("the database to refuse writes", async || {
-        let answer = place_order(&service).await;
-        (answer.status != 202).then(|| assert_database_unavailable(&answer))
+        let response = place_order(&service).await;
+        (response.status != 202).then(|| assert_database_unavailable(&response))
     })
     .await;
     let writable = "SET default_transaction_read_only = off";
@@ -56,8 +56,8 @@ async fn database_failures_are_answered_in_time_and_need_no_restart_of_the_servi
     let blocked = futures_util::future::join_all((0..30).map(|_| place_order(&service))).await;
     blocked.iter().for_each(assert_database_unavailable);
     let in_flight = async {
-        let answer = place_order(&service).await;
-        assert!(answer.took < MAX_RESPONSE_TIME, "{:?}", answer.took);
+        let response = place_order(&service).await;
+        assert!(response.took < MAX_RESPONSE_TIME, "{:?}", response.took);
     };
     tokio::join!(in_flight, postgres.execute(&kill));
     locker.batch_execute("ROLLBACK").await.unwrap();
@@ -186,7 +186,7 @@ impl Certificates {
 async fn sslmode_decides_on_encryption_and_on_the_check_of_the_certificate() {
     let directory = std::env::temp_dir().join(format!("valerix-tls-{}", std::process::id()));
     let certificates = Certificates::make(&directory);
-    let other_authority = Certificates::make(&directory.join("stranger"));
+    let other_authority = Certificates::make(&directory.join("other"));
     let with_tls = |port: u16, certificate: &Path, key: &Path| {
         DedicatedPostgres::start(vec![
             "listen_addresses=127.0.0.1".to_owned(),
@@ -277,7 +277,7 @@ async fn sslmode_decides_on_encryption_and_on_the_check_of_the_certificate() {
         (
             url("localhost", authority_port, &root(&certificates.root)),
             "the certificate of an authority instead of a server certificate",
-            "is that of a certificate authority (CA:TRUE)",
+            "of a certificate authority (CA:TRUE)",
         ),
         (
             url("127.0.0.1", plain_port, "sslmode=require"),

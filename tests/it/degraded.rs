@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::harness::faulty_service::{ALL, FaultyService};
-use crate::harness::{Answer, Service, Stack, TestDatabase, eventually, free_port};
+use crate::harness::{Response, Service, Stack, TestDatabase, eventually, free_port};
 
 /// The timeout of a saga step. It is short, because only the ratio of the times matters.
 const STEP_TIMEOUT: Duration = Duration::from_millis(600);
@@ -26,22 +26,22 @@ async fn order_service(database: &TestDatabase, inventory: &str, payment: &str) 
 }
 
 #[track_caller]
-fn assert_pending(answer: &Answer, status: &str, limit: Duration) {
-    assert_eq!(answer.status, 202, "{answer:?}");
-    let body = answer.json();
+fn assert_pending(response: &Response, status: &str, limit: Duration) {
+    assert_eq!(response.status, 202, "{response:?}");
+    let body = response.json();
     assert_eq!(
         (&body["status"], &body["message"]),
         (&json!(status), &json!("Order is being processed"))
     );
     assert_eq!(
-        answer.header("location"),
+        response.header("location"),
         format!("/orders/{}", body["id"].as_str().unwrap())
     );
-    assert!(answer.header("retry-after").parse::<u32>().is_ok());
+    assert!(response.header("retry-after").parse::<u32>().is_ok());
     assert!(
-        answer.took < limit,
+        response.took < limit,
         "{:?} is longer than {limit:?}",
-        answer.took
+        response.took
     );
 }
 
@@ -51,15 +51,15 @@ async fn an_order_is_accepted_under_each_fault_of_inventory() {
     for fault in ALL {
         let faulty = FaultyService::start(fault).await;
         let order = order_service(&stack.database, &faulty.url, &stack.payment.url).await;
-        let answer = order
+        let response = order
             .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
             .await;
-        assert_pending(&answer, "PENDING_INVENTORY", STEP_TIMEOUT * 2);
+        assert_pending(&response, "PENDING_INVENTORY", STEP_TIMEOUT * 2);
         assert_eq!(
-            answer.took >= STEP_TIMEOUT,
+            response.took >= STEP_TIMEOUT,
             fault.needs_timeout(),
             "{fault:?} took {:?}",
-            answer.took
+            response.took
         );
     }
     // The replica with the healthy inventory finishes all orders.
@@ -78,17 +78,17 @@ async fn an_order_is_accepted_under_each_fault_of_payment_and_its_stock_is_relea
     for fault in ALL {
         let faulty = FaultyService::start(fault).await;
         let order = order_service(&stack.database, &stack.inventory.url, &faulty.url).await;
-        let answer = order
+        let response = order
             .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
             .await;
-        assert_pending(&answer, "PENDING_PAYMENT", STEP_TIMEOUT * 2);
+        assert_pending(&response, "PENDING_PAYMENT", STEP_TIMEOUT * 2);
         assert_eq!(
-            answer.took >= STEP_TIMEOUT,
+            response.took >= STEP_TIMEOUT,
             fault.needs_timeout(),
             "{fault:?} took {:?}",
-            answer.took
+            response.took
         );
-        let id = answer.json()["id"].as_str().unwrap().to_owned();
+        let id = response.json()["id"].as_str().unwrap().to_owned();
         let held =
             format!("SELECT count(*) FROM reservations WHERE order_id = '{id}' AND state = 'HELD'");
         assert_eq!(stack.database.count(&held).await, 0, "{fault:?}");
@@ -102,9 +102,9 @@ async fn a_request_takes_at_most_two_step_timeouts_and_a_margin() {
     // answer the release.
     stack.inventory.set_latency(true, 550).await;
     stack.payment.set_latency(true, 5000).await;
-    let answer = stack.place("PROD-001", 1).await;
+    let response = stack.place("PROD-001", 1).await;
     assert_pending(
-        &answer,
+        &response,
         "PENDING_PAYMENT",
         STEP_TIMEOUT * 2 + Duration::from_millis(400),
     );
@@ -132,10 +132,10 @@ async fn other_requests_stay_fast_while_orders_wait_for_inventory() {
             );
         }
     };
-    let (answers, ()) = tokio::join!(waiting, others);
+    let (responses, ()) = tokio::join!(waiting, others);
     assert!(
-        answers.iter().all(|answer| answer.status == 202),
-        "{answers:?}"
+        responses.iter().all(|response| response.status == 202),
+        "{responses:?}"
     );
 }
 
@@ -190,16 +190,19 @@ async fn a_service_whose_table_is_missing_is_live_but_not_ready() {
 /// succeeds.
 async fn make_commits_fail(stack: &Stack, table: &str, statement: &str) {
     let trigger = format!(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        "CREATE FUNCTION fail_commit() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN RAISE 'not now'; END $$;
-         CREATE CONSTRAINT TRIGGER refuse AFTER {statement} ON {table} DEFERRABLE INITIALLY DEFERRED
-             FOR EACH ROW EXECUTE FUNCTION refuse()"
+         CREATE CONSTRAINT TRIGGER fail_commit AFTER {statement} ON {table}
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_commit()"
     );
     stack.database.execute(&trigger).await;
 }
 
 async fn let_commits_succeed(stack: &Stack) {
-    stack.database.execute("DROP FUNCTION refuse CASCADE").await;
+    stack
+        .database
+        .execute("DROP FUNCTION fail_commit CASCADE")
+        .await;
 }
 
 /// The server may send a statement's rows and fail in the commit that follows.
@@ -259,10 +262,10 @@ async fn orders_beyond_the_limit_are_rejected_at_once_and_the_overload_is_logged
     let clients = join_all((0..LIMIT + EXCESS).map(|_| async {
         let mut rejected = 0;
         while !is_over.load(Ordering::Relaxed) {
-            let answer = stack.place("PROD-001", 1).await;
-            assert_eq!(answer.status, 503, "{answer:?}");
-            assert!(answer.header("retry-after").parse::<u32>().is_ok());
-            if answer.json()["code"] == "overloaded" {
+            let response = stack.place("PROD-001", 1).await;
+            assert_eq!(response.status, 503, "{response:?}");
+            assert!(response.header("retry-after").parse::<u32>().is_ok());
+            if response.json()["code"] == "overloaded" {
                 rejected += 1;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -329,10 +332,10 @@ async fn orders_are_confirmed_at_once_when_a_slow_dependency_has_recovered() {
     .await;
     stack.inventory.set_latency(false, 0).await;
     stack.wait_until_settled().await;
-    let answers = join_all((0..10).map(|_| stack.place("PROD-001", 1))).await;
+    let responses = join_all((0..10).map(|_| stack.place("PROD-001", 1))).await;
     assert!(
-        answers.iter().all(|answer| answer.status == 201),
-        "{answers:?}"
+        responses.iter().all(|response| response.status == 201),
+        "{responses:?}"
     );
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let changed = stack

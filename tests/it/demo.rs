@@ -101,12 +101,12 @@ impl Demo {
     /// Places an order, and returns the status of the response; `None` if there was none.
     async fn place(&self) -> Option<u16> {
         let body = r#"{"product_id":"PROD-001","quantity":1}"#;
-        let answer = reqwest::Client::new()
+        let response = reqwest::Client::new()
             .post(format!("{}/orders", self.url(0)))
             .body(body)
             .send()
             .await;
-        Some(answer.ok()?.status().as_u16())
+        Some(response.ok()?.status().as_u16())
     }
 
     /// The number of stored orders, up to 100.
@@ -275,7 +275,7 @@ async fn data_of_another_postgresql_version_are_not_touched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_rejects_its_configuration_ends_the_demo_with_its_message() {
-    let data = Directory::new("refused");
+    let data = Directory::new("rejected");
     let mut command = Command::new(PROGRAM);
     command
         .arg("demo")

@@ -1,4 +1,4 @@
-//! `valerix describe` tells scripts the truth about the program.
+//! `valerix describe`: the description matches the services, and contains no secret.
 
 use serde_json::Value;
 use tokio::process::Command;

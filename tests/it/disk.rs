@@ -81,10 +81,10 @@ impl Drop for SmallDisk {
 /// Places orders until one is rejected. Pages that are already allocated have room for some.
 async fn order_until_rejected(service: &Service) {
     eventually("an order to be rejected", async || {
-        let answers = futures_util::future::join_all((0..20).map(|_| place_order(service))).await;
-        let mut rejected = answers
+        let responses = futures_util::future::join_all((0..20).map(|_| place_order(service))).await;
+        let mut rejected = responses
             .iter()
-            .filter(|answer| answer.status != 202)
+            .filter(|response| response.status != 202)
             .peekable();
         rejected.peek()?;
         rejected.for_each(assert_database_unavailable);

@@ -109,12 +109,15 @@ async fn head_of_every_route_ends_and_keeps_its_connection_usable() {
         }
     }
     let length = stack.order.get("/openapi.json").await.text.len();
-    let asked = stack
+    let answered_head = stack
         .order
         .request(Method::HEAD, "/openapi.json", &[], None)
         .await;
     assert_eq!(
-        (asked.header("content-length"), asked.text.as_str()),
+        (
+            answered_head.header("content-length"),
+            answered_head.text.as_str()
+        ),
         (length.to_string().as_str(), "")
     );
 }
@@ -190,7 +193,7 @@ async fn an_http_1_0_client_gets_no_chunks() {
     .await;
     let batch = read_head(&mut stream).await;
     assert!(!batch.contains("transfer-encoding"), "{batch}");
-    let line: serde_json::Value = serde_json::from_slice(&rest(&mut stream).await).unwrap();
+    let line: serde_json::Value = serde_json::from_slice(&read_rest(&mut stream).await).unwrap();
     assert_eq!(line["status"], 201, "{line}");
 
     // The length of this body is known, so the connection stays open.
@@ -265,11 +268,11 @@ async fn an_encoded_body_is_rejected_with_unsupported_content_encoding() {
     for (role, path, _) in BODIES {
         for encoding in ["gzip", "br", "x-unheard-of", "identity, gzip"] {
             let headers = [("content-encoding", encoding)];
-            let answer = service(&stack, role)
+            let response = service(&stack, role)
                 .request(Method::POST, path, &headers, Some("{}"))
                 .await;
-            answer.assert_problem(415, "unsupported-content-encoding");
-            assert_eq!(answer.header("accept-encoding"), "identity");
+            response.assert_problem(415, "unsupported-content-encoding");
+            assert_eq!(response.header("accept-encoding"), "identity");
         }
     }
     let order = json!({"product_id": "PROD-001", "quantity": 1}).to_string();

@@ -1,5 +1,5 @@
-//! What all services share: problems, methods, metrics, traces, the gremlin's switch, CORS,
-//! stopping.
+//! What all services share: problem documents, methods, metrics, traces, the gremlin's switch,
+//! tokens, CORS and shutdown.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ fn address(service: &Service) -> &str {
     service.url.strip_prefix("http://").unwrap()
 }
 
-/// The path with the description's own examples in it, and something unknown where there is none.
-fn filled(path: &str, operations: &Value) -> String {
+/// Replaces the parameters of a path by the examples of the OpenAPI document, or by `x`.
+fn with_examples(path: &str, operations: &Value) -> String {
     let parameters = operations
         .as_object()
         .unwrap()
@@ -39,7 +39,7 @@ fn filled(path: &str, operations: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_described_is_what_is_served() {
+async fn the_openapi_document_describes_exactly_the_routes_that_are_served() {
     let stack = Stack::start().await;
     for service in [&stack.order, &stack.inventory, &stack.payment] {
         let document = service.get("/openapi.json").await.json();
@@ -52,11 +52,11 @@ async fn what_is_described_is_what_is_served() {
                 .keys()
                 .map(|method| method.to_uppercase())
                 .collect();
-            let filled = filled(path, operations);
-            // PATCH is nowhere; the refusal lists what is served at this path.
-            let refused = service.request(Method::PATCH, &filled, &[], None).await;
-            refused.assert_problem(405, "method-not-allowed");
-            let served: BTreeSet<String> = refused
+            let concrete = with_examples(path, operations);
+            // No route has PATCH. The 405 lists the methods of this path.
+            let rejected = service.request(Method::PATCH, &concrete, &[], None).await;
+            rejected.assert_problem(405, "method-not-allowed");
+            let served: BTreeSet<String> = rejected
                 .header("allow")
                 .split(", ")
                 .map(str::to_owned)
@@ -67,7 +67,7 @@ async fn what_is_described_is_what_is_served() {
             }
             assert_eq!(served, wanted, "{path}");
             for method in &described {
-                let status = service.status(method.parse().unwrap(), &filled).await;
+                let status = service.status(method.parse().unwrap(), &concrete).await;
                 assert_ne!(status, 405, "{method} {path}");
                 let documented = &operations[method.to_lowercase()]["responses"];
                 assert!(
@@ -85,17 +85,17 @@ async fn what_is_described_is_what_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn query_parameters_that_a_route_does_not_know_are_named_in_a_400() {
+async fn unknown_and_repeated_query_parameters_are_rejected_with_a_400_that_names_them() {
     let stack = Stack::start().await;
     for service in [&stack.order, &stack.inventory, &stack.payment] {
         let document = service.get("/openapi.json").await.json();
         for (path, operations) in document["paths"].as_object().unwrap() {
-            let filled = filled(path, operations);
+            let concrete = with_examples(path, operations);
             for (method, operation) in operations.as_object().unwrap() {
                 let method: Method = method.to_uppercase().parse().unwrap();
-                let odd = format!("{filled}?no-such=1&no-such=2");
-                let refused = service.request(method.clone(), &odd, &[], None).await;
-                let problem = refused.assert_problem(400, "invalid-request");
+                let unknown = format!("{concrete}?no-such=1&no-such=2");
+                let rejected = service.request(method.clone(), &unknown, &[], None).await;
+                let problem = rejected.assert_problem(400, "invalid-request");
                 assert_eq!(
                     problem["errors"].as_array().unwrap().len(),
                     1,
@@ -107,7 +107,7 @@ async fn query_parameters_that_a_route_does_not_know_are_named_in_a_400() {
                         continue;
                     }
                     let name = known["name"].as_str().unwrap();
-                    let twice = format!("{filled}?{name}=1&{name}=1");
+                    let twice = format!("{concrete}?{name}=1&{name}=1");
                     let problem = service.request(method.clone(), &twice, &[], None).await;
                     let problem = problem.assert_problem(400, "invalid-request");
                     assert_eq!(problem["errors"][0]["field"], name, "{method} {path}");
@@ -161,21 +161,21 @@ async fn query_parameters_that_a_route_does_not_know_are_named_in_a_400() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_say_what_they_are_where_routes_overlap_or_compress() {
+async fn errors_of_compressed_and_overlapping_routes_are_problem_documents() {
     let stack = Stack::start().await;
-    let packed = [("accept-encoding", "gzip")];
+    let gzip = [("accept-encoding", "gzip")];
     let missing = stack
         .order
-        .request(Method::GET, "/static/nothing", &packed, None)
+        .request(Method::GET, "/static/nothing", &gzip, None)
         .await;
     missing.assert_problem(404, "not-found");
     assert!(
         missing.headers.get("content-encoding").is_none(),
         "{missing:?}"
     );
-    let refused = stack.payment.get("/payments/void").await;
-    refused.assert_problem(405, "method-not-allowed");
-    assert_eq!(refused.header("allow"), "POST");
+    let rejected = stack.payment.get("/payments/void").await;
+    rejected.assert_problem(405, "method-not-allowed");
+    assert_eq!(rejected.header("allow"), "POST");
     stack
         .payment
         .get("/payments/nothing")
@@ -184,7 +184,7 @@ async fn errors_say_what_they_are_where_routes_overlap_or_compress() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_is_get_without_a_body() {
+async fn head_answers_like_get_without_a_body() {
     let stack = Stack::start().await;
     let (get, head) = (
         stack.order.get("/health").await,
@@ -201,7 +201,7 @@ async fn head_is_get_without_a_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_have_the_contracts_labels_and_stay_bounded() {
+async fn metrics_have_the_labels_of_the_contract_and_a_bounded_number_of_series() {
     let stack = Stack::start().await;
     stack.place("PROD-001", 1).await;
     for n in 0..50 {
@@ -211,10 +211,10 @@ async fn metrics_have_the_contracts_labels_and_stay_bounded() {
             .get(&format!("/orders/00000000-0000-0000-0000-0000000000{n:02}"))
             .await;
     }
-    let odd = Method::from_bytes(b"BREW").unwrap();
+    let unknown = Method::from_bytes(b"BREW").unwrap();
     stack
         .order
-        .request(odd, "/orders", &[], None)
+        .request(unknown, "/orders", &[], None)
         .await
         .assert_problem(405, "method-not-allowed");
     let metrics = stack.order.get("/metrics").await;
@@ -234,7 +234,8 @@ async fn metrics_have_the_contracts_labels_and_stay_bounded() {
     };
     let series = |method, path, status| {
         format!(
-            r#"http_requests_total{{method="{method}",path="{path}",service="order-service",status_code="{status}"}}"#
+            "http_requests_total{{method=\"{method}\",path=\"{path}\",\
+             service=\"order-service\",status_code=\"{status}\"}}"
         )
     };
     assert_eq!(find(&series("POST", "/orders", 201)), "1");
@@ -251,12 +252,12 @@ async fn metrics_have_the_contracts_labels_and_stay_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_trace_runs_through_all_services() {
+async fn all_services_log_the_trace_id_of_the_request() {
     let stack = Stack::start().await;
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let parent = format!("00-{trace}-b7ad6b7169203331-01");
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
-    let answer = stack
+    let response = stack
         .order
         .request(
             Method::POST,
@@ -266,10 +267,10 @@ async fn one_trace_runs_through_all_services() {
         )
         .await;
     assert_eq!(
-        (answer.header("x-trace-id"), &answer.json()["trace_id"]),
+        (response.header("x-trace-id"), &response.json()["trace_id"]),
         (trace, &json!(trace))
     );
-    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    let id = response.json()["id"].as_str().unwrap().to_owned();
     for (service, name, route) in [
         (&stack.order, "order-service", "/orders"),
         (&stack.inventory, "inventory-service", "/inventory/reserve"),
@@ -297,36 +298,39 @@ async fn one_trace_runs_through_all_services() {
         );
     }
     for malformed in ["", "00-0-0-00", "zz", &"0".repeat(1000)] {
-        let answer = stack
+        let response = stack
             .order
             .request(Method::GET, "/health", &[("traceparent", malformed)], None)
             .await;
         assert_eq!(
-            (answer.status.as_u16(), answer.header("x-trace-id").len()),
+            (
+                response.status.as_u16(),
+                response.header("x-trace-id").len()
+            ),
             (200, 32)
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gremlin_slows_every_endpoint_but_those_one_needs_to_stop_it() {
+async fn the_latency_switch_delays_all_routes_except_probes_metrics_and_itself() {
     let stack = Stack::start().await;
     for service in [&stack.order, &stack.inventory, &stack.payment] {
         service.set_latency(true, 700).await;
         for path in ["/gremlin/latency", "/metrics", "/livez", "/readyz"] {
-            let answer = service.get(path).await;
+            let response = service.get(path).await;
             assert!(
-                answer.took < Duration::from_millis(600),
+                response.took < Duration::from_millis(600),
                 "{path} took {:?}",
-                answer.took
+                response.took
             );
         }
         for path in ["/health", "/nothing"] {
-            let answer = service.get(path).await;
+            let response = service.get(path).await;
             assert!(
-                answer.took >= Duration::from_millis(700),
+                response.took >= Duration::from_millis(700),
                 "{path} took {:?}",
-                answer.took
+                response.took
             );
         }
         assert_eq!(
@@ -354,26 +358,26 @@ async fn the_gremlin_slows_every_endpoint_but_those_one_needs_to_stop_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gremlin_can_ask_for_a_token_or_be_absent() {
-    let guarded = Stack::with(&[("GREMLIN_TOKEN", "s3cret")]).await;
+async fn the_gremlin_can_require_a_token_or_be_disabled() {
+    let with_token = Stack::with(&[("GREMLIN_TOKEN", "s3cret")]).await;
     let body = r#"{"enabled":true}"#;
     for headers in [
         &[][..],
         &[("authorization", "Bearer wrong")],
         &[("authorization", "s3cret")],
     ] {
-        let answer = guarded
+        let response = with_token
             .order
             .request(Method::POST, "/gremlin/latency", headers, Some(body))
             .await;
-        answer.assert_problem(401, "unauthorized");
+        response.assert_problem(401, "unauthorized");
     }
     let allowed = [("authorization", "Bearer s3cret")];
-    let answer = guarded
+    let response = with_token
         .order
         .request(Method::GET, "/gremlin/latency", &allowed, None)
         .await;
-    assert_eq!(answer.json()["enabled"], false);
+    assert_eq!(response.json()["enabled"], false);
     let without = Stack::with(&[("GREMLIN_ENABLED", "false")]).await;
     without
         .order
@@ -383,7 +387,60 @@ async fn the_gremlin_can_ask_for_a_token_or_be_absent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_a_listed_origin_may_call_and_no_other() {
+async fn inventory_and_payment_require_the_service_token_when_it_is_set() {
+    let stack = Stack::with(&[("SERVICE_TOKEN", "s3cret")]).await;
+    assert_eq!(
+        stack.place("PROD-001", 1).await.status,
+        201,
+        "the order service sends the token"
+    );
+    let reserve = json!({"product_id": "PROD-001", "quantity": 1});
+    stack
+        .inventory
+        .post("/inventory/reserve", &reserve)
+        .await
+        .assert_problem(401, "unauthorized");
+    for headers in [
+        &[("authorization", "Bearer wrong")][..],
+        &[("authorization", "s3cret")],
+        &[],
+    ] {
+        let response = stack
+            .payment
+            .request(Method::GET, "/payments/x", headers, None)
+            .await;
+        response.assert_problem(401, "unauthorized");
+    }
+    let with_token = [("authorization", "Bearer s3cret")];
+    let response = stack
+        .inventory
+        .request(
+            Method::POST,
+            "/inventory/reserve",
+            &with_token,
+            Some(&reserve.to_string()),
+        )
+        .await;
+    assert_eq!(response.status, 200, "{response:?}");
+    for path in [
+        "/health",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/gremlin/rules",
+        "/openapi.json",
+    ] {
+        assert_eq!(
+            stack.inventory.get(path).await.status,
+            200,
+            "{path} needs no token"
+        );
+    }
+    assert_eq!(stack.order.get("/health").await.json()["status"], "healthy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_listed_origins_get_a_cors_header() {
     let stack = Stack::with(&[("CORS_ALLOWED_ORIGINS", "http://shop.example")]).await;
     let from = async |origin| {
         stack
@@ -405,7 +462,7 @@ async fn a_page_of_a_listed_origin_may_call_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_dribbles_is_given_up() {
+async fn a_body_that_does_not_arrive_in_time_gets_a_408() {
     let stack = Stack::start().await;
     let mut stream = TcpStream::connect(address(&stack.order)).await.unwrap();
     stream
@@ -414,13 +471,13 @@ async fn a_body_that_dribbles_is_given_up() {
         )
         .await
         .unwrap();
-    let mut answer = vec![0; 1024];
+    let mut response = vec![0; 1024];
     let started = Instant::now();
-    let length = stream.read(&mut answer).await.unwrap();
-    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    let length = stream.read(&mut response).await.unwrap();
+    let response = String::from_utf8_lossy(&response[..length]).into_owned();
     assert!(
-        answer.starts_with("HTTP/1.1 408") && answer.contains("problem+json"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 408") && response.contains("problem+json"),
+        "{response}"
     );
     assert!(
         started.elapsed() < Duration::from_secs(8),
@@ -430,7 +487,7 @@ async fn a_body_that_dribbles_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_service_finishes_what_is_in_flight_and_exits_with_0() {
+async fn a_stopped_service_finishes_requests_in_progress_and_exits_with_0() {
     let mut stack = Stack::start().await;
     stack.inventory.set_latency(true, 1000).await;
     let order = &stack.order;
@@ -440,14 +497,14 @@ async fn a_stopped_service_finishes_what_is_in_flight_and_exits_with_0() {
     };
     let stop = async {
         let arrived = "SELECT count(*) FROM orders";
-        eventually("the order to be in flight", async || {
+        eventually("the order to be in progress", async || {
             (stack.database.count(arrived).await == 1).then_some(())
         })
         .await;
         order.process.signal(Signal::SIGTERM);
     };
-    let (answer, ()) = tokio::join!(in_flight, stop);
-    assert_eq!(answer.status, 201, "{answer:?}");
+    let (response, ()) = tokio::join!(in_flight, stop);
+    assert_eq!(response.status, 201, "{response:?}");
     for service in [&mut stack.order, &mut stack.inventory, &mut stack.payment] {
         let started = Instant::now();
         assert_eq!(
@@ -461,7 +518,7 @@ async fn a_stopped_service_finishes_what_is_in_flight_and_exits_with_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_whose_supervisor_is_gone_stops_by_itself() {
+async fn a_service_stops_when_its_supervisor_has_ended() {
     let stack = Stack::start().await;
     let pid = stack.payment.process.pid();
     drop(stack.payment);

@@ -1,5 +1,5 @@
-//! How much one client may take: headers, connections, time, and memory for answers that nobody
-//! reads.
+//! Limits for each client: headers, connections, time, and memory for responses that it does not
+//! read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use valerix::testbed::supervisor::{Process, Spec};
+use valerix::testbed::process::{Output, Process, ProcessSpec};
 
 use crate::harness::{PROGRAM, Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
 
@@ -17,33 +17,34 @@ async fn connect(url: &str) -> TcpStream {
         .unwrap()
 }
 
-/// All that comes back until the service ends the connection.
-async fn rest(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_to_end(&mut answer)).await;
-    // A reset after the answer is an end too: the service does not read on.
+/// Returns all that comes back until the service closes the connection.
+async fn read_rest(stream: &mut TcpStream) -> String {
+    let mut response = Vec::new();
+    let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_to_end(&mut response)).await;
+    // A reset after the response counts as an end too: the service has stopped reading.
     assert!(
         read.is_ok(),
-        "no end after {:?}",
-        String::from_utf8_lossy(&answer)
+        "the connection stays open after {:?}",
+        String::from_utf8_lossy(&response)
     );
-    String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&response).into_owned()
 }
 
-async fn with_headers(service: &Service, headers: &str) -> String {
+/// Sends a request with these headers, and returns the response.
+async fn send_with_headers(service: &Service, headers: &str) -> String {
     let mut stream = connect(&service.url).await;
     let request =
         format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{headers}connection: close\r\n\r\n");
-    // It may be refused before it is sent whole.
+    // The service may reject the request before all of it is sent.
     let _ = stream.write_all(request.as_bytes()).await;
-    rest(&mut stream).await
+    read_rest(&mut stream).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_are_limited_in_number_and_size_and_what_is_below_is_served() {
+async fn headers_over_a_limit_of_number_or_size_are_rejected() {
     let stack = Stack::start().await;
     for service in [&stack.order, &stack.inventory, &stack.payment] {
-        // With `host` and `connection`, 96 in all.
+        // With `host` and `connection`, 94 headers make the limit of 96.
         let many = |count: usize| {
             (0..count)
                 .map(|n| format!("x-{n}: 1\r\n"))
@@ -51,37 +52,40 @@ async fn headers_are_limited_in_number_and_size_and_what_is_below_is_served() {
                 .concat()
         };
         assert!(
-            with_headers(service, &many(94))
+            send_with_headers(service, &many(94))
                 .await
                 .starts_with("HTTP/1.1 200")
         );
-        let flood = with_headers(service, &many(95)).await;
-        assert!(flood.starts_with("HTTP/1.1 431"), "{flood}");
+        let too_many = send_with_headers(service, &many(95)).await;
+        assert!(too_many.starts_with("HTTP/1.1 431"), "{too_many}");
         let long = |length: usize| format!("x: {}\r\n", "y".repeat(length));
         assert!(
-            with_headers(service, &long(100_000))
+            send_with_headers(service, &long(100_000))
                 .await
                 .starts_with("HTTP/1.1 200")
         );
-        let fat = with_headers(service, &long(200_000)).await;
-        // While the client still sends, the end of the connection may take the answer with it.
-        assert!(fat.is_empty() || fat.starts_with("HTTP/1.1 4"), "{fat}");
+        let too_long = send_with_headers(service, &long(200_000)).await;
+        // The client still sends, so the close of the connection can discard the response.
+        assert!(
+            too_long.is_empty() || too_long.starts_with("HTTP/1.1 4"),
+            "{too_long}"
+        );
         assert_eq!(service.get("/livez").await.status, 200);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_bodies_that_dribble_keep_nobody_out_and_are_given_up() {
+async fn a_thousand_slow_bodies_do_not_block_orders_and_get_a_408() {
     let stack = Stack::start().await;
     let mut held = Vec::new();
     for _ in 0..1000 {
         let mut stream = connect(&stack.order.url).await;
-        let begun =
+        let start =
             b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: 60\r\n\r\n{\"prod";
-        stream.write_all(begun).await.unwrap();
+        stream.write_all(start).await.unwrap();
         held.push(stream);
     }
-    let dribble = async {
+    let send_slowly = async {
         loop {
             for stream in &mut held {
                 let _ = stream.write_all(b" ").await;
@@ -91,24 +95,25 @@ async fn a_thousand_bodies_that_dribble_keep_nobody_out_and_are_given_up() {
     };
     let customers = async {
         for _ in 0..5 {
-            let answer = stack.place("PROD-001", 1).await;
+            let response = stack.place("PROD-001", 1).await;
             assert!(
-                answer.status == 201 && answer.took < Duration::from_secs(2),
-                "{answer:?}"
+                response.status == 201 && response.took < Duration::from_secs(2),
+                "{response:?}"
             );
         }
     };
-    tokio::select! { () = dribble => {}, () = customers => {} }
+    tokio::select! { () = send_slowly => {}, () = customers => {} }
     for stream in &mut held {
-        let answer = rest(stream).await;
+        let response = read_rest(stream).await;
         assert!(
-            answer.starts_with("HTTP/1.1 408") && answer.contains("problem+json"),
-            "{answer}"
+            response.starts_with("HTTP/1.1 408") && response.contains("problem+json"),
+            "{response}"
         );
     }
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
 }
 
+/// The resident memory of a process.
 fn resident_mib(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
@@ -119,28 +124,28 @@ fn resident_mib(pid: i32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_nobody_reads_are_not_made() {
+async fn responses_that_the_client_does_not_read_are_not_produced() {
     let stack = Stack::start().await;
     let order = &stack.order;
     let length = order.get("/openapi.json").await.text.len();
     let before = resident_mib(order.process.pid());
     let request = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(10_000);
     let request = Arc::new(request);
-    let mut greedy = Vec::new();
+    let mut clients = Vec::new();
     for _ in 0..20 {
         let (mut stream, request) = (connect(&order.url).await, Arc::clone(&request));
-        greedy.push(tokio::spawn(async move {
-            // Nothing is read: at some point the service takes no more.
+        clients.push(tokio::spawn(async move {
+            // The client reads nothing, so at some point the service stops reading too.
             let sent =
                 tokio::time::timeout(Duration::from_secs(3), stream.write_all(&request)).await;
             (stream, sent.is_ok())
         }));
     }
-    for task in greedy {
+    for task in clients {
         drop(task.await.unwrap());
     }
     let grown = resident_mib(order.process.pid()).saturating_sub(before);
-    // All answers would be gigabytes.
+    // All responses together would take gigabytes.
     assert!(
         grown < 64,
         "{grown} MiB more after 200,000 requests for {length} bytes each"
@@ -148,8 +153,8 @@ async fn answers_that_nobody_reads_are_not_made() {
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
 }
 
-/// On one processor, whatever the machine has: then one thread answers, with one limit.
-fn on_one_processor(role: &str, port: u16, database: &TestDatabase) -> Process {
+/// Starts a service on one processor, so that one thread serves all connections, with one limit.
+fn start_on_one_processor(role: &str, port: u16, database: &TestDatabase) -> Process {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let allowed = status
         .lines()
@@ -158,7 +163,7 @@ fn on_one_processor(role: &str, port: u16, database: &TestDatabase) -> Process {
         .trim();
     let first = allowed.split([',', '-']).next().unwrap();
     let environment = [("PORT", port.to_string()), ("DATABASE_URL", database.url())];
-    let spec = Spec {
+    let spec = ProcessSpec {
         program: "taskset".into(),
         arguments: ["--cpu-list", first, PROGRAM, role]
             .map(str::to_owned)
@@ -166,33 +171,33 @@ fn on_one_processor(role: &str, port: u16, database: &TestDatabase) -> Process {
         environment: environment
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
-        output: Arc::new(|_| {}),
+        output: Output::Lines(Arc::new(|_| {})),
     };
     Process::start(&spec).unwrap()
 }
 
-async fn ask(stream: &mut TcpStream) {
+async fn send_request(stream: &mut TcpStream) {
     stream
         .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
 }
 
-async fn is_answered(stream: &mut TcpStream) {
-    let mut answer = [0; 12];
-    let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_exact(&mut answer)).await;
-    read.expect("an answer").unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200");
+async fn assert_answered(stream: &mut TcpStream) {
+    let mut response = [0; 12];
+    let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_exact(&mut response)).await;
+    read.expect("a response").unwrap();
+    assert_eq!(&response, b"HTTP/1.1 200");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_beyond_the_limit_wait_until_others_have_gone() {
+async fn connections_over_the_limit_wait_until_others_are_closed() {
     const LIMIT: usize = 4096;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     let database = TestDatabase::create().await;
     let port = free_port();
-    let process = on_one_processor("payment", port, &database);
+    let process = start_on_one_processor("payment", port, &database);
     let url = format!("http://127.0.0.1:{port}");
     eventually("the service to listen", async || {
         TcpStream::connect(("127.0.0.1", port)).await.ok()
@@ -208,44 +213,44 @@ async fn connections_beyond_the_limit_wait_until_others_have_gone() {
     let mut held = Vec::new();
     while held.len() < LIMIT {
         let mut stream = connect(&url).await;
-        ask(&mut stream).await;
-        is_answered(&mut stream).await;
+        send_request(&mut stream).await;
+        assert_answered(&mut stream).await;
         held.push(stream);
     }
     let mut late = connect(&url).await;
-    ask(&mut late).await;
+    send_request(&mut late).await;
     let answered = tokio::time::timeout(Duration::from_secs(1), late.readable()).await;
     assert!(
         answered.is_err(),
-        "one more than {LIMIT} connections is served"
+        "more than {LIMIT} connections are served"
     );
     let used = descriptors();
     assert!(
         used <= unconnected + LIMIT + 16,
-        "{used} descriptors, {unconnected} before any connection"
+        "{used} descriptors, {unconnected} without connections"
     );
     held.truncate(LIMIT / 2);
-    is_answered(&mut late).await;
+    assert_answered(&mut late).await;
 }
 
-/// The memory that a process has once it has read what was sent to it: for half a second it takes
-/// no more.
+/// The memory of a process after it has read all that was sent to it: it has not grown for half a
+/// second.
 async fn settled_mib(pid: i32) -> u64 {
     const SAMPLES: u32 = 10;
-    let (mut most, mut same) = (resident_mib(pid), 0);
-    while same < SAMPLES {
+    let (mut largest, mut unchanged) = (resident_mib(pid), 0);
+    while unchanged < SAMPLES {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let now = resident_mib(pid);
-        same = if now > most { 0 } else { same + 1 };
-        most = most.max(now);
+        unchanged = if now > largest { 0 } else { unchanged + 1 };
+        largest = largest.max(now);
     }
-    most
+    largest
 }
 
-/// What each limit allows, times what it may hold, has to fit the container: 128 MiB in
-/// docker-compose.yml.
+/// For each limit, the number of connections times the bytes of each must fit into the container,
+/// which has 128 MiB in docker-compose.yml.
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_without_an_end_fit_into_the_container_and_keep_nobody_out() {
+async fn unfinished_requests_fit_into_the_memory_of_the_container_and_do_not_block_others() {
     const CONTAINER_MIB: u64 = 128;
     let stack = Stack::start().await;
     let inventory = &stack.inventory;
@@ -253,16 +258,17 @@ async fn requests_without_an_end_fit_into_the_container_and_keep_nobody_out() {
         "GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {}",
         "y".repeat(100_000)
     );
-    let bundle = format!(
-        "POST /inventory/reserve/batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: 262000\r\n\r\n{}",
+    let batch = format!(
+        "POST /inventory/reserve/batch HTTP/1.1\r\nhost: localhost\r\n\
+         content-length: 262000\r\n\r\n{}",
         " ".repeat(200_000)
     );
-    let begun = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n{head}");
-    for (request, connections) in [(head, 1000), (bundle, 600), (begun, 2000)] {
+    let second_head = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n{head}");
+    for (request, connections) in [(head, 1000), (batch, 600), (second_head, 2000)] {
         let mut streams = Vec::new();
         for _ in 0..connections {
             let mut stream = connect(&inventory.url).await;
-            // One that holds too much is closed, maybe before it has sent all.
+            // The service may close a connection before all of the request is sent.
             let _ = stream.write_all(request.as_bytes()).await;
             streams.push(stream);
         }
@@ -278,38 +284,37 @@ async fn requests_without_an_end_fit_into_the_container_and_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_later_head_that_does_not_end_is_given_up() {
+async fn a_connection_whose_next_head_does_not_end_is_closed() {
     let stack = Stack::start().await;
     let first = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let mut later = connect(&stack.order.url).await;
-    ask(&mut later).await;
-    is_answered(&mut later).await;
+    send_request(&mut later).await;
+    assert_answered(&mut later).await;
     later.write_all(b"GET /livez HT").await.unwrap();
     let mut together = connect(&stack.order.url).await;
     together
         .write_all(format!("{first}{}", "G".repeat(50_000)).as_bytes())
         .await
         .unwrap();
-    let (later, together) = tokio::join!(rest(&mut later), rest(&mut together));
+    let (later, together) = tokio::join!(read_rest(&mut later), read_rest(&mut together));
     assert!(!later.contains("HTTP/1.1"), "{later}");
     assert!(together.starts_with("HTTP/1.1 200"), "{together}");
 }
 
-/// With few descriptors, connections leave enough of them to the database.
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_leave_descriptors_to_the_database() {
+async fn connections_leave_enough_descriptors_for_the_database() {
     const DESCRIPTORS: usize = 512;
     let database = TestDatabase::create().await;
     let port = free_port();
     let environment = [("PORT", port.to_string()), ("DATABASE_URL", database.url())];
     let limit = format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}");
-    let spec = Spec {
+    let spec = ProcessSpec {
         program: "prlimit".into(),
         arguments: [&limit, PROGRAM, "payment"].map(str::to_owned).into(),
         environment: environment
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
-        output: Arc::new(|_| {}),
+        output: Output::Lines(Arc::new(|_| {})),
     };
     let _process = Process::start(&spec).unwrap();
     let url = format!("http://127.0.0.1:{port}");
@@ -319,7 +324,8 @@ async fn connections_leave_descriptors_to_the_database() {
     })
     .await;
     let mut first = connect(&url).await;
-    // It has to open new ones once all descriptors that it gives to connections are taken.
+    // With its sessions ended, the service has to open new ones while clients hold all descriptors
+    // that it gives to connections.
     let sessions =
         "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     database
@@ -330,11 +336,11 @@ async fn connections_leave_descriptors_to_the_database() {
         (database.count(&left).await == 0).then_some(())
     })
     .await;
-    // As many connections as it serves; one more waits.
+    // Opens as many connections as the service serves. The last one is not served.
     let mut idle = Vec::new();
     while idle.len() < DESCRIPTORS {
         let mut stream = connect(&url).await;
-        ask(&mut stream).await;
+        send_request(&mut stream).await;
         let served = tokio::time::timeout(Duration::from_secs(1), stream.readable())
             .await
             .is_ok();
@@ -349,19 +355,19 @@ async fn connections_leave_descriptors_to_the_database() {
         order.len()
     );
     let charged = async {
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         let mut buffer = [0; 4096];
         first.write_all(charge.as_bytes()).await.unwrap();
-        while !String::from_utf8_lossy(&answer).contains("created_at") {
+        while !String::from_utf8_lossy(&response).contains("created_at") {
             let read = first.read(&mut buffer).await.unwrap();
-            assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
-            answer.extend_from_slice(&buffer[..read]);
+            assert!(read > 0, "{}", String::from_utf8_lossy(&response));
+            response.extend_from_slice(&buffer[..read]);
         }
-        String::from_utf8(answer).unwrap()
+        String::from_utf8(response).unwrap()
     };
-    let answer = tokio::time::timeout(WAIT_TIMEOUT, charged).await.unwrap();
+    let response = tokio::time::timeout(WAIT_TIMEOUT, charged).await.unwrap();
     assert!(
-        answer.contains("HTTP/1.1 201") || answer.contains("HTTP/1.1 402"),
-        "{answer}"
+        response.contains("HTTP/1.1 201") || response.contains("HTTP/1.1 402"),
+        "{response}"
     );
 }

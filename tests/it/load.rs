@@ -1,4 +1,4 @@
-//! `valerix load`: what it counts is what was sent, and a stall is not hidden.
+//! `valerix load`: each order that it sends is counted, and a stall shows in the latencies.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::harness::{PROGRAM, Service, Stack, eventually};
 const RATE: u64 = 20;
 const SECONDS: u64 = 5;
 
-/// Orders at a low rate; the report as machines read it.
+/// Runs `valerix load` on a service, and returns its JSON report.
 async fn load(service: &Service, extra: &[&str]) -> Value {
     let mut command = Command::new(PROGRAM);
     command
@@ -25,8 +25,8 @@ async fn load(service: &Service, extra: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn sum(answers: &Value) -> u64 {
-    answers
+fn sum(responses: &Value) -> u64 {
+    responses
         .as_object()
         .unwrap()
         .values()
@@ -35,7 +35,7 @@ fn sum(answers: &Value) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_order_that_was_sent_is_accounted_for() {
+async fn every_order_that_was_sent_is_counted_with_its_status() {
     let stack = Stack::start().await;
     let extra = [
         "--rate",
@@ -56,19 +56,19 @@ async fn every_order_that_was_sent_is_accounted_for() {
         [10, 30]
     );
     for step in steps {
-        assert_eq!(step["sent"], step["rate"], "a second of it");
+        assert_eq!(step["sent"], step["rate"], "the step takes 1 s");
         assert_eq!(
             sum(&step["answers"]),
             step["sent"].as_u64().unwrap(),
             "{step}"
         );
-        let known = ["201", "202", "409", "422"];
+        let expected = ["201", "202", "409", "422"];
         assert!(
             step["answers"]
                 .as_object()
                 .unwrap()
                 .keys()
-                .all(|status| known.contains(&&**status)),
+                .all(|status| expected.contains(&&**status)),
             "{step}"
         );
         let latency = ["p50_ms", "p90_ms", "p99_ms", "max_ms"]
@@ -76,7 +76,7 @@ async fn every_order_that_was_sent_is_accounted_for() {
         assert!(latency[0] > 0.0 && latency.is_sorted(), "{step}");
         assert_eq!(
             step["refused"]["max_ms"], 0.0,
-            "nothing was refused: {step}"
+            "no order was rejected: {step}"
         );
         assert!(
             step["goodput"].as_f64().unwrap() > 0.0 && step["seconds"].as_f64().unwrap() >= 0.9,
@@ -92,12 +92,12 @@ async fn every_order_that_was_sent_is_accounted_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stall_is_in_the_latency_of_every_order_that_was_due_in_it() {
+async fn a_stall_is_part_of_the_latency_of_every_order_that_was_due_during_it() {
     let stack = Stack::start().await;
     let order = &stack.order;
     let (rate, seconds) = (RATE.to_string(), SECONDS.to_string());
     let flags = ["--rate", &rate, "--seconds", &seconds];
-    // The switch holds each request that comes while it is on for so long.
+    // The latency switch delays each request that arrives while it is on.
     let stall = async {
         eventually("the load to begin", async || {
             (stack.database.count("SELECT count(*) FROM orders").await > 0).then_some(())
@@ -114,10 +114,10 @@ async fn a_stall_is_in_the_latency_of_every_order_that_was_due_in_it() {
     assert_eq!(
         sum(&step["answers"]),
         RATE * SECONDS,
-        "all were sent, and at their time: {step}"
+        "all orders were sent at their times: {step}"
     );
-    // 2 s of 5 are 40 % of the orders: a closed loop would have sent a handful, and its 90th
-    // percentile would be short.
+    // 40 % of the orders are due in these 2 s of 5. A closed loop would have sent a few orders
+    // then, and would have reported a low 90th percentile.
     assert!(
         step["latency"]["p90_ms"].as_f64().unwrap() >= 1500.0,
         "{step}, stalled for {stalled:?}"
@@ -128,14 +128,14 @@ async fn a_stall_is_in_the_latency_of_every_order_that_was_due_in_it() {
     );
     assert!(
         step["seconds"].as_f64().unwrap() < 8.0,
-        "the stall did not put the schedule off: {step}"
+        "the stall does not delay the schedule: {step}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_does_not_run_at_all_stalls_every_order_that_is_due() {
+async fn a_suspended_service_delays_every_order_that_is_due() {
     let stack = Stack::start().await;
-    let halt = async {
+    let suspend = async {
         eventually("the load to begin", async || {
             (stack.database.count("SELECT count(*) FROM orders").await > 0).then_some(())
         })
@@ -152,16 +152,16 @@ async fn a_service_that_does_not_run_at_all_stalls_every_order_that_is_due() {
     };
     let (report, ()) = tokio::join!(
         load(&stack.order, &["--rate", "20", "--seconds", "4"]),
-        halt
+        suspend
     );
     let step = &report["steps"][0];
     assert_eq!(sum(&step["answers"]), 80, "{step}");
     let max = step["latency"]["max_ms"].as_f64().unwrap();
     assert!(
         max >= 1900.0,
-        "the first that was due waited the stall out: {step}"
+        "the first order that was due waited for the end of the stall: {step}"
     );
-    // Half of the orders were due in it, and waited 1 s on average.
+    // Half of the orders were due during the stall, and waited for 1 s on average.
     assert!(
         step["latency"]["p90_ms"].as_f64().unwrap() >= 1200.0,
         "{step}"
@@ -169,7 +169,7 @@ async fn a_service_that_does_not_run_at_all_stalls_every_order_that_is_due() {
 }
 
 #[tokio::test]
-async fn wrong_flags_are_one_line_and_exit_code_2() {
+async fn wrong_flags_are_reported_in_one_line_with_exit_code_2() {
     for (flags, wanted) in [
         (&["--rate", "0"][..], "--rate"),
         (&["--rate", "10,x"], "--rate"),
@@ -185,15 +185,15 @@ async fn wrong_flags_are_one_line_and_exit_code_2() {
             .output()
             .await
             .unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(
-            (output.status.code(), told.lines().count()),
+            (output.status.code(), stderr.lines().count()),
             (Some(2), 1),
-            "{flags:?}: {told}"
+            "{flags:?}: {stderr}"
         );
         assert!(
-            told.starts_with("valerix: ") && told.contains(wanted),
-            "{flags:?}: {told}"
+            stderr.starts_with("valerix: ") && stderr.contains(wanted),
+            "{flags:?}: {stderr}"
         );
     }
 }

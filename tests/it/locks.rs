@@ -1,4 +1,4 @@
-//! A row that somebody else has locked delays whoever needs it, and nobody else.
+//! A row that another session has locked delays only the orders that need it.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -9,11 +9,11 @@ use crate::harness::{Stack, eventually};
 
 const PLENTY: &str = "UPDATE inventory SET stock = 100000, stocked = 100000";
 
-/// Orders of one product, some at once, again and again; all must be confirmed.
-async fn all_confirmed(stack: &Stack, product: &str) {
+/// Places 15 times 8 concurrent orders of a product, and checks that all are confirmed.
+async fn assert_orders_are_confirmed(stack: &Stack, product: &str) {
     for _ in 0..15 {
-        for answer in join_all((0..8).map(|_| stack.place(product, 1))).await {
-            assert_eq!(answer.status, 201, "{answer:?}");
+        for response in join_all((0..8).map(|_| stack.place(product, 1))).await {
+            assert_eq!(response.status, 201, "{response:?}");
         }
     }
 }
@@ -28,26 +28,28 @@ fn breaker_changes(stack: &Stack) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_product_delays_the_orders_of_that_product_alone() {
+async fn a_locked_product_delays_only_the_orders_of_that_product() {
     let stack = Stack::start().await;
     stack.database.execute(PLENTY).await;
     let session = stack.database.session().await;
-    let lock = "BEGIN; UPDATE inventory SET stock = stock + 5, stocked = stocked + 5 WHERE product_id = 'PROD-001'";
+    let lock = "BEGIN;
+        UPDATE inventory SET stock = stock + 5, stocked = stocked + 5
+        WHERE product_id = 'PROD-001'";
     session.batch_execute(lock).await.unwrap();
     let locked = join_all((0..30).map(|_| stack.place("PROD-001", 1)));
-    let (locked, ()) = tokio::join!(locked, all_confirmed(&stack, "PROD-002"));
-    for answer in &locked {
+    let (locked, ()) = tokio::join!(locked, assert_orders_are_confirmed(&stack, "PROD-002"));
+    for response in &locked {
         assert_eq!(
-            (answer.status.as_u16(), &answer.json()["status"]),
+            (response.status.as_u16(), &response.json()["status"]),
             (202, &json!("PENDING_INVENTORY"))
         );
     }
-    // And while recovery tries again and again.
-    all_confirmed(&stack, "PROD-003").await;
+    // Orders of another product are confirmed also while recovery retries the pending ones.
+    assert_orders_are_confirmed(&stack, "PROD-003").await;
     assert_eq!(
         breaker_changes(&stack),
         0,
-        "the trouble of one product opens no breaker"
+        "a lock on one product opens no breaker"
     );
     session.batch_execute("COMMIT").await.unwrap();
     stack.wait_until_settled().await;
@@ -58,7 +60,7 @@ async fn a_locked_product_delays_the_orders_of_that_product_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_met_a_short_lock_is_confirmed_by_its_request() {
+async fn an_order_that_waits_for_a_short_lock_is_confirmed_by_its_request() {
     let stack = Stack::start().await;
     let session = stack.database.session().await;
     session
@@ -66,20 +68,20 @@ async fn an_order_that_met_a_short_lock_is_confirmed_by_its_request() {
         .await
         .unwrap();
     let unlock = async {
-        let parked = r#"valerix_batch_locked_items_total{work="reserve"}"#;
+        let waiting = r#"valerix_batch_locked_items_total{work="reserve"}"#;
         eventually("the reserve to wait for the lock", async || {
-            (stack.inventory.metric(parked).await > 0.0).then_some(())
+            (stack.inventory.metric(waiting).await > 0.0).then_some(())
         })
         .await;
         session.batch_execute("COMMIT").await.unwrap();
     };
-    let (answer, ()) = tokio::join!(stack.place("PROD-001", 1), unlock);
-    assert_eq!(answer.status, 201, "{answer:?}");
+    let (response, ()) = tokio::join!(stack.place("PROD-001", 1), unlock);
+    assert_eq!(response.status, 201, "{response:?}");
     stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_row_of_the_ledger_delays_its_order_alone() {
+async fn a_locked_ledger_row_delays_only_its_order() {
     let stack = Stack::start().await;
     stack.database.execute(PLENTY).await;
     let order = Uuid::new_v4();
@@ -112,13 +114,13 @@ async fn a_locked_row_of_the_ledger_delays_its_order_alone() {
             &deadline,
             Some(&release)
         ),
-        all_confirmed(&stack, "PROD-001"),
+        assert_orders_are_confirmed(&stack, "PROD-001"),
     );
-    for answer in [reserved, released] {
-        answer.assert_problem(503, "locked");
+    for response in [reserved, released] {
+        response.assert_problem(503, "locked");
         assert!(
-            answer.header("retry-after").parse::<u32>().is_ok(),
-            "nothing was done: {answer:?}"
+            response.header("retry-after").parse::<u32>().is_ok(),
+            "a retry is safe, because nothing was stored: {response:?}"
         );
     }
     session.batch_execute("COMMIT").await.unwrap();
@@ -143,10 +145,10 @@ async fn a_locked_order_delays_no_other_order() {
     let session = stack.database.session().await;
     let lock = format!(
         "BEGIN; SELECT FROM orders WHERE id = {} FOR UPDATE",
-        sql(&pending.json()["id"])
+        sql_text(&pending.json()["id"])
     );
     session.batch_execute(&lock).await.unwrap();
-    // One that is being placed, too: its change to CONFIRMED meets the lock.
+    // The row of an order in progress is locked too, so its change to CONFIRMED has to wait.
     stack.inventory.set_latency(true, 300).await;
     let lock_next = async {
         let placed = "SELECT count(*) FROM orders WHERE product_id = 'PROD-003'";
@@ -157,12 +159,12 @@ async fn a_locked_order_delays_no_other_order() {
         let lock = "SELECT FROM orders WHERE product_id = 'PROD-003' FOR UPDATE";
         session.batch_execute(lock).await.unwrap();
         stack.inventory.set_latency(false, 0).await;
-        all_confirmed(&stack, "PROD-002").await;
+        assert_orders_are_confirmed(&stack, "PROD-002").await;
     };
-    let (met, ()) = tokio::join!(stack.place("PROD-003", 1), lock_next);
+    let (delayed, ()) = tokio::join!(stack.place("PROD-003", 1), lock_next);
     assert_eq!(
-        met.status, 202,
-        "its end cannot be stored now, and recovery stores it: {met:?}"
+        delayed.status, 202,
+        "the status cannot be stored now, so recovery stores it later: {delayed:?}"
     );
     session.batch_execute("COMMIT").await.unwrap();
     stack.wait_until_settled().await;
@@ -172,6 +174,6 @@ async fn a_locked_order_delays_no_other_order() {
     stack.assert_clean_audit().await;
 }
 
-fn sql(id: &serde_json::Value) -> String {
+fn sql_text(id: &serde_json::Value) -> String {
     format!("'{}'", id.as_str().unwrap())
 }

@@ -1,23 +1,18 @@
-//! Values that a newer release wrote: what is not known is shown as it stands or refused by itself,
-//! and breaks nothing else.
+//! Values that a newer release has written. An unknown value is shown unchanged, or only the
+//! requests for its order fail.
 
 use serde_json::json;
 
 use crate::harness::{Stack, eventually};
 
-async fn set(stack: &Stack, statements: &str) {
-    stack.database.execute(statements).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_failure_reason_is_shown_as_it_stands_and_its_order_is_settled() {
+async fn an_unknown_failure_reason_is_shown_unchanged_and_its_order_is_settled() {
     let stack = Stack::start().await;
     assert_eq!(stack.place("PROD-404", 1).await.status, 422);
     stack.wait_until_settled().await;
-    let newer =
-        "UPDATE orders SET failure_reason = 'something-newer', refund_owed = true, owed_since = now(),
-        next_attempt_at = now()";
-    set(&stack, newer).await;
+    let newer = "UPDATE orders SET failure_reason = 'something-newer', refund_owed = true,
+        owed_since = now(), next_attempt_at = now()";
+    stack.database.execute(newer).await;
     let orders = stack.order.get("/orders").await;
     assert_eq!(orders.status, 200, "{orders:?}");
     let order = &orders.json()["orders"][0];
@@ -35,13 +30,14 @@ async fn an_unknown_failure_reason_is_shown_as_it_stands_and_its_order_is_settle
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_status_of_an_order_or_an_event_breaks_no_page() {
+async fn an_unknown_status_of_an_order_or_event_is_listed_unchanged() {
     let stack = Stack::start().await;
     let order = stack.place("PROD-001", 1).await.json();
     let id = order["id"].as_str().unwrap();
     let newer = "ALTER TABLE orders DROP CONSTRAINT orders_status_known;
-        UPDATE orders SET status = 'NEWER'; UPDATE order_events SET status = 'NEWER', reason = 'newer'";
-    set(&stack, newer).await;
+        UPDATE orders SET status = 'NEWER';
+        UPDATE order_events SET status = 'NEWER', reason = 'newer'";
+    stack.database.execute(newer).await;
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     assert_eq!(stack.order.get("/orders").await.status, 200);
     let shown = stack.order.get(&format!("/orders/{id}")).await;
@@ -54,12 +50,12 @@ async fn an_unknown_status_of_an_order_or_an_event_breaks_no_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_state_of_a_reservation_is_refused_and_left_alone() {
+async fn requests_for_a_reservation_with_an_unknown_state_are_rejected_and_change_nothing() {
     let stack = Stack::start().await;
     let order = stack.place("PROD-001", 2).await.json();
     let newer = "ALTER TABLE reservations DROP CONSTRAINT reservations_state_known;
         UPDATE reservations SET state = 'NEWER'";
-    set(&stack, newer).await;
+    stack.database.execute(newer).await;
     let reserve =
         json!({"product_id": "PROD-001", "quantity": 2, "order_id": order["id"], "epoch": 2});
     stack
@@ -84,16 +80,17 @@ async fn an_unknown_state_of_a_reservation_is_refused_and_left_alone() {
     assert_eq!(
         stack.place("PROD-001", 1).await.status,
         201,
-        "others do not notice"
+        "other orders are not affected"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_status_of_a_payment_is_refused_and_left_alone() {
+async fn requests_for_a_payment_with_an_unknown_status_are_rejected_and_change_nothing() {
     let stack = Stack::start().await;
     let order = stack.place("PROD-001", 1).await.json();
-    let newer = "ALTER TABLE payments DROP CONSTRAINT payments_status_known; UPDATE payments SET status = 'NEWER'";
-    set(&stack, newer).await;
+    let newer = "ALTER TABLE payments DROP CONSTRAINT payments_status_known;
+        UPDATE payments SET status = 'NEWER'";
+    stack.database.execute(newer).await;
     let of_order = json!({"order_id": order["id"]});
     for path in ["/payments", "/payments/void"] {
         stack
@@ -109,15 +106,15 @@ async fn an_unknown_status_of_a_payment_is_refused_and_left_alone() {
             .await,
         1
     );
-    // An order that needs its answer waits, and no other one does.
-    let owing = "UPDATE orders SET status = 'FAILED', failure_reason = 'expired', refund_owed = true, owed_since = now(),
-        next_attempt_at = now()";
-    set(&stack, owing).await;
-    eventually("a refund to be refused", async || {
-        let told = |line: &String| {
-            line.contains("\"step\":\"refund\"") || line.contains("no usable answer")
+    // An order that owes a refund of this payment stays unsettled. Other orders are not affected.
+    let owing = "UPDATE orders SET status = 'FAILED', failure_reason = 'expired',
+        refund_owed = true, owed_since = now(), next_attempt_at = now()";
+    stack.database.execute(owing).await;
+    eventually("a refund to be rejected", async || {
+        let rejected = |line: &String| {
+            line.contains("\"step\":\"refund\"") || line.contains("no usable response")
         };
-        stack.order.lines().iter().any(told).then_some(())
+        stack.order.lines().iter().any(rejected).then_some(())
     })
     .await;
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);

@@ -1,5 +1,5 @@
-//! What an order owes and cannot be met is that order's trouble: it is tried for ever, it is shown,
-//! and nobody else notices.
+//! Obligations that cannot be met: recovery keeps retrying them, `/orders` shows them, and other
+//! orders are not affected.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -7,24 +7,25 @@ use uuid::Uuid;
 
 use crate::harness::{Stack, eventually};
 
-/// Orders that have failed and owe a refund.
-async fn owe_refunds(stack: &Stack, orders: u32) {
+/// Stores failed orders that owe a refund.
+async fn store_orders_that_owe_a_refund(stack: &Stack, orders: u32) {
     let owing = format!(
-        "INSERT INTO orders (product_id, quantity, status, failure_reason, refund_owed, owed_since)
+        "INSERT INTO orders
+             (product_id, quantity, status, failure_reason, refund_owed, owed_since)
          SELECT 'PROD-001', 1, 'FAILED', 'expired', true, now() FROM generate_series(1, {orders})"
     );
     stack.database.execute(&owing).await;
 }
 
-async fn all_confirmed(stack: &Stack, orders: usize) {
-    let answers = join_all((0..orders).map(|_| stack.place("PROD-001", 1))).await;
-    for answer in answers {
-        assert_eq!(answer.status, 201, "{answer:?}");
+async fn assert_orders_are_confirmed(stack: &Stack, orders: usize) {
+    let responses = join_all((0..orders).map(|_| stack.place("PROD-001", 1))).await;
+    for response in responses {
+        assert_eq!(response.status, 201, "{response:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refunds_that_cannot_be_met_are_shown_as_stuck_and_close_nothing_to_others() {
+async fn refunds_that_always_fail_are_shown_as_stuck_and_open_no_breaker() {
     let stack = Stack::with(&[("RECOVERY_BOUND_SECONDS", "2")]).await;
     stack
         .database
@@ -32,9 +33,9 @@ async fn refunds_that_cannot_be_met_are_shown_as_stuck_and_close_nothing_to_othe
         .await;
     let rule = json!({"kind": "error", "status": 500, "route": "/payments/void"});
     let rule = stack.payment.add_gremlin_rule(rule).await;
-    owe_refunds(&stack, 20).await;
-    // More failures than would open a breaker that they count for.
-    eventually("the refunds to fail again and again", async || {
+    store_orders_that_owe_a_refund(&stack, 20).await;
+    // This many failures would open a breaker that counted them.
+    eventually("40 refunds to fail", async || {
         (stack.payment.gremlin_rule(rule).await["fired"]
             .as_u64()
             .unwrap()
@@ -43,7 +44,7 @@ async fn refunds_that_cannot_be_met_are_shown_as_stuck_and_close_nothing_to_othe
     })
     .await;
     for _ in 0..4 {
-        all_confirmed(&stack, 10).await;
+        assert_orders_are_confirmed(&stack, 10).await;
     }
     let opened = stack
         .order
@@ -85,13 +86,13 @@ async fn refunds_that_cannot_be_met_are_shown_as_stuck_and_close_nothing_to_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_that_the_product_cannot_take_back_fails_alone() {
+async fn a_release_that_exceeds_the_reserved_stock_fails_without_affecting_others() {
     let stack = Stack::start().await;
     stack
         .database
         .execute("UPDATE inventory SET stock = 1000, stocked = 1000")
         .await;
-    // More than the others reserve meanwhile.
+    // The quantity is larger than all that other orders reserve meanwhile.
     let order = Uuid::new_v4();
     let reserve = json!({"product_id": "PROD-001", "quantity": 500, "order_id": order});
     assert_eq!(
@@ -105,30 +106,32 @@ async fn a_release_that_the_product_cannot_take_back_fails_alone() {
     let owing = format!(
         "DELETE FROM inventory WHERE product_id = 'PROD-001';
          INSERT INTO inventory (product_id, stock) VALUES ('PROD-001', 1000);
-         INSERT INTO orders (id, product_id, quantity, status, failure_reason, release_owed_epoch, refund_owed, owed_since)
+         INSERT INTO orders (id, product_id, quantity, status, failure_reason,
+             release_owed_epoch, refund_owed, owed_since)
          VALUES ('{order}', 'PROD-001', 500, 'FAILED', 'expired', 1, true, now())"
     );
     stack.database.execute(&owing).await;
-    let refused = stack
+    let rejected = stack
         .inventory
         .post("/inventory/release", &json!({"order_id": order}))
         .await;
-    refused.assert_problem(409, "stock-mismatch");
+    rejected.assert_problem(409, "stock-mismatch");
     for _ in 0..4 {
-        all_confirmed(&stack, 10).await;
+        assert_orders_are_confirmed(&stack, 10).await;
     }
     let owing = stack.order.get("/orders?settled=false").await.json();
     assert_eq!(owing["orders"][0]["owes"], json!(["release", "refund"]));
-    // As somebody would mend it by hand.
-    let mended = "UPDATE inventory SET reserved = reserved + 500, stocked = stocked + 500 WHERE product_id = 'PROD-001'";
-    stack.database.execute(mended).await;
+    // An operator repairs the product's row.
+    let repair = "UPDATE inventory SET reserved = reserved + 500, stocked = stocked + 500
+        WHERE product_id = 'PROD-001'";
+    stack.database.execute(repair).await;
     stack.wait_until_settled().await;
     stack.assert_clean_audit().await;
 }
 
-/// Whatever is reserved for an order that has failed, at whatever epoch, goes back.
+/// The release of a failed order covers reservations at every epoch.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_settled_order_holds_nothing_even_after_a_strangers_reserve() {
+async fn a_settled_order_holds_nothing_even_after_a_reserve_of_another_client() {
     let stack = Stack::with(&[
         ("DOWNSTREAM_TIMEOUT_MS", "300"),
         ("RECOVERY_BOUND_SECONDS", "3"),
@@ -139,10 +142,10 @@ async fn a_settled_order_holds_nothing_even_after_a_strangers_reserve() {
     assert_eq!(pending.status, 202);
     stack.inventory.set_latency(false, 0).await;
     let id = pending.json()["id"].clone();
-    let stranger =
+    let foreign =
         json!({"product_id": "PROD-001", "quantity": 2, "order_id": id, "epoch": i32::MAX});
-    let held = stack.inventory.post("/inventory/reserve", &stranger).await;
-    // Recovery may have been faster, and then the stranger only restamps what is held.
+    let held = stack.inventory.post("/inventory/reserve", &foreign).await;
+    // Recovery may have been faster. Then this reserve only raises the epoch of the reservation.
     assert_eq!(held.status, 200, "{held:?}");
     stack.wait_until_settled().await;
     stack.assert_clean_audit().await;

@@ -1,5 +1,5 @@
-//! What operators look at: a real Prometheus scrapes real services, and every panel and alert is
-//! asked for its data.
+//! Metrics, dashboard and alerts: a real Prometheus scrapes real services, and every panel and
+//! alert must have data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(project(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A Prometheus with the project's own configuration and rules, but for addresses, and five times
-/// as fast.
+/// A Prometheus with the project's configuration and rules, but with the test's addresses, and five
+/// times as fast.
 struct Prometheus {
     url: String,
     http: reqwest::Client,
@@ -49,7 +49,7 @@ impl Prometheus {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .expect("prometheus: scripts/install-prometheus installs it");
+            .expect("Prometheus is installed by scripts/install-prometheus");
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(WAIT_TIMEOUT)
@@ -62,24 +62,24 @@ impl Prometheus {
             directory,
         };
         eventually("Prometheus to be ready", async || {
-            let answer = this
+            let response = this
                 .http
                 .get(format!("{}/-/ready", this.url))
                 .send()
                 .await
                 .ok()?;
-            answer.status().is_success().then_some(())
+            response.status().is_success().then_some(())
         })
         .await;
         this
     }
 
     fn configuration(stack: &Stack, address: &str) -> String {
-        let at = |service: &Service| service.url.trim_start_matches("http://").to_owned();
+        let address_of = |service: &Service| service.url.trim_start_matches("http://").to_owned();
         let changes = [
-            ("order-service:5001", at(&stack.order)),
-            ("inventory-service:5002", at(&stack.inventory)),
-            ("payment-service:5003", at(&stack.payment)),
+            ("order-service:5001", address_of(&stack.order)),
+            ("inventory-service:5002", address_of(&stack.inventory)),
+            ("payment-service:5003", address_of(&stack.payment)),
             ("otel-collector:8888", address.to_owned()),
             ("localhost:9090", address.to_owned()),
             ("scrape_interval: 5s", "scrape_interval: 1s".to_owned()),
@@ -109,12 +109,12 @@ impl Prometheus {
             .http
             .get(format!("{}/api/v1/{path}", self.url))
             .query(query);
-        let answer: Value = request.send().await.unwrap().json().await.unwrap();
-        assert_eq!(answer["status"], "success", "{query:?}: {answer}");
-        answer["data"].clone()
+        let response: Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(response["status"], "success", "{query:?}: {response}");
+        response["data"].clone()
     }
 
-    /// The values that an expression has now, one for each set of labels.
+    /// The current values of an expression, one for each set of labels.
     async fn query(&self, expression: &str) -> Vec<f64> {
         let data = self.api("query", &[("query", expression)]).await;
         let samples = data["result"].as_array().unwrap().clone();
@@ -124,7 +124,7 @@ impl Prometheus {
             .collect()
     }
 
-    /// Waits until an expression has values, and all are as wanted.
+    /// Waits until an expression has values, and all of them satisfy the condition.
     async fn eventually(&self, expression: &str, wanted: impl Fn(f64) -> bool) {
         eventually(expression, async || {
             let values = self.query(expression).await;
@@ -148,12 +148,13 @@ fn dashboard() -> Value {
     serde_json::from_str(&read("grafana/dashboards/valerix-overview.json")).unwrap()
 }
 
+/// The elements of an array member; none if there is no such member.
 fn each<'a>(value: &'a Value, member: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
     value[member].as_array().into_iter().flatten()
 }
 
-/// Every expression that the dashboard sends to Prometheus, with its panel's title; Grafana's
-/// variables filled in.
+/// Every expression that the dashboard sends to Prometheus, with its panel's title. Grafana's
+/// variables are replaced by values.
 fn expressions(dashboard: &Value) -> Vec<(String, String)> {
     let targets = each(dashboard, "panels")
         .flat_map(|panel| each(panel, "targets").map(move |target| (&panel["title"], target)));
@@ -166,7 +167,7 @@ fn expressions(dashboard: &Value) -> Vec<(String, String)> {
                 .replace("$__rate_interval", "30s");
             assert!(
                 !expression.contains('$'),
-                "a variable that this test does not know: {expression}"
+                "this test does not know the variable: {expression}"
             );
             (title.as_str().unwrap().to_owned(), expression)
         })
@@ -184,18 +185,18 @@ fn sla_light(dashboard: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_panel_has_data_and_the_light_turns_red_under_the_gremlin() {
+async fn every_panel_has_data_and_latency_turns_the_traffic_light_red() {
     let dashboard = dashboard();
     let light = sla_light(&dashboard);
     let mut stack = Stack::start().await;
     let prometheus = Prometheus::start(&stack).await;
 
-    // Nobody has ordered yet.
+    // There are no orders yet.
     prometheus
         .eventually(&light, |seconds| seconds == 0.0)
         .await;
 
-    // A rate is known only from the second look on.
+    // A rate needs two scrapes.
     for round in 1..=2 {
         for _ in 0..5 {
             assert_eq!(stack.place("PROD-001", 1).await.status, 201);
@@ -212,7 +213,7 @@ async fn every_panel_has_data_and_the_light_turns_red_under_the_gremlin() {
     let failures = r#"sum(rate(http_requests_total{status_code=~"5.."}[30s])) or vector(0)"#;
     prometheus.eventually(failures, |rate| rate == 0.0).await;
 
-    // Inventory refuses connections: calls are tried again, and recovery has something to do.
+    // Inventory refuses connections, so calls are retried and recovery has an order to finish.
     stack.inventory.process.kill().await.unwrap();
     assert_eq!(stack.place("PROD-001", 1).await.status, 202);
     prometheus
@@ -229,8 +230,8 @@ async fn every_panel_has_data_and_the_light_turns_red_under_the_gremlin() {
             })
             .await;
     }
-    for answer in join_all((0..40).map(|_| stack.place("PROD-001", 1))).await {
-        assert_eq!(answer.status, 202, "{answer:?}");
+    for response in join_all((0..40).map(|_| stack.place("PROD-001", 1))).await {
+        assert_eq!(response.status, 202, "{response:?}");
     }
     prometheus.eventually(&light, |seconds| seconds > 1.0).await;
     let alert = r#"ALERTS{alertname="OrderSlaBreached",alertstate="firing"}"#;
@@ -247,7 +248,7 @@ async fn every_panel_has_data_and_the_light_turns_red_under_the_gremlin() {
             assert_eq!(
                 prometheus.query(&expression).await.len(),
                 3,
-                "{title}: one of each service"
+                "{title}: one series for each service"
             );
         }
     }
@@ -260,10 +261,10 @@ async fn every_panel_has_data_and_the_light_turns_red_under_the_gremlin() {
     assert_eq!(exported(&stack).await, documented());
 }
 
-/// Type and labels of each series.
+/// For each metric, its type and its labels.
 type Series = BTreeMap<String, (String, BTreeSet<String>)>;
 
-/// What the three services export now.
+/// The metrics that the three services export.
 async fn exported(stack: &Stack) -> Series {
     let mut series = Series::new();
     for service in [&stack.order, &stack.inventory, &stack.payment] {
@@ -299,7 +300,7 @@ async fn exported(stack: &Stack) -> Series {
     series
 }
 
-/// What the table in the docs has.
+/// The metrics in the table of docs/metrics.md.
 fn documented() -> Series {
     let text = read("docs/metrics.md");
     let rows = text
@@ -322,7 +323,7 @@ fn documented() -> Series {
 }
 
 #[test]
-fn the_dashboard_begins_with_the_four_panels_and_uses_provisioned_sources() {
+fn the_dashboard_begins_with_four_required_panels_and_uses_provisioned_sources() {
     let dashboard = dashboard();
     assert_eq!(
         (&dashboard["title"], &dashboard["refresh"]),
@@ -350,7 +351,7 @@ fn the_dashboard_begins_with_the_four_panels_and_uses_provisioned_sources() {
             assert!(sources.contains(&uid), "{}: no {uid}", panel["title"]);
         }
     }
-    // The light and the alert mean the same.
+    // The traffic light and the alert use the same expression.
     let rules = read("infra/prometheus/rules/sla.yml")
         .split_whitespace()
         .collect::<Vec<_>>()
@@ -397,7 +398,7 @@ fn files(directory: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn prometheus_accepts_its_configuration_and_each_alert_fires_when_it_should() {
+async fn prometheus_accepts_its_configuration_and_the_unit_tests_of_the_alerts_pass() {
     let with = |first: [&'static str; 2], files: Vec<String>| {
         first
             .into_iter()
@@ -421,7 +422,7 @@ async fn prometheus_accepts_its_configuration_and_each_alert_fires_when_it_shoul
     }
 }
 
-/// Where Docker is; elsewhere there is nothing to run it with either.
+/// Runs only where Docker is installed.
 #[tokio::test]
 async fn the_compose_file_is_valid() {
     if run("docker", &["compose", "version"])

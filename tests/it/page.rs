@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::dedicated_postgres::start_order_service;
-use crate::harness::{Answer, Service, Stack, TestDatabase, WAIT_TIMEOUT};
+use crate::harness::{Response, Service, Stack, TestDatabase, WAIT_TIMEOUT};
 
-async fn get(service: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
+async fn get(service: &Service, path: &str, headers: &[(&str, &str)]) -> Response {
     service.request(Method::GET, path, headers, None).await
 }
 

@@ -1,5 +1,4 @@
-//! How the database finds things: no service reads a whole table, and no index is there for
-//! nothing.
+//! Query plans: no service reads a whole table, and each index is used.
 
 use std::time::Duration;
 
@@ -11,16 +10,16 @@ use crate::harness::events::{Change, Listener};
 use crate::harness::{Stack, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_table_is_read_whole_and_every_index_is_read() {
+async fn no_plan_reads_a_whole_table_and_every_index_is_used() {
     let stack = Stack::start().await;
-    // A backlog: a plan that would do for a few orders does not for these.
-    let backlog =
-        "INSERT INTO orders (product_id, quantity) SELECT 'PROD-002', 1 FROM generate_series(1, 5000);
+    // A backlog of orders: with only a few of them, reading the whole table would be cheap.
+    let backlog = "INSERT INTO orders (product_id, quantity)
+            SELECT 'PROD-002', 1 FROM generate_series(1, 5000);
         ANALYZE orders";
     stack.database.execute(backlog).await;
     let mut listener = Listener::open(&stack.order, None).await;
-    // Takes, declines, repeats, lists, recovers, releases and voids: all that services do but the
-    // audit.
+    // The test does all that services do except audits: it places, repeats, lists, recovers,
+    // releases and voids.
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
     for _ in 0..2 {
         stack
@@ -33,7 +32,7 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
             )
             .await;
     }
-    // Filters that fit few orders of many, or none.
+    // Filters that match few orders of many, or none.
     for (filter, orders) in [
         ("", 20),
         ("product_id=PROD-002&limit=100", 100),
@@ -61,7 +60,7 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
         .post("/inventory/release", &json!({"order_id": Uuid::new_v4()}))
         .await;
     stack.inventory.get("/inventory").await;
-    eventually("some recoveries", async || {
+    eventually("500 recovery attempts", async || {
         (attempts(&stack).await > 500.0).then_some(())
     })
     .await;
@@ -70,15 +69,16 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
         .await
         .changes(100)
         .await;
-    // The server's own statistics come late.
-    eventually("every index to be read", async || {
-        let unread = unread(&stack).await;
-        unread.is_empty().then_some(())
+    // PostgreSQL publishes its statistics with a delay.
+    eventually("every index to be used", async || {
+        let unused = unused_indexes(&stack).await;
+        unused.is_empty().then_some(())
     })
     .await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let whole = "SELECT relname::text, seq_scan FROM pg_stat_user_tables
-        WHERE seq_scan > 0 AND relname IN ('orders', 'order_events', 'sla_reports', 'inventory', 'reservations', 'payments')";
+        WHERE seq_scan > 0 AND relname IN
+            ('orders', 'order_events', 'sla_reports', 'inventory', 'reservations', 'payments')";
     let whole: Vec<(String, i64)> = stack
         .database
         .query(whole)
@@ -87,21 +87,18 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
         .map(|row| (row.get(0), row.get(1)))
         .collect();
     assert!(whole.is_empty(), "read whole: {whole:?}");
-    // Nor by way of an index.
+    // The table is not read whole through an index either.
     let read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'orders_pkey'";
     let (read, attempts) = (stack.database.count(read).await, attempts(&stack).await);
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52")]
     let each = read as f64 / attempts;
-    assert!(
-        each < 50.0,
-        "{read} orders were read for {attempts} attempts"
-    );
-    // A page reads a page's worth of each status, however many orders there are.
+    assert!(each < 50.0, "{read} orders read for {attempts} attempts");
+    // A page of the list reads at most a page of each status, however many orders there are.
     let pages = "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes
         WHERE indexrelname IN ('orders_by_status', 'orders_by_product')";
     let read = stack.database.count(pages).await;
-    assert!(read < 1500, "{read} entries were read for 13 pages");
-    // The live stream reads each change once, and again for a listener that resumes.
+    assert!(read < 1500, "{read} entries read for 13 pages");
+    // The event stream reads each change once, and again for a client that resumes.
     let read =
         "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'order_events_pkey'";
     let (read, changes) = (
@@ -110,12 +107,12 @@ async fn no_table_is_read_whole_and_every_index_is_read() {
     );
     assert!(
         read < 10 * i64::try_from(changes).unwrap(),
-        "{read} changes were read of {changes}"
+        "{read} reads of {changes} changes"
     );
 }
 
-/// Indexes that no statement has used; a primary key has its use without that.
-async fn unread(stack: &Stack) -> Vec<String> {
+/// Indexes that no statement has used, without primary keys.
+async fn unused_indexes(stack: &Stack) -> Vec<String> {
     let statement =
         "SELECT indexrelname::text FROM pg_stat_user_indexes JOIN pg_index USING (indexrelid)
         WHERE idx_scan = 0 AND NOT indisprimary ORDER BY 1";
@@ -128,7 +125,8 @@ async fn unread(stack: &Stack) -> Vec<String> {
         .collect()
 }
 
-/// Of recovery, counted by the service: a count in the table would read it whole.
+/// The number of recovery attempts, from the metrics: to count them in the table would read it
+/// whole.
 async fn attempts(stack: &Stack) -> f64 {
     let metrics = stack.order.get("/metrics").await.text;
     let series = metrics

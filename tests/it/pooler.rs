@@ -1,5 +1,5 @@
-//! A PgBouncer in transaction mode between the services and PostgreSQL: each transaction may go
-//! through another session.
+//! PgBouncer in transaction mode between the services and PostgreSQL: each transaction of a
+//! connection may run in another session.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -18,10 +18,14 @@ const POOLER: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/target/tools/pgbouncer/pgbouncer"
 );
-/// Sessions on the server, fewer than the services have connections to the pooler.
+/// The settings that the services need in each session.
+const CONNECT_QUERY: &str = "SET statement_timeout = 1500; SET lock_timeout = 100; \
+    SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; \
+    SET plan_cache_mode = force_generic_plan";
+/// Sessions on the server: fewer than the connections between the services and the pooler.
 const SESSIONS: usize = 3;
 
-/// As the README says it is configured.
+/// A running PgBouncer, configured as docs/pgbouncer.md says.
 struct Pooler {
     process: Child,
     configuration: String,
@@ -34,7 +38,7 @@ impl Pooler {
         let sockets = postgres.root.join("socket");
         let configuration = format!(
             "[databases]
-            postgres = host={} port=5432 user=postgres connect_query='SET statement_timeout = 1500; SET lock_timeout = 100; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan'
+            postgres = host={} port=5432 user=postgres connect_query='{CONNECT_QUERY}'
             [pgbouncer]
             listen_addr = 127.0.0.1
             listen_port = {port}
@@ -86,8 +90,8 @@ impl Pooler {
         .await
     }
 
-    /// A figure of the pool that the services share.
-    async fn figure(&self, column: &str) -> usize {
+    /// A column of `SHOW POOLS` for the pool that the services share.
+    async fn pool_column(&self, column: &str) -> usize {
         let rows = self
             .client("admin", "pgbouncer")
             .await
@@ -108,11 +112,11 @@ impl Pooler {
 fn spawn(configuration: &str) -> Child {
     assert!(
         Path::new(POOLER).exists(),
-        "PgBouncer is not there: run scripts/install-pgbouncer"
+        "PgBouncer is not installed: run scripts/install-pgbouncer"
     );
     let mut command = Command::new(POOLER);
     if Uid::effective().is_root() {
-        // It refuses to be root, as PostgreSQL does, whose socket it has to reach.
+        // PgBouncer does not run as root. As PostgreSQL's user it can open the server's socket.
         let user = User::from_name("postgres")
             .unwrap()
             .or(User::from_name("nobody").unwrap())
@@ -133,8 +137,8 @@ fn spawn(configuration: &str) -> Child {
     command.spawn().unwrap()
 }
 
-/// The three services by way of the pooler, with more connections than it has sessions.
-async fn services(pooler: &Pooler) -> ([Service; 3], Vec<(&'static str, String)>) {
+/// Starts the three services behind the pooler, with more connections than it has sessions.
+async fn start_services(pooler: &Pooler) -> ([Service; 3], Vec<(&'static str, String)>) {
     let ports = [free_port(), free_port(), free_port()];
     let env = vec![
         ("DATABASE_URL", pooler.url("postgres", "postgres")),
@@ -150,17 +154,17 @@ async fn services(pooler: &Pooler) -> ([Service; 3], Vec<(&'static str, String)>
         ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
     ];
     let start = |role: &str, port| Service::start(role, port, &env);
-    let services = [
+    let start_services = [
         start("order", ports[0]),
         start("inventory", ports[1]),
         start("payment", ports[2]),
     ];
-    futures_util::future::join_all(services.iter().map(Service::wait_until_ready)).await;
-    (services, env)
+    futures_util::future::join_all(start_services.iter().map(Service::wait_until_ready)).await;
+    (start_services, env)
 }
 
-/// So many at once, each of which is read again, as are all together.
-async fn orders(order: &Service, count: usize) -> Vec<u16> {
+/// Places `count` orders at the same time, reads each one and the list, and returns the statuses.
+async fn place_orders(order: &Service, count: usize) -> Vec<u16> {
     let one = async |_| {
         let body = json!({"product_id": "PROD-001", "quantity": 1});
         let placed = order.post("/orders", &body).await;
@@ -177,34 +181,34 @@ async fn orders(order: &Service, count: usize) -> Vec<u16> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
+async fn the_services_work_behind_a_pooler_with_fewer_sessions_than_connections() {
     let postgres = DedicatedPostgres::start(Vec::new()).await;
     let mut pooler = Pooler::start(&postgres);
-    // All three bring up the empty database's schema, at once and through the pooler.
-    let ([order, mut inventory, payment], env) = services(&pooler).await;
+    // All three services migrate the empty database at the same time, through the pooler.
+    let ([order, mut inventory, payment], env) = start_services(&pooler).await;
     postgres
         .execute(&["UPDATE inventory SET stock = 100000, stocked = 100000"])
         .await;
     for _ in 0..5 {
-        assert_eq!(orders(&order, 40).await, vec![201; 40]);
+        assert_eq!(place_orders(&order, 40).await, vec![201; 40]);
     }
     assert_eq!(
-        pooler.figure("sv_active").await + pooler.figure("sv_idle").await,
+        pooler.pool_column("sv_active").await + pooler.pool_column("sv_idle").await,
         SESSIONS
     );
     let connected = "SELECT count(*) FROM pg_stat_activity
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
     let client = postgres.client().await;
-    // A session that has just ended may be listed for a moment.
+    // A session that has just ended may still be listed for a moment.
     eventually("all sessions to be the pooler's", async || {
         let connected: i64 = client.query_one(connected, &[]).await.unwrap().get(0);
         (connected == i64::try_from(SESSIONS).unwrap()).then_some(())
     })
     .await;
-    let clients = pooler.figure("cl_active").await;
+    let clients = pooler.pool_column("cl_active").await;
     assert!(
         clients > SESSIONS,
-        "{clients} connections to the pooler are no test of it"
+        "{clients} connections are too few for this test"
     );
     let setting = pooler
         .client("postgres", "postgres")
@@ -217,11 +221,17 @@ async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
         "{setting:?}"
     );
 
-    // What is left undone is finished by recovery.
+    // Recovery finishes the orders that inventory did not answer.
     inventory.process.kill().await.unwrap();
-    assert!(orders(&order, 10).await.iter().all(|status| *status == 202));
+    assert!(
+        place_orders(&order, 10)
+            .await
+            .iter()
+            .all(|status| *status == 202)
+    );
     inventory.restart(&env, &[]).await;
-    // So is what a pooler's end leaves undone, and nobody has to be started again for it.
+    // It also finishes the orders that a restart of the pooler has interrupted. No service has to
+    // be restarted.
     pooler.restart().await;
     eventually("orders to be confirmed again", async || {
         let body = json!({"product_id": "PROD-001", "quantity": 1}).to_string();
@@ -244,9 +254,9 @@ async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
         .env_clear()
         .env("DATABASE_URL", pooler.url("postgres", "postgres"));
     let audit = audit.output().await.unwrap();
-    let books: Value = serde_json::from_slice(&audit.stdout).unwrap();
+    let report: Value = serde_json::from_slice(&audit.stdout).unwrap();
     assert!(
-        audit.status.success() && books["clean"] == true,
+        audit.status.success() && report["clean"] == true,
         "{audit:?}"
     );
     for service in [&order, &inventory, &payment] {
@@ -257,7 +267,7 @@ async fn all_goes_well_behind_a_pooler_with_fewer_sessions_than_clients() {
     postgres.end().await;
 }
 
-/// A lock of a session would stay with the pooler's session, for whoever gets that next.
+/// A lock of a session would outlive its client: the pooler gives the session to the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_through_a_pooler_leave_no_lock_behind() {
     let postgres = DedicatedPostgres::start(Vec::new()).await;

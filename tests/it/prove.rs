@@ -1,5 +1,5 @@
-//! `valerix prove`: a short campaign that must prove, and the same check on a database that was
-//! tampered with.
+//! `valerix prove`: a short campaign that must be proved, and campaigns whose database was tampered
+//! with.
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -30,7 +30,7 @@ async fn prove(arguments: &[&str]) -> (Option<i32>, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_campaign_proves() {
+async fn a_short_campaign_is_proved_and_injects_every_kind_of_fault() {
     let (code, report) = prove(&[
         "--seed",
         "3",
@@ -60,18 +60,18 @@ async fn a_short_campaign_proves() {
         faults.values().all(|count| count.as_u64() > Some(0)),
         "{report:#}"
     );
-    for new in [
+    for kind in [
         "lock-product",
         "lock-orders",
         "standby-wait",
         "end-sessions-order",
     ] {
-        assert!(faults.contains_key(new), "{faults:?}");
+        assert!(faults.contains_key(kind), "{faults:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_was_tampered_with_is_found_out() {
+async fn a_campaign_whose_database_was_tampered_with_is_broken() {
     const CONFIRMED: &str = "(SELECT id FROM orders WHERE status = 'CONFIRMED' LIMIT 1)";
     for (tamper, finding) in [
         (format!("DELETE FROM orders WHERE id = {CONFIRMED}"), "lost"),
@@ -100,7 +100,7 @@ async fn a_database_that_was_tampered_with_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_campaign_without_faults_is_incomplete_and_says_what_to_raise() {
+async fn a_campaign_without_faults_is_incomplete_and_names_the_numbers_to_raise() {
     let (code, report) = prove(&WITHOUT_FAULTS).await;
     assert_eq!(
         (code, report["verdict"].as_str()),

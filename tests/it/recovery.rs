@@ -1,4 +1,5 @@
-//! Every order ends, exactly once: kills, stops, lost answers, repetitions, and many at once.
+//! Every order ends exactly once, in spite of kills, stops, lost responses, repeated requests and
+//! concurrent ones.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +9,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use valerix::{inventory, order, payment};
 
-use crate::harness::{Answer, Service, Stack, WAIT_TIMEOUT, eventually, free_port};
+use crate::harness::{Response, Service, Stack, WAIT_TIMEOUT, eventually, free_port};
 
 fn body(product_id: &str, quantity: i32) -> String {
     json!({"product_id": product_id, "quantity": quantity}).to_string()
 }
 
-async fn keyed(service: &Service, key: &str, body: &str) -> Answer {
+/// Sends an order with an idempotency key.
+async fn place_with_key(service: &Service, key: &str, body: &str) -> Response {
     service
         .request(
             Method::POST,
@@ -26,7 +28,7 @@ async fn keyed(service: &Service, key: &str, body: &str) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pending_order_is_confirmed_within_5_s_of_the_dependencys_return() {
+async fn a_pending_order_is_confirmed_within_5_s_after_its_dependency_recovers() {
     let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "500")]).await;
     for (service, pending) in [
         (&stack.inventory, "PENDING_INVENTORY"),
@@ -38,7 +40,7 @@ async fn a_pending_order_is_confirmed_within_5_s_of_the_dependencys_return() {
             (order.status.as_u16(), &order.json()["status"]),
             (202, &json!(pending))
         );
-        // Long enough for attempts of recovery's to have failed.
+        // Waits until recovery has tried and failed.
         let attempts = format!(
             "SELECT attempts::bigint FROM orders WHERE id = '{}'",
             order.json()["id"].as_str().unwrap()
@@ -48,12 +50,12 @@ async fn a_pending_order_is_confirmed_within_5_s_of_the_dependencys_return() {
         })
         .await;
         service.set_latency(false, 0).await;
-        let back = Instant::now();
+        let recovered_at = Instant::now();
         stack.wait_until_settled().await;
         assert!(
-            back.elapsed() < Duration::from_secs(5),
+            recovered_at.elapsed() < Duration::from_secs(5),
             "{:?}",
-            back.elapsed()
+            recovered_at.elapsed()
         );
         let detail = stack.order.get(order.header("location")).await.json();
         assert_eq!(detail["status"], "CONFIRMED");
@@ -75,34 +77,41 @@ async fn a_pending_order_is_confirmed_within_5_s_of_the_dependencys_return() {
     stack.assert_clean_audit().await;
 }
 
-/// 40 orders at once while a dependency is stopped for 6 s.
-async fn orders_while_stopped(stop: impl Fn(&Stack) -> &Service) {
+/// Places 40 orders at once while a dependency is suspended for 6 s.
+async fn place_orders_while_suspended(dependency: impl Fn(&Stack) -> &Service) {
     let stack = Stack::start().await;
-    stop(&stack).process.signal(Signal::SIGSTOP);
-    let stopped = Instant::now();
+    dependency(&stack).process.signal(Signal::SIGSTOP);
+    let suspended = Instant::now();
     let orders = join_all((0..40).map(|_| stack.place("PROD-001", 1)));
     let others = async {
         let mut slowest = Duration::ZERO;
-        while stopped.elapsed() < Duration::from_secs(3) {
+        while suspended.elapsed() < Duration::from_secs(3) {
             for path in ["/orders", "/sla", "/readyz"] {
-                let answer = stack.order.get(path).await;
-                assert_eq!(answer.status, 200, "{answer:?}");
-                slowest = slowest.max(answer.took);
+                let response = stack.order.get(path).await;
+                assert_eq!(response.status, 200, "{response:?}");
+                slowest = slowest.max(response.took);
             }
         }
         slowest
     };
-    let (answers, slowest) = tokio::join!(orders, others);
-    for answer in &answers {
-        assert!([201, 202].contains(&answer.status.as_u16()), "{answer:?}");
-        assert!(answer.took < Duration::from_secs(5), "{:?}", answer.took);
+    let (responses, slowest) = tokio::join!(orders, others);
+    for response in &responses {
+        assert!(
+            [201, 202].contains(&response.status.as_u16()),
+            "{response:?}"
+        );
+        assert!(
+            response.took < Duration::from_secs(5),
+            "{:?}",
+            response.took
+        );
     }
     assert!(
         slowest < Duration::from_millis(1500),
         "other requests took up to {slowest:?}"
     );
-    tokio::time::sleep(Duration::from_secs(6).saturating_sub(stopped.elapsed())).await;
-    stop(&stack).process.signal(Signal::SIGCONT);
+    tokio::time::sleep(Duration::from_secs(6).saturating_sub(suspended.elapsed())).await;
+    dependency(&stack).process.signal(Signal::SIGCONT);
     stack.wait_until_settled().await;
     let audit = stack.audit().await.unwrap();
     assert_eq!(
@@ -115,17 +124,17 @@ async fn orders_while_stopped(stop: impl Fn(&Stack) -> &Service) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_while_inventory_is_stopped_are_answered_and_all_end() {
-    orders_while_stopped(|stack| &stack.inventory).await;
+async fn orders_placed_while_inventory_is_suspended_are_answered_and_confirmed_later() {
+    place_orders_while_suspended(|stack| &stack.inventory).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_while_payment_is_stopped_are_answered_and_all_end() {
-    orders_while_stopped(|stack| &stack.payment).await;
+async fn orders_placed_while_payment_is_suspended_are_answered_and_confirmed_later() {
+    place_orders_while_suspended(|stack| &stack.payment).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn inventory_dying_between_commit_and_answer_costs_the_customer_nothing() {
+async fn an_order_survives_an_inventory_process_that_aborts_between_commit_and_response() {
     let mut stack = Stack::start().await;
     for _ in 0..5 {
         stack
@@ -133,9 +142,9 @@ async fn inventory_dying_between_commit_and_answer_costs_the_customer_nothing() 
             .await;
         let order = stack.place("PROD-001", 2).await;
         assert_eq!(order.status, 202, "{order:?}");
-        stack.inventory.process.ended().await.unwrap();
+        stack.inventory.process.wait().await.unwrap();
         stack.restart_inventory(&[]).await;
-        // Nothing of this order's may reach the next failpoint.
+        // The order is settled first: it must not reach the failpoint of the next round.
         stack.wait_until_settled().await;
     }
     let audit = stack.audit().await.unwrap();
@@ -145,18 +154,18 @@ async fn inventory_dying_between_commit_and_answer_costs_the_customer_nothing() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_hundred_buyers_for_fifty_units_through_two_replicas() {
+async fn of_500_orders_for_50_units_through_two_replicas_50_are_confirmed() {
     let stack = Stack::start().await;
     let second = stack.start_order_replica().await;
     let body = json!({"product_id": "PROD-002", "quantity": 1});
-    let buyers =
+    let orders =
         (0..500).map(|n| if n % 2 == 0 { &stack.order } else { &second }.post("/orders", &body));
-    let answers = join_all(buyers).await;
+    let responses = join_all(orders).await;
     assert!(
-        answers
+        responses
             .iter()
-            .all(|answer| [201, 202, 409, 503].contains(&answer.status.as_u16())),
-        "{answers:?}"
+            .all(|response| [201, 202, 409, 503].contains(&response.status.as_u16())),
+        "{responses:?}"
     );
     stack.wait_until_settled().await;
     let audit = stack.audit().await.unwrap();
@@ -166,25 +175,26 @@ async fn five_hundred_buyers_for_fifty_units_through_two_replicas() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_requests_with_one_key_are_one_order() {
+async fn twenty_concurrent_requests_with_one_key_create_one_order() {
     let stack = Stack::start().await;
     let second = stack.start_order_replica().await;
     let body = body("PROD-001", 1);
     let requests = (0..20).map(|n| {
-        keyed(
+        place_with_key(
             if n % 2 == 0 { &stack.order } else { &second },
             "same",
             &body,
         )
     });
-    let answers = join_all(requests).await;
+    let responses = join_all(requests).await;
     let mut ids: Vec<Value> = Vec::new();
-    for answer in &answers {
-        match answer.status.as_u16() {
-            201 => ids.push(answer.json()["id"].clone()),
-            409 => ids
-                .push(answer.assert_problem(409, "idempotency-key-in-flight")["order_id"].clone()),
-            _ => panic!("{answer:?}"),
+    for response in &responses {
+        match response.status.as_u16() {
+            201 => ids.push(response.json()["id"].clone()),
+            409 => ids.push(
+                response.assert_problem(409, "idempotency-key-in-flight")["order_id"].clone(),
+            ),
+            _ => panic!("{response:?}"),
         }
     }
     ids.dedup();
@@ -194,84 +204,84 @@ async fn twenty_requests_with_one_key_are_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_gives_the_first_answer_again_and_no_other_body() {
+async fn a_repeated_key_replays_the_first_response_and_rejects_another_body() {
     let mut stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "500")]).await;
-    let confirmed = keyed(&stack.order, "\"c-1\"", &body("PROD-001", 1)).await;
-    let again = keyed(&stack.order, "c-1", &body("PROD-001", 1)).await;
+    let confirmed = place_with_key(&stack.order, "\"c-1\"", &body("PROD-001", 1)).await;
+    let again = place_with_key(&stack.order, "c-1", &body("PROD-001", 1)).await;
     assert_eq!(
         (again.status, again.json()),
         (confirmed.status, confirmed.json()),
         "bare and quoted are one key"
     );
     assert_eq!(again.header("location"), confirmed.header("location"));
-    keyed(&stack.order, "c-1", &body("PROD-001", 2))
+    place_with_key(&stack.order, "c-1", &body("PROD-001", 2))
         .await
         .assert_problem(422, "idempotency-key-reused");
-    keyed(&stack.order, "c-1", &body("PROD-002", 1))
+    place_with_key(&stack.order, "c-1", &body("PROD-002", 1))
         .await
         .assert_problem(422, "idempotency-key-reused");
 
-    let refused = keyed(&stack.order, "f-1", &body("PROD-404", 1))
+    let rejected = place_with_key(&stack.order, "f-1", &body("PROD-404", 1))
         .await
         .assert_problem(422, "unknown-product");
-    let again = keyed(&stack.order, "f-1", &body("PROD-404", 1)).await;
+    let again = place_with_key(&stack.order, "f-1", &body("PROD-404", 1)).await;
     assert_eq!(again.header("idempotency-replayed"), "true");
     assert_eq!(
-        refused["order_id"],
+        rejected["order_id"],
         again.assert_problem(422, "unknown-product")["order_id"]
     );
-    keyed(&stack.order, "v-1", &body("PROD-001", 0))
+    place_with_key(&stack.order, "v-1", &body("PROD-001", 0))
         .await
         .assert_problem(400, "invalid-request");
     assert_eq!(
-        keyed(&stack.order, "v-1", &body("PROD-001", 1))
+        place_with_key(&stack.order, "v-1", &body("PROD-001", 1))
             .await
             .status,
         201,
-        "a 400 takes no key"
+        "a 400 does not use up the key"
     );
 
     stack.inventory.set_latency(true, 30_000).await;
-    let pending = keyed(&stack.order, "p-1", &body("PROD-001", 1)).await;
+    let pending = place_with_key(&stack.order, "p-1", &body("PROD-001", 1)).await;
     assert_eq!(pending.status, 202);
     stack.inventory.set_latency(false, 0).await;
     stack.wait_until_settled().await;
-    // A new process on the same database.
+    // A new process reads the key from the database.
     stack.order.process.kill().await.unwrap();
     stack.order = stack.start_order_replica().await;
-    let later = keyed(&stack.order, "p-1", &body("PROD-001", 1)).await;
+    let later = place_with_key(&stack.order, "p-1", &body("PROD-001", 1)).await;
     assert_eq!(
         (later.status.as_u16(), &later.json()["id"]),
         (201, &pending.json()["id"])
     );
-    let now = stack.order.get(later.header("location")).await.json();
+    let current = stack.order.get(later.header("location")).await.json();
     for field in ["status", "updated_at", "settled"] {
         assert_eq!(
             later.json()[field],
-            now[field],
-            "after a 202 the key tells how the order stands now"
+            current[field],
+            "after a 202, the key returns the current state of the order"
         );
     }
     assert!(
         later.headers.get("retry-after").is_none(),
-        "there is nothing left to wait for"
+        "the order has ended, so there is nothing to wait for"
     );
     assert_eq!(later.header("idempotency-replayed"), "true");
     assert!(
         pending.headers.get("idempotency-replayed").is_none(),
-        "the first answer is no replay"
+        "the first response is not a replay"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_whose_request_died_is_in_flight_until_its_lease_ends_and_then_answered() {
+async fn a_key_of_an_aborted_request_is_in_flight_until_its_lease_ends_and_then_answered() {
     let mut stack = Stack::with(&[
         ("DOWNSTREAM_TIMEOUT_MS", "500"),
         ("VALERIX_FAILPOINT", "order.reserved=abort"),
     ])
     .await;
     let request = [("idempotency-key", "k")];
-    let died = stack
+    let aborted = stack
         .order
         .try_request(
             Method::POST,
@@ -280,30 +290,32 @@ async fn a_key_whose_request_died_is_in_flight_until_its_lease_ends_and_then_ans
             Some(&body("PROD-001", 1)),
         )
         .await;
-    assert!(died.is_err(), "{died:?}");
+    assert!(aborted.is_err(), "{aborted:?}");
     stack.order = stack.start_order_replica().await;
-    keyed(&stack.order, "k", &body("PROD-001", 1))
+    place_with_key(&stack.order, "k", &body("PROD-001", 1))
         .await
         .assert_problem(409, "idempotency-key-in-flight");
     stack.wait_until_settled().await;
-    let first = keyed(&stack.order, "k", &body("PROD-001", 1)).await;
+    let first = place_with_key(&stack.order, "k", &body("PROD-001", 1)).await;
     assert_eq!(
         (first.status.as_u16(), &first.json()["status"]),
         (201, &json!("CONFIRMED"))
     );
     assert_eq!(
-        keyed(&stack.order, "k", &body("PROD-001", 1)).await.json(),
+        place_with_key(&stack.order, "k", &body("PROD-001", 1))
+            .await
+            .json(),
         first.json()
     );
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_a_key_is_a_400_that_names_the_header() {
+async fn an_invalid_key_is_rejected_with_a_400_that_names_the_header() {
     let stack = Stack::start().await;
     let long = "x".repeat(256);
     for key in ["", "\"\"", "\"open", "a\tb", &long] {
-        let problem = keyed(&stack.order, key, &body("PROD-001", 1))
+        let problem = place_with_key(&stack.order, key, &body("PROD-001", 1))
             .await
             .assert_problem(400, "invalid-request");
         assert_eq!(problem["errors"][0]["field"], "idempotency-key");
@@ -312,29 +324,33 @@ async fn what_cannot_be_a_key_is_a_400_that_names_the_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_keys_are_forgotten_and_can_be_used_again() {
+async fn expired_keys_are_deleted_and_can_be_used_again() {
     let short = [
         ("IDEMPOTENCY_KEY_TTL_SECONDS", "1"),
         ("RECOVERY_BOUND_SECONDS", "1"),
     ];
     let stack = Stack::with(&short).await;
     assert_eq!(
-        keyed(&stack.order, "k", &body("PROD-001", 1)).await.status,
+        place_with_key(&stack.order, "k", &body("PROD-001", 1))
+            .await
+            .status,
         201
     );
     let kept = "SELECT count(*) FROM orders WHERE idempotency_key IS NOT NULL";
-    eventually("the key to be forgotten", async || {
+    eventually("the key to be deleted", async || {
         (stack.database.count(kept).await == 0).then_some(())
     })
     .await;
     assert_eq!(
-        keyed(&stack.order, "k", &body("PROD-001", 2)).await.status,
+        place_with_key(&stack.order, "k", &body("PROD-001", 2))
+            .await
+            .status,
         201
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_of_an_order_that_is_not_settled_is_never_forgotten() {
+async fn the_key_of_an_unsettled_order_does_not_expire() {
     let short = [
         ("IDEMPOTENCY_KEY_TTL_SECONDS", "1"),
         ("RECOVERY_BOUND_SECONDS", "1"),
@@ -342,19 +358,19 @@ async fn the_key_of_an_order_that_is_not_settled_is_never_forgotten() {
     ];
     let stack = Stack::with(&short).await;
     assert_eq!(
-        keyed(&stack.order, "settled", &body("PROD-001", 1))
+        place_with_key(&stack.order, "settled", &body("PROD-001", 1))
             .await
             .status,
         201
     );
     stack.payment.set_latency(true, 30_000).await;
-    let pending = keyed(&stack.order, "owing", &body("PROD-001", 1)).await;
+    let pending = place_with_key(&stack.order, "owing", &body("PROD-001", 1)).await;
     assert_eq!(pending.status, 202);
-    // It expires, and owes a refund for as long as payment is silent.
+    // The order expires, and owes a refund as long as payment does not respond.
     let keys = "SELECT count(*) FROM orders WHERE idempotency_key IS NOT NULL";
     let expired = "SELECT count(*) FROM orders WHERE failure_reason = 'expired' AND refund_owed";
     eventually(
-        "the order to expire, and the other key to be forgotten",
+        "the order to expire, and the other key to be deleted",
         async || {
             let (expired, keys) = (
                 stack.database.count(expired).await,
@@ -364,14 +380,14 @@ async fn the_key_of_an_order_that_is_not_settled_is_never_forgotten() {
         },
     )
     .await;
-    let again = keyed(&stack.order, "owing", &body("PROD-001", 1))
+    let again = place_with_key(&stack.order, "owing", &body("PROD-001", 1))
         .await
         .assert_problem(409, "expired");
     assert_eq!(again["order_id"], pending.json()["id"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_past_the_recovery_bound_fails_and_keeps_nothing() {
+async fn an_order_past_the_recovery_bound_fails_and_keeps_neither_stock_nor_payment() {
     let stack = Stack::with(&[
         ("DOWNSTREAM_TIMEOUT_MS", "300"),
         ("RECOVERY_BOUND_SECONDS", "1"),
@@ -389,26 +405,26 @@ async fn an_order_past_the_recovery_bound_fails_and_keeps_nothing() {
     assert_eq!(
         stack.audit().await.unwrap().orders.unsettled,
         1,
-        "the void is owed while payment is silent"
+        "the refund is owed while payment does not respond"
     );
     stack.payment.set_latency(false, 0).await;
     stack.wait_until_settled().await;
     stack.assert_clean_audit().await;
     assert_eq!(stack.stock("PROD-001").await, (100, 0));
-    let late = json!({"order_id": order.json()["id"]});
+    let expired = json!({"order_id": order.json()["id"]});
     assert_eq!(
-        stack.payment.post("/payments", &late).await.status,
+        stack.payment.post("/payments", &expired).await.status,
         402,
-        "a late charge finds the void"
+        "a late charge is declined because of the void"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn work_whose_deadline_has_passed_is_refused_before_its_transaction() {
+async fn requests_whose_deadline_has_passed_are_rejected_before_their_transaction() {
     let stack = Stack::start().await;
     let reserve = body("PROD-001", 1);
     let order = json!({"order_id": "0d5c4a44-0f9b-4a52-9f0e-7a4a6f2e4a11"}).to_string();
-    let late = [("x-deadline-ms", "0")];
+    let expired = [("x-deadline-ms", "0")];
     for (service, path, body) in [
         (&stack.inventory, "/inventory/reserve", &reserve),
         (&stack.inventory, "/inventory/release", &order),
@@ -416,25 +432,25 @@ async fn work_whose_deadline_has_passed_is_refused_before_its_transaction() {
         (&stack.payment, "/payments/void", &order),
     ] {
         service
-            .request(Method::POST, path, &late, Some(body))
+            .request(Method::POST, path, &expired, Some(body))
             .await
             .assert_problem(503, "deadline-passed");
-        let nonsense = service
+        let invalid = service
             .request(Method::POST, path, &[("x-deadline-ms", "soon")], Some(body))
             .await;
         assert_eq!(
-            nonsense.assert_problem(400, "invalid-request")["errors"][0]["field"],
+            invalid.assert_problem(400, "invalid-request")["errors"][0]["field"],
             "x-deadline-ms"
         );
     }
-    // Time spent with the gremlin counts.
+    // The gremlin's delay counts towards the deadline.
     stack.inventory.set_latency(true, 300).await;
     let slow = [("x-deadline-ms", "200")];
-    let answer = stack
+    let response = stack
         .inventory
         .request(Method::POST, "/inventory/reserve", &slow, Some(&reserve))
         .await;
-    answer.assert_problem(503, "deadline-passed");
+    response.assert_problem(503, "deadline-passed");
     for table in ["reservations", "payments"] {
         assert_eq!(
             stack
@@ -447,17 +463,17 @@ async fn work_whose_deadline_has_passed_is_refused_before_its_transaction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_breaker_answers_at_once_and_closes_when_the_dependency_is_back() {
+async fn an_open_breaker_answers_without_delay_and_closes_when_the_dependency_recovers() {
     let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "400")]).await;
     stack.inventory.set_latency(true, 30_000).await;
     join_all((0..12).map(|_| stack.place("PROD-001", 1))).await;
     let open =
         r#"valerix_breaker_state{dependency="inventory-service",route="reserve",state="open"} 1"#;
-    eventually("an answer without a wait", async || {
-        let answer = stack.place("PROD-001", 1).await;
-        assert_eq!(answer.status, 202);
+    eventually("a response without delay", async || {
+        let response = stack.place("PROD-001", 1).await;
+        assert_eq!(response.status, 202);
         let is_open = stack.order.get("/metrics").await.text.contains(open);
-        (is_open && answer.took < Duration::from_millis(200)).then_some(())
+        (is_open && response.took < Duration::from_millis(200)).then_some(())
     })
     .await;
     stack.inventory.set_latency(false, 0).await;
@@ -469,14 +485,14 @@ async fn an_open_breaker_answers_at_once_and_closes_when_the_dependency_is_back(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dependency_that_is_just_restarting_is_tried_again_at_once() {
+async fn calls_to_a_dependency_that_refuses_connections_are_retried_without_delay() {
     let mut stack = Stack::start().await;
     stack.inventory.process.kill().await.unwrap();
     let order = stack.place("PROD-001", 1).await;
     assert_eq!(order.status, 202);
     assert!(
         order.took < Duration::from_secs(1),
-        "refused connections are not waited for: {:?}",
+        "a refused connection needs no timeout: {:?}",
         order.took
     );
     let metrics = stack.order.get("/metrics").await.text;
@@ -493,7 +509,7 @@ async fn a_dependency_that_is_just_restarting_is_tried_again_at_once() {
 }
 
 /// Runs orders of every kind past one failpoint, and audits the database afterwards.
-async fn survives(point: &str, action: &str) {
+async fn assert_survives(point: &str, action: &str) {
     let plan = format!("{point}={action}");
     let armed = [("VALERIX_FAILPOINT", plan.as_str())];
     let mut stack = Stack::with(&[
@@ -510,12 +526,12 @@ async fn survives(point: &str, action: &str) {
         .database
         .execute("UPDATE inventory SET stock = 100000, stocked = 100000")
         .await;
-    // Some are confirmed, some declined; then payment is silent, and some expire on a void; what
-    // died is started again.
+    // Some orders are confirmed and some declined. In some rounds payment is slow, so that orders
+    // expire and owe a refund. Services whose process ended are restarted after each round.
     let started = Instant::now();
     for round in 0.. {
-        let silent = round % 3 == 1;
-        if silent {
+        let is_slow = round % 3 == 1;
+        if is_slow {
             try_latency(&stack.payment, true).await;
         }
         let request = body("PROD-001", 1);
@@ -526,30 +542,31 @@ async fn survives(point: &str, action: &str) {
         });
         let _ = join_all(orders).await;
         if point.contains("void") {
-            let age = "UPDATE orders SET created_at = created_at - interval '2 hours' WHERE status LIKE 'PENDING%'";
-            stack.database.execute(age).await;
+            let expire = "UPDATE orders SET created_at = created_at - interval '2 hours'
+                WHERE status LIKE 'PENDING%'";
+            stack.database.execute(expire).await;
         }
-        if silent {
+        if is_slow {
             try_latency(&stack.payment, false).await;
         }
         let reached = stack
             .lines()
             .iter()
-            .any(|line| line.contains("crash point reached"));
+            .any(|line| line.contains("failpoint reached"));
         stack.restart_ended().await;
         if reached && round >= 3 {
             break;
         }
         assert!(
             started.elapsed() < WAIT_TIMEOUT,
-            "{plan}: the point was never reached"
+            "{plan}: the failpoint was never reached"
         );
     }
     stack.restart_until_settled(&plan).await;
     stack.assert_clean_audit().await;
 }
 
-/// The service may be dead at the moment.
+/// Sets the latency switch of a service that may not be running.
 async fn try_latency(service: &Service, enabled: bool) {
     let switch = json!({"enabled": enabled, "delay_ms": 600}).to_string();
     let _ = service
@@ -557,8 +574,8 @@ async fn try_latency(service: &Service, enabled: bool) {
         .await;
 }
 
-async fn all_survive(action: &str) {
-    // A few at a time: each has three processes of its own.
+async fn assert_survives_all(action: &str) {
+    // Four failpoints at a time: each has three processes of its own.
     let all = [
         order::FAILPOINTS,
         inventory::FAILPOINTS,
@@ -566,24 +583,24 @@ async fn all_survive(action: &str) {
     ]
     .concat();
     for points in all.chunks(4) {
-        join_all(points.iter().map(|point| survives(point, action))).await;
+        join_all(points.iter().map(|point| assert_survives(point, action))).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_failpoint_is_survived_when_the_process_aborts() {
-    all_survive("abort").await;
+    assert_survives_all("abort").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_failpoint_is_survived_when_the_process_stalls_and_wakes_late() {
-    // Longer than a request's lease (two steps of 300 ms and 2 s): it wakes to find itself
-    // overtaken.
-    all_survive("stall:3500").await;
+    // The stall is longer than a request's lease (two steps of 300 ms, and 2 s). When it ends,
+    // another worker has taken the order over.
+    assert_survives_all("stall:3500").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_audit_finds_what_is_wrong() {
+async fn the_audit_reports_each_violated_invariant() {
     let stack = Stack::start().await;
     for _ in 0..3 {
         assert_eq!(stack.place("PROD-001", 1).await.status, 201);
@@ -593,15 +610,17 @@ async fn the_audit_finds_what_is_wrong() {
     stack.assert_clean_audit().await;
     let confirmed = "(SELECT id FROM orders WHERE status = 'CONFIRMED' ORDER BY id LIMIT 1)";
     let failed = "(SELECT id FROM orders WHERE status = 'FAILED')";
-    for (break_it, mend_it, rule) in [
+    for (cause, repair, invariant) in [
         (
             "UPDATE inventory SET stock = stock - 1 WHERE product_id = 'PROD-001'",
             "UPDATE inventory SET stock = stock + 1 WHERE product_id = 'PROD-001'",
             "stock-conserved",
         ),
         (
-            "UPDATE inventory SET stock = stock - 1, reserved = reserved + 1 WHERE product_id = 'PROD-001'",
-            "UPDATE inventory SET stock = stock + 1, reserved = reserved - 1 WHERE product_id = 'PROD-001'",
+            "UPDATE inventory SET stock = stock - 1, reserved = reserved + 1
+             WHERE product_id = 'PROD-001'",
+            "UPDATE inventory SET stock = stock + 1, reserved = reserved - 1
+             WHERE product_id = 'PROD-001'",
             "reserved-is-held",
         ),
         (
@@ -620,12 +639,13 @@ async fn the_audit_finds_what_is_wrong() {
             "failed-keeps-nothing",
         ),
         (
-            "INSERT INTO orders (product_id, quantity, created_at, lease_until) VALUES ('PROD-001', 1, now() - interval '2 hours', now() + interval '1 hour')",
+            "INSERT INTO orders (product_id, quantity, created_at, lease_until)
+             VALUES ('PROD-001', 1, now() - interval '2 hours', now() + interval '1 hour')",
             "DELETE FROM orders WHERE status = 'PENDING'",
             "finished-in-time",
         ),
     ] {
-        stack.database.execute(break_it).await;
+        stack.database.execute(cause).await;
         let audit = stack.audit().await.unwrap();
         let broken: Vec<_> = audit
             .invariants
@@ -634,14 +654,16 @@ async fn the_audit_finds_what_is_wrong() {
             .map(|i| i.name.as_str())
             .collect();
         assert!(
-            !audit.clean && broken.contains(&rule),
-            "{break_it}: {audit}"
+            !audit.clean && broken.contains(&invariant),
+            "{cause}: {audit}"
         );
-        stack.database.execute(mend_it).await;
-        assert!(stack.audit().await.unwrap().clean, "{mend_it}");
+        stack.database.execute(repair).await;
+        assert!(stack.audit().await.unwrap().clean, "{repair}");
     }
-    // What the schema forbids is found too once the constraint is gone.
-    stack.database.execute("ALTER TABLE payments DROP CONSTRAINT payments_once_per_order; INSERT INTO payments (order_id, status) SELECT order_id, 'FAILED' FROM payments LIMIT 1").await;
+    // The audit also checks what a constraint of the schema forbids.
+    let second_payment = "ALTER TABLE payments DROP CONSTRAINT payments_once_per_order;
+        INSERT INTO payments (order_id, status) SELECT order_id, 'FAILED' FROM payments LIMIT 1";
+    stack.database.execute(second_payment).await;
     let audit = stack.audit().await.unwrap();
     assert!(
         audit
@@ -653,7 +675,7 @@ async fn the_audit_finds_what_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_audit_command_tells_by_its_exit_code() {
+async fn the_audit_command_reports_by_its_exit_code() {
     let stack = Stack::start().await;
     stack.place("PROD-001", 1).await;
     let audit = async || {
@@ -708,7 +730,7 @@ async fn a_failpoint_cannot_be_armed_from_the_network() {
         .await;
     in_query.assert_problem(400, "invalid-request");
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
-    let wrong = Service::start(
+    let mut wrong = Service::start(
         "order",
         free_port(),
         &[
@@ -716,6 +738,6 @@ async fn a_failpoint_cannot_be_armed_from_the_network() {
             ("VALERIX_FAILPOINT", "nowhere=abort".to_owned()),
         ],
     );
-    let mut wrong = wrong;
-    assert_eq!(wrong.process.ended().await.unwrap().code(), Some(2));
+
+    assert_eq!(wrong.process.wait().await.unwrap().code(), Some(2));
 }

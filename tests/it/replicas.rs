@@ -1,5 +1,4 @@
-//! Any number of replicas behind a plain load balancer: no customer, listener or order notices
-//! which one it met.
+//! Several replicas of each service behind a load balancer: clients get the same results from each.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,13 +13,14 @@ use crate::harness::haproxy::{HaProxy, Replicas};
 use crate::harness::{Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
 
 const PRODUCTS: usize = 8;
-const STOCK: &str = "INSERT INTO inventory (product_id, stock) SELECT 'P' || n, 100000 FROM generate_series(0, 7) n";
+const STOCK: &str = "INSERT INTO inventory (product_id, stock)
+    SELECT 'P' || n, 100000 FROM generate_series(0, 7) n";
 
-/// 3 order, 2 inventory and 2 payment processes on one database, which know each other by the
-/// balancer alone.
+/// 3 order, 2 inventory and 2 payment processes on one database, which reach each other only
+/// through HAProxy.
 struct Fleet {
     database: TestDatabase,
-    balancer: HaProxy,
+    haproxy: HaProxy,
     replicas: Replicas,
     order: Vec<Service>,
     inventory: Vec<Service>,
@@ -29,7 +29,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// `first` goes to the first order replica alone.
+    /// Starts all replicas. Only the first order replica gets the variables `first`.
     async fn start(first: &[(&'static str, &str)]) -> Self {
         let database = TestDatabase::create().await;
         database.execute(STOCK).await;
@@ -39,11 +39,11 @@ impl Fleet {
             inventory: ports(2),
             payment: ports(2),
         };
-        let balancer = HaProxy::start(&replicas);
+        let haproxy = HaProxy::start(&replicas);
         let env = vec![
             ("DATABASE_URL", database.url()),
-            ("INVENTORY_SERVICE_URL", balancer.inventory.clone()),
-            ("PAYMENT_SERVICE_URL", balancer.payment.clone()),
+            ("INVENTORY_SERVICE_URL", haproxy.inventory.clone()),
+            ("PAYMENT_SERVICE_URL", haproxy.payment.clone()),
             ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
             ("DOWNSTREAM_TIMEOUT_MS", "1000".to_owned()),
         ];
@@ -77,11 +77,11 @@ impl Fleet {
         )
         .await;
         for (service, count) in [("order", 3), ("inventory", 2), ("payment", 2)] {
-            balancer.wait_for_replicas(service, count).await;
+            haproxy.wait_for_replicas(service, count).await;
         }
         Self {
             database,
-            balancer,
+            haproxy,
             replicas,
             order,
             inventory,
@@ -90,8 +90,8 @@ impl Fleet {
         }
     }
 
-    /// One more of each, told to the balancer by a reload.
-    fn grow(&mut self) {
+    /// Starts one more replica of each service, and reloads HAProxy with its address.
+    fn add_replicas(&mut self) {
         let new = [free_port(), free_port(), free_port()];
         self.order.push(Service::start("order", new[0], &self.env));
         self.inventory
@@ -101,25 +101,26 @@ impl Fleet {
         self.replicas.order.push(new[0]);
         self.replicas.inventory.push(new[1]);
         self.replicas.payment.push(new[2]);
-        self.balancer.reload(&self.replicas);
+        self.haproxy.reload(&self.replicas);
     }
 
-    /// Of each role the first dies, a new one comes, and then the second dies.
-    async fn is_shaken(&mut self, shop: &Shop) {
-        shop.serves(40).await;
+    /// Kills the first replica of each service, adds one, and then kills the second one, while
+    /// customers place orders.
+    async fn kill_and_add_replicas(&mut self, shop: &Shop) {
+        shop.wait_for_responses(40).await;
         for replica in [
             &mut self.order[0],
             &mut self.inventory[0],
             &mut self.payment[0],
         ] {
             replica.process.kill().await.unwrap();
-            shop.serves(40).await;
+            shop.wait_for_responses(40).await;
         }
-        self.grow();
+        self.add_replicas();
         for (service, alive) in [("order", 3), ("inventory", 2), ("payment", 2)] {
-            self.balancer.wait_for_replicas(service, alive).await;
+            self.haproxy.wait_for_replicas(service, alive).await;
         }
-        shop.serves(80).await;
+        shop.wait_for_responses(80).await;
         for replica in [
             &mut self.order[1],
             &mut self.inventory[1],
@@ -127,7 +128,7 @@ impl Fleet {
         ] {
             replica.process.kill().await.unwrap();
         }
-        shop.serves(80).await;
+        shop.wait_for_responses(80).await;
         shop.closed.store(true, Ordering::Relaxed);
     }
 
@@ -140,29 +141,29 @@ impl Fleet {
     }
 }
 
-/// How often an order was placed again: because it was under way, and because there was no answer
-/// of a replica's.
+/// How often a request was retried: because its order was in progress, and because no replica had
+/// answered.
 #[derive(Debug, Default, Clone, Copy)]
-struct Repeats {
-    under_way: usize,
+struct Retries {
+    in_progress: usize,
     unanswered: usize,
 }
 
-/// Places an order as often as it takes, with one key.
-async fn insist(
+/// Places an order with a key, and retries until its response is final.
+async fn place_with_retries(
     http: &Client,
     url: &str,
     key: &str,
     product: &str,
-) -> (StatusCode, Value, Repeats) {
+) -> (StatusCode, Value, Retries) {
     let body = json!({"product_id": product, "quantity": 1}).to_string();
-    let repeats = Cell::new(Repeats::default());
-    let answer = eventually("an order's answer", async || {
+    let retries = Cell::new(Retries::default());
+    let response = eventually("the response to an order", async || {
         let request = http
             .post(format!("{url}/orders"))
             .header("idempotency-key", key)
             .body(body.clone());
-        let mut so_far = repeats.get();
+        let mut so_far = retries.get();
         let mut pause = 100;
         if let Ok(response) = request.send().await {
             let status = response.status();
@@ -171,7 +172,7 @@ async fn insist(
                 (201 | 202, Some(body)) => return Some((status, body)),
                 (409, Some(body)) => {
                     assert_eq!(body["code"], "idempotency-key-in-flight", "{body}");
-                    so_far.under_way += 1;
+                    so_far.in_progress += 1;
                     pause = 1000;
                 }
                 (201 | 202 | 409 | 502 | 503 | 504, _) => so_far.unanswered += 1,
@@ -180,19 +181,19 @@ async fn insist(
         } else {
             so_far.unanswered += 1;
         }
-        repeats.set(so_far);
+        retries.set(so_far);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         None
     })
     .await;
-    (answer.0, answer.1, repeats.get())
+    (response.0, response.1, retries.get())
 }
 
-/// What customers did: they go on until told to stop.
+/// Counts of what customers saw. They place orders until `closed` is set.
 #[derive(Default)]
 struct Shop {
     answered: AtomicUsize,
-    under_way: AtomicUsize,
+    in_progress: AtomicUsize,
     unanswered: AtomicUsize,
     closed: std::sync::atomic::AtomicBool,
 }
@@ -208,19 +209,19 @@ impl Shop {
         while !self.closed.load(Ordering::Relaxed) {
             let key = format!("customer-{number}-{}", orders.len());
             let product = format!("P{}", (number + orders.len()) % PRODUCTS);
-            let (_, order, repeats) = insist(&http, url, &key, &product).await;
+            let (_, order, retries) = place_with_retries(&http, url, &key, &product).await;
             orders.push(order["id"].as_str().unwrap().to_owned());
             self.answered.fetch_add(1, Ordering::Relaxed);
-            self.under_way
-                .fetch_add(repeats.under_way, Ordering::Relaxed);
+            self.in_progress
+                .fetch_add(retries.in_progress, Ordering::Relaxed);
             self.unanswered
-                .fetch_add(repeats.unanswered, Ordering::Relaxed);
+                .fetch_add(retries.unanswered, Ordering::Relaxed);
         }
         orders
     }
 
-    /// Waits until so many more orders were answered.
-    async fn serves(&self, count: usize) {
+    /// Waits until `count` more orders were answered.
+    async fn wait_for_responses(&self, count: usize) {
         let wanted = self.answered.load(Ordering::Relaxed) + count;
         eventually("more orders to be answered", async || {
             (self.answered.load(Ordering::Relaxed) >= wanted).then_some(())
@@ -229,19 +230,19 @@ impl Shop {
     }
 }
 
-/// Listens through the balancer until told of the last change, coming back to whichever replica
-/// there is.
-async fn follow(url: &str, last: &str) -> Vec<Change> {
-    let (mut told, mut resume) = (Vec::new(), None);
+/// Reads the event stream through HAProxy until the last change, and resumes it on another replica
+/// when a replica ends.
+async fn follow_stream(url: &str, last: &str) -> Vec<Change> {
+    let (mut received, mut resume) = (Vec::new(), None);
     loop {
         let open = async || Listener::try_at(url, resume.as_deref()).await;
         let mut listener = eventually("a stream", open).await;
         while let Some(frame) = listener.frame().await {
             assert_eq!(frame.event.as_deref(), Some("order"), "{frame:?}");
             let change = frame.data.unwrap();
-            told.push(Change::of(&change));
+            received.push(Change::of(&change));
             if (&change["product_id"], &change["status"]) == (&json!(last), &json!("FAILED")) {
-                return told;
+                return received;
             }
         }
         resume = Some(listener.id);
@@ -249,14 +250,14 @@ async fn follow(url: &str, last: &str) -> Vec<Change> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_are_killed_and_added_under_load_without_a_failed_order() {
+async fn no_order_fails_while_replicas_are_killed_and_added_under_load() {
     const LAST: &str = "PROD-404";
     let mut fleet = Fleet::start(&[]).await;
-    let (shop, url) = (Shop::default(), fleet.balancer.order.clone());
+    let (shop, url) = (Shop::default(), fleet.haproxy.order.clone());
     let stream = format!("{url}/orders/stream?last_event_id=0-0");
-    let (told, placed) = tokio::join!(follow(&stream, LAST), async {
+    let (received, placed) = tokio::join!(follow_stream(&stream, LAST), async {
         let customers = join_all((0..8).map(|number| shop.customer(number, &url)));
-        let (placed, ()) = tokio::join!(customers, fleet.is_shaken(&shop));
+        let (placed, ()) = tokio::join!(customers, fleet.kill_and_add_replicas(&shop));
         fleet.wait_until_settled(&fleet.order[3]).await;
         let body = json!({"product_id": LAST, "quantity": 1});
         assert_eq!(fleet.order[3].post("/orders", &body).await.status, 422);
@@ -264,11 +265,11 @@ async fn replicas_are_killed_and_added_under_load_without_a_failed_order() {
     });
     let mut orders: Vec<_> = placed.into_iter().flatten().collect();
     let answered = orders.len();
-    let (under_way, unanswered) = (shop.under_way.into_inner(), shop.unanswered.into_inner());
-    println!("{answered} orders; asked for again: {under_way} under way, {unanswered} unanswered");
+    let (in_progress, unanswered) = (shop.in_progress.into_inner(), shop.unanswered.into_inner());
+    println!("{answered} orders; retries: {in_progress} in progress, {unanswered} unanswered");
     orders.sort_unstable();
     orders.dedup();
-    assert_eq!(orders.len(), answered, "each key has an order of its own");
+    assert_eq!(orders.len(), answered, "each key has its own order");
     let count = async |condition: &str| {
         fleet
             .database
@@ -279,7 +280,7 @@ async fn replicas_are_killed_and_added_under_load_without_a_failed_order() {
     assert_eq!(
         count("idempotency_key IS NOT NULL").await,
         answered,
-        "and no key has two"
+        "no key has two orders"
     );
     fleet.wait_until_settled(&fleet.order[3]).await;
     assert_eq!(count("status = 'CONFIRMED'").await, answered);
@@ -289,19 +290,19 @@ async fn replicas_are_killed_and_added_under_load_without_a_failed_order() {
         "{audit:#}"
     );
 
-    let happened = Change::stored(&fleet.database).await;
-    let of_last = told.last().unwrap().order_id.clone();
-    let expected = happened
+    let stored = Change::stored(&fleet.database).await;
+    let of_last = received.last().unwrap().order_id.clone();
+    let expected = stored
         .iter()
-        .filter(|change| change.order_id != of_last || told.contains(change));
-    let (expected, told) = (sorted(expected.cloned().collect()), sorted(told));
+        .filter(|change| change.order_id != of_last || received.contains(change));
+    let (expected, received) = (sorted(expected.cloned().collect()), sorted(received));
     assert_eq!(
-        told, expected,
-        "every change was told once, whoever told it"
+        received, expected,
+        "every change was sent once, by any replica"
     );
     assert!(
-        happened.len() - told.len() <= 2,
-        "all but what the last order still owed"
+        stored.len() - received.len() <= 2,
+        "only obligations of the last order are missing"
     );
 
     for (service, route) in [
@@ -314,14 +315,17 @@ async fn replicas_are_killed_and_added_under_load_without_a_failed_order() {
             format!("http_request_duration_seconds_count{{method=\"POST\",path=\"{route}\"");
         assert!(
             service.metric(&series).await >= 5.0,
-            "{} had no part in it",
+            "{} got no requests",
             service.url
         );
     }
     eventually(
-        "the replicas to agree about the service level",
+        "the replicas to report the same service level",
         async || {
-            let (one, other) = (known(&fleet.order[2]).await, known(&fleet.order[3]).await);
+            let (one, other) = (
+                requests_in_history(&fleet.order[2]).await,
+                requests_in_history(&fleet.order[3]).await,
+            );
             (one > 0 && one == other).then_some(())
         },
     )
@@ -329,10 +333,10 @@ async fn replicas_are_killed_and_added_under_load_without_a_failed_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_dying_replica_may_have_done_is_repeated_with_a_key_and_never_without() {
+async fn haproxy_retries_an_order_on_another_replica_only_if_that_is_safe() {
     const NO_ANSWER: u16 = 0;
-    // Whoever gets to the first replica dies with it, after the order was stored and stock was
-    // taken.
+    // The first replica aborts in its first request, after the order was stored and the stock was
+    // reserved.
     let armed = [("VALERIX_FAILPOINT", "order.reserved=abort")];
     let mut fleet = Fleet::start(&armed).await;
     let http = Client::builder()
@@ -340,45 +344,45 @@ async fn what_a_dying_replica_may_have_done_is_repeated_with_a_key_and_never_wit
         .timeout(WAIT_TIMEOUT)
         .build()
         .unwrap();
-    let url = fleet.balancer.order.clone();
+    let url = fleet.haproxy.order.clone();
     let placed = Cell::new(0);
-    let place = async |keyed: bool| {
+    let place = async |with_key: bool| {
         placed.set(placed.get() + 1);
         let mut request = http.post(format!("{url}/orders"));
-        if keyed {
+        if with_key {
             request = request.header("idempotency-key", placed.get().to_string());
         }
-        let answer = request
+        let response = request
             .body(json!({"product_id": "P0", "quantity": 1}).to_string())
             .send()
             .await;
-        answer.map_or(NO_ANSWER, |answer| answer.status().as_u16())
+        response.map_or(NO_ANSWER, |response| response.status().as_u16())
     };
-    let until_it_dies = async |keyed: bool| {
+    let place_until_the_replica_aborts = async |with_key: bool| {
         for _ in 0..50 {
-            let status = place(keyed).await;
+            let status = place(with_key).await;
             if status != 201 {
                 return status;
             }
         }
-        panic!("the balancer never asked the first replica");
+        panic!("HAProxy never chose the first replica");
     };
-    let status = until_it_dies(true).await;
+    let status = place_until_the_replica_aborts(true).await;
     assert_eq!(
         status, 409,
-        "another replica was asked, and knows that the order is under way"
+        "another replica got the retry and found the order in progress"
     );
     let last = placed.get().to_string();
-    fleet.order[0].process.ended().await.unwrap();
+    fleet.order[0].process.wait().await.unwrap();
     for _ in 0..12 {
         assert_eq!(
             place(false).await,
             201,
-            "what reached nobody goes to another, known as dead or not yet"
+            "a request that reached no replica is sent to another one"
         );
     }
     fleet.wait_until_settled(&fleet.order[1]).await;
-    let (status, order, _) = insist(&http, &url, &last, "P0").await;
+    let (status, order, _) = place_with_retries(&http, &url, &last, "P0").await;
     assert_eq!(
         (status.as_u16(), &order["status"]),
         (201, &json!("CONFIRMED"))
@@ -386,19 +390,19 @@ async fn what_a_dying_replica_may_have_done_is_repeated_with_a_key_and_never_wit
 
     let env = fleet.env.clone();
     fleet.order[0].restart(&env, &armed).await;
-    fleet.balancer.wait_for_replicas("order", 3).await;
-    let status = until_it_dies(false).await;
-    // On a connection that had requests before, HAProxy closes rather than say 502.
+    fleet.haproxy.wait_for_replicas("order", 3).await;
+    let status = place_until_the_replica_aborts(false).await;
+    // On a connection that had requests before, HAProxy closes it instead of answering 502.
     assert!(
         [502, NO_ANSWER].contains(&status),
-        "{status}: nobody orders for a customer who gave no key"
+        "{status}: an order without a key must not be sent again"
     );
     fleet.wait_until_settled(&fleet.order[1]).await;
     let placed = placed.get();
     assert_eq!(
         fleet.database.count("SELECT count(*) FROM orders").await,
         placed,
-        "each once"
+        "one order for each request"
     );
     let audit = fleet.order[2].get("/audit").await.json();
     assert_eq!(
@@ -407,8 +411,8 @@ async fn what_a_dying_replica_may_have_done_is_repeated_with_a_key_and_never_wit
     );
 }
 
-/// All that a replica knows of the last ten minutes.
-async fn known(replica: &Service) -> u64 {
+/// The number of requests of the last ten minutes that a replica reports.
+async fn requests_in_history(replica: &Service) -> u64 {
     let history = replica.get("/sla/history").await;
     assert_eq!(history.status, 200);
     let history = history.json();
@@ -421,7 +425,7 @@ async fn known(replica: &Service) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_replica_tells_the_service_level_of_all() {
+async fn every_replica_reports_the_service_level_of_all_replicas() {
     let stack = Stack::start().await;
     let second = stack.start_order_replica().await;
     let body = json!({"product_id": "PROD-001", "quantity": 1});
@@ -433,7 +437,7 @@ async fn every_replica_tells_the_service_level_of_all() {
     for _ in 0..2 {
         second.post("/orders", &body).await;
     }
-    let level = eventually("both to tell the same", async || {
+    let level = eventually("both replicas to report the same level", async || {
         let (one, other) = (
             stack.order.get("/sla").await.json(),
             second.get("/sla").await.json(),
@@ -445,11 +449,17 @@ async fn every_replica_tells_the_service_level_of_all() {
         level["p50_ms"].as_f64() > Some(300.0),
         "three of five were slow: {level}"
     );
-    assert_eq!((known(&stack.order).await, known(&second).await), (5, 5));
-    // One that comes later learns of what was before it.
+    assert_eq!(
+        (
+            requests_in_history(&stack.order).await,
+            requests_in_history(&second).await
+        ),
+        (5, 5)
+    );
+    // A replica that starts later reports the earlier requests too.
     let third = stack.start_order_replica().await;
-    eventually("the third to know", async || {
-        (known(&third).await == 5).then_some(())
+    eventually("the third replica to report all requests", async || {
+        (requests_in_history(&third).await == 5).then_some(())
     })
     .await;
 
@@ -462,46 +472,51 @@ async fn every_replica_tells_the_service_level_of_all() {
             .assert_problem(503, "database-unavailable");
     }
     assert_eq!(
-        (known(&stack.order).await, known(&second).await),
+        (
+            requests_in_history(&stack.order).await,
+            requests_in_history(&second).await
+        ),
         (9, 5),
-        "each its own, and no error"
+        "each replica reports its own requests, and no error"
     );
-    let alone = "the others cannot be heard";
-    eventually("it to be said once", async || {
-        let said = stack
+    let no_reports = "the service level has only this replica's requests";
+    eventually("the outage to be logged once", async || {
+        let count = stack
             .order
             .lines()
             .iter()
-            .filter(|line| line.contains(alone))
+            .filter(|line| line.contains(no_reports))
             .count();
-        (said == 1).then_some(())
+        (count == 1).then_some(())
     })
     .await;
     stack.database.accept_connections().await;
-    eventually("what could not be told to be told", async || {
-        (known(&second).await == 9 && known(&third).await == 9).then_some(())
+    eventually("the delayed reports to be shared", async || {
+        (requests_in_history(&second).await == 9 && requests_in_history(&third).await == 9)
+            .then_some(())
     })
     .await;
 
-    // Each replica has a turn every half second.
-    let silence = "SELECT (EXTRACT(EPOCH FROM now() - max(reported_at)))::bigint FROM sla_reports";
+    // Each replica writes its report every half second, if there is something new.
+    let seconds_since_report =
+        "SELECT (EXTRACT(EPOCH FROM now() - max(reported_at)))::bigint FROM sla_reports";
     eventually(
-        "nothing to be written while there is nothing new",
-        async || (stack.database.count(silence).await >= 3).then_some(()),
+        "no reports to be written without new requests",
+        async || (stack.database.count(seconds_since_report).await >= 3).then_some(()),
     )
     .await;
     assert_eq!(
         (
-            known(&stack.order).await,
-            known(&second).await,
-            known(&third).await
+            requests_in_history(&stack.order).await,
+            requests_in_history(&second).await,
+            requests_in_history(&third).await
         ),
         (9, 9, 9)
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_is_shared_out_and_no_order_is_in_two_hands() {
+async fn replicas_share_a_backlog_and_no_two_recover_the_same_order() {
     const BACKLOG: f64 = 600.0;
     let stack = Stack::with(&[("PAYMENT_LATENCY_MS", "100")]).await;
     let (second, third) = tokio::join!(stack.start_order_replica(), stack.start_order_replica());
@@ -512,7 +527,7 @@ async fn a_backlog_is_shared_out_and_no_order_is_in_two_hands() {
     stack.database.execute(backlog).await;
     stack.wait_until_settled().await;
     let attempts = "valerix_recovery_attempts_total";
-    // An attempt counts itself a moment after its order is settled.
+    // An attempt is counted a moment after its order is settled.
     let counted = async || {
         let shares = join_all(replicas.iter().map(|replica| replica.metric(attempts))).await;
         let claimed = stack
@@ -531,14 +546,11 @@ async fn a_backlog_is_shared_out_and_no_order_is_in_two_hands() {
     let fair = BACKLOG / 3.0;
     assert!(
         shares.iter().all(|share| *share >= fair / 2.0),
-        "a fair part is {fair}: {shares:?}"
+        "a fair share is {fair}: {shares:?}"
     );
     let overtaken = format!("{attempts}{{outcome=\"overtaken\"}}");
     let overtaken = join_all(replicas.iter().map(|replica| replica.metric(&overtaken))).await;
-    assert_eq!(
-        overtaken, [0.0; 3],
-        "somebody drove an order that another one drove"
-    );
+    assert_eq!(overtaken, [0.0; 3], "two replicas recovered the same order");
     let audit = stack.audit().await.unwrap();
     assert_eq!(audit.orders.confirmed, 600, "{audit}");
     stack.assert_clean_audit().await;

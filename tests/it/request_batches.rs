@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
-use crate::harness::{Answer, Service, Stack, eventually, free_port};
+use crate::harness::{Response, Service, Stack, eventually, free_port};
 
 const RESERVE: &str = "/inventory/reserve";
 const BATCH: &str = "/inventory/reserve/batch";
@@ -37,12 +37,12 @@ async fn calls_that_wait_together_share_a_request_and_are_counted_and_logged_one
     let stack = Stack::start().await;
     // A response tells the order service that the other services accept batches.
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
-    let answers = stack
+    let responses = stack
         .run_together(join_all((0..30).map(|_| stack.place("PROD-001", 1))))
         .await;
     assert!(
-        answers.iter().all(|answer| answer.status == 201),
-        "{answers:?}"
+        responses.iter().all(|response| response.status == 201),
+        "{responses:?}"
     );
     for dependency in ["inventory-service", "payment-service"] {
         assert!(
@@ -61,9 +61,9 @@ async fn calls_that_wait_together_share_a_request_and_are_counted_and_logged_one
     let counted = stack.inventory.metric(&requests(BATCH, 200)).await;
     assert!(counted < 1.0, "the batch itself is not counted: {counted}");
     let of_route = format!("\"route\":\"{RESERVE}\"");
-    let expected: BTreeSet<_> = answers
+    let expected: BTreeSet<_> = responses
         .iter()
-        .map(|answer| answer.header("x-trace-id").to_owned())
+        .map(|response| response.header("x-trace-id").to_owned())
         .collect();
     eventually("a log line for each call, with its trace id", async || {
         let lines = stack.inventory.lines();
@@ -86,18 +86,18 @@ fn trace_of(line: &str) -> String {
     line["trace_id"].as_str().unwrap().to_owned()
 }
 
-/// A call as it stands in a batch.
+/// A call in the form that a batch contains.
 fn call(body: &Value) -> Value {
     json!({"body": body, "deadline_ms": 5000})
 }
 
-/// Statuses and bodies of the answers, in the order of the calls.
-fn read_answers(answer: &Answer) -> Vec<(u64, Value)> {
+/// Statuses and bodies of the responses, in the order of the calls.
+fn read_responses(response: &Response) -> Vec<(u64, Value)> {
     assert_eq!(
-        (answer.status.as_u16(), answer.header("content-type")),
+        (response.status.as_u16(), response.header("content-type")),
         (200, "application/x-ndjson")
     );
-    let mut lines: Vec<Value> = answer
+    let mut lines: Vec<Value> = response
         .text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -131,8 +131,8 @@ async fn each_call_of_a_batch_is_answered_like_a_single_call() {
         call(&json!("not an object")),
         call(&json!({"product_id": "PROD-001", "quantity": 1, "note": "x".repeat(17_000)})),
     ]});
-    let answers = read_answers(&stack.inventory.post(BATCH, &calls).await);
-    let outcomes: Vec<_> = answers
+    let responses = read_responses(&stack.inventory.post(BATCH, &calls).await);
+    let outcomes: Vec<_> = responses
         .iter()
         .map(|(status, body)| (*status, body["code"].as_str()))
         .collect();
@@ -149,11 +149,11 @@ async fn each_call_of_a_batch_is_answered_like_a_single_call() {
             (413, Some("too-large")),
         ]
     );
-    assert_eq!(answers[0].1["order_id"], order.to_string());
-    assert_eq!(answers[2].1["errors"][0]["field"], "quantity");
-    assert_eq!(answers[5].1["errors"][0]["field"], "deadline_ms");
+    assert_eq!(responses[0].1["order_id"], order.to_string());
+    assert_eq!(responses[2].1["errors"][0]["field"], "quantity");
+    assert_eq!(responses[5].1["errors"][0]["field"], "deadline_ms");
     assert!(
-        answers
+        responses
             .iter()
             .all(|(status, body)| *status == 200 || body["instance"] == RESERVE)
     );
@@ -170,13 +170,13 @@ async fn each_call_of_a_batch_is_answered_like_a_single_call() {
 
     let charged = json!({"order_id": order});
     let calls = json!({"calls": [call(&charged), call(&json!({"order_id": "x"}))]});
-    let answers = read_answers(&stack.payment.post("/payments/batch", &calls).await);
+    let responses = read_responses(&stack.payment.post("/payments/batch", &calls).await);
     assert_eq!(
-        (answers[0].0, answers[0].1["status"].as_str()),
+        (responses[0].0, responses[0].1["status"].as_str()),
         (201, Some("SUCCESS"))
     );
-    assert_eq!(answers[1].0, 400);
-    let again = read_answers(
+    assert_eq!(responses[1].0, 400);
+    let again = read_responses(
         &stack
             .payment
             .post("/payments/batch", &json!({"calls": [call(&charged)]}))
@@ -184,7 +184,7 @@ async fn each_call_of_a_batch_is_answered_like_a_single_call() {
     );
     assert_eq!(
         (again[0].0, &again[0].1["id"]),
-        (200, &answers[0].1["id"]),
+        (200, &responses[0].1["id"]),
         "one charge"
     );
 }
@@ -210,21 +210,21 @@ async fn malformed_batches_are_rejected() {
             "invalid-request",
         ),
     ] {
-        let answer = stack
+        let response = stack
             .inventory
             .request(Method::POST, BATCH, &[], Some(body))
             .await;
-        let problem = answer.assert_problem(400, code);
+        let problem = response.assert_problem(400, code);
         if code == "invalid-request" {
             assert_eq!(problem["errors"][0]["field"], "calls", "{body}");
         }
     }
     let too_long = json!({"calls": [call(&json!("x".repeat(300_000)))]}).to_string();
-    let answer = stack
+    let response = stack
         .inventory
         .request(Method::POST, BATCH, &[], Some(&too_long))
         .await;
-    answer.assert_problem(413, "too-large");
+    response.assert_problem(413, "too-large");
     assert_eq!(stack.stock("PROD-001").await, (100, 0));
 }
 
@@ -247,16 +247,19 @@ async fn while_the_gremlin_is_active_calls_go_one_by_one_and_each_fault_hits_one
             .await
             .assert_problem(409, "one-by-one");
     }
-    let answers = stack
+    let responses = stack
         .run_together(join_all((0..30).map(|_| stack.place("PROD-001", 1))))
         .await;
-    let pending = answers.iter().filter(|answer| answer.status == 202).count();
-    assert_eq!(pending, 3, "{answers:?}");
+    let pending = responses
+        .iter()
+        .filter(|response| response.status == 202)
+        .count();
+    assert_eq!(pending, 3, "{responses:?}");
     assert!(
-        answers
+        responses
             .iter()
-            .all(|answer| matches!(answer.status.as_u16(), 201 | 202)),
-        "{answers:?}"
+            .all(|response| matches!(response.status.as_u16(), 201 | 202)),
+        "{responses:?}"
     );
     stack.wait_until_settled().await;
     stack.assert_clean_audit().await;
@@ -286,9 +289,9 @@ async fn while_the_gremlin_is_active_calls_go_one_by_one_and_each_fault_hits_one
 async fn a_call_of_a_batch_with_an_encoded_path_is_counted_under_its_route() {
     let stack = Stack::start().await;
     let batch = json!({"calls": [call(&json!({"product_id": "PROD-999", "quantity": 1}))]});
-    let answers = read_answers(&stack.inventory.post(ENCODED_BATCH, &batch).await);
+    let responses = read_responses(&stack.inventory.post(ENCODED_BATCH, &batch).await);
     assert_eq!(
-        (answers[0].0, &answers[0].1["instance"]),
+        (responses[0].0, &responses[0].1["instance"]),
         (404, &json!(RESERVE))
     );
     assert_eq!(
@@ -381,15 +384,15 @@ impl FakeInventory {
     async fn serve(self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
         while let Some((path, body)) = next_request(&mut stream).await {
-            let (answer, last) = self.answer(&path, &body);
-            if stream.write_all(answer.as_bytes()).await.is_err() || last {
+            let (response, last) = self.response(&path, &body);
+            if stream.write_all(response.as_bytes()).await.is_err() || last {
                 return;
             }
         }
     }
 
     /// The response, and whether it is the last one of the connection.
-    fn answer(&self, path: &str, body: &Value) -> (String, bool) {
+    fn response(&self, path: &str, body: &Value) -> (String, bool) {
         if path == RESERVE {
             self.single_calls.fetch_add(1, Ordering::Relaxed);
             let offer = if self.support == BatchSupport::None {
@@ -420,7 +423,7 @@ fn with_length(status: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// The body of the answer to a successful reserve.
+/// The body of the response to a successful reserve.
 fn reserved(request: &Value) -> String {
     json!({
         "order_id": request["order_id"],
@@ -464,7 +467,7 @@ async fn start_order_service_with(stack: &Stack, inventory: &str) -> Service {
 
 /// Places one order, after which the order service knows whether batches are offered, and then
 /// `count` orders together.
-async fn place_orders(stack: &Stack, order: &Service, count: usize) -> Vec<Answer> {
+async fn place_orders(stack: &Stack, order: &Service, count: usize) -> Vec<Response> {
     let body = json!({"product_id": "PROD-001", "quantity": 1});
     assert_eq!(order.post("/orders", &body).await.status, 201);
     stack
@@ -478,10 +481,10 @@ async fn a_service_without_batches_gets_single_calls() {
     for support in [BatchSupport::None, BatchSupport::OfferedButMissing] {
         let (inventory, url) = FakeInventory::start(support).await;
         let order = start_order_service_with(&stack, &url).await;
-        let answers = place_orders(&stack, &order, 20).await;
+        let responses = place_orders(&stack, &order, 20).await;
         assert!(
-            answers.iter().all(|answer| answer.status == 201),
-            "{support:?}: {answers:?}"
+            responses.iter().all(|response| response.status == 201),
+            "{support:?}: {responses:?}"
         );
         assert_eq!(
             inventory.single_calls.load(Ordering::Relaxed),
@@ -502,15 +505,19 @@ async fn calls_without_an_answer_in_a_truncated_batch_have_an_unknown_outcome() 
     let stack = Stack::start().await;
     let (inventory, url) = FakeInventory::start(BatchSupport::FirstCallOnly).await;
     let order = start_order_service_with(&stack, &url).await;
-    let answers = place_orders(&stack, &order, 20).await;
+    let responses = place_orders(&stack, &order, 20).await;
     let batches = inventory.batches.load(Ordering::Relaxed);
     assert!(batches > 0);
-    let (confirmed, unknown): (Vec<_>, Vec<_>) =
-        answers.iter().partition(|answer| answer.status == 201);
-    assert!(!confirmed.is_empty() && !unknown.is_empty(), "{answers:?}");
-    for answer in unknown {
+    let (confirmed, unknown): (Vec<_>, Vec<_>) = responses
+        .iter()
+        .partition(|response| response.status == 201);
+    assert!(
+        !confirmed.is_empty() && !unknown.is_empty(),
+        "{responses:?}"
+    );
+    for response in unknown {
         assert_eq!(
-            (answer.status.as_u16(), &answer.json()["status"]),
+            (response.status.as_u16(), &response.json()["status"]),
             (202, &json!("PENDING_INVENTORY"))
         );
     }

@@ -1,5 +1,5 @@
-//! Starting and stopping: in any order, all at once, one process replaced by the next while
-//! customers order.
+//! Start and stop: services start in any order and all at once, and each process is replaced while
+//! customers place orders.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,7 +17,8 @@ use crate::harness::forwarder::Forwarder;
 use crate::harness::{Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
 
 const ROLES: [&str; 3] = ["order", "inventory", "payment"];
-const ORDERS: [[usize; 3]; 6] = [
+/// All orders in which the three services can start.
+const SEQUENCES: [[usize; 3]; 6] = [
     [0, 1, 2],
     [0, 2, 1],
     [1, 0, 2],
@@ -43,8 +44,8 @@ fn environment(database: &TestDatabase, ports: [u16; 3]) -> Environment {
     ]
 }
 
-/// Until it answers at all.
-async fn up(service: &Service) {
+/// Waits until the service answers at all.
+async fn wait_until_live(service: &Service) {
     eventually("the service to answer", async || {
         service
             .try_request(Method::GET, "/livez", &[], None)
@@ -54,21 +55,21 @@ async fn up(service: &Service) {
     .await;
 }
 
-/// How many migrations a service says it applied.
-fn applied(service: &Service) -> Option<u64> {
+/// The number of migrations that a service has applied, from its log.
+fn applied_migrations(service: &Service) -> Option<u64> {
     service.lines().iter().find_map(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
         (line["message"] == "schema is up to date").then(|| line["applied"].as_u64().unwrap())
     })
 }
 
-async fn place(order: &Service) -> crate::harness::Answer {
+async fn place(order: &Service) -> crate::harness::Response {
     order
         .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
         .await
 }
 
-async fn all_confirmed(database: &TestDatabase, orders: i64) {
+async fn wait_until_all_are_confirmed(database: &TestDatabase, orders: i64) {
     eventually("every order to be confirmed", async || {
         let confirmed = database
             .count("SELECT count(*) FROM orders WHERE status = 'CONFIRMED'")
@@ -78,8 +79,8 @@ async fn all_confirmed(database: &TestDatabase, orders: i64) {
     .await;
 }
 
-/// The roles one after the other, the database last of all; then all three find it empty at the
-/// same time.
+/// Starts the services one after the other, and then creates the database. All three find it empty
+/// at the same time.
 async fn start_before_the_database(sequence: [usize; 3]) {
     let database = TestDatabase::named();
     let ports = [free_port(), free_port(), free_port()];
@@ -87,7 +88,7 @@ async fn start_before_the_database(sequence: [usize; 3]) {
     let mut services = Vec::new();
     for role in sequence {
         let service = Service::start(ROLES[role], ports[role], &env);
-        up(&service).await;
+        wait_until_live(&service).await;
         service
             .get("/readyz")
             .await
@@ -98,11 +99,11 @@ async fn start_before_the_database(sequence: [usize; 3]) {
         .iter()
         .position(|role| ROLES[*role] == "order")
         .unwrap()];
-    let refused = place(order).await;
-    refused.assert_problem(503, "database-unavailable");
-    assert!(refused.header("retry-after").parse::<u32>().is_ok());
+    let rejected = place(order).await;
+    rejected.assert_problem(503, "database-unavailable");
+    assert!(rejected.header("retry-after").parse::<u32>().is_ok());
     for service in &services {
-        eventually("the service to say what it waits for", async || {
+        eventually("the service to log that it waits", async || {
             service
                 .lines()
                 .iter()
@@ -114,31 +115,31 @@ async fn start_before_the_database(sequence: [usize; 3]) {
 
     database.create_now().await;
     join_all(services.iter().map(Service::wait_until_ready)).await;
-    let answer = place(order).await;
-    assert_eq!(answer.status, 201, "{sequence:?}: {answer:?}");
+    let response = place(order).await;
+    assert_eq!(response.status, 201, "{sequence:?}: {response:?}");
     let migrations = database
         .count("SELECT count(*) FROM __diesel_schema_migrations")
         .await;
     let mut sum = 0;
     for service in &services {
-        sum += eventually("the service to have looked at the schema", async || {
-            applied(service)
+        sum += eventually("the service to check the schema", async || {
+            applied_migrations(service)
         })
         .await;
     }
     assert_eq!(
         Ok(sum),
         u64::try_from(migrations),
-        "{sequence:?}: each was applied once, by one of them"
+        "{sequence:?}: each migration was applied once, by one of the services"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_start_in_any_order_and_before_their_database() {
-    join_all(ORDERS.map(start_before_the_database)).await;
+    join_all(SEQUENCES.map(start_before_the_database)).await;
 }
 
-/// The database is there; who comes first waits for nobody.
+/// Starts the services one after the other on an existing database. No service waits for another.
 async fn start_with_the_database(sequence: [usize; 3]) {
     let database = TestDatabase::create().await;
     let ports = [free_port(), free_port(), free_port()];
@@ -155,24 +156,24 @@ async fn start_with_the_database(sequence: [usize; 3]) {
         else {
             continue;
         };
-        let (answer, complete) = (place(&services[order]).await, services.len() == ROLES.len());
+        let (response, complete) = (place(&services[order]).await, services.len() == ROLES.len());
         assert_eq!(
-            answer.status,
+            response.status,
             if complete { 201 } else { 202 },
-            "{sequence:?}: {answer:?}"
+            "{sequence:?}: {response:?}"
         );
     }
     let orders = database.count("SELECT count(*) FROM orders").await;
-    all_confirmed(&database, orders).await;
+    wait_until_all_are_confirmed(&database, orders).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_are_taken_before_the_services_behind_are_started() {
-    join_all(ORDERS.map(start_with_the_database)).await;
+async fn orders_are_accepted_before_inventory_and_payment_are_started() {
+    join_all(SEQUENCES.map(start_with_the_database)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_refuses_a_schema_newer_than_it_knows() {
+async fn a_service_exits_if_the_schema_is_newer_than_its_own() {
     let database = TestDatabase::create().await;
     database
         .execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101000000')")
@@ -180,22 +181,22 @@ async fn a_service_refuses_a_schema_newer_than_it_knows() {
     for role in ROLES {
         let env = environment(&database, [free_port(), free_port(), free_port()]);
         let mut service = Service::start(role, free_port(), &env);
-        let ended = tokio::time::timeout(WAIT_TIMEOUT, service.process.ended())
+        let ended = tokio::time::timeout(WAIT_TIMEOUT, service.process.wait())
             .await
-            .expect("it ends")
+            .expect("the process ends")
             .unwrap();
         assert_eq!(ended.code(), Some(1), "{role}");
-        eventually("it to say why", async || {
-            let why =
+        eventually("the service to print the reason", async || {
+            let reason =
                 |line: &String| line.starts_with("valerix: ") && line.contains("99990101000000");
-            service.lines().iter().any(why).then_some(())
+            service.lines().iter().any(reason).then_some(())
         })
         .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_lost_while_the_schema_is_looked_at_is_waited_for_like_the_database() {
+async fn a_service_that_loses_its_connection_while_it_checks_the_schema_tries_again() {
     let database = TestDatabase::create().await;
     let (locker, connection) = tokio_postgres::connect(&database.url(), tokio_postgres::NoTls)
         .await
@@ -206,10 +207,10 @@ async fn a_connection_that_is_lost_while_the_schema_is_looked_at_is_waited_for_l
         .await
         .unwrap();
     let mut service = Service::start("payment", free_port(), &[("DATABASE_URL", database.url())]);
-    let end_who_waits = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    let end_waiting_session = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                          WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually("the service to look at the schema", async || {
-        (database.count(end_who_waits).await > 0).then_some(())
+    eventually("the service to wait for the lock", async || {
+        (database.count(end_waiting_session).await > 0).then_some(())
     })
     .await;
     eventually("the service to wait for the database", async || {
@@ -221,38 +222,38 @@ async fn a_connection_that_is_lost_while_the_schema_is_looked_at_is_waited_for_l
     })
     .await;
     locker.batch_execute("ROLLBACK").await.unwrap();
-    eventually("the service to have looked at the schema", async || {
-        applied(&service)
+    eventually("the service to check the schema", async || {
+        applied_migrations(&service)
     })
     .await;
     assert!(!service.has_ended(), "{:#?}", service.lines());
 }
 
-/// Customers who order without a pause, each with a key for each order, until told to stop.
+/// Customers that place orders without a pause, each with its own key, until `stop`.
 struct Customers {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU32>,
     running: JoinSet<Tally>,
 }
 
-/// What customers saw.
+/// The responses that customers got.
 #[derive(Debug, Default)]
 struct Tally {
     confirmed: u32,
     pending: u32,
-    /// Connections that ended before a byte of an answer came.
+    /// Requests that were sent again, because the connection ended before a response.
     retried: u32,
-    other: Vec<String>,
+    unexpected: Vec<String>,
 }
 
 impl Customers {
     const NUMBER: u32 = 4;
 
-    fn come(url: &str) -> Self {
+    fn start(url: &str) -> Self {
         let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
         let mut running = JoinSet::new();
         for customer in 0..Self::NUMBER {
-            running.spawn(shop(
+            running.spawn(place_orders(
                 format!("{url}/orders"),
                 customer,
                 Arc::clone(&stop),
@@ -266,29 +267,30 @@ impl Customers {
         }
     }
 
-    /// Returns once so many more orders were answered.
-    async fn go_on(&self, orders: u32) {
+    /// Waits until `orders` more orders were answered.
+    async fn wait_for_responses(&self, orders: u32) {
         let wanted = self.answered.load(Ordering::Relaxed) + orders;
-        eventually("customers to be served", async || {
+        eventually("more orders to be answered", async || {
             (self.answered.load(Ordering::Relaxed) >= wanted).then_some(())
         })
         .await;
     }
 
-    async fn leave(self) -> Tally {
+    /// Stops all customers, and returns the sum of their responses.
+    async fn stop(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Tally::default();
         for tally in self.running.join_all().await {
             all.confirmed += tally.confirmed;
             all.pending += tally.pending;
             all.retried += tally.retried;
-            all.other.extend(tally.other);
+            all.unexpected.extend(tally.unexpected);
         }
         all
     }
 }
 
-async fn shop(
+async fn place_orders(
     url: String,
     customer: u32,
     stop: Arc<AtomicBool>,
@@ -311,29 +313,28 @@ async fn shop(
                 .body(r#"{"product_id":"PROD-001","quantity":1}"#)
                 .send()
         };
-        let mut answer = send().await;
-        // Once: a second connection that breaks is no accident of the moment.
-        if answer.is_err() {
+        let mut response = send().await;
+        // One retry: a second broken connection would be a defect.
+        if response.is_err() {
             tally.retried += 1;
-            answer = send().await;
+            response = send().await;
         }
-        match answer {
-            Ok(answer) if answer.status() == 201 => tally.confirmed += 1,
-            Ok(answer) if answer.status() == 202 => tally.pending += 1,
-            Ok(answer) => {
-                tally
-                    .other
-                    .push(format!("{}: {:?}", answer.status(), answer.text().await))
-            }
-            Err(error) => tally.other.push(format!("{error:?}")),
+        match response {
+            Ok(response) if response.status() == 201 => tally.confirmed += 1,
+            Ok(response) if response.status() == 202 => tally.pending += 1,
+            Ok(response) => tally.unexpected.push(format!(
+                "{}: {:?}",
+                response.status(),
+                response.text().await
+            )),
+            Err(error) => tally.unexpected.push(format!("{error:?}")),
         }
         answered.fetch_add(1, Ordering::Relaxed);
     }
     tally
 }
 
-/// A second process of a role is started, takes over the connections to come, and the first is told
-/// to stop.
+/// Starts a second process of a service, directs new connections to it, and stops the first one.
 async fn replace(old: &mut Service, role: &str, forwarder: &Forwarder, env: &Environment) {
     let port = free_port();
     let new = Service::start(role, port, env);
@@ -341,7 +342,7 @@ async fn replace(old: &mut Service, role: &str, forwarder: &Forwarder, env: &Env
     forwarder.forward_to(port);
     let mut old = std::mem::replace(old, new);
     old.process.signal(Signal::SIGTERM);
-    let ended = tokio::time::timeout(WAIT_TIMEOUT, old.process.ended())
+    let ended = tokio::time::timeout(WAIT_TIMEOUT, old.process.wait())
         .await
         .expect("it ends")
         .unwrap();
@@ -349,7 +350,7 @@ async fn replace(old: &mut Service, role: &str, forwarder: &Forwarder, env: &Env
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_role_is_replaced_while_customers_order_and_none_of_them_sees_it() {
+async fn no_customer_notices_that_the_process_of_each_service_is_replaced() {
     const ROUNDS: u32 = 2;
     let database = TestDatabase::create().await;
     database
@@ -369,42 +370,43 @@ async fn each_role_is_replaced_while_customers_order_and_none_of_them_sees_it() 
     let mut services = [0, 1, 2].map(|role| Service::start(ROLES[role], ports[role], &env));
     join_all(services.iter().map(Service::wait_until_ready)).await;
 
-    let customers = Customers::come(&forwarders[0].url);
-    customers.go_on(50).await;
+    let customers = Customers::start(&forwarders[0].url);
+    customers.wait_for_responses(50).await;
     for _ in 0..ROUNDS {
         for (role, service) in services.iter_mut().enumerate() {
             replace(service, ROLES[role], &forwarders[role], &env).await;
-            customers.go_on(50).await;
+            customers.wait_for_responses(50).await;
         }
     }
-    let tally = customers.leave().await;
+    let tally = customers.stop().await;
     println!(
         "{} confirmed, {} pending, {} retried",
         tally.confirmed, tally.pending, tally.retried
     );
-    assert!(tally.other.is_empty(), "{tally:#?}");
-    // Each customer has one connection, which a stopping order service may close just as the next
-    // order is sent.
+    assert!(tally.unexpected.is_empty(), "{tally:#?}");
+    // Each customer has one connection. An order service that stops may close it while the next
+    // order is being sent.
     assert!(tally.retried <= ROUNDS * Customers::NUMBER, "{tally:?}");
-    // The same between the services, where an order whose answer was lost is finished later.
+    // Connections between the services can be closed in the same way. Recovery finishes an order
+    // whose response was lost there.
     assert!(tally.pending <= 2 * ROUNDS * Customers::NUMBER, "{tally:?}");
-    all_confirmed(&database, (tally.confirmed + tally.pending).into()).await;
+    wait_until_all_are_confirmed(&database, (tally.confirmed + tally.pending).into()).await;
     let audit = services[0].get("/audit").await.json();
     assert_eq!(audit["clean"], true, "{audit}");
 }
 
-/// Reads one answer's head and as much of its body as has come with it.
-async fn head(stream: &mut TcpStream) -> String {
+/// Reads the head of a response, and the part of its body that arrives with it. Lower case.
+async fn read_head(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     while !text.windows(4).any(|end| end == b"\r\n\r\n") {
         let read = tokio::time::timeout(WAIT_TIMEOUT, stream.read_buf(&mut text))
             .await
-            .expect("an answer")
+            .expect("a response")
             .unwrap();
         assert_ne!(
             read,
             0,
-            "cut off after {:?}",
+            "the connection was closed after {:?}",
             String::from_utf8_lossy(&text)
         );
     }
@@ -412,8 +414,7 @@ async fn head(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_told_to_stop_turns_new_connections_away_and_closes_the_others_after_their_answer()
- {
+async fn a_stopping_service_refuses_new_connections_and_closes_open_ones_after_their_response() {
     let mut stack = Stack::start().await;
     stack.inventory.set_latency(true, 1500).await;
     let address = stack.order.url.strip_prefix("http://").unwrap().to_owned();
@@ -421,7 +422,7 @@ async fn a_service_told_to_stop_turns_new_connections_away_and_closes_the_others
     idle.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
-    assert!(!head(&mut idle).await.contains("connection: close"));
+    assert!(!read_head(&mut idle).await.contains("connection: close"));
     let mut busy = TcpStream::connect(&address).await.unwrap();
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
     let request = format!(
@@ -429,7 +430,7 @@ async fn a_service_told_to_stop_turns_new_connections_away_and_closes_the_others
         body.len()
     );
     busy.write_all(request.as_bytes()).await.unwrap();
-    eventually("the order to be in flight", async || {
+    eventually("the order to be in progress", async || {
         (stack.database.count("SELECT count(*) FROM orders").await == 1).then_some(())
     })
     .await;
@@ -441,21 +442,21 @@ async fn a_service_told_to_stop_turns_new_connections_away_and_closes_the_others
     })
     .await;
     let refused = stopped.elapsed();
-    let answer = head(&mut busy).await;
+    let response = read_head(&mut busy).await;
     let answered = stopped.elapsed();
     assert!(
-        answer.starts_with("http/1.1 201") && answer.contains("connection: close"),
-        "{answer}"
+        response.starts_with("http/1.1 201") && response.contains("connection: close"),
+        "{response}"
     );
     assert!(
         refused < answered,
-        "refused only after {refused:?}, the last answer came after {answered:?}"
+        "connections were refused after {refused:?}, the last response came after {answered:?}"
     );
     for (name, mut connection) in [("idle", idle), ("busy", busy)] {
         let end = tokio::time::timeout(WAIT_TIMEOUT, connection.read_to_end(&mut Vec::new())).await;
-        assert!(end.is_ok(), "the {name} connection is left open");
+        assert!(end.is_ok(), "the {name} connection stays open");
     }
-    let ended = tokio::time::timeout(WAIT_TIMEOUT, stack.order.process.ended())
+    let ended = tokio::time::timeout(WAIT_TIMEOUT, stack.order.process.wait())
         .await
         .expect("it ends")
         .unwrap();

@@ -1,6 +1,6 @@
-//! Schemathesis reads what each service says of itself, and sends what follows from it, right and
-//! wrong: every answer is as described, every error a problem document, and nothing is the
-//! service's own mistake. See `tests/schemathesis`.
+//! Schemathesis reads the OpenAPI document of each service, and sends valid and invalid requests.
+//! Every response must match the document, every error must be a problem document, and no request
+//! may cause an internal error. See `tests/schemathesis`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,17 +14,18 @@ const PROGRAM: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/target/tools/schemathesis/bin/schemathesis"
 );
-/// For each operation and way of making requests up.
-const EXAMPLES: &str = "25";
-/// It takes some 20 s.
-const LONGEST: Duration = Duration::from_secs(300);
+/// The number of requests for each operation and each way to generate requests.
+const MAX_EXAMPLES: &str = "25";
+/// A run takes about 20 s.
+const RUN_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Examples of the description, each of its limits, random input, and sequences of requests that
-/// build upon each other. The same requests in each run, as far as the answers are the same.
-async fn examine(service: &Service) {
+/// Runs Schemathesis on a service: the examples of the document, its limits, random input, and
+/// sequences of requests that depend on each other. The requests are the same in each run as long
+/// as the responses are the same.
+async fn run_schemathesis(service: &Service) {
     assert!(
         Path::new(PROGRAM).exists(),
-        "Schemathesis is not there: run scripts/install-schemathesis"
+        "Schemathesis is not installed: run scripts/install-schemathesis"
     );
     let mut command = Command::new(PROGRAM);
     command
@@ -33,11 +34,11 @@ async fn examine(service: &Service) {
         .args([
             "--generation-deterministic",
             "--max-examples",
-            EXAMPLES,
+            MAX_EXAMPLES,
             "--continue-on-failure",
         ])
         .args(["--request-timeout", "10", "--warnings", "off", "--no-color"])
-        // It never ends, and has tests of its own.
+        // The event stream never ends, and has tests of its own.
         .args(["--exclude-path", "/orders/stream"])
         .env("SCHEMATHESIS_HOOKS", "hooks")
         .env("PYTHONPATH", FOLDER)
@@ -45,28 +46,28 @@ async fn examine(service: &Service) {
         .env("NO_PROXY", "*")
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .kill_on_drop(true);
-    let output = tokio::time::timeout(LONGEST, command.output())
+    let output = tokio::time::timeout(RUN_TIMEOUT, command.output())
         .await
         .unwrap()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "{}\n{told}\n{complained}",
+        "{}\n{stdout}\n{stderr}",
         service.url
     );
-    let mistake =
+    let internal_error =
         |line: &String| line.contains("request failed") || line.contains("cannot serve now");
     assert_eq!(
-        service.lines().into_iter().find(mistake),
+        service.lines().into_iter().find(internal_error),
         None,
-        "a 5xx that went unseen"
+        "Schemathesis did not report a 5xx"
     );
 }
 
-/// A service on a database of its own.
-async fn alone(role: &str) -> Service {
+/// Starts one service on its own database.
+async fn start_service(role: &str) -> Service {
     let database = TestDatabase::create().await;
     let service = Service::start(role, free_port(), &[("DATABASE_URL", database.url())]);
     service.wait_until_ready().await;
@@ -74,19 +75,19 @@ async fn alone(role: &str) -> Service {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_order_service_is_as_it_describes_itself() {
+async fn the_order_service_matches_its_openapi_document() {
     let stack = Stack::with(&[("PAYMENT_SUCCESS_RATE", "0.8")]).await;
-    examine(&stack.order).await;
+    run_schemathesis(&stack.order).await;
     stack.wait_until_settled().await;
     stack.assert_clean_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_inventory_service_is_as_it_describes_itself() {
-    examine(&alone("inventory").await).await;
+async fn the_inventory_service_matches_its_openapi_document() {
+    run_schemathesis(&start_service("inventory").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_payment_service_is_as_it_describes_itself() {
-    examine(&alone("payment").await).await;
+async fn the_payment_service_matches_its_openapi_document() {
+    run_schemathesis(&start_service("payment").await).await;
 }

@@ -76,16 +76,16 @@ impl SeparateStack {
                 .post("/orders", &json!({"product_id": product, "quantity": 1}))
                 .await
         });
-        for answer in join_all(orders).await {
+        for response in join_all(orders).await {
             assert!(
-                [201, 202, 402, 422].contains(&answer.status.as_u16()),
-                "{answer:?}"
+                [201, 202, 402, 422].contains(&response.status.as_u16()),
+                "{response:?}"
             );
         }
     }
 
     async fn audit(&self) -> Audit {
-        self.order.audit().await.expect("GET /audit answers")
+        self.order.audit().await.expect("a response to GET /audit")
     }
 
     async fn wait_until_settled(&self) {
@@ -382,12 +382,12 @@ async fn an_audit_without_the_urls_of_the_other_databases_reports_that_it_is_not
     );
 
     stack.databases[2].refuse_connections().await;
-    let answer = eventually("the audit to fail without a database", async || {
-        let answer = stack.order.get("/audit").await;
-        (answer.status != 200).then_some(answer)
+    let response = eventually("the audit to fail without a database", async || {
+        let response = stack.order.get("/audit").await;
+        (response.status != 200).then_some(response)
     })
     .await;
-    let problem = answer.assert_problem(503, "database-unavailable");
+    let problem = response.assert_problem(503, "database-unavailable");
     assert!(
         !problem["detail"].as_str().unwrap().contains("postgres://"),
         "{problem}"

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::dedicated_postgres::{
     DedicatedPostgres, RELOAD, place_order, wait_until_orders_are_accepted,
 };
-use crate::harness::{Answer, Service, eventually, free_port};
+use crate::harness::{Response, Service, eventually, free_port};
 
 const ORDER: &str = r#"{"product_id":"PROD-001","quantity":1}"#;
 
@@ -29,10 +29,10 @@ async fn let_commits_finish(postgres: &DedicatedPostgres) {
         .await;
 }
 
-/// Checks that the answer is `outcome-unknown`, and returns the id of the order that it names.
+/// Checks that the response is `outcome-unknown`, and returns the id of the order that it names.
 #[track_caller]
-fn assert_outcome_unknown(answer: &Answer) -> String {
-    let problem = answer.assert_problem(503, "outcome-unknown");
+fn assert_outcome_unknown(response: &Response) -> String {
+    let problem = response.assert_problem(503, "outcome-unknown");
     let id = problem["order_id"].as_str().unwrap().to_owned();
     assert!(
         problem["detail"]
@@ -46,8 +46,8 @@ fn assert_outcome_unknown(answer: &Answer) -> String {
 
 async fn wait_until_stored(service: &Service, id: &str) -> Value {
     eventually("the order to be found", async || {
-        let answer = service.get(&format!("/orders/{id}")).await;
-        (answer.status == 200).then(|| answer.json())
+        let response = service.get(&format!("/orders/{id}")).await;
+        (response.status == 200).then(|| response.json())
     })
     .await
 }
@@ -60,8 +60,8 @@ async fn an_order_whose_commit_waits_is_answered_outcome_unknown_and_can_be_foun
     make_commits_wait(&postgres).await;
     // Each session reads the new setting a little later.
     let without_key = eventually("a commit to wait", async || {
-        let answer = place_order(&service).await;
-        (answer.status != 202).then_some(answer)
+        let response = place_order(&service).await;
+        (response.status != 202).then_some(response)
     })
     .await;
     let id = assert_outcome_unknown(&without_key);
@@ -116,18 +116,21 @@ async fn an_order_rejected_with_retry_after_is_never_stored() {
             .await
             .unwrap();
         let orders = (0..8).map(|_| place_order(&service));
-        let (answers, ()) = tokio::join!(futures_util::future::join_all(orders), async {
+        let (responses, ()) = tokio::join!(futures_util::future::join_all(orders), async {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             locker.batch_execute("COMMIT").await.unwrap();
         });
-        for answer in answers {
-            assert!([202, 503].contains(&answer.status.as_u16()), "{answer:?}");
-            if answer.status == 202 {
+        for response in responses {
+            assert!(
+                [202, 503].contains(&response.status.as_u16()),
+                "{response:?}"
+            );
+            if response.status == 202 {
                 accepted += 1;
             } else {
-                let problem = answer.json();
+                let problem = response.json();
                 assert_ne!(problem["code"], "outcome-unknown", "{problem}");
-                assert!(answer.header("retry-after").parse::<u32>().is_ok());
+                assert!(response.header("retry-after").parse::<u32>().is_ok());
             }
         }
     }
@@ -163,18 +166,18 @@ async fn inventory_and_payment_answer_outcome_unknown_while_a_commit_waits() {
     ] {
         // Each request has an order of its own, because a waiting commit keeps its rows locked. The
         // request is repeated, because a session reads the new setting late.
-        let answer = eventually("a commit to wait", async || {
+        let response = eventually("a commit to wait", async || {
             let order =
                 json!({"order_id": uuid::Uuid::new_v4(), "product_id": "PROD-001", "quantity": 1});
-            let answer = service.post(path, &order).await;
-            (answer.status == 503).then_some(answer)
+            let response = service.post(path, &order).await;
+            (response.status == 503).then_some(response)
         })
         .await;
-        let problem = answer.assert_problem(503, "outcome-unknown");
+        let problem = response.assert_problem(503, "outcome-unknown");
         assert!(problem["order_id"].is_string(), "{path}: {problem}");
         assert!(
-            answer.headers.get("retry-after").is_none(),
-            "{path}: {answer:?}"
+            response.headers.get("retry-after").is_none(),
+            "{path}: {response:?}"
         );
     }
     let_commits_finish(&postgres).await;
@@ -199,8 +202,8 @@ async fn an_order_whose_session_ends_while_its_commit_waits_is_answered_outcome_
         })
         .await;
     };
-    let (answer, ()) = tokio::join!(place_order(&service), end);
-    let id = assert_outcome_unknown(&answer);
+    let (response, ()) = tokio::join!(place_order(&service), end);
+    let id = assert_outcome_unknown(&response);
     let_commits_finish(&postgres).await;
     wait_until_stored(&service, &id).await;
     postgres.end().await;

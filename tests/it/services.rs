@@ -1,4 +1,4 @@
-//! What each service answers, row by row of the contract's tables.
+//! The responses of each service, row by row of the tables in the contract.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::harness::Stack;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_ends_as_the_table_says() {
+async fn orders_are_confirmed_or_failed_with_the_status_of_the_contract() {
     let stack = Stack::start().await;
 
     let confirmed = stack.place("PROD-002", 3).await;
@@ -50,14 +50,13 @@ async fn an_order_ends_as_the_table_says() {
     assert_eq!(stack.stock("PROD-003").await, (25, 0));
 }
 
-/// What a statement need not return is put together from what it was given: that must be what it
-/// stored.
+/// The services build some responses from the request, instead of reading the stored row.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_answered_is_what_was_stored() {
+async fn responses_equal_the_stored_rows() {
     let stack = Stack::start().await;
     let place = async || {
         let body = r#"{"product_id":"PROD-001","quantity":2}"#;
-        let answer = stack
+        let response = stack
             .order
             .request(
                 Method::POST,
@@ -66,8 +65,8 @@ async fn what_is_answered_is_what_was_stored() {
                 Some(body),
             )
             .await;
-        assert_eq!(answer.status, 201);
-        answer.json()
+        assert_eq!(response.status, 201);
+        response.json()
     };
     let placed = place().await;
     let mut stored = stack
@@ -77,17 +76,17 @@ async fn what_is_answered_is_what_was_stored() {
         .json();
     stored.as_object_mut().unwrap().remove("events");
     assert_eq!(placed, stored);
-    assert_eq!(place().await, stored, "the same again for the same key");
+    assert_eq!(place().await, stored, "the same response for the same key");
 
     let charge = |order: Uuid| json!({"order_id": order, "amount": 12.34});
-    let alone = stack
+    let single = stack
         .payment
         .post("/payments", &charge(Uuid::new_v4()))
         .await
         .json();
-    let bundle = json!({"calls": [{"body": charge(Uuid::new_v4())}]});
-    let line = stack.payment.post("/payments/batch", &bundle).await.json()["body"].clone();
-    for charged in [alone, line] {
+    let batch = json!({"calls": [{"body": charge(Uuid::new_v4())}]});
+    let of_batch = stack.payment.post("/payments/batch", &batch).await.json()["body"].clone();
+    for charged in [single, of_batch] {
         let stored = stack
             .payment
             .get(&format!("/payments/{}", charged["id"].as_str().unwrap()))
@@ -98,7 +97,7 @@ async fn what_is_answered_is_what_was_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_declined_payment_fails_the_order_and_gives_the_stock_back() {
+async fn a_declined_payment_fails_the_order_and_releases_its_stock() {
     let stack = Stack::with(&[("PAYMENT_SUCCESS_RATE", "0")]).await;
     let declined = stack
         .place("PROD-001", 5)
@@ -123,7 +122,7 @@ async fn a_declined_payment_fails_the_order_and_gives_the_stock_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invalid_orders_are_refused_field_by_field_and_leave_nothing_behind() {
+async fn invalid_orders_are_rejected_with_the_names_of_their_fields_and_not_stored() {
     let stack = Stack::start().await;
     let long = "x".repeat(256);
     for (body, fields) in [
@@ -164,13 +163,13 @@ async fn invalid_orders_are_refused_field_by_field_and_leave_nothing_behind() {
             .post("/orders", &body)
             .await
             .assert_problem(400, "invalid-request");
-        let named: Vec<_> = problem["errors"]
+        let rejected_fields: Vec<_> = problem["errors"]
             .as_array()
             .unwrap()
             .iter()
             .map(|error| &error["field"])
             .collect();
-        assert_eq!(named, fields, "{body}");
+        assert_eq!(rejected_fields, fields, "{body}");
     }
     for body in [
         "",
@@ -180,11 +179,11 @@ async fn invalid_orders_are_refused_field_by_field_and_leave_nothing_behind() {
         "\"PROD-001\"",
         "{\"product_id\":\"\\ud800\",\"quantity\":1}",
     ] {
-        let answer = stack
+        let response = stack
             .order
             .request(Method::POST, "/orders", &[], Some(body))
             .await;
-        answer.assert_problem(400, "malformed-json");
+        response.assert_problem(400, "malformed-json");
     }
     let big = format!(
         "{{\"product_id\":\"{}\",\"quantity\":1}}",
@@ -197,7 +196,7 @@ async fn invalid_orders_are_refused_field_by_field_and_leave_nothing_behind() {
         .assert_problem(413, "too-large");
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
 
-    // The longest name that fits, in characters of several bytes each.
+    // The longest valid product id, in characters of two bytes.
     let longest = "ü".repeat(255);
     stack
         .place(&longest, 1000)
@@ -206,7 +205,7 @@ async fn invalid_orders_are_refused_field_by_field_and_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_json_body_is_read_whatever_its_content_type_says() {
+async fn a_json_body_is_accepted_with_any_content_type() {
     let stack = Stack::start().await;
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
     for content_type in [
@@ -216,11 +215,11 @@ async fn a_json_body_is_read_whatever_its_content_type_says() {
         "x/y; charset=latin1",
     ] {
         let headers = [("content-type", content_type)];
-        let answer = stack
+        let response = stack
             .order
             .request(Method::POST, "/orders", &headers, Some(body))
             .await;
-        assert_eq!(answer.status, 201, "{content_type}: {answer:?}");
+        assert_eq!(response.status, 201, "{content_type}: {response:?}");
     }
 }
 
@@ -297,7 +296,7 @@ async fn orders_are_listed_newest_first_page_by_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn inventory_reserves_and_releases_once_per_order() {
+async fn inventory_reserves_and_releases_once_for_each_order() {
     let stack = Stack::start().await;
     let inventory = &stack.inventory;
     let order = Uuid::new_v4();
@@ -333,7 +332,7 @@ async fn inventory_reserves_and_releases_once_per_order() {
         .await
         .assert_problem(409, "stale-epoch");
 
-    let made = inventory
+    let with_generated_id = inventory
         .post(
             "/inventory/reserve",
             &json!({"product_id": "PROD-002", "quantity": 1}),
@@ -341,10 +340,10 @@ async fn inventory_reserves_and_releases_once_per_order() {
         .await
         .json();
     assert!(
-        made["order_id"]
+        with_generated_id["order_id"]
             .as_str()
             .is_some_and(|id| id.parse::<Uuid>().is_ok()),
-        "{made}"
+        "{with_generated_id}"
     );
 }
 
@@ -353,7 +352,11 @@ async fn a_late_message_of_an_earlier_epoch_changes_nothing() {
     let stack = Stack::start().await;
     let inventory = &stack.inventory;
     let order = Uuid::new_v4();
-    let reserve = |epoch: i32| json!({"product_id": "PROD-001", "quantity": 10, "order_id": order, "epoch": epoch});
+    let reserve = |epoch: i32| {
+        json!({
+            "product_id": "PROD-001", "quantity": 10, "order_id": order, "epoch": epoch
+        })
+    };
     let release = |epoch: i32| json!({"order_id": order, "epoch": epoch});
     assert_eq!(
         inventory
@@ -368,7 +371,7 @@ async fn a_late_message_of_an_earlier_epoch_changes_nothing() {
             .await
             .status,
         200,
-        "taken over, no stock moved"
+        "the new epoch takes over, and the stock stays the same"
     );
     assert_eq!(stack.stock("PROD-001").await, (90, 10));
     assert_eq!(
@@ -377,7 +380,7 @@ async fn a_late_message_of_an_earlier_epoch_changes_nothing() {
             .await
             .json()["released"],
         0,
-        "late"
+        "a late release of an earlier epoch"
     );
     inventory
         .post("/inventory/reserve", &reserve(1))
@@ -402,7 +405,7 @@ async fn a_late_message_of_an_earlier_epoch_changes_nothing() {
         200
     );
 
-    // A release that overtakes its reserve.
+    // A release that arrives before its reserve.
     let early = Uuid::new_v4();
     assert_eq!(
         inventory
@@ -420,7 +423,7 @@ async fn a_late_message_of_an_earlier_epoch_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn inventory_refuses_what_it_cannot_do() {
+async fn inventory_rejects_invalid_and_unsatisfiable_requests() {
     let stack = Stack::start().await;
     let inventory = &stack.inventory;
     let all = inventory.get("/inventory").await.json();
@@ -483,10 +486,10 @@ async fn inventory_refuses_what_it_cannot_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_hot_product_is_never_oversold() {
+async fn concurrent_reserves_never_oversell_a_product() {
     let stack = Stack::start().await;
     let body = json!({"product_id": "PROD-003", "quantity": 1});
-    let buyers = (0..60).map(|_| async {
+    let requests = (0..60).map(|_| async {
         stack
             .inventory
             .post("/inventory/reserve", &body)
@@ -494,14 +497,20 @@ async fn one_hot_product_is_never_oversold() {
             .status
             .as_u16()
     });
-    let answers = futures_util::future::join_all(buyers).await;
-    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 25);
-    assert_eq!(answers.iter().filter(|status| **status == 409).count(), 35);
+    let responses = futures_util::future::join_all(requests).await;
+    assert_eq!(
+        responses.iter().filter(|status| **status == 200).count(),
+        25
+    );
+    assert_eq!(
+        responses.iter().filter(|status| **status == 409).count(),
+        35
+    );
     assert_eq!(stack.stock("PROD-003").await, (0, 25));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn payment_charges_once_and_voids_for_good() {
+async fn payment_charges_once_and_a_void_is_final() {
     let stack = Stack::start().await;
     let payment = &stack.payment;
     let order = json!({"order_id": Uuid::new_v4()});
@@ -590,17 +599,23 @@ async fn payment_charges_once_and_voids_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_order_charged_at_once_by_many_is_charged_once() {
+async fn concurrent_charges_of_one_order_charge_it_once() {
     let stack = Stack::with(&[("PAYMENT_LATENCY_MS", "50")]).await;
     let order = json!({"order_id": Uuid::new_v4()});
-    let answers =
+    let responses =
         futures_util::future::join_all((0..20).map(|_| stack.payment.post("/payments", &order)))
             .await;
-    let created = answers.iter().filter(|answer| answer.status == 201).count();
+    let created = responses
+        .iter()
+        .filter(|response| response.status == 201)
+        .count();
     assert_eq!(
         (
             created,
-            answers.iter().filter(|answer| answer.status == 200).count()
+            responses
+                .iter()
+                .filter(|response| response.status == 200)
+                .count()
         ),
         (1, 19)
     );

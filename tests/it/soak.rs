@@ -1,5 +1,5 @@
-//! `valerix soak`: a short one, which can tell nothing about growth and says so. What growth is, is
-//! tested beside the rule.
+//! `valerix soak`: a short run, which is too short to detect growth. Unit tests in `src/soak` cover
+//! the detection.
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -7,7 +7,7 @@ use tokio::process::Command;
 use crate::harness::PROGRAM;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_soak_looks_at_every_role_and_does_not_claim_to_know() {
+async fn a_short_soak_samples_every_service_and_reports_no_trend() {
     let mut command = Command::new(PROGRAM);
     command.args(["soak", "--minutes", "0.4", "--rate", "20", "--json"]);
     let output = command.output().await.unwrap();
@@ -20,20 +20,20 @@ async fn a_short_soak_looks_at_every_role_and_does_not_claim_to_know() {
     );
 
     let step = &report["load"]["steps"][0];
-    let answers = step["answers"]
+    let responses = step["answers"]
         .as_object()
         .unwrap()
         .values()
         .map(|count| count.as_u64().unwrap());
     assert_eq!(
-        (step["sent"].as_u64(), answers.sum::<u64>()),
+        (step["sent"].as_u64(), responses.sum::<u64>()),
         (Some(20 * 24), 20 * 24),
         "{step}"
     );
     let samples = report["samples"].as_array().unwrap();
     assert!(
         (6..=8).contains(&samples.len()),
-        "every 3 s of 24: {samples:#?}"
+        "one sample each 3 s of 24 s: {samples:#?}"
     );
     for role in ["order", "inventory", "payment"] {
         for figure in ["memory_mib", "descriptors", "threads", "tasks", "sessions"] {
@@ -46,7 +46,7 @@ async fn a_short_soak_looks_at_every_role_and_does_not_claim_to_know() {
             );
             assert!(
                 report["trends"][role][figure].is_null(),
-                "too short to tell"
+                "the run is too short for a trend"
             );
         }
     }

@@ -1,5 +1,5 @@
-//! Every command that starts processes ends them, and removes what it made, however it is asked to
-//! stop; and what it cannot print does not make it panic.
+//! Every command that starts processes ends them and removes its files, whichever signal stops it.
+//! A command whose output cannot be written does not panic.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,14 +13,14 @@ use tokio::process::{Child, Command};
 
 use crate::harness::{PROGRAM, Service, Stack, TestDatabase, eventually, free_port};
 
-/// A temporary directory for the programs of one test, so that what they leave behind is seen.
+/// The temporary directory for the programs of one test, which shows what they leave behind.
 struct Temporary(PathBuf);
 
 impl Temporary {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("stopping-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
-        // The database server of root runs as another user.
+        // Started by root, the database server runs as another user.
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .unwrap();
         Self(path)
@@ -40,7 +40,7 @@ impl Temporary {
         command
     }
 
-    /// A demo with its data in here, on ports of its own.
+    /// A demo with its data in this directory, on free ports.
     fn demo(&self) -> Command {
         let mut command = self.command(&["demo", "--data-dir"]);
         command.arg(self.0.join("demo"));
@@ -50,7 +50,7 @@ impl Temporary {
         command
     }
 
-    /// Processes that were started with a path in here, such as database servers.
+    /// Processes whose arguments name this directory, such as database servers.
     fn processes(&self) -> Vec<i32> {
         let all = std::fs::read_dir("/proc").unwrap().flatten();
         let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -77,9 +77,9 @@ impl Temporary {
             .collect()
     }
 
-    /// When a program has ended, so has everything that it started.
+    /// Checks that a program that has ended left no process and no file, except a demo's data.
     #[track_caller]
-    fn is_clean(&self) {
+    fn assert_clean(&self) {
         assert_eq!(self.processes(), [0; 0]);
         let left: Vec<_> = self
             .entries()
@@ -107,7 +107,7 @@ fn signal(child: &Child, signal: Signal) {
     .unwrap();
 }
 
-/// Reads until a line holds the text, and returns what comes after it still unread.
+/// Reads lines until one contains the text, and returns the rest of the output.
 async fn read_until(child: &mut Child, text: &str) -> BufReader<tokio::process::ChildStdout> {
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
@@ -121,14 +121,15 @@ async fn read_until(child: &mut Child, text: &str) -> BufReader<tokio::process::
     output
 }
 
+/// Waits until the process has ended.
 async fn ended(child: Child) -> Output {
     tokio::time::timeout(crate::harness::WAIT_TIMEOUT, child.wait_with_output())
         .await
-        .expect("it ends")
+        .expect("the process ends")
         .unwrap()
 }
 
-async fn complaint(child: &mut Child) -> String {
+async fn read_stderr(child: &mut Child) -> String {
     let mut text = String::new();
     child
         .stderr
@@ -141,7 +142,7 @@ async fn complaint(child: &mut Child) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demo_whose_reader_goes_away_ends_quietly_and_leaves_nothing_running() {
+async fn a_demo_whose_output_is_closed_ends_without_a_message_and_leaves_no_process() {
     let temporary = Temporary::new("demo-pipe");
     for text in ["started as process", "Valerix is running"] {
         let mut demo = temporary.demo().spawn().unwrap();
@@ -152,25 +153,25 @@ async fn a_demo_whose_reader_goes_away_ends_quietly_and_leaves_nothing_running()
             (Some(0), &b""[..]),
             "{output:?}"
         );
-        temporary.is_clean();
+        temporary.assert_clean();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demo_ends_everything_on_each_signal() {
+async fn a_demo_ends_all_its_processes_on_each_signal() {
     let temporary = Temporary::new("demo-signals");
-    for asked in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
+    for sent in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
         let mut demo = temporary.demo().spawn().unwrap();
         let output = read_until(&mut demo, "Valerix is running").await;
-        signal(&demo, asked);
-        assert_eq!(ended(demo).await.status.code(), Some(0), "{asked}");
+        signal(&demo, sent);
+        assert_eq!(ended(demo).await.status.code(), Some(0), "{sent}");
         drop(output);
-        temporary.is_clean();
+        temporary.assert_clean();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demo_that_was_started_under_nohup_stays_when_the_terminal_hangs_up() {
+async fn a_demo_under_nohup_ignores_sighup() {
     let temporary = Temporary::new("nohup");
     let demo = temporary.demo();
     let mut nohup = Command::new("nohup");
@@ -198,27 +199,27 @@ async fn a_demo_that_was_started_under_nohup_stays_when_the_terminal_hangs_up() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demo_that_cannot_write_says_so_once_and_ends() {
+async fn a_demo_that_cannot_write_its_output_reports_it_once_and_ends() {
     let temporary = Temporary::new("demo-full");
     let full = File::options().write(true).open("/dev/full").unwrap();
     let demo = temporary.demo().stdout(full).spawn().unwrap();
     let output = ended(demo).await;
-    let told = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
-        (output.status.code(), told.lines().count()),
+        (output.status.code(), stderr.lines().count()),
         (Some(1), 1),
-        "{told}"
+        "{stderr}"
     );
     assert!(
-        told.starts_with("valerix: cannot write to standard output: "),
-        "{told}"
+        stderr.starts_with("valerix: cannot write to standard output: "),
+        "{stderr}"
     );
-    temporary.is_clean();
+    temporary.assert_clean();
 }
 
-/// Whoever reads the output may stop reading without closing it, such as a pager.
+/// A pager, for example, keeps the output open without reading it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demo_whose_output_is_not_read_still_stops() {
+async fn a_demo_whose_output_is_blocked_still_stops() {
     let temporary = Temporary::new("demo-blocked");
     let (reader, mut writer) = std::io::pipe().unwrap();
     let size = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
@@ -234,13 +235,13 @@ async fn a_demo_whose_output_is_not_read_still_stops() {
     let output = ended(demo).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     drop(reader);
-    temporary.is_clean();
+    temporary.assert_clean();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn campaigns_and_soaks_clean_up_on_each_signal() {
+async fn campaigns_and_soak_tests_clean_up_on_each_signal() {
     let temporary = Temporary::new("campaigns");
-    for (arguments, asked, code) in [
+    for (arguments, sent, code) in [
         (
             &["prove", "--orders", "100000", "--kills", "1000"][..],
             Signal::SIGTERM,
@@ -258,20 +259,20 @@ async fn campaigns_and_soaks_clean_up_on_each_signal() {
             temporary.has_server().then_some(())
         })
         .await;
-        signal(&child, asked);
+        signal(&child, sent);
         let output = ended(child).await;
-        let told = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(
-            (output.status.code(), told.lines().count()),
+            (output.status.code(), stderr.lines().count()),
             (Some(code), 1),
-            "{arguments:?}: {told}"
+            "{arguments:?}: {stderr}"
         );
-        temporary.is_clean();
+        temporary.assert_clean();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_campaign_whose_reader_goes_away_ends_quietly() {
+async fn a_campaign_whose_output_is_closed_ends_without_a_message() {
     let temporary = Temporary::new("campaign-pipe");
     let mut child = temporary
         .command(&["prove", "--orders", "100000", "--kills", "1000"])
@@ -282,13 +283,16 @@ async fn a_campaign_whose_reader_goes_away_ends_quietly() {
     })
     .await;
     drop(child.stdout.take());
-    let told = complaint(&mut child).await;
-    assert_eq!((ended(child).await.status.code(), &*told), (Some(141), ""));
-    temporary.is_clean();
+    let stderr = read_stderr(&mut child).await;
+    assert_eq!(
+        (ended(child).await.status.code(), &*stderr),
+        (Some(141), "")
+    );
+    temporary.assert_clean();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tour_ends_the_platform_that_it_started() {
+async fn a_stopped_tour_ends_the_platform_that_it_started() {
     let temporary = Temporary::new("tour");
     let nowhere = format!("http://127.0.0.1:{}", free_port());
     let mut tour = temporary
@@ -296,15 +300,15 @@ async fn a_tour_ends_the_platform_that_it_started() {
         .env("ORDER_SERVICE_URL", nowhere)
         .spawn()
         .unwrap();
-    let output = read_until(&mut tour, "An order, all well").await;
+    let output = read_until(&mut tour, "An order while everything works").await;
     signal(&tour, Signal::SIGTERM);
     assert_eq!(ended(tour).await.status.code(), Some(143));
     drop(output);
-    temporary.is_clean();
+    temporary.assert_clean();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tour_whose_reader_goes_away_leaves_no_gremlin_behind() {
+async fn a_tour_whose_output_is_closed_leaves_no_fault_behind() {
     let stack = Stack::start().await;
     let temporary = Temporary::new("tour-pipe");
     let mut tour = temporary.command(&["gremlin", "tour"]);
@@ -312,7 +316,7 @@ async fn a_tour_whose_reader_goes_away_leaves_no_gremlin_behind() {
     tour.env("INVENTORY_SERVICE_URL", &stack.inventory.url)
         .env("PAYMENT_SERVICE_URL", &stack.payment.url);
     let mut tour = tour.spawn().unwrap();
-    drop(read_until(&mut tour, "makes every answer of inventory 3 s late").await);
+    drop(read_until(&mut tour, "delays every response of inventory by 3 s").await);
     let output = ended(tour).await;
     assert_eq!(
         (output.status.code(), &*output.stderr),
@@ -324,7 +328,7 @@ async fn a_tour_whose_reader_goes_away_leaves_no_gremlin_behind() {
 }
 
 #[tokio::test]
-async fn what_is_printed_into_a_closed_pipe_or_a_full_disk_is_no_panic() {
+async fn output_to_a_closed_pipe_or_a_full_disk_causes_no_panic() {
     let temporary = Temporary::new("completions");
     let mut child = temporary.command(&["completions", "bash"]).spawn().unwrap();
     drop(child.stdout.take());
@@ -343,11 +347,11 @@ async fn what_is_printed_into_a_closed_pipe_or_a_full_disk_is_no_panic() {
             .unwrap(),
     )
     .await;
-    let told = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
-        (output.status.code(), told.lines().count()),
+        (output.status.code(), stderr.lines().count()),
         (Some(1), 1),
-        "{told}"
+        "{stderr}"
     );
     let both = temporary
         .command(&["completions", "bash"])
@@ -359,7 +363,7 @@ async fn what_is_printed_into_a_closed_pipe_or_a_full_disk_is_no_panic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_serves_on_when_its_log_cannot_be_written() {
+async fn a_service_keeps_working_when_its_log_cannot_be_written() {
     let database = TestDatabase::create().await;
     let temporary = Temporary::new("service");
     let full = || File::options().write(true).open("/dev/full").unwrap();
@@ -372,8 +376,8 @@ async fn a_service_serves_on_when_its_log_cannot_be_written() {
     let child = command.stdout(full()).stderr(full()).spawn().unwrap();
     let url = format!("http://127.0.0.1:{port}");
     eventually("the service to be ready", async || {
-        let answer = reqwest::get(format!("{url}/readyz")).await.ok()?;
-        answer.status().is_success().then_some(())
+        let response = reqwest::get(format!("{url}/readyz")).await.ok()?;
+        response.status().is_success().then_some(())
     })
     .await;
     for _ in 0..3 {
@@ -396,19 +400,19 @@ async fn a_service_serves_on_when_its_log_cannot_be_written() {
     assert_eq!(ended(child).await.status.code(), Some(0));
 }
 
-/// As the first process of a container, a program hears only the signals that it listens for.
+/// The first process of a container gets only the signals that it handles.
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_that_wait_hear_sigterm_by_themselves() {
+async fn commands_that_wait_for_a_database_handle_sigterm() {
     let temporary = Temporary::new("listening");
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = silent.local_addr().unwrap();
+    let unresponsive = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = unresponsive.local_addr().unwrap();
     let url = format!("postgres://u@{address}/x?sslmode=disable");
     for arguments in [
         &["migrate", "--database-url", &url][..],
         &["audit", "--database-url", &url],
     ] {
         let child = temporary.command(arguments).spawn().unwrap();
-        let (connection, _) = silent.accept().await.unwrap();
+        let (connection, _) = unresponsive.accept().await.unwrap();
         signal(&child, Signal::SIGTERM);
         assert_eq!(ended(child).await.status.code(), Some(143), "{arguments:?}");
         drop(connection);
@@ -416,7 +420,7 @@ async fn commands_that_wait_hear_sigterm_by_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_is_interrupted_reports_what_it_has() {
+async fn an_interrupted_load_reports_the_orders_that_it_sent() {
     let stack = Stack::start().await;
     let temporary = Temporary::new("load");
     let arguments = [
@@ -439,20 +443,20 @@ async fn a_load_that_is_interrupted_reports_what_it_has() {
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let step = &report["steps"][0];
-    let answers: u64 = step["answers"]
+    let responses: u64 = step["answers"]
         .as_object()
         .unwrap()
         .values()
         .map(|count| count.as_u64().unwrap())
         .sum();
     assert!(
-        step["sent"].as_u64().unwrap() > 5 && step["sent"] == answers,
+        step["sent"].as_u64().unwrap() > 5 && step["sent"] == responses,
         "{step}"
     );
 }
 
 #[tokio::test]
-async fn a_load_without_any_answer_fails() {
+async fn a_load_without_any_response_fails() {
     let temporary = Temporary::new("load-nothing");
     let url = format!("http://127.0.0.1:{}", free_port());
     let arguments = [
@@ -466,38 +470,38 @@ async fn a_load_without_any_answer_fails() {
         "1",
     ];
     let output = ended(temporary.command(&arguments).spawn().unwrap()).await;
-    let told = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
-        (output.status.code(), told.lines().count()),
+        (output.status.code(), stderr.lines().count()),
         (Some(1), 1),
-        "{told}"
+        "{stderr}"
     );
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["steps"][0]["answers"]["none"], 5, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_service_keeps_the_gremlin_on_no_other() {
+async fn gremlin_off_reaches_the_other_services_when_some_do_not_run() {
     let database = TestDatabase::create().await;
     let payment = Service::start("payment", free_port(), &[("DATABASE_URL", database.url())]);
     payment.wait_until_ready().await;
     payment.set_latency(true, 10).await;
     let temporary = Temporary::new("gremlin-off");
     let mut command = temporary.command(&["gremlin", "off", "--service", "all"]);
-    let dead = || format!("http://127.0.0.1:{}", free_port());
+    let unused_address = || format!("http://127.0.0.1:{}", free_port());
     command
-        .env("ORDER_SERVICE_URL", dead())
-        .env("INVENTORY_SERVICE_URL", dead());
+        .env("ORDER_SERVICE_URL", unused_address())
+        .env("INVENTORY_SERVICE_URL", unused_address());
     let child = command
         .env("PAYMENT_SERVICE_URL", &payment.url)
         .spawn()
         .unwrap();
     let output = ended(child).await;
-    let told = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
-        (output.status.code(), told.lines().count()),
+        (output.status.code(), stderr.lines().count()),
         (Some(1), 2),
-        "{told}"
+        "{stderr}"
     );
     assert!(
         String::from_utf8(output.stdout)

@@ -1,4 +1,4 @@
-//! `GET /orders/stream`: what happens is told once, in order, to who listens and to who comes back.
+//! `GET /orders/stream`: each change is sent once and in order, to open and to resumed streams.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,39 +9,39 @@ use serde_json::json;
 use crate::harness::events::{Change, Listener, sorted};
 use crate::harness::{Stack, eventually};
 
-/// The newest event's key, as the id of an event begins.
+/// The key of the newest event, with which the id of its frame begins.
 async fn newest_key(stack: &Stack) -> String {
     let statement = "SELECT xid || '-' || id FROM order_events ORDER BY xid DESC, id DESC LIMIT 1";
     stack.database.query(statement).await[0].get(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_are_told_as_they_happen_by_every_replica() {
+async fn every_replica_sends_new_changes_in_order() {
     let stack = Stack::start().await;
-    let elsewhere = stack.start_order_replica().await;
+    let replica = stack.start_order_replica().await;
     stack.place("PROD-003", 1).await;
-    let mut listener = Listener::open(&elsewhere, None).await;
+    let mut listener = Listener::open(&replica, None).await;
     assert!(
         listener.id.starts_with(&newest_key(&stack).await),
-        "{}: only what is new is told",
+        "{}: the stream begins with new changes",
         listener.id
     );
     let order = stack.place("PROD-001", 2).await.json();
-    let told = listener.change().await;
+    let received = listener.change().await;
     assert_eq!(
-        (&told["id"], &told["status"], &told["reason"]),
+        (&received["id"], &received["status"], &received["reason"]),
         (&order["id"], &json!("PENDING"), &json!("placed"))
     );
-    let told = listener.change().await;
+    let received = listener.change().await;
     assert_eq!(
-        (&told["id"], &told["status"], &told["attempt"]),
+        (&received["id"], &received["status"], &received["attempt"]),
         (&order["id"], &json!("CONFIRMED"), &json!(1))
     );
     assert_eq!(
-        (&told["product_id"], &told["quantity"]),
+        (&received["product_id"], &received["quantity"]),
         (&order["product_id"], &order["quantity"])
     );
-    assert_eq!(told["trace_id"], order["trace_id"]);
+    assert_eq!(received["trace_id"], order["trace_id"]);
     assert!(
         listener.id.starts_with(&newest_key(&stack).await),
         "{}",
@@ -50,65 +50,68 @@ async fn changes_are_told_as_they_happen_by_every_replica() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
+async fn a_resumed_stream_neither_misses_nor_repeats_a_change() {
     const LAST: &str = "PROD-404";
     let stack = Stack::start().await;
-    let elsewhere = stack.start_order_replica().await;
+    let replica = stack.start_order_replica().await;
     let mut listener = Listener::open(&stack.order, None).await;
-    let shop = async {
+    let place_orders = async {
         let body = json!({"product_id": "PROD-001", "quantity": 1});
         let customers = (0..40)
-            .map(|n| if n % 2 == 0 { &stack.order } else { &elsewhere }.post("/orders", &body));
+            .map(|n| if n % 2 == 0 { &stack.order } else { &replica }.post("/orders", &body));
         futures_util::future::join_all(customers).await;
         stack.wait_until_settled().await;
         stack.place(LAST, 1).await;
     };
-    // Comes back every few changes, now here, now there, in the middle of everything.
+    // Resumes the stream after every few changes, on the two replicas in turn.
     let follow = async {
-        let (mut told, mut ids) = (Vec::new(), Vec::new());
-        for (service, count) in [&elsewhere, &stack.order]
+        let (mut received, mut ids) = (Vec::new(), Vec::new());
+        for (service, count) in [&replica, &stack.order]
             .into_iter()
             .cycle()
             .zip((1..14).cycle())
         {
             for _ in 0..count {
                 let change = listener.change().await;
-                told.push(Change::of(&change));
+                received.push(Change::of(&change));
                 ids.push(listener.id.clone());
                 if (&change["product_id"], &change["status"]) == (&json!(LAST), &json!("FAILED")) {
-                    return (told, ids);
+                    return (received, ids);
                 }
             }
             listener = Listener::open(service, Some(&listener.id)).await;
         }
-        (told, ids)
+        (received, ids)
     };
-    let ((), (told, ids)) = tokio::join!(shop, follow);
-    // Recovery may go on to settle what the last one owes.
-    let mut happened = Change::stored(&stack.database).await;
-    happened
-        .retain(|change| change.order_id != told.last().unwrap().order_id || told.contains(change));
-    assert_eq!(sorted(told.clone()), sorted(happened.clone()));
-    // What happened to one order is told in the order in which it happened.
+    let ((), (received, ids)) = tokio::join!(place_orders, follow);
+    // Recovery may still settle what the last order owes.
+    let mut stored = Change::stored(&stack.database).await;
+    stored.retain(|change| {
+        change.order_id != received.last().unwrap().order_id || received.contains(change)
+    });
+    assert_eq!(sorted(received.clone()), sorted(stored.clone()));
+    // The changes of each order are sent in the order in which they were made.
     let mut of_orders: HashMap<&str, [Vec<&Change>; 2]> = HashMap::new();
-    for (side, changes) in [&told, &happened].into_iter().enumerate() {
+    for (side, changes) in [&received, &stored].into_iter().enumerate() {
         for change in changes {
             of_orders.entry(&change.order_id).or_default()[side].push(change);
         }
     }
     assert_eq!(of_orders.len(), 41);
     assert!(
-        of_orders.values().all(|[told, happened]| told == happened),
+        of_orders
+            .values()
+            .all(|[received, stored]| received == stored),
         "{of_orders:#?}"
     );
 
-    // An address can say where to go on; the header knows better.
+    // The position can also be in the URL. The header takes precedence.
     let path = format!("/orders/stream?last_event_id={}", ids[5]);
-    let mut by_address = Listener::at(&stack.order, &path, None).await;
-    let rest = told[6..].to_vec();
-    assert_eq!(sorted(by_address.changes(rest.len()).await), sorted(rest));
+    let mut by_url = Listener::at(&stack.order, &path, None).await;
+    let rest = received[6..].to_vec();
+    assert_eq!(sorted(by_url.changes(rest.len()).await), sorted(rest));
     let mut by_header = Listener::at(&stack.order, &path, Some(&ids[9])).await;
-    let rest = told[10..].to_vec();
+    let rest = received[10..].to_vec();
     assert_eq!(sorted(by_header.changes(rest.len()).await), sorted(rest));
     for wrong in ["x", "7", "-7", "1-2-3"] {
         let path = format!("/orders/stream?last_event_id={wrong}");
@@ -121,7 +124,7 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_listener_that_resumes_after_a_restart_gets_what_it_missed() {
+async fn each_client_that_resumes_after_a_restart_gets_the_changes_that_it_missed() {
     let mut stack = Stack::start().await;
     let older = Listener::open(&stack.order, None).await.id;
     stack.place("PROD-001", 1).await;
@@ -130,7 +133,7 @@ async fn each_listener_that_resumes_after_a_restart_gets_what_it_missed() {
     stack.place("PROD-003", 1).await;
     stack.restart_order(&[]).await;
     let missed = Change::stored(&stack.database).await;
-    // The reader begins with the listener that missed less.
+    // The client that missed fewer changes resumes first.
     let mut newer = Listener::open(&stack.order, Some(&newer)).await;
     assert_eq!(newer.changes(2).await, missed[4..]);
     let mut older = Listener::open(&stack.order, Some(&older)).await;
@@ -138,52 +141,53 @@ async fn each_listener_that_resumes_after_a_restart_gets_what_it_missed() {
     stack.place("PROD-001", 1).await;
     let next = Change::stored(&stack.database).await;
     for listener in [&mut newer, &mut older] {
-        assert_eq!(listener.changes(2).await, next[6..], "and then what is new");
+        assert_eq!(listener.changes(2).await, next[6..], "then new changes");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_commits_late_reaches_those_who_listen_and_those_who_resume() {
-    // Longer than any transaction of a service lives.
-    const OPEN: Duration = Duration::from_secs(5);
+async fn a_change_that_commits_late_is_sent_to_open_and_to_resumed_streams() {
+    // Longer than any transaction of a service.
+    const TRANSACTION_TIME: Duration = Duration::from_secs(5);
     const LATE: &str = "BEGIN;
-        INSERT INTO order_events (order_id, status, reason, attempt) SELECT id, status, 'late', 1 FROM orders LIMIT 1";
+        INSERT INTO order_events (order_id, status, reason, attempt)
+            SELECT id, status, 'late', 1 FROM orders LIMIT 1";
     let stack = Stack::start().await;
-    let elsewhere = stack.start_order_replica().await;
+    let replica = stack.start_order_replica().await;
     stack.place("PROD-001", 1).await;
     let mut live = Listener::open(&stack.order, None).await;
     let before = live.id.clone();
     let session = stack.database.session().await;
     session.batch_execute(LATE).await.unwrap();
-    let mut told = Vec::new();
-    // Where a listener can resume, and how much it has been told there.
+    let mut received = Vec::new();
+    // Positions to resume at, each with the number of changes received up to it.
     let mut resumed = vec![(before, 0)];
     let started = Instant::now();
-    while started.elapsed() < OPEN {
+    while started.elapsed() < TRANSACTION_TIME {
         stack.place("PROD-001", 1).await;
-        // Others are told of while the transaction is open.
+        // Other changes are sent while the transaction is open.
         for _ in 0..2 {
-            told.extend(live.changes(1).await);
-            resumed.push((live.id.clone(), told.len()));
+            received.extend(live.changes(1).await);
+            resumed.push((live.id.clone(), received.len()));
         }
-        assert!(told.iter().all(|change| change.reason != "late"));
+        assert!(received.iter().all(|change| change.reason != "late"));
     }
-    let mut before_commit = Listener::open(&elsewhere, Some(&live.id)).await;
+    let mut before_commit = Listener::open(&replica, Some(&live.id)).await;
     session.batch_execute("COMMIT").await.unwrap();
     for listener in [&mut live, &mut before_commit] {
         assert_eq!(listener.changes(1).await[0].reason, "late");
     }
     let all = Change::stored(&stack.database).await;
     let late = all.iter().find(|change| change.reason == "late").unwrap();
-    resumed.push((live.id.clone(), told.len() + 1));
-    resumed.push((before_commit.id.clone(), told.len() + 1));
-    told.push(late.clone());
-    assert_eq!(sorted(told.clone()), sorted(all[2..].to_vec()));
-    // A change after all others, to see that nothing was told twice before it.
+    resumed.push((live.id.clone(), received.len() + 1));
+    resumed.push((before_commit.id.clone(), received.len() + 1));
+    received.push(late.clone());
+    assert_eq!(sorted(received.clone()), sorted(all[2..].to_vec()));
+    // One more change, after which the test knows that nothing was sent twice before it.
     stack.place("PROD-404", 1).await;
     for (id, count) in resumed {
-        let mut listener = Listener::open(&elsewhere, Some(&id)).await;
-        let missed = told[count..].to_vec();
+        let mut listener = Listener::open(&replica, Some(&id)).await;
+        let missed = received[count..].to_vec();
         assert_eq!(
             sorted(listener.changes(missed.len()).await),
             sorted(missed),
@@ -198,28 +202,28 @@ async fn a_change_that_commits_late_reaches_those_who_listen_and_those_who_resum
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_position_can_be_resumed_at_a_replica_that_has_read_less_so_far() {
+async fn a_position_can_be_resumed_on_a_replica_that_has_read_fewer_changes() {
     let stack = Stack::start().await;
-    let elsewhere = stack.start_order_replica().await;
-    // Each replica polls at times of its own: the position is often ahead of the other one.
+    let replica = stack.start_order_replica().await;
+    // The replicas poll at different times, so the position is often ahead of the other replica.
     let mut here = Listener::open(&stack.order, None).await;
-    let _keeps_reading = Listener::open(&elsewhere, None).await;
+    let _keeps_reading = Listener::open(&replica, None).await;
     for _ in 0..10 {
         stack.place("PROD-001", 1).await;
-        let told = here.changes(2).await;
-        let mut there = Listener::open(&elsewhere, Some(&here.id)).await;
+        let received = here.changes(2).await;
+        let mut there = Listener::open(&replica, Some(&here.id)).await;
         stack.place("PROD-001", 1).await;
         let next = there.changes(2).await;
-        assert_eq!(next, here.changes(2).await, "after {told:?}");
+        assert_eq!(next, here.changes(2).await, "after {received:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_goes_on_after_an_outage_of_the_database() {
+async fn a_stream_continues_after_a_database_outage() {
     let stack = Stack::start().await;
     let mut listener = Listener::open(&stack.order, None).await;
     stack.place("PROD-001", 1).await;
-    let told = listener.changes(2).await;
+    let received = listener.changes(2).await;
     stack.database.refuse_connections().await;
     stack
         .order
@@ -230,12 +234,12 @@ async fn a_stream_goes_on_after_an_outage_of_the_database() {
     stack.order.wait_until_ready().await;
     stack.place("PROD-001", 1).await;
     let all = Change::stored(&stack.database).await;
-    assert_eq!([told, listener.changes(2).await].concat(), all);
+    assert_eq!([received, listener.changes(2).await].concat(), all);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_missed_too_much_or_came_from_elsewhere_is_told_to_look_anew() {
-    const MOST_REPLAYED: usize = 10_000;
+async fn a_client_with_a_foreign_or_too_old_position_gets_a_reset() {
+    const MAX_REPLAYED: usize = 10_000;
     let stack = Stack::start().await;
     stack.place("PROD-001", 1).await;
     for foreign in ["999999999999-1", "7", "-7", "1-2-3", "nonsense"] {
@@ -245,7 +249,7 @@ async fn who_missed_too_much_or_came_from_elsewhere_is_told_to_look_anew() {
         assert_eq!(
             listener.change().await["reason"],
             "placed",
-            "and it goes on after {foreign}"
+            "the stream continues after {foreign}"
         );
     }
     let too_early = Listener::open(&stack.order, None).await.id;
@@ -254,23 +258,25 @@ async fn who_missed_too_much_or_came_from_elsewhere_is_told_to_look_anew() {
     stack.database.execute(one).await;
     let mut live = Listener::open(&stack.order, None).await;
     let just_in_time = live.id.clone();
-    let flood = format!(
+    let bulk = format!(
         "INSERT INTO order_events (order_id, status, reason, attempt)
-        SELECT (SELECT id FROM orders LIMIT 1), 'CONFIRMED', 'flood-' || n, 1 FROM generate_series(1, {MOST_REPLAYED}) n"
+        SELECT (SELECT id FROM orders LIMIT 1), 'CONFIRMED', 'bulk-' || n, 1
+        FROM generate_series(1, {MAX_REPLAYED}) n"
     );
-    stack.database.execute(&flood).await;
+    stack.database.execute(&bulk).await;
     Listener::open(&stack.order, Some(&too_early))
         .await
         .assert_reset()
         .await;
     let mut just_in_time = Listener::open(&stack.order, Some(&just_in_time)).await;
-    // It came all at once, more than a process keeps for those who listen.
+    // These are more changes at once than a process buffers for its open streams.
     for listener in [&mut live, &mut just_in_time] {
-        let told = listener.changes(MOST_REPLAYED).await;
+        let received = listener.changes(MAX_REPLAYED).await;
         assert!(
-            told.iter()
+            received
+                .iter()
                 .enumerate()
-                .all(|(n, change)| change.reason == format!("flood-{}", n + 1))
+                .all(|(n, change)| change.reason == format!("bulk-{}", n + 1))
         );
     }
     stack.place("PROD-001", 1).await;
@@ -280,22 +286,23 @@ async fn who_missed_too_much_or_came_from_elsewhere_is_told_to_look_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_of_a_newer_release_or_another_server_do_not_break_the_stream() {
+async fn rows_of_a_newer_release_or_another_server_do_not_interrupt_the_stream() {
     let stack = Stack::start().await;
     stack.place("PROD-001", 1).await;
     let mut listener = Listener::open(&stack.order, None).await;
-    // As a dump of another server brings it: a transaction that this one has not come to yet.
+    // A dump of another server can contain a transaction id that this server has not reached yet.
     let rows = "INSERT INTO order_events (xid, order_id, status, reason, attempt)
             SELECT '9000000000', id, status, 'foreign', 1 FROM orders;
-        INSERT INTO order_events (order_id, status, reason, attempt) SELECT id, 'ON_HOLD', 'fraud-suspected', 1 FROM orders";
+        INSERT INTO order_events (order_id, status, reason, attempt)
+            SELECT id, 'ON_HOLD', 'fraud-suspected', 1 FROM orders";
     stack.database.execute(rows).await;
     let newer = listener.change().await;
     assert_eq!(
         (&newer["status"], &newer["reason"]),
         (&json!("ON_HOLD"), &json!("fraud-suspected"))
     );
-    let elsewhere = stack.start_order_replica().await;
-    let mut other = Listener::open(&elsewhere, None).await;
+    let replica = stack.start_order_replica().await;
+    let mut other = Listener::open(&replica, None).await;
     stack.place("PROD-001", 1).await;
     for listener in [&mut listener, &mut other] {
         assert_eq!(listener.change().await["reason"], "placed");
@@ -303,13 +310,13 @@ async fn rows_of_a_newer_release_or_another_server_do_not_break_the_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_ends_open_streams_in_good_order() {
+async fn a_stopping_service_closes_open_streams_and_exits_with_0() {
     let mut stack = Stack::start().await;
     let mut listener = Listener::open(&stack.order, None).await;
     let started = Instant::now();
     stack.order.process.signal(Signal::SIGTERM);
-    assert!(listener.frame().await.is_none(), "the stream ends");
-    let status = stack.order.process.ended().await.unwrap();
+    assert!(listener.frame().await.is_none(), "the stream has ended");
+    let status = stack.order.process.wait().await.unwrap();
     assert_eq!(status.code(), Some(0), "{:#?}", stack.order.lines());
     assert!(
         started.elapsed() < Duration::from_secs(5),
@@ -319,30 +326,32 @@ async fn a_stop_ends_open_streams_in_good_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_nobody_listens_nothing_is_read() {
-    const SILENCE_SECONDS: f64 = 2.0;
-    // When a service last read the changes; the server remembers each connection's last statement.
-    const LAST_READ: &str = "SELECT EXTRACT(EPOCH FROM max(query_start))::float8, EXTRACT(EPOCH FROM clock_timestamp())::float8
-        FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%snapshot%' AND pid <> pg_backend_pid()";
+async fn changes_are_polled_only_while_a_stream_is_open() {
+    const IDLE_SECONDS: f64 = 2.0;
+    // When a service last read the changes: PostgreSQL shows the last statement of each session.
+    const LAST_READ: &str = "SELECT EXTRACT(EPOCH FROM max(query_start))::float8,
+            EXTRACT(EPOCH FROM clock_timestamp())::float8
+        FROM pg_stat_activity
+        WHERE datname = current_database() AND query LIKE '%snapshot%' AND pid <> pg_backend_pid()";
     let stack = Stack::start().await;
-    let look = async || {
+    let last_read = async || {
         let row = &stack.database.query(LAST_READ).await[0];
         (row.get::<_, Option<f64>>(0), row.get::<_, f64>(1))
     };
-    let (last, started) = look().await;
-    assert_eq!(last, None, "nobody has listened yet");
+    let (last, started) = last_read().await;
+    assert_eq!(last, None, "no stream has been open yet");
     let listener = Listener::open(&stack.order, None).await;
-    eventually("the changes to be read, again and again", async || {
-        let (last, now) = look().await;
-        (last? > started + 1.0 && now - last? < SILENCE_SECONDS / 4.0).then_some(())
+    eventually("the changes to be polled", async || {
+        let (last, now) = last_read().await;
+        (last? > started + 1.0 && now - last? < IDLE_SECONDS / 4.0).then_some(())
     })
     .await;
     drop(listener);
-    let newest = std::cell::Cell::new(look().await.1);
-    eventually("silence", async || {
-        let (last, now) = look().await;
+    let newest = std::cell::Cell::new(last_read().await.1);
+    eventually("the polling to stop", async || {
+        let (last, now) = last_read().await;
         newest.set(newest.get().max(last.unwrap_or_default()));
-        (now - newest.get() > SILENCE_SECONDS).then_some(())
+        (now - newest.get() > IDLE_SECONDS).then_some(())
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Traces as a collector gets them: from three real processes over OTLP/gRPC.
+//! Traces that a collector receives from three real processes, over OTLP by gRPC and by HTTP.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use crate::harness::{Service, Stack, TestDatabase, eventually, free_port};
 
-/// A span and the service it came from.
+/// A span, and the name of the service that sent it.
 #[derive(Debug, Clone)]
 struct Received {
     service: String,
@@ -36,6 +36,7 @@ impl Received {
     }
 }
 
+/// The value of an attribute, as text.
 fn text(
     attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue],
     key: &str,
@@ -54,6 +55,7 @@ fn text(
     })
 }
 
+/// An OpenTelemetry collector that keeps all spans.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<Received>>>);
 
@@ -110,11 +112,19 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Batches leave every 200 ms instead of every 5 s.
-const QUICK: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "200");
+/// Spans are exported every 200 ms instead of every 5 s.
+const SHORT_DELAY: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "200");
 
-async fn traced(collector: &str, extra: &[(&'static str, &str)]) -> Stack {
-    Stack::with(&[&[("OTEL_EXPORTER_OTLP_ENDPOINT", collector), QUICK], extra].concat()).await
+/// Starts the services with traces for a collector.
+async fn start_traced(collector: &str, extra: &[(&'static str, &str)]) -> Stack {
+    Stack::with(
+        &[
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", collector), SHORT_DELAY],
+            extra,
+        ]
+        .concat(),
+    )
+    .await
 }
 
 fn find<'a>(spans: &'a [Received], service: &str, name: &str) -> Option<&'a Received> {
@@ -123,7 +133,7 @@ fn find<'a>(spans: &'a [Received], service: &str, name: &str) -> Option<&'a Rece
         .find(|received| received.service == service && received.span.name == name)
 }
 
-/// A trace as indented text, for people who run the test with `--nocapture`.
+/// A trace as indented text, which `--nocapture` shows.
 fn tree(spans: &[Received], parent: &[u8], depth: usize) -> String {
     let mut children: Vec<_> = spans
         .iter()
@@ -160,11 +170,11 @@ fn tree(spans: &[Received], parent: &[u8], depth: usize) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_one_trace_through_three_services_and_their_sql() {
     let (collector, address) = Collector::start();
-    let stack = traced(&address, &[]).await;
+    let stack = start_traced(&address, &[]).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
-    let answer = stack
+    let response = stack
         .order
         .request(
             Method::POST,
@@ -173,7 +183,7 @@ async fn an_order_is_one_trace_through_three_services_and_their_sql() {
             Some(body),
         )
         .await;
-    assert_eq!(answer.header("x-trace-id"), trace);
+    assert_eq!(response.header("x-trace-id"), trace);
     let spans = eventually("the whole trace", async || {
         let spans = collector.of_trace(trace);
         let roots = [
@@ -247,7 +257,7 @@ async fn an_order_is_one_trace_through_three_services_and_their_sql() {
         let text = sql.attribute("db.query.text").unwrap();
         assert!(
             !text.contains("PROD-001") && !text.contains("binds"),
-            "a statement's values are not exported: {text}"
+            "the values of a statement must not be exported: {text}"
         );
     }
     assert!(
@@ -261,20 +271,20 @@ async fn an_order_is_one_trace_through_three_services_and_their_sql() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_of_one_bundle_stay_in_the_traces_of_their_orders() {
+async fn each_call_of_a_request_batch_belongs_to_the_trace_of_its_order() {
     let (collector, address) = Collector::start();
-    let stack = traced(&address, &[]).await;
+    let stack = start_traced(&address, &[]).await;
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let orders = stack
         .run_together(join_all((0..10).map(|_| stack.place("PROD-001", 1))))
         .await;
     assert!(
         stack.order.metric("valerix_request_batch_size_count").await > 0.0,
-        "nothing went together"
+        "no batch was sent"
     );
     for order in orders {
         let trace = order.header("x-trace-id");
-        let (call, work) = eventually("both ends of its call", async || {
+        let (client, server) = eventually("both spans of the call", async || {
             let spans = collector.of_trace(trace);
             let of_kind = |kind| {
                 let mut named = spans
@@ -286,30 +296,30 @@ async fn calls_of_one_bundle_stay_in_the_traces_of_their_orders() {
         })
         .await;
         assert_eq!(
-            (call.service.as_str(), work.service.as_str()),
+            (client.service.as_str(), server.service.as_str()),
             ("order-service", "inventory-service")
         );
-        assert_eq!(work.span.parent_span_id, call.span.span_id);
+        assert_eq!(server.span.parent_span_id, client.span.span_id);
         assert_eq!(
-            work.attribute("http.response.status_code").as_deref(),
+            server.attribute("http.response.status_code").as_deref(),
             Some("200")
         );
         assert_eq!(
-            work.attribute("order_id").as_deref(),
+            server.attribute("order_id").as_deref(),
             order.json()["id"].as_str()
         );
     }
     let all = collector.0.lock().unwrap();
     assert!(
         all.iter().all(|r| !r.span.name.ends_with("/batch")),
-        "what carries calls has no trace"
+        "the batch itself has no span"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recovery_attempt_is_a_trace_of_its_own_linked_to_the_order() {
+async fn a_recovery_attempt_has_its_own_trace_with_a_link_to_the_order() {
     let (collector, address) = Collector::start();
-    let stack = traced(
+    let stack = start_traced(
         &format!("http://{address}"),
         &[("DOWNSTREAM_TIMEOUT_MS", "400")],
     )
@@ -333,7 +343,7 @@ async fn a_recovery_attempt_is_a_trace_of_its_own_linked_to_the_order() {
     );
     stack.inventory.set_latency(false, 0).await;
     stack.wait_until_settled().await;
-    let recovered = eventually("the recovery's trace", async || {
+    let recovered = eventually("the trace of the recovery attempt", async || {
         let all = collector.0.lock().unwrap().clone();
         all.into_iter().find(|received| {
             let links = received
@@ -352,7 +362,10 @@ async fn a_recovery_attempt_is_a_trace_of_its_own_linked_to_the_order() {
         "{recovery}\n{}",
         tree(&collector.of_trace(&recovery), &[], 2)
     );
-    assert!(recovered.span.parent_span_id.is_empty(), "it is a root");
+    assert!(
+        recovered.span.parent_span_id.is_empty(),
+        "the span is a root"
+    );
     assert_eq!(
         recovered.attribute("order_id").as_deref(),
         order.json()["id"].as_str()
@@ -360,9 +373,9 @@ async fn a_recovery_attempt_is_a_trace_of_its_own_linked_to_the_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sampler_is_the_standard_variables() {
+async fn the_sampler_is_configured_by_the_standard_variables() {
     let (collector, address) = Collector::start();
-    let stack = traced(
+    let stack = start_traced(
         &address,
         &[
             ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
@@ -380,7 +393,7 @@ async fn the_sampler_is_the_standard_variables() {
         .order
         .request(Method::GET, "/orders", &[("traceparent", sampled)], None)
         .await;
-    eventually("the sampled parent's trace", async || {
+    eventually("the trace whose parent is sampled", async || {
         (!collector
             .of_trace("0af7651916cd43dd8448eb211c80319c")
             .is_empty())
@@ -389,18 +402,18 @@ async fn the_sampler_is_the_standard_variables() {
     .await;
     assert!(
         collector.of_trace(&unsampled).is_empty(),
-        "a ratio of 0 exports nothing of its own"
+        "with a ratio of 0, only traces with a sampled parent are exported"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_hangs_or_is_absent_holds_nothing_up() {
-    // Takes connections, never answers.
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let hanging = silent.local_addr().unwrap().to_string();
+async fn a_collector_that_hangs_or_does_not_run_delays_no_order_and_no_stop() {
+    // The first collector accepts connections and never answers.
+    let unresponsive = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hanging = unresponsive.local_addr().unwrap().to_string();
     let absent = format!("127.0.0.1:{}", free_port());
     for endpoint in [hanging, absent] {
-        let mut stack = traced(&endpoint, &[]).await;
+        let mut stack = start_traced(&endpoint, &[]).await;
         for _ in 0..20 {
             let order = stack.place("PROD-001", 1).await;
             assert_eq!(order.status, 201);
@@ -417,7 +430,7 @@ async fn a_collector_that_hangs_or_is_absent_holds_nothing_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_yet_sent_is_flushed_at_shutdown() {
+async fn buffered_spans_are_exported_at_shutdown() {
     let (collector, address) = Collector::start();
     let mut stack = Stack::with(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &address),
@@ -435,7 +448,7 @@ async fn what_is_not_yet_sent_is_flushed_at_shutdown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_carry_a_trace_id_whatever_is_logged() {
+async fn responses_have_a_trace_id_although_nothing_is_logged() {
     let stack = Stack::with(&[("RUST_LOG", "off")]).await;
     assert_eq!(
         stack.order.get("/livez").await.header("x-trace-id").len(),
@@ -449,7 +462,7 @@ async fn answers_carry_a_trace_id_whatever_is_logged() {
     assert_eq!(stack.order.lines(), Vec::<String>::new());
 }
 
-/// The name under which a service's spans arrive.
+/// Starts an inventory service, and returns the service name of its spans.
 async fn name_in_traces(
     collector: &Collector,
     address: &str,
@@ -459,7 +472,7 @@ async fn name_in_traces(
     let mut env = vec![
         ("DATABASE_URL", database.url()),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address.to_owned()),
-        (QUICK.0, QUICK.1.to_owned()),
+        (SHORT_DELAY.0, SHORT_DELAY.1.to_owned()),
     ];
     env.extend(
         extra
@@ -480,7 +493,7 @@ async fn name_in_traces(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_is_named_as_opentelemetry_says() {
+async fn the_service_name_follows_the_rules_of_opentelemetry() {
     let (collector, address) = Collector::start();
     for (extra, name) in [
         (&[("OTEL_SERVICE_NAME", "")][..], "inventory-service"),
@@ -517,39 +530,39 @@ async fn an_exporter_of_none_exports_nothing_and_an_unknown_boolean_is_a_warning
         ("OTEL_TRACES_EXPORTER", "none"),
         ("OTEL_SDK_DISABLED", "maybe"),
     ];
-    let mut stack = traced(&address, &extra).await;
+    let mut stack = start_traced(&address, &extra).await;
     stack.place("PROD-001", 1).await;
-    let warned =
+    let is_warning =
         |line: &String| line.contains("OTEL_SDK_DISABLED is 'maybe', which counts as false");
     assert_eq!(
         stack
             .order
             .lines()
             .iter()
-            .filter(|line| warned(line))
+            .filter(|line| is_warning(line))
             .count(),
         1
     );
-    // What was to be sent is sent by then.
+    // A service exports its remaining spans before it stops.
     assert_eq!(stack.order.process.stop().await.unwrap().code(), Some(0));
     assert!(collector.0.lock().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_state_of_a_trace_is_passed_on_and_exported() {
+async fn the_tracestate_is_propagated_to_all_services_and_exported() {
     let (collector, address) = Collector::start();
-    let stack = traced(&address, &[]).await;
+    let stack = start_traced(&address, &[]).await;
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let headers = [
         ("traceparent", &*format!("00-{trace}-b7ad6b7169203331-01")),
         ("tracestate", "vendor=a:1,other=2"),
     ];
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
-    let answer = stack
+    let response = stack
         .order
         .request(Method::POST, "/orders", &headers, Some(body))
         .await;
-    assert_eq!(answer.status, 201);
+    assert_eq!(response.status, 201);
     eventually("the trace", async || {
         let spans = collector.of_trace(trace);
         let of = |service: &str| spans.iter().find(|received| received.service == service);
@@ -564,7 +577,7 @@ async fn the_state_of_a_trace_is_passed_on_and_exported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_is_reached_by_tls_and_trusted_by_its_certificate() {
+async fn spans_are_exported_over_grpc_with_tls_to_a_collector_with_the_given_certificate() {
     let collector = Collector::default();
     let port = free_port();
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -582,24 +595,24 @@ async fn a_collector_is_reached_by_tls_and_trusted_by_its_certificate() {
     std::fs::remove_file(&file).unwrap();
 }
 
-/// Takes requests of OTLP by HTTP from one connection after the other, with TLS where a certificate
-/// is given.
-fn http_collector(
+/// Starts a collector for OTLP over HTTP, with TLS if it gets a configuration for it. It handles
+/// one connection after the other.
+fn start_http_collector(
     listener: std::net::TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
 ) -> Collector {
     let collector = Collector::default();
-    let taker = collector.clone();
+    let server = collector.clone();
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             let connection = connection.unwrap();
-            // A client that closes its connection ends the loop over its requests.
+            // The loop over requests ends with an error when the client closes its connection.
             let _ = match &tls {
                 Some(tls) => {
                     let session = rustls::ServerConnection::new(Arc::clone(tls)).unwrap();
-                    taker.take_requests(rustls::StreamOwned::new(session, connection))
+                    server.handle_requests(rustls::StreamOwned::new(session, connection))
                 }
-                None => taker.take_requests(connection),
+                None => server.handle_requests(connection),
             };
         }
     });
@@ -607,7 +620,8 @@ fn http_collector(
 }
 
 impl Collector {
-    fn take_requests(
+    /// Handles the requests of a connection until it is closed.
+    fn handle_requests(
         &self,
         mut connection: impl std::io::Read + std::io::Write,
     ) -> std::io::Result<()> {
@@ -634,14 +648,15 @@ impl Collector {
             let request = <ExportTraceServiceRequest as prost::Message>::decode(&*body).unwrap();
             self.keep(request);
             connection.write_all(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n\
+                content-length: 0\r\n\r\n",
             )?;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn spans_go_by_http_too_with_tls_and_without() {
+async fn spans_are_exported_over_http_with_and_without_tls() {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key =
         rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
@@ -656,7 +671,7 @@ async fn spans_go_by_http_too_with_tls_and_without() {
     for (scheme, tls) in [("http", None), ("https", Some(Arc::new(tls)))] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let collector = http_collector(listener, tls);
+        let collector = start_http_collector(listener, tls);
         let file = std::env::temp_dir().join(format!("valerix-collector-{port}.pem"));
         std::fs::write(&file, certified.cert.pem()).unwrap();
         let extra = [

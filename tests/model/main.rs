@@ -1,14 +1,15 @@
-//! The protocol, explored exhaustively: one order, a rival for the only unit of stock, the request
-//! that placed the order and two workers that take it over, on a network that loses, delays and
-//! repeats whatever it carries.
+//! Explores the protocol exhaustively: one order, a competitor for the only unit of stock, the
+//! request that placed the order, and two workers that take it over. The network loses, delays and
+//! repeats messages.
 //!
-//! What decides is the service's own code: `domain::saga`, `domain::ledger` and `domain::payment`.
-//! The model adds only what those run on: the order's row with its compare-and-set, the ledger's
-//! row and the stock, payment's row and the gateway's money, and the network.
+//! Every decision is made by the services' own code: `domain::saga`, `domain::ledger` and
+//! `domain::payment`.
+//! The model adds only what these rules run on: the order's row with its compare-and-set, the
+//! ledger's row and the stock, payment's row and the gateway, and the network.
 //!
-//! An invariant that no mutation breaks proves nothing. So each rule that the protocol says it
-//! needs is also taken away, and the search must then find the disaster. `cargo test --test model
-//! -- --nocapture` shows the traces.
+//! An invariant that holds without the rules too would prove nothing. So each rule that the
+//! protocol needs is also removed, and the search must then find a violation. `cargo test --test
+//! model -- --nocapture` shows the traces.
 
 mod network;
 mod properties;
@@ -21,85 +22,85 @@ use std::time::Instant;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use properties::{
-    AT_REST, BOOKED_ONCE, CAPTURED_ONCE, CONFIRMED_HAS_BOTH, FAILED_HAS_NEITHER, FINAL_NEVER_LEFT,
-    FINAL_STAYS, RECOVERABLE,
+    CHARGED_ONCE, CONFIRMED_HAS_BOTH, FAILED_HAS_NEITHER, FINAL_NEVER_LEFT, FORWARD_ONLY,
+    RECOVERABLE, SETTLED_STAYS_UNCHANGED, STOCK_CONSERVED,
 };
-use rules::{Instead, Rule, Rules};
-use system::{Action, Beside, World};
+use rules::{Rule, Rules, Substitute};
+use system::{Action, Hazard, System};
 
-/// The protocol as it is, or without one of its rules.
+/// The protocol, complete or without one of its rules.
 struct Protocol {
     rules: Rules,
-    beside: Beside,
+    hazard: Hazard,
 }
 
 impl Protocol {
-    const fn as_it_is(beside: Beside) -> Self {
+    const fn complete(hazard: Hazard) -> Self {
         Self {
             rules: Rules { without: None },
-            beside,
+            hazard,
         }
     }
 
-    const fn without(rule: Rule, beside: Beside) -> Self {
+    const fn without(rule: Rule, hazard: Hazard) -> Self {
         Self {
             rules: Rules {
                 without: Some(rule),
             },
-            beside,
+            hazard,
         }
     }
 }
 
 impl Model for Protocol {
-    type State = World;
+    type State = System;
     type Action = Action;
 
-    fn init_states(&self) -> Vec<World> {
-        // The gateway decides by order: what it will say is settled before it is asked.
+    fn init_states(&self) -> Vec<System> {
+        // Whether the gateway approves depends only on the order, so it is fixed at the beginning.
         vec![
-            World::new(true, self.beside),
-            World::new(false, self.beside),
+            System::new(true, self.hazard),
+            System::new(false, self.hazard),
         ]
     }
 
-    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        world.actions(actions);
+    fn actions(&self, system: &System, actions: &mut Vec<Action>) {
+        system.actions(actions);
     }
 
-    fn next_state(&self, world: &World, action: Action) -> Option<World> {
-        let mut next = *world;
-        next.act(self.rules, action);
-        (next != *world).then_some(next)
+    fn next_state(&self, system: &System, action: Action) -> Option<System> {
+        let mut next = *system;
+        next.perform_action(self.rules, action);
+        (next != *system).then_some(next)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::of(self.beside)
+        properties::of(self.hazard)
     }
 }
 
-/// The least that the search must have seen: far below what it sees now, far above what a broken
-/// model would.
-const FEWEST_STATES: usize = 100_000;
+/// A lower bound for the number of states. The search visits many more, and a model that has lost
+/// an action visits far fewer.
+const MIN_STATES: usize = 100_000;
 
 #[test]
-fn nothing_breaks_the_protocol() {
-    nothing_breaks(Beside::Nothing);
+fn the_protocol_keeps_every_property() {
+    assert_properties_hold(Hazard::None);
 }
 
 #[test]
-fn a_failover_that_loses_commits_undoes_no_final_status() {
-    nothing_breaks(Beside::LossyFailover);
+fn no_final_status_is_left_after_a_failover_that_loses_commits() {
+    assert_properties_hold(Hazard::LossyFailover);
 }
 
 #[test]
-fn a_strangers_reserve_leaves_nothing_held_by_a_failed_order() {
-    nothing_breaks(Beside::StrangersReserve);
+fn a_failed_order_holds_nothing_even_after_a_reserve_of_another_client() {
+    assert_properties_hold(Hazard::ForeignReserve);
 }
 
-fn nothing_breaks(beside: Beside) {
-    let began = Instant::now();
-    let checker = Protocol::as_it_is(beside)
+fn assert_properties_hold(hazard: Hazard) {
+    let started = Instant::now();
+    let checker = Protocol::complete(hazard)
         .checker()
         .threads(2)
         .finish_when(HasDiscoveries::AnyFailures)
@@ -109,31 +110,32 @@ fn nothing_breaks(beside: Beside) {
     println!(
         "{unique} states, {generated} steps, depth {}, {:?}",
         checker.max_depth(),
-        began.elapsed()
+        started.elapsed()
     );
     checker.assert_properties();
-    assert!(checker.is_done(), "the search ended early");
+    assert!(checker.is_done(), "the search stopped early");
     assert!(
-        unique >= FEWEST_STATES,
-        "only {unique} states: the model has lost something"
+        unique >= MIN_STATES,
+        "only {unique} states: the model has lost an action"
     );
 }
 
-/// Without the rule, the search finds the disaster. One thread, so that the trace is the shortest.
-fn without_it_breaks(rule: Rule, truth: &'static str) {
-    without_it_breaks_beside(Beside::Nothing, rule, truth);
+/// Checks that the search finds a violation of a property when the protocol lacks a rule.
+fn assert_needed(rule: Rule, property: &'static str) {
+    assert_needed_with(Hazard::None, rule, property);
 }
 
-fn without_it_breaks_beside(beside: Beside, rule: Rule, truth: &'static str) {
-    let protocol = Protocol::without(rule, beside);
+/// The search uses one thread, so that it finds the shortest trace.
+fn assert_needed_with(hazard: Hazard, rule: Rule, property: &'static str) {
+    let protocol = Protocol::without(rule, hazard);
     let checker = protocol
         .checker()
-        .finish_when(HasDiscoveries::AnyOf(BTreeSet::from([truth])))
+        .finish_when(HasDiscoveries::AnyOf(BTreeSet::from([property])))
         .spawn_bfs()
         .join();
-    let path = checker.assert_any_discovery(truth);
+    let path = checker.assert_any_discovery(property);
     println!(
-        "without {rule:?} this breaks: '{truth}' ({} states):",
+        "without {rule:?}, '{property}' is violated ({} states):",
         checker.unique_state_count()
     );
     for (_, action) in path.clone().into_vec() {
@@ -147,78 +149,78 @@ fn without_it_breaks_beside(beside: Beside, rule: Rule, truth: &'static str) {
 
 #[test]
 fn a_release_needs_its_tombstone() {
-    without_it_breaks(Rule::ReleaseTombstone, FAILED_HAS_NEITHER);
-    without_it_breaks(Rule::ReleaseTombstone, AT_REST);
+    assert_needed(Rule::ReleaseTombstone, FAILED_HAS_NEITHER);
+    assert_needed(Rule::ReleaseTombstone, SETTLED_STAYS_UNCHANGED);
 }
 
 #[test]
 fn a_reservation_needs_its_epoch_against_a_late_release() {
-    without_it_breaks(
-        Rule::ReservationEpochs(Instead::ReleasedForEver),
+    assert_needed(
+        Rule::ReservationEpochs(Substitute::PlainTombstone),
         CONFIRMED_HAS_BOTH,
     );
 }
 
 #[test]
-fn a_reservation_needs_its_epoch_to_be_taken_again_after_a_release() {
-    without_it_breaks(
-        Rule::ReservationEpochs(Instead::ReleasedForEver),
+fn a_reservation_needs_its_epoch_to_be_repeated_after_a_release() {
+    assert_needed(
+        Rule::ReservationEpochs(Substitute::PlainTombstone),
         RECOVERABLE,
     );
 }
 
 #[test]
 fn a_reservation_needs_its_epoch_against_a_late_reserve() {
-    without_it_breaks(
-        Rule::ReservationEpochs(Instead::LastMessageWins),
+    assert_needed(
+        Rule::ReservationEpochs(Substitute::LastMessageWins),
         FAILED_HAS_NEITHER,
     );
 }
 
 #[test]
 fn a_takeover_needs_a_new_epoch() {
-    without_it_breaks(Rule::NewEpochAtClaim, FINAL_STAYS);
+    assert_needed(Rule::NewEpochAtClaim, FORWARD_ONLY);
 }
 
 #[test]
-fn a_failed_order_owes_a_void() {
-    without_it_breaks(Rule::VoidOwed, FAILED_HAS_NEITHER);
+fn a_failed_order_must_owe_a_refund() {
+    assert_needed(Rule::RefundOwed, FAILED_HAS_NEITHER);
 }
 
 #[test]
 fn a_void_needs_its_tombstone() {
-    without_it_breaks(Rule::VoidTombstone, FAILED_HAS_NEITHER);
+    assert_needed(Rule::VoidTombstone, FAILED_HAS_NEITHER);
 }
 
 #[test]
-fn a_charge_needs_its_idempotence() {
-    without_it_breaks(Rule::ChargeIdempotence, CAPTURED_ONCE);
+fn a_charge_must_be_idempotent() {
+    assert_needed(Rule::ChargeIdempotence, CHARGED_ONCE);
 }
 
 #[test]
-fn an_order_without_stock_owes_a_release() {
-    without_it_breaks(Rule::ReleaseOwedOutOfStock, FAILED_HAS_NEITHER);
+fn an_order_that_was_refused_stock_must_owe_a_release() {
+    assert_needed(Rule::ReleaseOwedOutOfStock, FAILED_HAS_NEITHER);
 }
 
 #[test]
-fn a_change_needs_its_compare_and_set() {
-    without_it_breaks(Rule::CompareAndSet, FINAL_STAYS);
+fn a_change_of_an_order_needs_a_compare_and_set() {
+    assert_needed(Rule::CompareAndSet, FORWARD_ONLY);
 }
 
 #[test]
-fn a_release_needs_its_idempotence() {
-    without_it_breaks(Rule::ReleaseIdempotence, BOOKED_ONCE);
+fn a_release_must_be_idempotent() {
+    assert_needed(Rule::ReleaseIdempotence, STOCK_CONSERVED);
 }
 
 #[test]
-fn a_void_needs_a_gateway_that_remembers_it() {
-    without_it_breaks(Rule::GatewayRemembersVoid, FAILED_HAS_NEITHER);
+fn a_void_needs_a_gateway_that_declines_later_charges() {
+    assert_needed(Rule::GatewayDeclinesAfterVoid, FAILED_HAS_NEITHER);
 }
 
 #[test]
-fn a_final_status_needs_a_guard_of_its_own() {
-    without_it_breaks_beside(
-        Beside::LossyFailover,
+fn a_final_status_needs_its_own_guard() {
+    assert_needed_with(
+        Hazard::LossyFailover,
         Rule::FinalStatusGuard,
         FINAL_NEVER_LEFT,
     );
@@ -226,8 +228,8 @@ fn a_final_status_needs_a_guard_of_its_own() {
 
 #[test]
 fn a_failed_order_needs_a_release_at_every_epoch() {
-    without_it_breaks_beside(
-        Beside::StrangersReserve,
+    assert_needed_with(
+        Hazard::ForeignReserve,
         Rule::ReleaseAtEveryEpoch,
         FAILED_HAS_NEITHER,
     );

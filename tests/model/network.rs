@@ -1,23 +1,23 @@
-//! What is on its way.
+//! The messages on the network.
 
 use valerix::api::PaymentStatus;
 use valerix::domain::saga::MAX_EPOCH;
 
-/// What changes something where it arrives. A question to payment changes nothing, and is only ever
-/// answered.
+/// A message that changes something where it arrives. A query of payment changes nothing, so it is
+/// no message here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Message {
     Reserve(i32),
     Release(i32),
     Charge,
     Void,
-    /// Payment found no row and turns to the gateway. Its own steps are messages too: a handler
-    /// that died, hangs or wakes up late is to the rest of the world a message that is lost, on
-    /// its way or late.
-    AskGateway,
-    /// The gateway approved or declined; payment stores it.
+    /// Payment found no row and calls the gateway. The steps of a handler are messages too: a
+    /// handler that aborts, hangs or continues late looks to the rest of the system like a message
+    /// that is lost, under way or late.
+    CallGateway,
+    /// Payment stores what the gateway decided.
     StoreCharge(PaymentStatus),
-    /// The gateway cancelled; payment stores it.
+    /// Payment stores the void, after the gateway has cancelled the charge.
     StoreVoid,
 }
 
@@ -32,14 +32,14 @@ const MESSAGES: [Message; 14] = [
     Message::Release(MAX_EPOCH),
     Message::Charge,
     Message::Void,
-    Message::AskGateway,
+    Message::CallGateway,
     Message::StoreCharge(PaymentStatus::Success),
     Message::StoreCharge(PaymentStatus::Failed),
     Message::StoreVoid,
 ];
 
-/// Every message ever sent. None is taken out again: it may arrive never, late, or any number of
-/// times.
+/// All messages that were ever sent. None is removed, because each may arrive late, several times
+/// or never.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Sent(u16);
 
@@ -53,7 +53,7 @@ impl Sent {
 
     pub fn add(&mut self, message: Message) {
         let bit = MESSAGES.iter().position(|known| *known == message);
-        self.0 |= 1 << bit.expect("no driver has an epoch above three");
+        self.0 |= 1 << bit.expect("no executor has an epoch above three");
     }
 }
 

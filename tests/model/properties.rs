@@ -1,4 +1,4 @@
-//! What must hold in every state, and what must be reachable for that to mean anything.
+//! The properties that must hold in every state, and the states that must be reachable.
 
 use stateright::Property;
 use valerix::api::{OrderStatus, PaymentStatus};
@@ -6,127 +6,138 @@ use valerix::domain::ledger::Hold;
 
 use crate::Protocol;
 use crate::network::Message;
-use crate::system::{Beside, STOCKED, World};
+use crate::system::{Hazard, STOCKED, System};
 
-pub const BOOKED_ONCE: &str = "stock is neither oversold nor lost";
-pub const CAPTURED_ONCE: &str = "no charge is made twice";
+pub const STOCK_CONSERVED: &str = "stock is neither oversold nor lost";
+pub const CHARGED_ONCE: &str = "no charge is made twice";
 pub const CONFIRMED_HAS_BOTH: &str = "a confirmed order has its stock and its payment";
 pub const FAILED_HAS_NEITHER: &str = "a settled failed order has neither stock nor payment";
-pub const FINAL_STAYS: &str = "an order only moves forward, and its end is final";
+pub const FORWARD_ONLY: &str = "an order only moves forward, and its end is final";
 pub const FINAL_NEVER_LEFT: &str = "a final status is never left";
-pub const RECOVERABLE: &str = "one undisturbed attempt ends the order, whatever came before";
-pub const AT_REST: &str = "nothing that arrives after the end changes anything";
+pub const RECOVERABLE: &str = "one undisturbed attempt settles the order, in every state";
+pub const SETTLED_STAYS_UNCHANGED: &str = "no message that arrives after the end changes anything";
 
-type Truth = Property<Protocol>;
+type OrderProperty = Property<Protocol>;
 
-/// A failover that loses commits breaks more than a protocol can mend, and a stranger's reserve
-/// holds an order up: then only some of these can hold.
-pub fn of(beside: Beside) -> Vec<Truth> {
-    let (must_hold, must_be_reachable): (&[&str], usize) = match beside {
-        Beside::Nothing => (
+/// The properties to check. With a hazard, only some can hold: a failover that loses commits
+/// violates what no protocol can repair, and a foreign reserve delays the order.
+pub fn of(hazard: Hazard) -> Vec<OrderProperty> {
+    let (must_hold, must_be_reachable): (&[&str], usize) = match hazard {
+        Hazard::None => (
             &[
-                BOOKED_ONCE,
-                CAPTURED_ONCE,
+                STOCK_CONSERVED,
+                CHARGED_ONCE,
                 CONFIRMED_HAS_BOTH,
                 FAILED_HAS_NEITHER,
-                FINAL_STAYS,
+                FORWARD_ONLY,
                 RECOVERABLE,
-                AT_REST,
+                SETTLED_STAYS_UNCHANGED,
             ],
             usize::MAX,
         ),
-        Beside::LossyFailover => (&[FINAL_NEVER_LEFT], 1),
-        Beside::StrangersReserve => (
+        Hazard::LossyFailover => (&[FINAL_NEVER_LEFT], 1),
+        Hazard::ForeignReserve => (
             &[
-                BOOKED_ONCE,
-                CAPTURED_ONCE,
+                STOCK_CONSERVED,
+                CHARGED_ONCE,
                 CONFIRMED_HAS_BOTH,
                 FAILED_HAS_NEITHER,
-                FINAL_STAYS,
+                FORWARD_ONLY,
             ],
             1,
         ),
     };
-    let kept = always()
+    let checked = always()
         .into_iter()
-        .filter(|truth| must_hold.contains(&truth.name));
-    kept.chain(sometimes().into_iter().take(must_be_reachable))
+        .filter(|property| must_hold.contains(&property.name));
+    checked
+        .chain(sometimes().into_iter().take(must_be_reachable))
         .collect()
 }
 
-fn always() -> [Truth; 8] {
+fn always() -> [OrderProperty; 8] {
     [
-        Property::always(BOOKED_ONCE, |_, world: &World| booked_once(world)),
-        Property::always(CAPTURED_ONCE, |_, world: &World| {
-            world.gateway.captured <= 1
+        Property::always(STOCK_CONSERVED, |_, system: &System| {
+            stock_is_conserved(system)
         }),
-        Property::always(CONFIRMED_HAS_BOTH, |_, world: &World| {
-            world.order.status != OrderStatus::Confirmed || has_both(world)
+        Property::always(CHARGED_ONCE, |_, system: &System| {
+            system.gateway.captured <= 1
         }),
-        Property::always(FAILED_HAS_NEITHER, |_, world: &World| {
-            !is_failed_and_settled(world) || has_neither(world)
+        Property::always(CONFIRMED_HAS_BOTH, |_, system: &System| {
+            system.order.status != OrderStatus::Confirmed || has_both(system)
         }),
-        Property::always(FINAL_STAYS, |_, world: &World| {
-            world.forbidden_move.is_none()
+        Property::always(FAILED_HAS_NEITHER, |_, system: &System| {
+            !is_failed_and_settled(system) || has_neither(system)
         }),
-        Property::always(FINAL_NEVER_LEFT, |_, world: &World| {
-            world
-                .forbidden_move
+        Property::always(FORWARD_ONLY, |_, system: &System| {
+            system.forbidden_change.is_none()
+        }),
+        Property::always(FINAL_NEVER_LEFT, |_, system: &System| {
+            system
+                .forbidden_change
                 .is_none_or(|(from, to)| !from.is_final() || from == to)
         }),
-        Property::always(RECOVERABLE, |protocol: &Protocol, world: &World| {
-            ended_well(&world.recovered(protocol.rules))
+        Property::always(RECOVERABLE, |protocol: &Protocol, system: &System| {
+            is_settled_correctly(&system.recovered(protocol.rules))
         }),
-        Property::always(AT_REST, |protocol: &Protocol, world: &World| {
-            world.recovered(protocol.rules).is_at_rest(protocol.rules)
-        }),
+        Property::always(
+            SETTLED_STAYS_UNCHANGED,
+            |protocol: &Protocol, system: &System| {
+                system
+                    .recovered(protocol.rules)
+                    .is_unaffected_by_late_messages(protocol.rules)
+            },
+        ),
     ]
 }
 
-/// Without these, a search of nearly nothing would pass.
-fn sometimes() -> [Truth; 8] {
+/// States that must be reachable. Without them, a search of almost no states would pass.
+fn sometimes() -> [OrderProperty; 8] {
     [
-        Property::sometimes("the request confirms its order", |_, world: &World| {
-            world.order.status == OrderStatus::Confirmed && world.order.epoch == 1
+        Property::sometimes("the request confirms its order", |_, system: &System| {
+            system.order.status == OrderStatus::Confirmed && system.order.epoch == 1
         }),
         Property::sometimes(
             "the last takeover confirms the order",
-            |_, world: &World| {
-                world.order.status == OrderStatus::Confirmed && world.order.epoch == 3
+            |_, system: &System| {
+                system.order.status == OrderStatus::Confirmed && system.order.epoch == 3
             },
         ),
-        Property::sometimes("an order fails and settles", |_, world: &World| {
-            is_failed_and_settled(world)
+        Property::sometimes("an order fails and settles", |_, system: &System| {
+            is_failed_and_settled(system)
         }),
         Property::sometimes(
-            "a charge of an order that failed is given back",
-            |_, world: &World| {
-                is_failed_and_settled(world) && world.payment == Some(PaymentStatus::Refunded)
+            "a charge of a failed order is refunded",
+            |_, system: &System| {
+                is_failed_and_settled(system) && system.payment == Some(PaymentStatus::Refunded)
             },
         ),
         Property::sometimes(
-            "a takeover finds the hold of an earlier attempt",
-            |_, world: &World| finds(world, Hold::Held, |sent, row| sent > row),
+            "a takeover finds the reservation of an earlier attempt",
+            |_, system: &System| finds(system, Hold::Held, |sent, row| sent > row),
         ),
         Property::sometimes(
-            "a late reserve finds that its order gave up",
-            |_, world: &World| {
-                is_failed_and_settled(world)
-                    && finds(world, Hold::Released, |sent, row| sent <= row)
+            "a late reserve arrives after its order has failed",
+            |_, system: &System| {
+                is_failed_and_settled(system)
+                    && finds(system, Hold::Released, |sent, row| sent <= row)
             },
         ),
-        Property::sometimes("a late release finds a newer hold", |_, world: &World| {
-            world.order.status == OrderStatus::Confirmed
-                && world
-                    .sent
-                    .messages()
-                    .any(|message| matches!(message, Message::Release(_)))
-        }),
         Property::sometimes(
-            "a late charge finds that its order gave up",
-            |_, world: &World| {
-                world.payment == Some(PaymentStatus::Voided)
-                    && world
+            "a late release finds a newer reservation",
+            |_, system: &System| {
+                system.order.status == OrderStatus::Confirmed
+                    && system
+                        .sent
+                        .messages()
+                        .any(|message| matches!(message, Message::Release(_)))
+            },
+        ),
+        Property::sometimes(
+            "a late charge arrives after its order has failed",
+            |_, system: &System| {
+                system.payment == Some(PaymentStatus::Voided)
+                    && system
                         .sent
                         .messages()
                         .any(|message| message == Message::Charge)
@@ -135,37 +146,44 @@ fn sometimes() -> [Truth; 8] {
     ]
 }
 
-fn booked_once(world: &World) -> bool {
-    world.stock >= 0 && world.stock + world.rival + i32::from(world.is_held()) == STOCKED
+fn stock_is_conserved(system: &System) -> bool {
+    system.stock >= 0 && system.stock + system.competitor + i32::from(system.is_held()) == STOCKED
 }
 
-fn has_both(world: &World) -> bool {
-    world.is_held() && world.payment == Some(PaymentStatus::Success) && world.gateway.captured == 1
+fn has_both(system: &System) -> bool {
+    system.is_held()
+        && system.payment == Some(PaymentStatus::Success)
+        && system.gateway.captured == 1
 }
 
-fn has_neither(world: &World) -> bool {
-    !world.is_held() && world.payment != Some(PaymentStatus::Success) && world.gateway.captured == 0
+fn has_neither(system: &System) -> bool {
+    !system.is_held()
+        && system.payment != Some(PaymentStatus::Success)
+        && system.gateway.captured == 0
 }
 
-fn is_failed_and_settled(world: &World) -> bool {
-    world.order.status == OrderStatus::Failed && world.order.is_settled()
+fn is_failed_and_settled(system: &System) -> bool {
+    system.order.status == OrderStatus::Failed && system.order.is_settled()
 }
 
-fn ended_well(world: &World) -> bool {
-    let order_ended = match world.order.status {
-        OrderStatus::Confirmed => has_both(world),
-        OrderStatus::Failed => has_neither(world),
+fn is_settled_correctly(system: &System) -> bool {
+    let order_ended = match system.order.status {
+        OrderStatus::Confirmed => has_both(system),
+        OrderStatus::Failed => has_neither(system),
         OrderStatus::Pending | OrderStatus::PendingInventory | OrderStatus::PendingPayment => false,
     };
-    order_ended && world.order.is_settled() && booked_once(world) && world.forbidden_move.is_none()
+    order_ended
+        && system.order.is_settled()
+        && stock_is_conserved(system)
+        && system.forbidden_change.is_none()
 }
 
-/// A reserve was sent that meets such a row when it arrives, which it may do next.
-fn finds(world: &World, hold: Hold, epochs: fn(sent: i32, row: i32) -> bool) -> bool {
-    let Some(row) = world.reservation.filter(|row| row.hold == hold) else {
+/// Whether a reserve that was sent would find such a row if it arrived now.
+fn finds(system: &System, hold: Hold, epochs: fn(sent: i32, row: i32) -> bool) -> bool {
+    let Some(row) = system.reservation.filter(|row| row.hold == hold) else {
         return false;
     };
-    world
+    system
         .sent
         .messages()
         .any(|message| matches!(message, Message::Reserve(epoch) if epochs(epoch, row.epoch)))

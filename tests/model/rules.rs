@@ -1,46 +1,46 @@
-//! The service's rules, each of which can be taken away.
+//! The rules of the services, each of which can be removed.
 
 use valerix::api::PaymentStatus;
 use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservePlan};
 use valerix::domain::saga::{Attempt, Change, Event, SagaState};
 use valerix::domain::{ledger, payment};
 
-/// A rule that can be taken away, and what happens without it.
+/// A rule that can be removed. The comments say what happens without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// A release of an order that inventory never heard of leaves no trace.
+    /// A release of an order without a ledger row leaves no row.
     ReleaseTombstone,
-    /// Reservations know the order alone.
-    ReservationEpochs(Instead),
-    /// A takeover goes on with the epoch it found.
+    /// The ledger ignores epochs.
+    ReservationEpochs(Substitute),
+    /// A takeover keeps the epoch that it found.
     NewEpochAtClaim,
-    /// A failed order gives its stock back and leaves the money where it is.
-    VoidOwed,
-    /// A void of an order that payment has no row of leaves none.
+    /// A failed order releases its stock, but does not refund its charge.
+    RefundOwed,
+    /// A void of an order without a payment row leaves no row.
     VoidTombstone,
-    /// Each charge that arrives is made: neither payment's row nor the order's id at the gateway
+    /// Each charge that arrives is made. Neither payment's row nor the gateway's idempotency key
     /// prevents it.
     ChargeIdempotence,
-    /// An order told that there is no stock takes inventory's word that it holds none.
+    /// An order that was refused stock assumes that it holds none, and owes no release.
     ReleaseOwedOutOfStock,
-    /// The order's row takes every change, whoever holds its epoch.
+    /// The order's row accepts every change, whatever its epoch.
     CompareAndSet,
-    /// Each release that arrives gives stock back.
+    /// Each release that arrives adds to the stock.
     ReleaseIdempotence,
-    /// The gateway gives back what it charged, but a void does not keep it from charging later.
-    GatewayRemembersVoid,
-    /// The order's row takes a change of whoever holds its epoch, also one that leaves a final
-    /// status.
+    /// A void refunds an earlier charge at the gateway, but does not prevent a later one.
+    GatewayDeclinesAfterVoid,
+    /// The order's row accepts every change with its epoch, also one that leaves a final status.
     FinalStatusGuard,
-    /// A failed order releases at the epoch of its attempt.
+    /// A failed order releases only at the epoch of its attempt.
     ReleaseAtEveryEpoch,
 }
 
-/// What decides between a reserve and a release where epochs do not.
+/// What decides between a reserve and a release instead of their epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Instead {
-    /// A plain tombstone.
-    ReleasedForEver,
+pub enum Substitute {
+    /// A released order can never be reserved again.
+    PlainTombstone,
+    /// The message that arrives last wins.
     LastMessageWins,
 }
 
@@ -57,8 +57,8 @@ impl Rules {
     pub fn reserve(self, entry: Option<Entry>, epoch: i32, goods: &Goods) -> ReservePlan {
         let seen = entry.map(|entry| Entry {
             epoch: match self.without {
-                Some(Rule::ReservationEpochs(Instead::ReleasedForEver)) => epoch,
-                Some(Rule::ReservationEpochs(Instead::LastMessageWins)) => epoch - 1,
+                Some(Rule::ReservationEpochs(Substitute::PlainTombstone)) => epoch,
+                Some(Rule::ReservationEpochs(Substitute::LastMessageWins)) => epoch - 1,
                 _ => entry.epoch,
             },
             ..entry
@@ -94,20 +94,20 @@ impl Rules {
         !self.lacks(Rule::ChargeIdempotence)
     }
 
-    pub fn gateway_remembers_cancel(self) -> bool {
-        !self.lacks(Rule::GatewayRemembersVoid)
+    pub fn gateway_declines_after_void(self) -> bool {
+        !self.lacks(Rule::GatewayDeclinesAfterVoid)
     }
 
-    /// The row as a takeover stores and sees it.
+    /// The order's row after a takeover.
     pub fn claim(self, order: SagaState) -> SagaState {
-        let raise = i32::from(!self.lacks(Rule::NewEpochAtClaim));
+        let increment = i32::from(!self.lacks(Rule::NewEpochAtClaim));
         SagaState {
-            epoch: order.epoch + raise,
+            epoch: order.epoch + increment,
             ..order
         }
     }
 
-    /// Whether the order's row takes a driver's change.
+    /// Whether the order's row accepts a change.
     pub fn may_store(self, order: SagaState, change: SagaState) -> bool {
         let holds_epoch = order.epoch == change.epoch;
         let leaves_final_status = !order.may_become(change.status);
@@ -123,9 +123,9 @@ impl Rules {
         }
     }
 
-    pub fn on(self, attempt: Attempt, event: Event) -> (Attempt, Option<Change>) {
+    pub fn apply(self, attempt: Attempt, event: Event) -> (Attempt, Option<Change>) {
         let (mut after, change) = attempt.apply(event);
-        if self.lacks(Rule::VoidOwed) {
+        if self.lacks(Rule::RefundOwed) {
             after.state.refund_owed = false;
         }
         if self.lacks(Rule::ReleaseOwedOutOfStock) && event == Event::InsufficientStock {

@@ -1,4 +1,4 @@
-//! The state of everything, and what can happen to it.
+//! The state of the whole system, and the actions that change it.
 
 use valerix::api::{OrderStatus, PaymentStatus};
 use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
@@ -7,36 +7,39 @@ use valerix::domain::saga::{Attempt, Event, MAX_EPOCH, SagaState, Step};
 use crate::network::{Message, Sent};
 use crate::rules::Rules;
 
-/// Units ever delivered; the order and its rival want one each.
+/// Units delivered so far. The order and its competitor want one unit each.
 pub const STOCKED: i32 = 1;
 
-/// Who drives an attempt. The workers are told apart by who took the order over first.
+/// An executor of the saga. The first worker is the one that takes the order over first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Who {
+pub enum Executor {
     Request,
     FirstWorker,
     SecondWorker,
 }
 
-const DRIVERS: [Who; 3] = [Who::Request, Who::FirstWorker, Who::SecondWorker];
+const EXECUTORS: [Executor; 3] = [
+    Executor::Request,
+    Executor::FirstWorker,
+    Executor::SecondWorker,
+];
 
-/// Far more than an attempt takes that nothing disturbs; one that goes in circles has not ended the
-/// order by then.
-const MOST_STEPS: usize = 20;
+/// More steps than an undisturbed attempt takes. After this many, it has entered an endless loop.
+const MAX_STEPS: usize = 20;
 
-/// Where a driver stands. It may stall anywhere, since everyone else may always go first, and it
-/// may die.
+/// The state of an executor. It may stall in each state, because other actions may always come
+/// first, and it may abort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Driver {
-    Absent,
-    /// About to do its next step.
+enum ExecutorState {
+    NotStarted,
+    /// About to make its next step.
     Ready(Attempt),
-    /// Has sent its step's message.
+    /// Has sent the message of its step.
     Waiting(Attempt),
-    /// Has its answer, and is about to store what follows from it.
+    /// Has the answer, and is about to store the change that follows from it.
     Storing(Attempt),
-    /// Stopped, was overtaken, or died.
-    Gone,
+    /// Has stopped, was fenced by a later attempt, or has aborted.
+    Ended,
 }
 
 /// The ledger's row of the order.
@@ -46,13 +49,13 @@ pub struct Reservation {
     pub hold: Hold,
 }
 
-/// What the gateway knows of the order, whose id is its idempotency key.
+/// The gateway's state of the order, whose id is the idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Gateway {
     would_approve: bool,
     approved: Option<bool>,
     cancelled: bool,
-    /// Charges made and not given back.
+    /// Charges that were made and not refunded.
     pub captured: u8,
 }
 
@@ -61,7 +64,7 @@ impl Gateway {
         let first_answer = self.approved.filter(|_| rules.gateway_charges_once());
         let approved = first_answer.unwrap_or_else(|| {
             let approved = self.would_approve && !self.cancelled;
-            // More than two is as bad as two.
+            // More than two charges are no other violation than two.
             self.captured = (self.captured + u8::from(approved)).min(2);
             approved
         });
@@ -75,92 +78,93 @@ impl Gateway {
 
     fn cancel(&mut self, rules: Rules) {
         self.captured = 0;
-        self.cancelled |= rules.gateway_remembers_cancel();
+        self.cancelled |= rules.gateway_declines_after_void();
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    RivalBuys,
-    RivalReturns,
-    /// A worker takes the order over. Leases only make it rare that the earlier driver still lives,
-    /// so here they never prevent it.
+    CompetitorReserves,
+    CompetitorReleases,
+    /// A worker takes the order over. A lease only makes it rare that the earlier executor still
+    /// runs, so in the model it never prevents that.
     Claim,
-    /// A driver sends its step's message.
-    Send(Who),
-    /// A message arrives, and its answer reaches nobody.
+    /// An executor sends the message of its step.
+    Send(Executor),
+    /// A message arrives, and its answer is lost.
     Deliver(Message),
-    /// A driver's message arrives, for the first time or again, and so does its answer.
-    Answer(Who),
-    /// A driver waits no longer; its message may still be on its way.
-    TimeOut(Who),
-    /// The order was older than the recovery bound when the worker took it over: it fails without a
+    /// The message of an executor's step arrives, for the first time or again, and so does its
+    /// answer.
+    Answer(Executor),
+    /// An executor stops waiting. Its message may still be under way.
+    TimeOut(Executor),
+    /// The order was older than the recovery bound when the worker took it over. It fails without a
     /// call.
-    Expire(Who),
-    /// A driver's compare-and-set reaches the order's database.
-    Store(Who),
-    Die(Who),
-    /// A standby becomes the order's database that lacks the last takeover.
+    Expire(Executor),
+    /// The compare-and-set of an executor reaches the order's database.
+    Store(Executor),
+    Abort(Executor),
+    /// A standby that lacks the last takeover becomes the order's database.
     FailOver,
 }
 
-/// What else happens in a world, beside crashes, delays, losses and repetitions.
+/// What can happen besides aborts, and delays, losses and repetitions of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beside {
-    Nothing,
+pub enum Hazard {
+    None,
     /// The order's database fails over to a standby, and loses commits that were acknowledged.
     LossyFailover,
-    /// Somebody reserves stock for the order at the highest epoch there is.
-    StrangersReserve,
+    /// Another client reserves stock for the order, at the highest possible epoch.
+    ForeignReserve,
 }
 
 /// A standby of the order's database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Standby {
     Absent,
-    /// It has the order as it was before the last takeover.
+    /// Has the order's row from before the last takeover.
     Behind(SagaState),
     Promoted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct World {
+pub struct System {
     pub order: SagaState,
     standby: Standby,
-    drivers: [Driver; 3],
+    executors: [ExecutorState; 3],
     pub sent: Sent,
     pub reservation: Option<Reservation>,
     pub stock: i32,
-    /// Units the rival has.
-    pub rival: i32,
+    /// Units that the competitor has reserved.
+    pub competitor: i32,
     pub payment: Option<PaymentStatus>,
     pub gateway: Gateway,
-    /// A change of the order's row that no order may make.
-    pub forbidden_move: Option<(OrderStatus, OrderStatus)>,
+    /// A stored change of the order's status that is not allowed.
+    pub forbidden_change: Option<(OrderStatus, OrderStatus)>,
 }
 
-impl World {
-    pub fn new(would_approve: bool, beside: Beside) -> Self {
+impl System {
+    pub fn new(would_approve: bool, hazard: Hazard) -> Self {
         let mut sent = Sent::default();
-        if beside == Beside::StrangersReserve {
+        if hazard == Hazard::ForeignReserve {
             sent.add(Message::Reserve(MAX_EPOCH));
         }
-        let standby = match beside {
-            Beside::LossyFailover => Standby::Behind(SagaState::PLACED),
-            Beside::Nothing | Beside::StrangersReserve => Standby::Absent,
+        let standby = match hazard {
+            Hazard::LossyFailover => Standby::Behind(SagaState::PLACED),
+            Hazard::None | Hazard::ForeignReserve => Standby::Absent,
         };
         Self {
             order: SagaState::PLACED,
             standby,
-            drivers: [
-                Driver::Ready(Attempt::new(SagaState::PLACED)),
-                Driver::Absent,
-                Driver::Absent,
+            executors: [
+                ExecutorState::Ready(Attempt::new(SagaState::PLACED)),
+                ExecutorState::NotStarted,
+                ExecutorState::NotStarted,
             ],
             sent,
             reservation: None,
             stock: STOCKED,
-            rival: 0,
+            competitor: 0,
             payment: None,
             gateway: Gateway {
                 would_approve,
@@ -168,7 +172,7 @@ impl World {
                 cancelled: false,
                 captured: 0,
             },
-            forbidden_move: None,
+            forbidden_change: None,
         }
     }
 
@@ -178,40 +182,46 @@ impl World {
 
     pub fn actions(&self, actions: &mut Vec<Action>) {
         if self.stock > 0 {
-            actions.push(Action::RivalBuys);
+            actions.push(Action::CompetitorReserves);
         }
-        if self.rival > 0 {
-            actions.push(Action::RivalReturns);
+        if self.competitor > 0 {
+            actions.push(Action::CompetitorReleases);
         }
-        if !self.order.is_settled() && self.drivers.contains(&Driver::Absent) {
+        if !self.order.is_settled() && self.executors.contains(&ExecutorState::NotStarted) {
             actions.push(Action::Claim);
         }
         if matches!(self.standby, Standby::Behind(order) if order != self.order) {
             actions.push(Action::FailOver);
         }
         actions.extend(self.sent.messages().map(Action::Deliver));
-        for who in DRIVERS {
-            match self.drivers[who as usize] {
-                Driver::Absent | Driver::Gone => continue,
-                Driver::Ready(attempt) => {
-                    actions.push(Action::Send(who));
+        for executor in EXECUTORS {
+            match self.executors[executor as usize] {
+                ExecutorState::NotStarted | ExecutorState::Ended => continue,
+                ExecutorState::Ready(attempt) => {
+                    actions.push(Action::Send(executor));
                     let took_over_now =
-                        who != Who::Request && attempt == Attempt::new(attempt.state);
+                        executor != Executor::Request && attempt == Attempt::new(attempt.state);
                     if took_over_now && !attempt.state.is_final() {
-                        actions.push(Action::Expire(who));
+                        actions.push(Action::Expire(executor));
                     }
                 }
-                Driver::Waiting(_) => actions.extend([Action::Answer(who), Action::TimeOut(who)]),
-                Driver::Storing(_) => actions.push(Action::Store(who)),
+                ExecutorState::Waiting(_) => {
+                    actions.extend([Action::Answer(executor), Action::TimeOut(executor)])
+                }
+                ExecutorState::Storing(_) => actions.push(Action::Store(executor)),
             }
-            actions.push(Action::Die(who));
+            actions.push(Action::Abort(executor));
         }
     }
 
-    pub fn act(&mut self, rules: Rules, action: Action) {
+    pub fn perform_action(&mut self, rules: Rules, action: Action) {
         match action {
-            Action::RivalBuys => (self.stock, self.rival) = (self.stock - 1, self.rival + 1),
-            Action::RivalReturns => (self.stock, self.rival) = (self.stock + 1, self.rival - 1),
+            Action::CompetitorReserves => {
+                (self.stock, self.competitor) = (self.stock - 1, self.competitor + 1)
+            }
+            Action::CompetitorReleases => {
+                (self.stock, self.competitor) = (self.stock + 1, self.competitor - 1)
+            }
             Action::Claim => self.claim(rules),
             Action::FailOver => {
                 if let Standby::Behind(order) = self.standby {
@@ -219,105 +229,108 @@ impl World {
                 }
             }
             Action::Deliver(message) => self.deliver(rules, message),
-            Action::Send(who)
-            | Action::Answer(who)
-            | Action::TimeOut(who)
-            | Action::Expire(who)
-            | Action::Store(who)
-            | Action::Die(who) => {
-                let driver = self.drivers[who as usize];
-                self.drivers[who as usize] = self.drive(rules, driver, action);
+            Action::Send(executor)
+            | Action::Answer(executor)
+            | Action::TimeOut(executor)
+            | Action::Expire(executor)
+            | Action::Store(executor)
+            | Action::Abort(executor) => {
+                let state = self.executors[executor as usize];
+                self.executors[executor as usize] = self.execute(rules, state, action);
             }
         }
     }
 
     fn claim(&mut self, rules: Rules) {
-        if let Some(place) = self
-            .drivers
+        if let Some(index) = self
+            .executors
             .iter()
-            .position(|driver| *driver == Driver::Absent)
+            .position(|state| *state == ExecutorState::NotStarted)
         {
             if let Standby::Behind(_) = self.standby {
                 self.standby = Standby::Behind(self.order);
             }
             self.order = rules.claim(self.order);
-            self.drivers[place] = go_on(Attempt::new(self.order));
+            self.executors[index] = ready_or_ended(Attempt::new(self.order));
         }
     }
 
-    /// One move of one driver, between any two of which anything else may happen.
-    fn drive(&mut self, rules: Rules, driver: Driver, action: Action) -> Driver {
-        match (driver, action) {
-            (Driver::Ready(attempt), Action::Send(_)) => {
+    /// One action of one executor. Any other action may happen before its next one.
+    fn execute(&mut self, rules: Rules, state: ExecutorState, action: Action) -> ExecutorState {
+        match (state, action) {
+            (ExecutorState::Ready(attempt), Action::Send(_)) => {
                 if let Some(message) = message(rules, attempt) {
                     self.sent.add(message);
                 }
-                Driver::Waiting(attempt)
+                ExecutorState::Waiting(attempt)
             }
-            (Driver::Ready(attempt), Action::Expire(_)) => hear(rules, attempt, Event::Expired),
-            (Driver::Waiting(attempt), Action::Answer(_)) => {
-                let event = self.perform(rules, attempt);
-                hear(rules, attempt, event)
+            (ExecutorState::Ready(attempt), Action::Expire(_)) => {
+                apply_event(rules, attempt, Event::Expired)
             }
-            (Driver::Waiting(attempt), Action::TimeOut(_)) => {
-                hear(rules, attempt, Event::OutcomeUnknown)
+            (ExecutorState::Waiting(attempt), Action::Answer(_)) => {
+                let event = self.call(rules, attempt);
+                apply_event(rules, attempt, event)
             }
-            (Driver::Storing(attempt), Action::Store(_)) if self.store(rules, attempt.state) => {
-                go_on(attempt)
+            (ExecutorState::Waiting(attempt), Action::TimeOut(_)) => {
+                apply_event(rules, attempt, Event::OutcomeUnknown)
             }
-            _ => Driver::Gone,
+            (ExecutorState::Storing(attempt), Action::Store(_))
+                if self.store(rules, attempt.state) =>
+            {
+                ready_or_ended(attempt)
+            }
+            _ => ExecutorState::Ended,
         }
     }
 
-    /// The world after one more worker, whom nothing disturbs, took the order over.
+    /// The state after one more worker has taken the order over, and nothing has disturbed it.
     pub fn recovered(&self, rules: Rules) -> Self {
-        let mut world = *self;
-        if world.order.is_settled() {
-            return world;
+        let mut system = *self;
+        if system.order.is_settled() {
+            return system;
         }
-        world.order = rules.claim(world.order);
-        let mut attempt = Attempt::new(world.order);
-        for _ in 0..MOST_STEPS {
-            let event = world.perform(rules, attempt);
-            let (after, change) = rules.on(attempt, event);
-            let goes_on = change.is_none() || world.store(rules, after.state);
+        system.order = rules.claim(system.order);
+        let mut attempt = Attempt::new(system.order);
+        for _ in 0..MAX_STEPS {
+            let event = system.call(rules, attempt);
+            let (after, change) = rules.apply(attempt, event);
+            let goes_on = change.is_none() || system.store(rules, after.state);
             if !goes_on || after.next().is_none() {
                 break;
             }
             attempt = after;
         }
-        world
+        system
     }
 
-    /// Whether nothing that is still on its way could change anything, in whatever order and
-    /// however often it comes.
-    pub fn is_at_rest(&self, rules: Rules) -> bool {
-        let books = |world: &Self| {
+    /// Whether no message under way could change anything, in any order and any number of times.
+    pub fn is_unaffected_by_late_messages(&self, rules: Rules) -> bool {
+        let stored_values = |system: &Self| {
             (
-                world.reservation,
-                world.stock,
-                world.payment,
-                world.gateway.captured,
+                system.reservation,
+                system.stock,
+                system.payment,
+                system.gateway.captured,
             )
         };
-        let mut world = *self;
+        let mut system = *self;
         loop {
-            let before = world;
+            let before = system;
             for message in before.sent.messages() {
-                world.deliver(rules, message);
-                if books(&world) != books(self) {
+                system.deliver(rules, message);
+                if stored_values(&system) != stored_values(self) {
                     return false;
                 }
             }
-            // What arrived may have sent more.
-            if world == before {
+            // A message that arrived may have sent others.
+            if system == before {
                 return true;
             }
         }
     }
 
-    /// The compare-and-set; false where the order was overtaken. As the statement does, it keeps
-    /// the reason of a failure.
+    /// The compare-and-set. Returns false if a later attempt has fenced this one. Like the SQL
+    /// statement, it keeps the reason of a failure.
     fn store(&mut self, rules: Rules, state: SagaState) -> bool {
         if !rules.may_store(self.order, state) {
             return false;
@@ -328,7 +341,7 @@ impl World {
             ..state
         };
         if !may_become(self.order, state) {
-            self.forbidden_move = Some((self.order.status, state.status));
+            self.forbidden_change = Some((self.order.status, state.status));
         }
         // A statement that stores a change never moves the epoch.
         self.order = SagaState {
@@ -338,8 +351,8 @@ impl World {
         true
     }
 
-    /// A call that is answered, all at once: whatever stops half-way is a delivery.
-    fn perform(&mut self, rules: Rules, attempt: Attempt) -> Event {
+    /// A call with its answer, in one action. A call that stops half-way is a `Deliver`.
+    fn call(&mut self, rules: Rules, attempt: Attempt) -> Event {
         match message(rules, attempt) {
             Some(Message::Reserve(epoch)) => return self.reserve(rules, epoch),
             Some(Message::Release(epoch)) => {
@@ -357,7 +370,7 @@ impl World {
             }
             _ => {}
         }
-        // What order makes of payment's answer.
+        // The event that the order service makes of payment's answer.
         match self.payment {
             Some(PaymentStatus::Success) => Event::Charged,
             None | Some(PaymentStatus::Pending) => Event::NotCharged,
@@ -375,14 +388,14 @@ impl World {
             Message::Release(epoch) => self.release(rules, epoch),
             Message::Charge => {
                 if rules.must_charge(self.payment) {
-                    self.sent.add(Message::AskGateway);
+                    self.sent.add(Message::CallGateway);
                 }
             }
-            Message::AskGateway => {
+            Message::CallGateway => {
                 let decided = self.gateway.charge(rules);
                 self.sent.add(Message::StoreCharge(decided));
             }
-            // What counts is the row that is stored first.
+            // The row that is stored first counts.
             Message::StoreCharge(decided) => {
                 self.payment.get_or_insert(decided);
             }
@@ -402,7 +415,7 @@ impl World {
         })
     }
 
-    /// As inventory's store does it, in one transaction.
+    /// A reserve, in one transaction as in inventory's store.
     fn reserve(&mut self, rules: Rules, epoch: i32) -> Event {
         let hold = match rules.reserve(self.entry(), epoch, &goods()) {
             ReservePlan::Stale => return Event::Fenced,
@@ -438,21 +451,21 @@ impl World {
     }
 }
 
-fn go_on(attempt: Attempt) -> Driver {
+fn ready_or_ended(attempt: Attempt) -> ExecutorState {
     if attempt.next().is_none() {
-        Driver::Gone
+        ExecutorState::Ended
     } else {
-        Driver::Ready(attempt)
+        ExecutorState::Ready(attempt)
     }
 }
 
-/// What an attempt makes of an event: a change is stored before it goes on.
-fn hear(rules: Rules, attempt: Attempt, event: Event) -> Driver {
-    let (after, change) = rules.on(attempt, event);
+/// The executor after an event. It stores a change before it goes on.
+fn apply_event(rules: Rules, attempt: Attempt, event: Event) -> ExecutorState {
+    let (after, change) = rules.apply(attempt, event);
     if change.is_some() {
-        Driver::Storing(after)
+        ExecutorState::Storing(after)
     } else {
-        go_on(after)
+        ready_or_ended(after)
     }
 }
 
@@ -474,7 +487,8 @@ fn message(rules: Rules, attempt: Attempt) -> Option<Message> {
     }
 }
 
-/// An order never becomes what it was before, nor leaves its end; what it failed of stays too.
+/// Whether a change of an order is allowed: it never returns to an earlier status, and a final
+/// status and the reason of a failure stay.
 fn may_become(from: SagaState, to: SagaState) -> bool {
     use OrderStatus as Status;
     match (from.status, to.status) {

@@ -1,33 +1,33 @@
-//! The parsers that are ours, on whatever may come: none panics, and what one takes is what its own
-//! text form says. The same properties are in `fuzz/`, for longer runs that learn from coverage.
+//! This project's parsers, on any input: none panics, and a parsed value equals what its own text
+//! form parses to. `fuzz/` checks the same properties in longer runs, guided by coverage.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that cannot go on says so by failing"
+    reason = "a failed unwrap fails its test, which is what it should do"
 )]
 
 mod properties;
 
-use properties::{
-    a_cursor_is_written_in_one_way, a_key_has_a_quoted_form, a_rule_is_taken_again_as_it_is_shown,
-    an_endpoint_is_an_address_that_stays_as_it_is, quoted,
-};
+use properties::{check_cursor, check_endpoint, check_key, check_rule, quoted};
 use proptest::prelude::*;
 use serde_json::Value;
 use valerix::order::idempotency;
 
-/// Values that some field of a rule takes, the kinds first.
+/// Values that are valid in some field of a gremlin rule, kinds first.
 const TEXTS: &[&str] = &[
     "latency", "error", "drop", "crash", "outbound", "inbound", "/orders", "/livez", "POST", "x\0",
 ];
 
-/// What is nearly right reaches further into a parser than noise does.
-fn nearly(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
-    let piece = prop_oneof![4 => proptest::sample::select(pieces).prop_map(str::to_owned), 1 => any::<String>()];
+/// Text that is nearly valid, which gets further into a parser than random text.
+fn nearly_valid(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        4 => proptest::sample::select(pieces).prop_map(str::to_owned),
+        1 => any::<String>(),
+    ];
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// A value for each field of a rule, or something else.
+/// A rule as JSON, with a valid or an invalid value in some of its fields.
 fn rule() -> impl Strategy<Value = Value> {
     let names = [
         "kind",
@@ -73,47 +73,57 @@ fn rule() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn any_bytes(bytes: Vec<u8>) {
-        a_key_has_a_quoted_form(&bytes);
-        a_rule_is_taken_again_as_it_is_shown(&bytes);
+    fn no_parser_panics_on_random_bytes(bytes: Vec<u8>) {
+        check_key(&bytes);
+        check_rule(&bytes);
         let text = String::from_utf8_lossy(&bytes);
-        a_cursor_is_written_in_one_way(&text);
-        an_endpoint_is_an_address_that_stays_as_it_is(&text);
+        check_cursor(&text);
+        check_endpoint(&text);
     }
 
     #[test]
-    fn keys(text in nearly(&["\"", "\\", " ", "key", "\t", "\u{7f}", "ü", "0123456789"])) {
-        a_key_has_a_quoted_form(text.as_bytes());
+    fn every_accepted_key_has_a_quoted_form(text in nearly_valid(&[
+        "\"", "\\", " ", "key", "\t", "\u{7f}", "ü", "0123456789",
+    ])) {
+        check_key(text.as_bytes());
     }
 
     #[test]
-    fn every_key_can_be_quoted(key in "[ -~]{1,255}") {
+    fn every_valid_key_is_parsed_from_its_quoted_form(key in "[ -~]{1,255}") {
         prop_assert_eq!(idempotency::parse(quoted(&key).as_bytes()), Ok(key));
     }
 
     #[test]
-    fn cursors(text in nearly(&["-", "0", "1700000000123456", "9223372036854775807", "00000000000000000000000000000000", "{", "}", "f", "F", "+"])) {
-        a_cursor_is_written_in_one_way(&text);
+    fn every_accepted_cursor_has_one_text_form(text in nearly_valid(&[
+        "-", "0", "1700000000123456", "9223372036854775807", "00000000000000000000000000000000",
+        "{", "}", "f", "F", "+",
+    ])) {
+        check_cursor(&text);
     }
 
     #[test]
-    fn rules(rule in rule()) {
-        a_rule_is_taken_again_as_it_is_shown(rule.to_string().as_bytes());
+    fn every_accepted_rule_equals_its_parsed_json(rule in rule()) {
+        check_rule(rule.to_string().as_bytes());
     }
 
     #[test]
-    fn endpoints(text in nearly(&["http", "Http", "https", "://", ":", "/", "@", "[::1]", "collector", "4317", "?", "#", "%", " ", "99999"])) {
-        an_endpoint_is_an_address_that_stays_as_it_is(&text);
+    fn every_accepted_endpoint_is_a_normalized_url(text in nearly_valid(&[
+        "http", "Http", "https", "://", ":", "/", "@", "[::1]", "collector", "4317", "?", "#",
+        "%", " ", "99999",
+    ])) {
+        check_endpoint(&text);
     }
 }
 
-/// Found by `rules`: such a share once changed in its last digit.
+/// An input that the property test of rules has found: the last digit of this number changed.
 #[test]
-fn a_share_is_read_to_its_last_digit() {
-    a_rule_is_taken_again_as_it_is_shown(
-        br#"{"kind": "latency", "probability": 5.564424755896533e-280}"#,
-    );
+fn a_probability_is_parsed_with_all_its_digits() {
+    check_rule(br#"{"kind": "latency", "probability": 5.564424755896533e-280}"#);
 }

@@ -1,5 +1,5 @@
-//! What holds for each parser that is ours, whatever it is given: here for tests/parsers and fuzz/
-//! alike.
+//! The property that each of this project's parsers must have on any input. `tests/parsers` and
+//! `fuzz/` share this file.
 
 use valerix::cli::otlp_endpoint;
 use valerix::order::{Cursor, idempotency};
@@ -8,11 +8,13 @@ use valerix::platform::fault_injection::json::RuleJson;
 use valerix::platform::fault_injection::spec::RuleSpec;
 use valerix::platform::http::extract::read_json;
 
+/// The quoted form of an idempotency key.
 pub fn quoted(key: &str) -> String {
     format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-pub fn a_key_has_a_quoted_form(value: &[u8]) {
+/// An accepted idempotency key has 1 to 255 printable characters and a quoted form.
+pub fn check_key(value: &[u8]) {
     if let Ok(key) = idempotency::parse(value) {
         assert!(
             (1..=255).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
@@ -22,13 +24,15 @@ pub fn a_key_has_a_quoted_form(value: &[u8]) {
     }
 }
 
-pub fn a_cursor_is_written_in_one_way(text: &str) {
+/// An accepted cursor has only one text form.
+pub fn check_cursor(text: &str) {
     if let Ok(cursor) = text.parse::<Cursor>() {
         assert_eq!(cursor.to_string(), text);
     }
 }
 
-pub fn a_rule_is_taken_again_as_it_is_shown(body: &[u8]) {
+/// An accepted gremlin rule equals the rule that its JSON form parses to.
+pub fn check_rule(body: &[u8]) {
     if let Ok(spec) = read_json::<RuleSpec>(body) {
         let shown = serde_json::to_vec(&spec).unwrap();
         assert_eq!(read_json::<RuleSpec>(&shown).unwrap(), spec);
@@ -40,7 +44,8 @@ pub fn a_rule_is_taken_again_as_it_is_shown(body: &[u8]) {
     }
 }
 
-pub fn an_endpoint_is_an_address_that_stays_as_it_is(text: &str) {
+/// An accepted OTLP endpoint is a valid URL, which parses to itself.
+pub fn check_endpoint(text: &str) {
     if let Ok(endpoint) = otlp_endpoint(text)
         && let Some(address) = endpoint.0
     {

@@ -1,4 +1,4 @@
-//! The platform as the tour sees it: over HTTP alone.
+//! A client of the platform's HTTP API, for one product.
 
 use std::time::{Duration, Instant};
 
@@ -6,34 +6,29 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::TourError;
+use super::config::Config;
+use super::error::TourError;
 use crate::api::{OrderDetail, OrderStatus};
 use crate::audit::Audit;
-use crate::gremlin::Handle;
+use crate::gremlin::client::GremlinClient;
 use crate::order::sla::Sla;
 use crate::platform::client::{BaseUrl, CallError, Client};
 use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::Latency;
 use crate::platform::output;
+use crate::testbed::service_kind::ServiceKind;
 
 /// Longer than the platform lets a request take.
-const CALL: Duration = Duration::from_secs(10);
-const GLANCE: Duration = Duration::from_secs(1);
-/// For what has to happen by itself: a service that comes back, an order that is finished.
-const PATIENCE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(50);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const LIVENESS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Limits the time in which a service must come back, and an order must end.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// More units than the tour orders.
+const MIN_STOCK: i64 = 80;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
-    Order,
-    Inventory,
-    Payment,
-}
-
-pub struct Stage {
-    order: Client,
-    clients: [Client; 3],
-    urls: [BaseUrl; 3],
+pub struct PlatformClient {
+    services: [(Client, BaseUrl); 3],
     token: Option<String>,
     product_id: String,
 }
@@ -44,211 +39,209 @@ pub struct Health {
     pub status: String,
 }
 
-/// What a customer was told.
+/// The response to `POST /orders`.
 #[derive(Debug, Clone)]
-pub struct Placed {
+pub struct PlacedOrder {
     pub status: u16,
-    pub took: Duration,
+    /// From the request to the response.
+    pub duration: Duration,
     pub message: String,
     id: Option<String>,
-    at: Instant,
+    placed_at: Instant,
 }
 
-impl Placed {
-    pub fn tell(&self) -> String {
-        format!(
-            "{} after {:.2} s: {}",
-            self.status,
-            self.took.as_secs_f64(),
-            self.message
-        )
+impl PlacedOrder {
+    pub fn describe(&self) -> String {
+        let seconds = self.duration.as_secs_f64();
+        format!("{} after {seconds:.2} s: {}", self.status, self.message)
     }
 }
 
 /// How an order ended.
 #[derive(Debug, Clone)]
-pub struct Settled {
+pub struct EndedOrder {
     pub status: String,
     pub reason: String,
-    /// Since it was placed, as seen by one who asks again and again.
-    pub after: Duration,
+    /// From the request until the order's end was seen.
+    pub duration: Duration,
     attempt: i32,
 }
 
-impl Settled {
-    pub fn tell(&self) -> String {
-        let Self {
-            status,
-            reason,
-            after,
-            attempt,
-        } = self;
+impl EndedOrder {
+    pub fn describe(&self) -> String {
+        let seconds = self.duration.as_secs_f64();
         format!(
-            "{status} ({reason}) {:.1} s after it was placed, by attempt {attempt}",
-            after.as_secs_f64()
+            "{} ({}) {seconds:.1} s after it was placed, by attempt {}",
+            self.status, self.reason, self.attempt
         )
     }
 }
 
-impl Stage {
-    pub fn new(urls: &[BaseUrl; 3], token: Option<&str>) -> Self {
-        let clients = urls.clone().map(Client::new);
-        let (urls, token) = (urls.clone(), token.map(str::to_owned));
+impl PlatformClient {
+    pub fn new(config: &Config) -> Self {
+        let Config { urls, token } = config.clone();
         Self {
-            order: clients[0].clone(),
-            clients,
-            urls,
+            services: urls.map(|url| (Client::new(url.clone()), url)),
             token,
             product_id: String::new(),
         }
     }
 
-    pub fn handle(&self, service: Service) -> Handle {
-        Handle::new(&self.urls[service as usize], self.token.as_deref())
+    pub fn gremlin(&self, service: ServiceKind) -> GremlinClient {
+        let (_, url) = &self.services[service.index()];
+        GremlinClient::new(url, self.token.as_deref())
     }
 
-    pub async fn is_up(&self) -> bool {
-        let answer = self.order.get("/livez", Deadline::after(GLANCE)).await;
+    /// Whether the order service answers.
+    pub async fn is_running(&self) -> bool {
+        let (order, _) = &self.services[ServiceKind::Order.index()];
+        let answer = order.get("/livez", Deadline::after(LIVENESS_TIMEOUT)).await;
         answer.is_ok_and(|answer| answer.status.is_success())
     }
 
-    /// Takes back what the tour, or whoever was before it, has set. A service that is down has
-    /// nothing set.
-    pub async fn calm_down(&self) {
-        for service in [Service::Order, Service::Inventory, Service::Payment] {
-            let handle = self.handle(service);
-            let calm = Latency {
-                enabled: false,
-                delay_ms: 0,
-            };
-            if let Err(error) = handle.set_latency(calm).await {
-                output::complain(format_args!(
-                    "the gremlin of {service:?} is still on: {error}"
+    /// Ends all faults that the tour or another user of the gremlin has set. A service that does
+    /// not answer is reported on standard error.
+    pub async fn end_all_faults(&self) {
+        let off = Latency {
+            enabled: false,
+            delay_ms: 0,
+        };
+        for service in ServiceKind::ALL {
+            let gremlin = self.gremlin(service);
+            if let Err(error) = gremlin.set_latency(off).await {
+                output::print_error(format_args!(
+                    "cannot switch off the latency of the {service} service: {error}"
                 ));
-            } else if let Err(error) = handle.clear().await {
-                output::complain(format_args!(
-                    "the gremlin of {service:?} keeps its rules: {error}"
+            } else if let Err(error) = gremlin.remove_all_rules().await {
+                output::print_error(format_args!(
+                    "cannot remove the gremlin rules of the {service} service: {error}"
                 ));
             }
         }
     }
 
-    /// The product of which most is in stock.
-    pub async fn choose_product(&mut self, units: i64) -> Result<(), TourError> {
-        let audit: Audit = self.read(Service::Order, "/audit").await?;
-        let most = audit
+    /// Chooses the product with the most units in stock for all orders that follow.
+    pub async fn choose_product(&mut self) -> Result<(), TourError> {
+        let audit: Audit = self.read(ServiceKind::Order, "/audit").await?;
+        let product = audit
             .products
             .into_iter()
-            .max_by_key(|product| product.available);
-        let product = most
-            .filter(|product| product.available >= units)
-            .ok_or(TourError::SoldOut)?;
+            .max_by_key(|product| product.available)
+            .filter(|product| product.available >= MIN_STOCK)
+            .ok_or(TourError::SoldOut(MIN_STOCK))?;
         self.product_id = product.product_id;
         Ok(())
     }
 
-    pub async fn health(&self, service: Service) -> Result<Health, TourError> {
+    pub async fn health(&self, service: ServiceKind) -> Result<Health, TourError> {
         self.read(service, "/health").await
     }
 
-    /// Waits until every service and what it depends on is there.
-    pub async fn all_healthy(&self) -> Result<(), TourError> {
+    /// Waits until every service and its dependencies are healthy, at most 30 s.
+    ///
+    /// # Errors
+    /// When a service does not answer at the end of that time.
+    pub async fn wait_until_healthy(&self) -> Result<(), TourError> {
         let started = Instant::now();
-        for service in [Service::Inventory, Service::Payment, Service::Order] {
+        for service in [
+            ServiceKind::Inventory,
+            ServiceKind::Payment,
+            ServiceKind::Order,
+        ] {
             loop {
                 match self.health(service).await {
                     Ok(health) if health.status == "healthy" => break,
-                    Err(error) if started.elapsed() > PATIENCE => return Err(error),
-                    _ if started.elapsed() > PATIENCE => break,
-                    _ => tokio::time::sleep(POLL).await,
+                    Err(error) if started.elapsed() > WAIT_TIMEOUT => return Err(error),
+                    _ if started.elapsed() > WAIT_TIMEOUT => break,
+                    _ => tokio::time::sleep(POLL_INTERVAL).await,
                 }
             }
         }
         Ok(())
     }
 
-    pub async fn place(&self) -> Result<Placed, TourError> {
+    /// Places an order for one unit.
+    pub async fn place_order(&self) -> Result<PlacedOrder, TourError> {
+        let service = ServiceKind::Order;
+        let (client, _) = &self.services[service.index()];
         let body = json!({"product_id": self.product_id, "quantity": 1});
-        let at = Instant::now();
-        let answer = self
-            .order
-            .post("/orders", &body, Deadline::after(CALL))
+        let placed_at = Instant::now();
+        let answer = client
+            .post("/orders", &body, Deadline::after(CALL_TIMEOUT))
             .await;
-        let answer = answer.map_err(|cause| self.failed("an order", Service::Order, cause))?;
-        let took = at.elapsed();
-        let body: Value = answer
-            .json()
-            .map_err(|cause| self.failed("an order", Service::Order, cause))?;
+        let failed = |cause| self.call_error("placing an order", service, cause);
+        let answer = answer.map_err(failed)?;
+        let duration = placed_at.elapsed();
+        let body: Value = answer.json().map_err(failed)?;
         let text = |field: &str| body[field].as_str().map(str::to_owned);
-        Ok(Placed {
+        Ok(PlacedOrder {
             status: answer.status.as_u16(),
-            took,
+            duration,
             message: text("message")
                 .or_else(|| text("detail"))
                 .unwrap_or_default(),
             id: text("id").or_else(|| text("order_id")),
-            at,
+            placed_at,
         })
     }
 
     pub async fn sla(&self) -> Result<Sla, TourError> {
-        self.read(Service::Order, "/sla").await
+        self.read(ServiceKind::Order, "/sla").await
     }
 
-    /// Waits for the order's end, and tells it as it then is.
-    pub async fn settled(&self, placed: &Placed) -> Result<Settled, TourError> {
+    /// Waits until the order has ended, at most 30 s, and returns its state then.
+    pub async fn wait_until_ended(&self, placed: &PlacedOrder) -> Result<EndedOrder, TourError> {
         let path = format!("/orders/{}", placed.id.as_deref().unwrap_or_default());
         let started = Instant::now();
         loop {
-            let order: OrderDetail = self.read(Service::Order, &path).await?;
-            let status = order.order.status;
-            let ended = status.parse().is_ok_and(OrderStatus::is_final);
-            if ended || started.elapsed() > PATIENCE {
-                let last = order.events.last();
-                // What a failed order gave back comes after what it failed of.
-                let failed = order.order.failure_reason;
-                return Ok(Settled {
-                    status,
-                    reason: failed
-                        .or_else(|| Some(last?.reason.clone()))
-                        .unwrap_or_default(),
-                    attempt: last.map(|event| event.attempt).unwrap_or_default(),
-                    after: placed.at.elapsed(),
+            let OrderDetail { order, events, .. } = self.read(ServiceKind::Order, &path).await?;
+            let has_ended = order.status.parse().is_ok_and(OrderStatus::is_final);
+            if has_ended || started.elapsed() > WAIT_TIMEOUT {
+                let last = events.into_iter().next_back();
+                let attempt = last.as_ref().map(|event| event.attempt).unwrap_or_default();
+                // A failed order can have events after its failure, about what it gave back.
+                let reason = order
+                    .failure_reason
+                    .or_else(|| last.map(|event| event.reason));
+                return Ok(EndedOrder {
+                    status: order.status,
+                    reason: reason.unwrap_or_default(),
+                    duration: placed.placed_at.elapsed(),
+                    attempt,
                 });
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// The books once nothing is owed any more.
-    pub async fn settled_books(&self) -> Result<Audit, TourError> {
+    /// Waits until every order is settled, at most 30 s, and returns the audit then.
+    pub async fn audit_when_settled(&self) -> Result<Audit, TourError> {
         let started = Instant::now();
         loop {
-            let audit: Audit = self.read(Service::Order, "/audit").await?;
-            if audit.orders.unsettled == 0 || started.elapsed() > PATIENCE {
+            let audit: Audit = self.read(ServiceKind::Order, "/audit").await?;
+            if audit.orders.unsettled == 0 || started.elapsed() > WAIT_TIMEOUT {
                 return Ok(audit);
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     async fn read<T: DeserializeOwned>(
         &self,
-        service: Service,
+        service: ServiceKind,
         path: &str,
     ) -> Result<T, TourError> {
-        let client = &self.clients[service as usize];
-        let answer = client
-            .get(path, Deadline::after(CALL))
-            .await
-            .and_then(|answer| answer.json());
-        answer.map_err(|cause| self.failed("reading", service, cause))
+        let (client, _) = &self.services[service.index()];
+        let answer = client.get(path, Deadline::after(CALL_TIMEOUT)).await;
+        let parsed = answer.and_then(|answer| answer.json());
+        parsed.map_err(|cause| self.call_error("reading", service, cause))
     }
 
-    fn failed(&self, what: &'static str, service: Service, cause: CallError) -> TourError {
+    fn call_error(&self, what: &'static str, service: ServiceKind, cause: CallError) -> TourError {
+        let (_, url) = &self.services[service.index()];
         TourError::Call {
             what,
-            url: self.urls[service as usize].clone(),
+            url: url.clone(),
             cause,
         }
     }

@@ -1,119 +1,101 @@
-//! What the tour says, and what it found.
+//! Prints what the tour does, and collects what it finds.
 
+use std::fmt::Display;
+use std::io;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde_json::json;
 
+use super::report::{Finding, Report, Step};
 use crate::platform::output;
 
-/// Prints each step as it happens, unless the report is for machines; then it is printed at the
-/// end.
+/// Prints each step as it happens. For JSON, prints only the report, at the end.
 pub struct Narrator {
     started: Instant,
-    prints: bool,
+    json: bool,
     coloured: bool,
     report: Report,
 }
 
-/// What a tour found.
-#[derive(Debug, Default, Serialize)]
-pub struct Report {
-    pub passed: bool,
-    pub checks: usize,
-    pub failures: usize,
-    pub steps: Vec<Step>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Step {
-    pub title: String,
-    pub findings: Vec<Finding>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Finding {
-    /// Since the tour began.
-    pub seconds: f64,
-    /// What was checked; absent where something was only noted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub check: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub passed: Option<bool>,
-    pub found: String,
-}
-
 impl Narrator {
     pub fn new(json: bool) -> Self {
-        let coloured = output::takes_colours(&std::io::stdout());
         Self {
             started: Instant::now(),
-            prints: !json,
-            coloured,
+            json,
+            coloured: output::supports_colours(&io::stdout()),
             report: Report::default(),
         }
     }
 
-    pub fn say(&mut self, what: &str) {
-        self.headline(what);
+    /// Starts a step.
+    pub fn step(&mut self, title: &str) {
+        self.print_headline(title);
         self.report.steps.push(Step {
-            title: what.to_owned(),
+            title: title.to_owned(),
             findings: Vec::new(),
         });
     }
 
-    pub fn note(&mut self, what: &str) {
+    /// Adds a remark to the present step.
+    pub fn remark(&mut self, text: &str) {
         let seconds = self.seconds();
-        if self.prints {
-            output::line(format_args!("  {seconds:5.1} s    {what}"));
+        if !self.json {
+            output::print_line(format_args!("  {seconds:5.1} s    {text}"));
         }
         self.add(Finding {
             seconds,
             check: None,
             passed: None,
-            found: what.to_owned(),
+            found: text.to_owned(),
         });
     }
 
-    pub fn check(&mut self, what: &str, well: bool, got: impl std::fmt::Display) {
+    /// Adds the result of a check to the present step.
+    pub fn check(&mut self, check: &str, passed: bool, found: impl Display) {
         self.report.checks += 1;
-        self.report.failures += usize::from(!well);
-        let mark = match (well, self.coloured) {
-            (true, true) => "\x1b[32m✓\x1b[0m",
-            (true, false) => "✓",
-            (false, true) => "\x1b[31m✗\x1b[0m",
-            (false, false) => "✗",
-        };
+        self.report.failures += usize::from(!passed);
         let seconds = self.seconds();
-        if self.prints {
-            output::line(format_args!("  {seconds:5.1} s  {mark} {what}: {got}"));
+        if !self.json {
+            let mark = self.mark(passed);
+            output::print_line(format_args!("  {seconds:5.1} s  {mark} {check}: {found}"));
         }
-        let (check, found) = (Some(what.to_owned()), got.to_string());
         self.add(Finding {
             seconds,
-            check,
-            passed: Some(well),
-            found,
+            check: Some(check.to_owned()),
+            passed: Some(passed),
+            found: found.to_string(),
         });
     }
 
-    /// Prints the verdict, and returns what was found.
-    pub fn conclude(mut self) -> Report {
+    /// Prints the verdict, or the report as JSON, and returns the report.
+    pub fn finish(mut self) -> Report {
         self.report.passed = self.report.failures == 0;
-        match (self.report.checks, self.report.failures) {
-            (_, 0) => self.headline("All is as it should be."),
-            (checks, failures) => self.headline(&format!("{failures} of {checks} checks failed.")),
+        let (checks, failures) = (self.report.checks, self.report.failures);
+        if self.report.passed {
+            self.print_headline(&format!("All {checks} checks passed."));
+        } else {
+            self.print_headline(&format!("{failures} of {checks} checks failed."));
         }
-        if !self.prints {
-            output::line(format_args!("{:#}", serde_json::json!(self.report)));
+        if self.json {
+            output::print_line(format_args!("{:#}", json!(self.report)));
         }
         self.report
     }
 
-    fn headline(&self, what: &str) {
-        match (self.prints, self.coloured) {
-            (true, true) => output::line(format_args!("\n\x1b[1m{what}\x1b[0m")),
-            (true, false) => output::line(format_args!("\n{what}")),
-            (false, _) => {}
+    const fn mark(&self, passed: bool) -> &'static str {
+        match (passed, self.coloured) {
+            (true, true) => "\x1b[32m✓\x1b[0m",
+            (true, false) => "✓",
+            (false, true) => "\x1b[31m✗\x1b[0m",
+            (false, false) => "✗",
+        }
+    }
+
+    fn print_headline(&self, text: &str) {
+        match (self.json, self.coloured) {
+            (false, true) => output::print_line(format_args!("\n\x1b[1m{text}\x1b[0m")),
+            (false, false) => output::print_line(format_args!("\n{text}")),
+            (true, _) => {}
         }
     }
 
@@ -123,7 +105,7 @@ impl Narrator {
         }
     }
 
-    /// To the tenth.
+    /// Since the start of the tour, rounded to a tenth.
     fn seconds(&self) -> f64 {
         (self.started.elapsed().as_secs_f64() * 10.0).round() / 10.0
     }

@@ -1,136 +1,119 @@
-//! A platform of the tour's own, where none runs: `valerix demo` on free ports and a directory that
-//! goes again.
+//! A platform for the tour alone: `valerix demo` on free ports and in a temporary directory.
 
-use std::net::TcpListener;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-use super::TourError;
-use super::client::Stage;
+use super::client::PlatformClient;
+use super::config::Config;
+use super::error::TourError;
 use crate::platform::client::BaseUrl;
+use crate::testbed::addresses::Addresses;
+use crate::testbed::readiness::{Readiness, wait_until_ready};
+use crate::testbed::recent_lines::RecentLines;
 use crate::testbed::scratch_dir::ScratchDir;
+use crate::testbed::service_kind::ServiceKind;
 
-const READY_LIMIT: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(50);
-const LINES_KEPT: usize = 20;
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Variables that would give the demo another database, or a gremlin that the tour cannot use.
+const REMOVED_VARIABLES: [&str; 5] = [
+    "DATABASE_URL",
+    "DATABASE_URL_FILE",
+    "GREMLIN_TOKEN",
+    "GREMLIN_TOKEN_FILE",
+    "GREMLIN_ENABLED",
+];
 
-pub struct OwnPlatform {
-    pub urls: [BaseUrl; 3],
-    child: Child,
-    data: ScratchDir,
-    lines: Arc<Mutex<Vec<String>>>,
+pub struct PrivatePlatform {
+    addresses: Addresses,
+    demo: Child,
+    scratch_dir: ScratchDir,
+    recent_lines: RecentLines,
 }
 
-impl OwnPlatform {
-    /// `wanted` is where one was expected; elsewhere than on this machine none is started in its
-    /// stead.
-    pub fn launch(wanted: &BaseUrl) -> Result<Self, TourError> {
-        if !wanted.is_loopback() {
-            return Err(TourError::NoPlatform(wanted.clone()));
+impl PrivatePlatform {
+    /// Starts the demo. `expected` is where a platform was expected: for another machine's address
+    /// no platform is started.
+    pub fn start(expected: &BaseUrl) -> Result<Self, TourError> {
+        if !expected.is_loopback() {
+            return Err(TourError::NoPlatform(expected.clone()));
         }
-        // Held together, so that they differ; free again when the demo binds them.
-        let held = (0..3)
-            .map(|_| TcpListener::bind("127.0.0.1:0"))
-            .collect::<Result<Vec<_>, _>>()?;
-        let ports = held
-            .iter()
-            .map(|held| Ok(held.local_addr()?.port()))
-            .collect::<std::io::Result<Vec<_>>>()?;
-        drop(held);
-        let url = |port: u16| {
-            format!("http://127.0.0.1:{port}")
-                .parse()
-                .map_err(std::io::Error::other)
-        };
-        let urls = [url(ports[0])?, url(ports[1])?, url(ports[2])?];
-        let data = ScratchDir::create("tour")?;
+        let addresses = Addresses::on_free_ports()?;
+        let scratch_dir = ScratchDir::create("tour")?;
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("demo")
             .arg("--data-dir")
-            .arg(data.path())
-            .args(["--host", "127.0.0.1"]);
-        for (flag, port) in ["--order-port", "--inventory-port", "--payment-port"]
-            .into_iter()
-            .zip(&ports)
-        {
-            command.arg(flag).arg(port.to_string());
+            .arg(scratch_dir.path());
+        command.args(["--host", &addresses.host().to_string()]);
+        for service in ServiceKind::ALL {
+            command.arg(format!("--{service}-port"));
+            command.arg(addresses.port(service).to_string());
         }
-        for name in [
-            "DATABASE_URL",
-            "DATABASE_URL_FILE",
-            "GREMLIN_TOKEN",
-            "GREMLIN_TOKEN_FILE",
-        ] {
+        for name in REMOVED_VARIABLES {
             command.env_remove(name);
         }
-        command.env_remove("GREMLIN_ENABLED");
-        // A group of its own: Ctrl-C ends the tour, which then ends the platform in order. If the
-        // tour dies, the closed pipe ends the platform.
+        // In a process group of its own the demo does not get the terminal's Ctrl-C. The tour gets
+        // it, and stops the demo in order. If the tour is killed, the demo's output pipe closes,
+        // which stops the demo.
         command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let mut child = command.spawn()?;
-        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-        child
-            .stdout
-            .take()
-            .map(|stdout| tokio::spawn(collect(stdout, Arc::clone(&lines))));
-        child
-            .stderr
-            .take()
-            .map(|stderr| tokio::spawn(collect(stderr, Arc::clone(&lines))));
+        let mut demo = command.spawn()?;
+        let recent_lines = RecentLines::default();
+        if let Some(stdout) = demo.stdout.take() {
+            tokio::spawn(collect(stdout, recent_lines.clone()));
+        }
+        if let Some(stderr) = demo.stderr.take() {
+            tokio::spawn(collect(stderr, recent_lines.clone()));
+        }
         Ok(Self {
-            urls,
-            child,
-            data,
-            lines,
+            addresses,
+            demo,
+            scratch_dir,
+            recent_lines,
         })
     }
 
-    /// Waits until all three services can serve.
-    pub async fn ready(&mut self) -> Result<(), TourError> {
-        let stage = Stage::new(&self.urls, None);
-        let started = Instant::now();
-        while started.elapsed() < READY_LIMIT && self.child.try_wait()?.is_none() {
-            if stage.is_up().await {
-                return stage.all_healthy().await;
+    pub fn client(&self) -> PlatformClient {
+        PlatformClient::new(&Config {
+            urls: ServiceKind::ALL.map(|service| self.addresses.url(service)),
+            token: None,
+        })
+    }
+
+    /// Waits until all services are healthy.
+    pub async fn wait_until_ready(&mut self) -> Result<(), TourError> {
+        let url = self.addresses.url(ServiceKind::Order);
+        let has_ended = || Ok(self.demo.try_wait()?.is_some());
+        match wait_until_ready(&url, READY_TIMEOUT, POLL_INTERVAL, has_ended).await? {
+            Readiness::Ready => self.client().wait_until_healthy().await,
+            Readiness::Ended | Readiness::TimedOut => {
+                Err(TourError::NotReady(self.recent_lines.text()))
             }
-            tokio::time::sleep(POLL).await;
         }
-        let lines = self
-            .lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .join("\n");
-        Err(TourError::NotReady(lines))
     }
 
     pub async fn stop(mut self) -> Result<(), TourError> {
-        if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
-            // It can only be gone already.
+        if let Some(pid) = self.demo.id().and_then(|id| i32::try_from(id).ok()) {
+            // Fails only when the demo has just ended.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
-        self.child.wait().await?;
-        drop(self.data);
+        self.demo.wait().await?;
+        drop(self.scratch_dir);
         Ok(())
     }
 }
 
-async fn collect(output: impl AsyncRead + Unpin, lines: Arc<Mutex<Vec<String>>>) {
-    let mut reader = BufReader::new(output).lines();
-    while let Ok(Some(line)) = reader.next_line().await {
-        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.push(line);
-        if lines.len() > LINES_KEPT {
-            lines.remove(0);
-        }
+async fn collect(output: impl AsyncRead + Unpin, recent_lines: RecentLines) {
+    let mut lines = BufReader::new(output).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        recent_lines.push(&line);
     }
 }

@@ -7,7 +7,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use crate::inventory::schema::{inventory, reservations};
-use crate::platform::db::{DatabaseError, rolled_back};
+use crate::platform::db::{DatabaseError, run_and_roll_back};
 
 /// The rows that a request names.
 pub struct NamedRows {
@@ -25,55 +25,62 @@ pub async fn find_locked(
     requests: Vec<NamedRows>,
 ) -> Result<Vec<bool>, DatabaseError> {
     let order_ids: Vec<_> = requests.iter().map(|request| request.order_id).collect();
-    let entries = || reservations::table.filter(reservations::order_id.eq_any(&order_ids));
-    let held: HashMap<Uuid, Option<String>> = entries()
+    let entries: HashMap<Uuid, Option<String>> = reservations::table
+        .filter(reservations::order_id.eq_any(&order_ids))
         .select((reservations::order_id, reservations::product_id))
         .load(connection)
         .await?
         .into_iter()
         .collect();
-    let held_product = |order_id: &Uuid| held.get(order_id).cloned().flatten();
-    let needs: Vec<(Uuid, [Option<String>; 2])> = requests
-        .into_iter()
-        .map(
-            |NamedRows {
-                 order_id,
-                 product_id,
-             }| (order_id, [product_id, held_product(&order_id)]),
-        )
-        .collect();
-    let product_ids = needs
-        .iter()
-        .flat_map(|(_, product_ids)| product_ids.iter().flatten());
-    let products = || {
-        let named = inventory::product_id.eq_any(product_ids.clone());
-        inventory::table.filter(named).select(inventory::product_id)
+    let products_of = |request: &NamedRows| {
+        let held = entries.get(&request.order_id).cloned().flatten();
+        [request.product_id.clone(), held].into_iter().flatten()
     };
-    let all: HashSet<String> = products().load(connection).await?.into_iter().collect();
-    // The lock of a row that is skipped here belongs to another session.
-    let free = rolled_back(connection, async |connection| {
-        let entries = entries()
-            .order(reservations::order_id)
-            .select(reservations::order_id)
-            .for_update()
-            .skip_locked();
-        let products = products()
-            .order(inventory::product_id)
-            .for_update()
-            .skip_locked();
-        Ok((
-            entries.load::<Uuid>(connection).await?,
-            products.load::<String>(connection).await?,
-        ))
+    let product_ids: Vec<String> = requests.iter().flat_map(products_of).collect();
+    let products: HashSet<String> = inventory::table
+        .filter(inventory::product_id.eq_any(&product_ids))
+        .select(inventory::product_id)
+        .load(connection)
+        .await?
+        .into_iter()
+        .collect();
+    let free = run_and_roll_back(connection, async |connection| {
+        lock_free_rows(connection, &order_ids, &product_ids).await
     });
-    let (free_entries, free_products) = free.await?;
-    let is_locked = |(order_id, product_ids): &(Uuid, [Option<String>; 2])| {
-        let has_locked_entry = held.contains_key(order_id) && !free_entries.contains(order_id);
-        let has_locked_product = product_ids
-            .iter()
-            .flatten()
-            .any(|product_id| all.contains(product_id) && !free_products.contains(product_id));
+    let (free_orders, free_products) = free.await?;
+    let is_locked = |request: &NamedRows| {
+        let order_id = &request.order_id;
+        let has_locked_entry = entries.contains_key(order_id) && !free_orders.contains(order_id);
+        let has_locked_product = products_of(request).any(|product_id| {
+            products.contains(&product_id) && !free_products.contains(&product_id)
+        });
         has_locked_entry || has_locked_product
     };
-    Ok(needs.iter().map(is_locked).collect())
+    Ok(requests.iter().map(is_locked).collect())
+}
+
+/// Locks the rows that no other session has locked, and returns their ids.
+async fn lock_free_rows(
+    connection: &mut AsyncPgConnection,
+    order_ids: &[Uuid],
+    product_ids: &[String],
+) -> Result<(HashSet<Uuid>, HashSet<String>), DatabaseError> {
+    let entries = reservations::table
+        .filter(reservations::order_id.eq_any(order_ids))
+        .order(reservations::order_id)
+        .select(reservations::order_id)
+        .for_update()
+        .skip_locked();
+    let products = inventory::table
+        .filter(inventory::product_id.eq_any(product_ids))
+        .order(inventory::product_id)
+        .select(inventory::product_id)
+        .for_update()
+        .skip_locked();
+    let free_orders: Vec<Uuid> = entries.load(connection).await?;
+    let free_products: Vec<String> = products.load(connection).await?;
+    Ok((
+        free_orders.into_iter().collect(),
+        free_products.into_iter().collect(),
+    ))
 }

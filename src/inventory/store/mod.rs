@@ -3,9 +3,9 @@
 //! An order's row of the ledger and the stock of its product change in one transaction, by guarded
 //! statements, for a whole batch of requests.
 //!
-//! Every transaction takes its locks in the same order: first ledger rows by order id, then products
-//! by id, then new ledger rows by order id. So no two batches, of this process or of another, can
-//! deadlock.
+//! Every transaction takes its locks in the same order: first ledger rows by order id, then
+//! products by id, then new ledger rows by order id. So no two batches, of this process or of
+//! another, can deadlock.
 
 mod ledger;
 mod locks;

@@ -19,6 +19,7 @@ use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
 /// Queues reserves and carries them out in batches.
 pub type ReserveBatcher = Batcher<ReserveRequest, ReserveOutcome>;
 
+/// How a batch of reserves is carried out.
 pub const RESERVE: BatchSpec<ReserveRequest, ReserveOutcome> = BatchSpec {
     name: "reserve",
     // The part of `ReserveNewOrders` that an order's trace shows.
@@ -211,12 +212,11 @@ async fn reject_unavailable(
     let outcome = |request: &&ReserveRequest| {
         let key = (request.order_id, request.goods.product_id.clone());
         match *rows.get(&key)? {
-            (true, _) => None,
             (false, None) => Some(ReserveOutcome::UnknownProduct),
             (false, Some(stock)) if stock < request.goods.quantity => {
                 Some(ReserveOutcome::InsufficientStock)
             }
-            (false, Some(_)) => None,
+            _ => None,
         }
     };
     Ok(requests.iter().map(outcome).collect())

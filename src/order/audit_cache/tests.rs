@@ -8,14 +8,15 @@ use tokio::time::advance;
 use super::*;
 use crate::audit::Orders;
 
-/// Audits that are numbered by `orders.total`, from 1, and of which none ends without a permit.
-struct Numbered {
+/// A cache whose audits have their number, from 1, in `orders.total`. Each waits for a permit
+/// before it ends.
+struct NumberedAudits {
     cache: Arc<AuditCache>,
     started: Arc<AtomicUsize>,
     permits: Arc<Semaphore>,
 }
 
-impl Numbered {
+impl NumberedAudits {
     fn start(permits: usize) -> Self {
         Self::with(permits, |number| Ok(number_as_audit(number)))
     }
@@ -85,8 +86,8 @@ async fn settle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_who_come_while_an_audit_runs_share_the_next_one() {
-    let audits = Numbered::start(0);
+async fn callers_that_arrive_while_an_audit_runs_share_the_next_one() {
+    let audits = NumberedAudits::start(0);
     let first = audits.call();
     settle().await;
     let others: Vec<_> = (0..9).map(|_| audits.call()).collect();
@@ -98,15 +99,15 @@ async fn callers_who_come_while_an_audit_runs_share_the_next_one() {
         assert_eq!(
             other.unwrap().unwrap().orders.total,
             2,
-            "the first began before they came"
+            "the first audit began before they arrived"
         );
     }
     assert_eq!(audits.started(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_takes_no_audit_from_the_others() {
-    let audits = Numbered::start(0);
+async fn an_audit_goes_on_when_a_caller_leaves() {
+    let audits = NumberedAudits::start(0);
     let gone = audits.call();
     settle().await;
     let waits = audits.call();
@@ -115,12 +116,12 @@ async fn a_caller_that_goes_takes_no_audit_from_the_others() {
     settle().await;
     audits.permits.add_permits(3);
     assert_eq!(waits.await.unwrap().unwrap().orders.total, 2);
-    assert_eq!(audits.number().await, 3, "and the cache goes on");
+    assert_eq!(audits.number().await, 3, "the cache runs another audit");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_audit_whose_callers_have_all_gone_is_not_begun() {
-    let audits = Numbered::start(0);
+async fn an_audit_whose_callers_have_all_left_is_not_run() {
+    let audits = NumberedAudits::start(0);
     let first = audits.call();
     settle().await;
     let gone = audits.call();
@@ -136,7 +137,7 @@ async fn an_audit_whose_callers_have_all_gone_is_not_begun() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_waits_for_a_bounded_time() {
-    let audits = Numbered::start(0);
+    let audits = NumberedAudits::start(0);
     let begun = Instant::now();
     let (first, second) = join(audits.cache.audit(), audits.cache.audit()).await;
     assert!(
@@ -146,23 +147,23 @@ async fn a_caller_waits_for_a_bounded_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_long_audit_is_given_again_and_only_for_a_while() {
-    // How long an audit takes, and for how long after it its result is given again.
-    for (took, again) in [
+async fn only_the_result_of_a_long_audit_is_reused_and_for_a_limited_time() {
+    // Milliseconds that an audit takes, and for which its result is reused after that.
+    for (took, reused_for) in [
         (250, 0),
         (300, 300),
         (4000, 4000),
         (7000, 3000),
         (10_000, 0),
     ] {
-        let audits = Numbered::start(0);
+        let audits = NumberedAudits::start(0);
         let call = audits.call();
         settle().await;
         advance(Duration::from_millis(took)).await;
         audits.permits.add_permits(1);
         call.await.unwrap().unwrap();
-        if again > 0 {
-            advance(Duration::from_millis(again - 1)).await;
+        if reused_for > 0 {
+            advance(Duration::from_millis(reused_for - 1)).await;
             assert_eq!(audits.number().await, 1, "{took} ms");
             advance(Duration::from_millis(1)).await;
         }
@@ -172,8 +173,8 @@ async fn only_a_long_audit_is_given_again_and_only_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_shared_but_never_given_again() {
-    let audits = Numbered::with(0, |number| match number {
+async fn a_failure_is_shared_by_its_callers_and_never_reused() {
+    let audits = NumberedAudits::with(0, |number| match number {
         1 => Err(AuditError::TimedOut),
         2 => panic!("2"),
         _ => Ok(number_as_audit(number)),

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::platform::http::problem::{Problem, ProblemBody};
+use crate::platform::http::problem::Problem;
+use crate::platform::http::problem_responses::NotFound;
 
 /// Scripts, styles, images and connections of this service only.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; object-src 'none'; \
@@ -87,7 +88,7 @@ async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
     (status = 200, description = "The file", content((String = "text/javascript"),
         (String = "text/css"), (String = "image/svg+xml"), (String = "text/html"))),
     (status = 304, description = "Not changed"),
-    (status = 404, content_type = "application/problem+json", body = ProblemBody)))]
+    NotFound))]
 #[get("/static/{name}", wrap = "Compress::default()")]
 async fn asset(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, Problem> {
     file(&name, request.headers())

@@ -9,10 +9,13 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::order::clients::{INVENTORY, PAYMENT};
-use crate::platform::client::{CallError, Client, Forwarded};
+use crate::platform::client::{CallError, Client, ForwardedRequest};
 use crate::platform::deadline::Deadline;
 use crate::platform::http::extract::RawBody;
 use crate::platform::http::problem::{Problem, ProblemBody};
+use crate::platform::http::problem_responses::{
+    BadGateway, GatewayTimeout, InvalidRequest, NotFound, Unauthorized,
+};
 
 /// Longer than the latency of 3 s that the dashboard's gremlin button sets, so that a slow service
 /// still responds. Shorter than the dashboard waits.
@@ -34,7 +37,7 @@ impl Services {
         body: Bytes,
     ) -> Result<HttpResponse, Problem> {
         let authorization = request.headers().get(header::AUTHORIZATION).cloned();
-        let forwarded = Forwarded {
+        let forwarded = ForwardedRequest {
             method: request.method().clone(),
             path,
             authorization,
@@ -46,37 +49,33 @@ impl Services {
     async fn forward(
         &self,
         service: &str,
-        forwarded: Forwarded<'_>,
+        forwarded: ForwardedRequest<'_>,
     ) -> Result<HttpResponse, Problem> {
         let client = match service {
             INVENTORY => &self.inventory,
             PAYMENT => &self.payment,
             _ => return Err(Problem::not_found("There is no such service.")),
         };
-        let answer = client
-            .forward(forwarded, Deadline::after(FORWARD_TIMEOUT))
+        let forwarded = client.forward(forwarded, Deadline::after(FORWARD_TIMEOUT));
+        let received = forwarded
             .await
-            .map_err(|error| match error {
-                CallError::TimedOut => {
-                    let detail = format!(
-                        "{service} did not answer within {} ms.",
-                        FORWARD_TIMEOUT.as_millis()
-                    );
-                    Problem::new(StatusCode::GATEWAY_TIMEOUT, "service-silent", detail)
-                }
-                error => Problem::new(
-                    StatusCode::BAD_GATEWAY,
-                    "service-unreachable",
-                    format!("{service} cannot be reached."),
-                )
-                .with_cause(error),
-            })?;
-        let mut response = HttpResponse::build(answer.status);
-        if let Some(content_type) = answer.content_type {
+            .map_err(|error| forward_problem(service, error))?;
+        let mut response = HttpResponse::build(received.status);
+        if let Some(content_type) = received.content_type {
             response.insert_header((header::CONTENT_TYPE, content_type));
         }
-        Ok(response.body(answer.body))
+        Ok(response.body(received.body))
     }
+}
+
+fn forward_problem(service: &str, error: CallError) -> Problem {
+    if matches!(error, CallError::TimedOut) {
+        let limit = FORWARD_TIMEOUT.as_millis();
+        let detail = format!("{service} did not respond within {limit} ms.");
+        return Problem::new(StatusCode::GATEWAY_TIMEOUT, "service-silent", detail);
+    }
+    let detail = format!("{service} cannot be reached.");
+    Problem::new(StatusCode::BAD_GATEWAY, "service-unreachable", detail).with_cause(error)
 }
 
 /// Health or metrics of inventory or payment
@@ -84,9 +83,9 @@ impl Services {
     params(("service" = String, Path, example = "inventory-service"),
         ("resource" = String, Path, example = "health")),
     responses((status = 200, content((Value = "application/json"), (String = "text/plain"))),
-    (status = 404, content_type = "application/problem+json", body = ProblemBody),
-    (status = 502, content_type = "application/problem+json", body = ProblemBody),
-    (status = 504, content_type = "application/problem+json", body = ProblemBody)))]
+    NotFound,
+    BadGateway,
+    GatewayTimeout))]
 #[get("/services/{service}/{resource}")]
 async fn look(
     services: web::Data<Services>,
@@ -99,7 +98,7 @@ async fn look(
         _ => return Err(Problem::not_found("There is nothing at this address.")),
     };
     // These routes need no token.
-    let forwarded = Forwarded {
+    let forwarded = ForwardedRequest {
         method: Method::GET,
         path,
         authorization: None,
@@ -122,10 +121,10 @@ fn gremlin_path(resource: &str) -> Result<&'static str, Problem> {
     params(("service" = String, Path, example = "inventory-service"),
         ("resource" = String, Path, example = "rules")),
     responses((status = 200, body = Value),
-    (status = 401, content_type = "application/problem+json", body = ProblemBody),
-    (status = 404, content_type = "application/problem+json", body = ProblemBody),
-    (status = 502, content_type = "application/problem+json", body = ProblemBody),
-    (status = 504, content_type = "application/problem+json", body = ProblemBody)))]
+    Unauthorized,
+    NotFound,
+    BadGateway,
+    GatewayTimeout))]
 #[get("/services/{service}/gremlin/{resource}")]
 async fn show_gremlin(
     services: web::Data<Services>,
@@ -143,13 +142,13 @@ async fn show_gremlin(
     params(("service" = String, Path, example = "inventory-service"),
         ("resource" = String, Path, example = "rules")),
     responses((status = 200, body = Value), (status = 201, body = Value),
-    (status = 400, content_type = "application/problem+json", body = ProblemBody),
-    (status = 401, content_type = "application/problem+json", body = ProblemBody),
-    (status = 404, content_type = "application/problem+json", body = ProblemBody),
+    InvalidRequest,
+    Unauthorized,
+    NotFound,
     (status = 409, content_type = "application/problem+json", body = ProblemBody),
     (status = 413, content_type = "application/problem+json", body = ProblemBody),
-    (status = 502, content_type = "application/problem+json", body = ProblemBody),
-    (status = 504, content_type = "application/problem+json", body = ProblemBody)))]
+    BadGateway,
+    GatewayTimeout))]
 #[post("/services/{service}/gremlin/{resource}")]
 async fn set_gremlin(
     services: web::Data<Services>,
@@ -167,11 +166,11 @@ async fn set_gremlin(
     params(("service" = String, Path, example = "inventory-service"),
         ("resource" = String, Path, example = "rules")),
     responses((status = 200, body = Value),
-    (status = 401, content_type = "application/problem+json", body = ProblemBody),
-    (status = 404, content_type = "application/problem+json", body = ProblemBody),
+    Unauthorized,
+    NotFound,
     (status = 405, content_type = "application/problem+json", body = ProblemBody),
-    (status = 502, content_type = "application/problem+json", body = ProblemBody),
-    (status = 504, content_type = "application/problem+json", body = ProblemBody)))]
+    BadGateway,
+    GatewayTimeout))]
 #[delete("/services/{service}/gremlin/{resource}")]
 async fn clear_gremlin(
     services: web::Data<Services>,
@@ -187,10 +186,10 @@ async fn clear_gremlin(
 #[utoipa::path(tag = "page",
     params(("service" = String, Path, example = "inventory-service"), ("id" = u32, Path)),
     responses((status = 204),
-    (status = 401, content_type = "application/problem+json", body = ProblemBody),
-    (status = 404, content_type = "application/problem+json", body = ProblemBody),
-    (status = 502, content_type = "application/problem+json", body = ProblemBody),
-    (status = 504, content_type = "application/problem+json", body = ProblemBody)))]
+    Unauthorized,
+    NotFound,
+    BadGateway,
+    GatewayTimeout))]
 #[delete("/services/{service}/gremlin/rules/{id}")]
 async fn remove_rule(
     services: web::Data<Services>,

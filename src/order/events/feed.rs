@@ -46,12 +46,12 @@ impl Feed {
         // The position may be later than the last poll, if it comes from another replica.
         let (head, next_number) = timeout(WORK_TIMEOUT, listener.head_after(poll))
             .await
-            .unwrap_or_else(|_| Err(DatabaseError::TimedOut.of_read()))?;
+            .unwrap_or_else(|_| Err(DatabaseError::TimedOut.into_read_problem()))?;
         match after {
             Some(Ok(position)) => listener
                 .catch_up_from(position, head, next_number)
                 .await
-                .map_err(DatabaseError::of_read)?,
+                .map_err(DatabaseError::into_read_problem)?,
             Some(Err(InvalidPosition)) => listener.reset_to(head, next_number),
             None => listener.start_at(head, next_number),
         }

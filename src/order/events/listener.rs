@@ -79,8 +79,8 @@ impl Listener {
         None
     }
 
-    /// The next entries; none when there may be some after the next poll, or the next call reads
-    /// them.
+    /// The next entries. An empty list does not end the stream: there can be entries after the next
+    /// poll, or the next call reads them.
     async fn next_entries(&mut self) -> Result<Vec<Arc<Entry>>, DatabaseError> {
         if let Some(snapshot) = self.replay.clone() {
             return self.replay_page(&snapshot).await;
@@ -141,7 +141,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Continues from the head, and tells the listener that it has missed changes.
+    /// Continues from the head, after a [`Message::Reset`].
     pub fn reset_to(&mut self, head: Head, next_number: u64) {
         self.start_at(head, next_number);
         self.must_reset = true;
@@ -166,10 +166,10 @@ impl Listener {
                 (state.polls_ended >= poll).then(|| state.failure.clone())
             };
             match failure {
-                Some(Some(failure)) => return Err(failure.of_read()),
+                Some(Some(failure)) => return Err(failure.into_read_problem()),
                 Some(None) => {
                     let head = self.shared.head();
-                    return head.ok_or_else(|| DatabaseError::TimedOut.of_read());
+                    return head.ok_or_else(|| DatabaseError::TimedOut.into_read_problem());
                 }
                 None => _ = self.is_open.changed().await,
             }

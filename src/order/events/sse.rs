@@ -14,7 +14,8 @@ use super::listener::{Listener, Message};
 use crate::api::{FollowOrders, OrderChange};
 use crate::platform::db::Database;
 use crate::platform::http::extract::Query;
-use crate::platform::http::problem::{Problem, ProblemBody};
+use crate::platform::http::problem::Problem;
+use crate::platform::http::problem_responses::{InvalidRequest, Unavailable};
 
 /// Open streams of one process.
 const MAX_STREAMS: usize = 256;
@@ -33,8 +34,8 @@ const RETRY_MS: u32 = 1000;
 #[utoipa::path(tag = "order", params(FollowOrders,
     ("last-event-id" = Option<String>, Header, description = "Continue after this event")),
     responses((status = 200, content_type = "text/event-stream", body = OrderChange),
-    (status = 400, content_type = "application/problem+json", body = ProblemBody),
-    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+    InvalidRequest,
+    Unavailable))]
 #[get("/orders/stream")]
 pub async fn follow(
     request: HttpRequest,

@@ -27,7 +27,7 @@ pub async fn audit(audits: web::Data<AuditCache>) -> Result<web::Json<Audit>, Pr
 
 fn problem_of(error: AuditError) -> Problem {
     let (code, detail) = match error {
-        AuditError::Unreadable(error) => return error.of_read(),
+        AuditError::Unreadable(error) => return error.into_read_problem(),
         AuditError::Aborted => return Problem::internal(error),
         AuditError::Empty { .. } => {
             let detail = format!("{error}.");

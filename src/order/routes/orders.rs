@@ -17,6 +17,7 @@ use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::failpoint;
 use crate::platform::http::extract::{Body, Query};
 use crate::platform::http::problem::{FieldError, Problem, ProblemBody};
+use crate::platform::http::problem_responses::{InvalidRequest, NotFound, Unavailable};
 use crate::platform::observability::trace_context;
 
 const DEFAULT_PAGE_LENGTH: i32 = 20;
@@ -110,10 +111,10 @@ async fn finish(executor: &SagaExecutor, order: OrderRow, budget: Deadline) -> O
 /// The response to a request whose order could not be inserted.
 fn insert_problem(error: DatabaseError, id: Uuid, key: Option<&str>) -> Problem {
     if !error.is_outcome_unknown() {
-        return error.of_write(id);
+        return error.into_write_problem(id);
     }
     let get = format!("GET /orders/{id} shows the order once it is stored");
-    let problem = error.of_write(id);
+    let problem = error.into_write_problem(id);
     match key {
         Some(_) => {
             let repeat = "The same request with the same Idempotency-Key creates no second order.";
@@ -133,9 +134,9 @@ async fn replay(
 ) -> Result<HttpResponse, Problem> {
     let keyed = executor
         .database
-        .run_when_unlocked(async |connection| store::find_by_key(connection, key).await)
+        .run_with_lock_retries(async |connection| store::find_by_key(connection, key).await)
         .await
-        .map_err(DatabaseError::of_read)?;
+        .map_err(DatabaseError::into_read_problem)?;
     // Recovery can remove an old key between the insert and this query.
     let keyed = keyed.ok_or_else(|| {
         let detail = "The idempotency key has just expired. Send the request again.";
@@ -159,8 +160,8 @@ async fn replay(
 /// An order and its events
 #[utoipa::path(tag = "order", params(("id" = Uuid, Path)), responses(
     (status = 200, body = OrderDetail),
-    (status = 404, content_type = "application/problem+json", body = ProblemBody),
-    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+    NotFound,
+    Unavailable))]
 #[get("/orders/{id}")]
 pub async fn show(
     database: web::Data<Database>,
@@ -168,12 +169,12 @@ pub async fn show(
 ) -> Result<web::Json<OrderDetail>, Problem> {
     tracing::Span::current().record("order_id", tracing::field::display(*id));
     let (order, events) = database
-        .run_when_unlocked(async |connection| {
+        .run_with_lock_retries(async |connection| {
             let order = store::find(connection, *id).await?;
             Ok::<_, DatabaseError>((order, store::events(connection, *id).await?))
         })
         .await
-        .map_err(DatabaseError::of_read)?;
+        .map_err(DatabaseError::into_read_problem)?;
     let order = order.ok_or_else(|| Problem::not_found("There is no such order."))?;
     let events = events.into_iter().map(OrderEvent::from).collect();
     Ok(web::Json(OrderDetail {
@@ -185,8 +186,8 @@ pub async fn show(
 /// Orders, newest first
 #[utoipa::path(tag = "order", params(ListOrders), responses(
     (status = 200, body = OrderPage),
-    (status = 400, content_type = "application/problem+json", body = ProblemBody),
-    (status = 503, content_type = "application/problem+json", body = ProblemBody)))]
+    InvalidRequest,
+    Unavailable))]
 #[get("/orders")]
 pub async fn list(
     database: web::Data<Database>,
@@ -217,9 +218,9 @@ pub async fn list(
         limit: i64::from(limit) + 1,
     };
     let rows = database
-        .run_when_unlocked(async |connection| store::list(connection, &filter).await)
+        .run_with_lock_retries(async |connection| store::list(connection, &filter).await)
         .await
-        .map_err(DatabaseError::of_read)?;
+        .map_err(DatabaseError::into_read_problem)?;
     Ok(web::Json(page(rows, limit)))
 }
 

@@ -174,7 +174,7 @@ impl SagaExecutor {
     ) -> Result<(), DatabaseError> {
         let retry_after = backoff::retry_after(order, state);
         self.database
-            .run_when_unlocked(async |connection| {
+            .run_with_lock_retries(async |connection| {
                 store::release_lease(connection, order, retry_after).await
             })
             .await
@@ -189,7 +189,7 @@ impl SagaExecutor {
         );
         let current = self
             .database
-            .run_when_unlocked(async |connection| store::find(connection, order.id).await)
+            .run_with_lock_retries(async |connection| store::find(connection, order.id).await)
             .await?;
         Ok(current.unwrap_or(order))
     }

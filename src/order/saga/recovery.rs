@@ -162,9 +162,9 @@ impl Worker {
         full
     }
 
-    /// The worst state among the breakers of the routes that the queue needs. Only calls of requests
-    /// open a breaker, so the breakers of the query of payments and of the refund, which recovery
-    /// alone calls, stay closed.
+    /// The worst state among the breakers of the routes that the queue needs. Only a request's call
+    /// opens a breaker, so those of the routes that recovery alone calls stay closed: the query of
+    /// payments and the refund.
     fn worst_breaker(&self, queue: Queue) -> BreakerState {
         let states = match queue {
             Queue::Pending => {
@@ -248,8 +248,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Updates the metrics and removes old idempotency keys. Returns whether a pending order is older
-    /// than the recovery bound.
+    /// Updates the metrics and removes old idempotency keys. Returns whether a pending order is
+    /// older than the recovery bound.
     async fn housekeeping(&self) -> Result<bool, DatabaseError> {
         let Config { bound, key_ttl } = self.config;
         let SagaExecutor {

@@ -164,13 +164,13 @@ pub async fn changes(
     limit: u32,
 ) -> Result<Vec<ChangeRow>, DatabaseError> {
     let ranges = position.missing(snapshot);
-    let after_xids = ranges.iter().map(|range| range.after.xid.to_string());
+    let after_transactions = ranges.iter().map(|range| range.after.xid.to_string());
     let after_ids = ranges.iter().map(|range| range.after.id);
-    let before_xids = ranges.iter().map(|range| range.before.to_string());
+    let before_transactions = ranges.iter().map(|range| range.before.to_string());
     let query = sql_query(CHANGES)
-        .bind::<Array<Text>, _>(after_xids.collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(after_transactions.collect::<Vec<_>>())
         .bind::<Array<BigInt>, _>(after_ids.collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(before_xids.collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(before_transactions.collect::<Vec<_>>())
         .bind::<Text, _>(snapshot.as_str())
         .bind::<BigInt, _>(i64::from(skip))
         .bind::<BigInt, _>(i64::from(limit));

@@ -31,7 +31,7 @@ pub struct NewOrder {
 
 impl NewOrder {
     /// The stored row. The columns that the statement does not return have the schema's defaults.
-    fn into_row(&self, amount: Decimal, at: DateTime<Utc>) -> OrderRow {
+    fn to_row(&self, amount: Decimal, at: DateTime<Utc>) -> OrderRow {
         let SagaState {
             status,
             failure_reason,
@@ -66,8 +66,8 @@ impl BatchStatement for Insert {
     // that two batches never wait for each other in a circle.
     const TEXT: &'static str = ",
         placed AS (
-            INSERT INTO orders
-                (id, product_id, quantity, traceparent, lease_until, idempotency_key)
+            INSERT INTO orders (id, product_id, quantity, traceparent, lease_until,
+                idempotency_key)
             SELECT id, product_id, quantity, traceparent,
                 now() + lease_ms * interval '1 millisecond', idempotency_key
             FROM input
@@ -123,7 +123,7 @@ async fn insert(
         .collect();
     let row = |order: &NewOrder| {
         let (amount, at) = stored.get(&order.id)?;
-        Some(order.into_row(*amount, *at))
+        Some(order.to_row(*amount, *at))
     };
     Ok(orders.iter().map(row).collect())
 }

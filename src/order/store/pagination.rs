@@ -113,9 +113,9 @@ impl Filter<'_> {
             .join(" ")
     }
 
-    /// Adds all orders that have ended and owe something. Their index is not in the order of the
-    /// page, so that all of them are read. The order of the sub-select is that of the index and
-    /// makes the planner choose it.
+    /// The part of the statement that adds the orders that have ended and owe something. Their
+    /// index is not in the page's order, so all of them are read. The sub-select has the order of
+    /// that index, which makes the planner choose it.
     fn owing(&self, conditions: &str) -> String {
         let status = self
             .status

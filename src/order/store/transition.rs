@@ -16,7 +16,7 @@ use crate::domain::saga::SagaState;
 use crate::order::schema::orders;
 use crate::platform::db::batcher::BatchSpec;
 use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
-use crate::platform::db::{DatabaseError, rolled_back};
+use crate::platform::db::{DatabaseError, run_and_roll_back};
 
 /// A change of an order by the attempt that holds the order's epoch.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ async fn find_locked(
             .filter(orders::id.eq_any(&ids))
             .select(orders::id)
     };
-    let free = rolled_back(connection, async |connection| {
+    let free = run_and_roll_back(connection, async |connection| {
         let rows = rows().order(orders::id).for_update().skip_locked();
         Ok(rows.load::<Uuid>(connection).await?)
     });

@@ -32,16 +32,20 @@ impl std::str::FromStr for BaseUrl {
             .authority()
             .is_some_and(|authority| authority.as_str().contains('@'))
         {
-            return Err("the address of a service has no user name or password".to_owned());
+            return Err(
+                "the address of a service must not contain a user name or password".to_owned(),
+            );
         }
-        let plain = uri.scheme_str() == Some("http") && uri.query().is_none();
+        let is_plain_http = uri.scheme_str() == Some("http") && uri.query().is_none();
         let after_scheme = text
             .split_once("://")
             .map(|(_, rest)| rest.trim_end_matches('/'));
         match uri.host().zip(after_scheme) {
-            // The scheme may be written in capital letters.
-            Some((host, rest)) if plain && !host.is_empty() => Ok(Self(format!("http://{rest}"))),
-            _ => Err("not an address of that form".to_owned()),
+            // `HTTP://` is valid too.
+            Some((host, rest)) if is_plain_http && !host.is_empty() => {
+                Ok(Self(format!("http://{rest}")))
+            }
+            _ => Err("must have the form http://host:port, without a query".to_owned()),
         }
     }
 }

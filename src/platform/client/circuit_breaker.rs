@@ -1,17 +1,17 @@
-//! A circuit breaker: a state machine without a clock of its own.
+//! A circuit breaker: a state machine. The time is an argument of its methods.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Only calls that ended within this time count.
+/// Only calls that ended within this time count towards opening.
 const WINDOW: Duration = Duration::from_secs(10);
 /// With fewer calls in the window the breaker never opens.
 const MIN_CALLS: usize = 10;
-/// Only the newest calls of the window are kept.
+/// At most this many calls of the window count: the newest ones.
 const MAX_CALLS: usize = 100;
-/// How long a breaker stays open at first. The time doubles with each probe that fails.
+/// How long the breaker stays open at first. The time doubles with each probe that fails.
 const MIN_OPEN_TIME: Duration = Duration::from_secs(1);
-/// Bounds how late a breaker notices that its dependency has recovered.
+/// Limits how long the breaker takes to notice that the dependency has recovered.
 const MAX_OPEN_TIME: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +34,14 @@ impl State {
     }
 }
 
-/// Opens when a call failed or was slow, and so did at least half of the recent calls.
+/// Opens when a call fails and at least half of the recent calls failed. The caller decides which
+/// calls count as failed.
 #[derive(Debug)]
 pub struct CircuitBreaker {
     phase: Phase,
     /// Incremented by each change of phase.
     generation: u64,
-    /// When each recent call ended, and whether it succeeded in time.
+    /// When each recent call ended, and whether it succeeded.
     calls: VecDeque<(Instant, bool)>,
     open_time: Duration,
 }
@@ -52,9 +53,9 @@ enum Phase {
     Probing,
 }
 
-/// Identifies the phase in which a call was admitted. A result from an earlier phase is ignored:
-/// calls that were in progress when the breaker opened must neither count as the probe nor open it
-/// again.
+/// Identifies the phase in which a call was admitted. Results of calls from an earlier phase are
+/// ignored: a call that was in progress when the breaker opened is not the probe, and must not open
+/// the breaker again.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct Ticket(u64);
@@ -85,8 +86,8 @@ impl CircuitBreaker {
         self.generation += 1;
     }
 
-    /// Returns a ticket if a call is admitted now. The caller must then [`record`](Self::record) how
-    /// the call ended, or [`abandon`](Self::abandon) it.
+    /// Returns a ticket if a call is admitted now. The caller must later pass it to
+    /// [`record`](Self::record), [`record_probe`](Self::record_probe) or [`abandon`](Self::abandon).
     pub fn admit(&mut self, now: Instant) -> Option<Ticket> {
         match self.phase {
             Phase::Closed => {}
@@ -96,19 +97,20 @@ impl CircuitBreaker {
         Some(Ticket(self.generation))
     }
 
-    /// Records the result of a call that must not open the breaker: it counts only as a probe.
-    pub fn record_probe(&mut self, ticket: Ticket, now: Instant, good: bool) {
+    /// Records the result of a call that must not open a closed breaker: it counts only if the call
+    /// is the probe.
+    pub fn record_probe(&mut self, ticket: Ticket, now: Instant, succeeded: bool) {
         if matches!(self.phase, Phase::Probing) {
-            self.record(ticket, now, good);
+            self.record(ticket, now, succeeded);
         }
     }
 
     /// Records the result of a call.
-    pub fn record(&mut self, ticket: Ticket, now: Instant, good: bool) {
+    pub fn record(&mut self, ticket: Ticket, now: Instant, succeeded: bool) {
         if ticket.0 != self.generation {
             return;
         }
-        match (self.phase, good) {
+        match (self.phase, succeeded) {
             (Phase::Probing, true) => {
                 self.calls.clear();
                 self.open_time = MIN_OPEN_TIME;
@@ -123,7 +125,7 @@ impl CircuitBreaker {
             // An open breaker admits no call.
             (Phase::Open { .. }, _) => {}
             (Phase::Closed, _) => {
-                self.calls.push_back((now, good));
+                self.calls.push_back((now, succeeded));
                 while self.calls.len() > MAX_CALLS
                     || self
                         .calls
@@ -132,9 +134,13 @@ impl CircuitBreaker {
                 {
                     self.calls.pop_front();
                 }
-                let bad = self.calls.iter().filter(|(_, good)| !good).count();
-                // A good call never opens the breaker: the dependency works now.
-                if !good && self.calls.len() >= MIN_CALLS && bad * 2 >= self.calls.len() {
+                let failures = self
+                    .calls
+                    .iter()
+                    .filter(|(_, succeeded)| !succeeded)
+                    .count();
+                // A successful call never opens the breaker: the dependency works now.
+                if !succeeded && self.calls.len() >= MIN_CALLS && failures * 2 >= self.calls.len() {
                     self.enter(Phase::Open {
                         until: now + self.open_time,
                     });
@@ -160,12 +166,12 @@ mod tests {
     }
 
     /// Admits a call and records its result at the same moment.
-    fn call(breaker: &mut CircuitBreaker, at: Instant, good: bool) {
+    fn call(breaker: &mut CircuitBreaker, at: Instant, succeeded: bool) {
         let ticket = breaker.admit(at).expect("the call is admitted");
-        breaker.record(ticket, at, good);
+        breaker.record(ticket, at, succeeded);
     }
 
-    fn opened(start: Instant) -> CircuitBreaker {
+    fn open_breaker(start: Instant) -> CircuitBreaker {
         let mut breaker = CircuitBreaker::default();
         for _ in 0..MIN_CALLS {
             call(&mut breaker, start, false);
@@ -175,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_at_half_of_enough_calls_and_not_before() {
+    fn opens_when_half_of_at_least_ten_calls_failed() {
         let start = Instant::now();
         let mut breaker = CircuitBreaker::default();
         for number in 0..MIN_CALLS - 1 {
@@ -186,20 +192,20 @@ mod tests {
         assert_eq!(
             breaker.state(start),
             State::Closed,
-            "a good call opens nothing"
+            "a successful call never opens it"
         );
         call(&mut breaker, start, false);
         assert_eq!(breaker.state(start), State::Open);
 
-        let mut mostly_good = CircuitBreaker::default();
+        let mut mostly_successful = CircuitBreaker::default();
         for number in 0..50 {
-            call(&mut mostly_good, start, number % 5 != 0);
+            call(&mut mostly_successful, start, number % 5 != 0);
         }
-        assert_eq!(mostly_good.state(start), State::Closed);
+        assert_eq!(mostly_successful.state(start), State::Closed);
     }
 
     #[test]
-    fn slow_calls_far_apart_do_not_open_it() {
+    fn failures_that_leave_the_window_do_not_open_it() {
         let start = Instant::now();
         let mut breaker = CircuitBreaker::default();
         for number in 0..30 {
@@ -211,7 +217,7 @@ mod tests {
     #[test]
     fn admits_one_probe_and_closes_when_it_succeeds() {
         let start = Instant::now();
-        let mut breaker = opened(start);
+        let mut breaker = open_breaker(start);
         assert!(breaker.admit(after(start, 999)).is_none());
         let probe = breaker.admit(after(start, 1000)).unwrap();
         assert!(
@@ -226,7 +232,7 @@ mod tests {
     #[test]
     fn open_time_doubles_while_probes_fail_up_to_its_maximum() {
         let start = Instant::now();
-        let mut breaker = opened(start);
+        let mut breaker = open_breaker(start);
         let mut now = start;
         for pause in [1000, 2000, 3000, 3000] {
             assert!(breaker.admit(after(now, pause - 1)).is_none(), "{pause}");
@@ -245,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_must_not_open_it_can_close_it() {
+    fn a_call_that_must_not_open_the_breaker_can_close_it_as_a_probe() {
         let start = Instant::now();
         let mut breaker = CircuitBreaker::default();
         for _ in 0..5 * MIN_CALLS {
@@ -257,10 +263,10 @@ mod tests {
         assert_eq!(
             breaker.state(start),
             State::Closed,
-            "they do not count towards opening"
+            "results of record_probe do not count towards opening"
         );
 
-        let mut breaker = opened(start);
+        let mut breaker = open_breaker(start);
         let failed = breaker.admit(after(start, 1000)).unwrap();
         breaker.record_probe(failed, after(start, 1000), false);
         assert_eq!(breaker.state(after(start, 1000)), State::Open);
@@ -272,7 +278,7 @@ mod tests {
     #[test]
     fn after_an_abandoned_probe_the_next_call_may_probe() {
         let start = Instant::now();
-        let mut breaker = opened(start);
+        let mut breaker = open_breaker(start);
         let probe = breaker.admit(after(start, 1000)).unwrap();
         breaker.abandon(probe, after(start, 1001));
         assert!(breaker.admit(after(start, 1001)).is_some());
@@ -291,7 +297,7 @@ mod tests {
         assert_eq!(
             breaker.state(after(start, 20)),
             State::Open,
-            "a late good one does not close it"
+            "the late success of an earlier call does not close it"
         );
         let probe = breaker.admit(after(start, 1010)).unwrap();
         breaker.record(early[11], after(start, 1020), false);
@@ -299,7 +305,7 @@ mod tests {
         breaker.abandon(early[13], after(start, 1020));
         assert!(
             breaker.admit(after(start, 1020)).is_none(),
-            "none of them counts as the probe"
+            "no earlier call counts as the probe"
         );
         breaker.record(probe, after(start, 1030), true);
         for ticket in &early[14..] {
@@ -311,7 +317,7 @@ mod tests {
         assert_eq!(
             breaker.state(after(start, 1050)),
             State::Closed,
-            "they do not count after it has closed"
+            "earlier calls do not count after it has closed"
         );
     }
 }

@@ -1,7 +1,8 @@
-//! Connects to the address of a name that responds first (RFC 8305, "happy eyeballs").
+//! Connects to the first address of a host name that responds (RFC 8305, "happy eyeballs").
 //!
-//! awc gives the whole time to the first address of a name. An address that does not respond, such as
-//! an IPv6 address without a route or that of a removed pod, would hide the others.
+//! awc spends the whole timeout on the first address of a name. If that address does not respond,
+//! such as an IPv6 address without a route or the address of a removed pod, it never tries the
+//! others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,12 +17,12 @@ use tokio::net::{TcpStream, lookup_host};
 
 use crate::platform::client::response_stream::ResponseStream;
 
-/// After this time without a response, the next address is tried as well. It is the minimum that the
-/// RFC allows, because the time for a call may be short.
+/// After this time without a response, the next address is tried as well. It is the minimum that
+/// the RFC allows, because the deadline of a call may be short.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(100);
 
-/// Returns the connector of all our clients. It tries every address of a name, and wraps connections
-/// in a [`ResponseStream`].
+/// Returns the connector that every [`Client`](super::Client) uses. It tries all addresses of a
+/// name, and wraps the connection in a [`ResponseStream`].
 #[must_use]
 pub fn connector() -> awc::Connector<
     impl Service<
@@ -52,8 +53,8 @@ async fn connect(
     ))
 }
 
-/// Tries the addresses in order. The next attempt starts when the last one has failed, or has not
-/// responded within [`ATTEMPT_DELAY`].
+/// Tries the addresses in order. The next attempt starts once the previous one fails, or after
+/// [`ATTEMPT_DELAY`] without a response.
 async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut remaining = addresses.iter();
     let mut attempts = FuturesUnordered::new();
@@ -61,16 +62,16 @@ async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     loop {
         let is_last = remaining.len() <= 1;
         attempts.extend(remaining.next().map(|address| TcpStream::connect(*address)));
-        let answered = async { attempts.next().await };
-        let answered = if is_last {
-            answered.await
+        let next_result = attempts.next();
+        let result = if is_last {
+            next_result.await
         } else {
-            match tokio::time::timeout(ATTEMPT_DELAY, answered).await {
-                Ok(answered) => answered,
+            match tokio::time::timeout(ATTEMPT_DELAY, next_result).await {
+                Ok(result) => result,
                 Err(_) => continue,
             }
         };
-        match answered {
+        match result {
             Some(Ok(stream)) => return Ok(stream),
             Some(Err(error)) => last_error = error,
             None => return Err(last_error),
@@ -87,14 +88,15 @@ mod tests {
 
     use super::*;
 
-    /// An address that does not respond: its queue is full, and Linux then drops connection requests.
-    struct Silent {
+    /// An address that does not respond: its accept queue is full, so Linux drops connection
+    /// requests.
+    struct SilentAddress {
         address: SocketAddr,
         _listener: TcpListener,
         _queue: Vec<TcpStream>,
     }
 
-    impl Silent {
+    impl SilentAddress {
         async fn start() -> Self {
             let socket = TcpSocket::new_v4().unwrap();
             socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -121,20 +123,26 @@ mod tests {
     }
 
     /// An address without a listener.
-    async fn closed() -> SocketAddr {
+    async fn closed_address() -> SocketAddr {
         listener().await.1
     }
 
     #[tokio::test]
-    async fn a_silent_or_closed_address_does_not_hide_the_others() {
-        let (silent, closed) = (Silent::start().await, closed().await);
+    async fn connects_although_other_addresses_are_silent_or_closed() {
+        let (silent, closed_address) = (SilentAddress::start().await, closed_address().await);
         let (_listener, live) = listener().await;
         for addresses in [
             &[live][..],
             &[live, silent.address],
             &[silent.address, live],
-            &[closed, live],
-            &[silent.address, silent.address, closed, silent.address, live],
+            &[closed_address, live],
+            &[
+                silent.address,
+                silent.address,
+                closed_address,
+                silent.address,
+                live,
+            ],
         ] {
             let stream = timeout(Duration::from_secs(20), connect_to_any(addresses))
                 .await
@@ -145,8 +153,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closed_addresses_fail_at_once() {
-        let error = connect_to_any(&[closed().await, closed().await])
+    async fn fails_with_the_last_error_when_no_address_accepts() {
+        let error = connect_to_any(&[closed_address().await, closed_address().await])
             .await
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);

@@ -1,4 +1,4 @@
-//! Calls to a service that another one depends on.
+//! Calls to a service that this service depends on, protected by a [`DependencyGuard`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,24 +7,26 @@ use rand::RngExt;
 use serde::Serialize;
 use tracing::Instrument;
 
-use super::answer::{Answer, CallError};
 use super::guard::{DependencyGuard, Route};
 use super::http_client::Client;
 use super::request_batch::client::RequestBatcher;
+use super::response::{CallError, Response};
 use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection;
 use crate::platform::observability::trace_context;
 
 const MAX_RETRIES: u32 = 2;
-const MIN_RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// Upper bound on the wait before the first retry. The wait is random (full jitter), and its upper
+/// bound is four times as long for each further retry.
+const INITIAL_RETRY_WAIT: Duration = Duration::from_millis(20);
 
 /// The client of a dependency in one worker thread.
 #[derive(Clone)]
 pub struct Dependency {
     client: Client,
     guard: Arc<DependencyGuard>,
-    batched_routes: Vec<RequestBatcher>,
-    may_open: bool,
+    batchers: Vec<RequestBatcher>,
+    may_open_breaker: bool,
 }
 
 impl Dependency {
@@ -33,22 +35,23 @@ impl Dependency {
         Self {
             client,
             guard,
-            batched_routes: Vec::new(),
-            may_open: true,
+            batchers: Vec::new(),
+            may_open_breaker: true,
         }
     }
 
-    /// Returns a client whose calls respect the circuit breakers but do not open them. Recovery
-    /// repeats its calls until they succeed, so their failures say little about other calls.
+    /// Returns a client whose calls are rejected by open circuit breakers but do not open closed
+    /// ones. Recovery repeats its calls until they succeed, so their failures say little about
+    /// other calls.
     #[must_use]
     pub fn without_opening_breakers(self) -> Self {
         Self {
-            may_open: false,
+            may_open_breaker: false,
             ..self
         }
     }
 
-    /// Returns a client that sends calls of this route in batches, where several are made at the
+    /// Returns a client that sends the calls to this route in batches when several are made at the
     /// same time and the service takes batches.
     #[must_use]
     pub fn with_batches(mut self, route: Route) -> Self {
@@ -58,19 +61,21 @@ impl Dependency {
             .metrics
             .batch_size
             .with_label_values(&[self.guard.name, path]);
-        self.batched_routes
+        self.batchers
             .push(RequestBatcher::new(self.client.clone(), path, sizes));
         self
     }
 
+    /// Sends JSON to a route.
+    ///
     /// # Errors
-    /// See [`CallError`].
+    /// See [`CallError`]. A response with an error status is not an error.
     pub async fn post<T: Serialize>(
         &self,
         route: Route,
         body: &T,
         deadline: Deadline,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<Response, CallError> {
         let path = route.path;
         let call = fault_injection::Call {
             dependency: self.guard.name,
@@ -78,11 +83,11 @@ impl Dependency {
             route: path,
             deadline,
         };
-        let product = || product_of(body);
+        let product_id = || product_id_in(body);
         let send = async || {
             self.guard
                 .gremlin
-                .call(call, product, self.send(path, body, deadline))
+                .call(call, product_id, self.send(path, body, deadline))
                 .await
         };
         self.call("POST", route, deadline, send).await
@@ -93,27 +98,23 @@ impl Dependency {
         path: &str,
         body: &T,
         deadline: Deadline,
-    ) -> Result<Answer, CallError> {
-        match self
-            .batched_routes
-            .iter()
-            .find(|calls| calls.path() == path)
-        {
-            Some(calls) => calls.post(body, deadline).await,
+    ) -> Result<Response, CallError> {
+        match self.batchers.iter().find(|batcher| batcher.path() == path) {
+            Some(batcher) => batcher.post(body, deadline).await,
             None => self.client.post(path, body, deadline).await,
         }
     }
 
-    /// `query` follows the route's path.
+    /// Gets a route. `query` is appended to its path, and begins with `?` unless it is empty.
     ///
     /// # Errors
-    /// See [`CallError`].
+    /// See [`CallError`]. A response with an error status is not an error.
     pub async fn get(
         &self,
         route: Route,
         query: &str,
         deadline: Deadline,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<Response, CallError> {
         let call = fault_injection::Call {
             dependency: self.guard.name,
             method: "GET",
@@ -130,18 +131,18 @@ impl Dependency {
         self.call("GET", route, deadline, send).await
     }
 
-    /// Makes a call in a span of its own, by OpenTelemetry's conventions for HTTP clients. Retries are
-    /// events of the span.
+    /// Makes a call in a span of its own, as the conventions of OpenTelemetry for HTTP clients
+    /// demand. Retries are events of the span.
     async fn call(
         &self,
         method: &'static str,
         route: Route,
         deadline: Deadline,
-        send: impl AsyncFn() -> Result<Answer, CallError>,
-    ) -> Result<Answer, CallError> {
+        send: impl AsyncFn() -> Result<Response, CallError>,
+    ) -> Result<Response, CallError> {
         if !trace_context::is_sampled() {
-            // The span would not be exported. The call carries the trace of the request.
-            return self.counted(route, deadline, send).await.0;
+            // The span would not be exported. The call carries the trace of the current request.
+            return self.call_and_count(route, deadline, send).await.0;
         }
         let span = tracing::info_span!(
             "call",
@@ -155,11 +156,11 @@ impl Dependency {
             url.template = route.path,
         );
         let (outcome, error) = self
-            .counted(route, deadline, send)
+            .call_and_count(route, deadline, send)
             .instrument(span.clone())
             .await;
-        if let Ok(answer) = &outcome {
-            span.record("http.response.status_code", answer.status.as_u16());
+        if let Ok(response) = &outcome {
+            span.record("http.response.status_code", response.status.as_u16());
         }
         if let Some(error) = error {
             span.record("otel.status_code", "ERROR");
@@ -168,38 +169,40 @@ impl Dependency {
         outcome
     }
 
-    /// Makes a call and counts its outcome. Returns the outcome, and for a failure its description.
-    async fn counted(
+    /// Makes a call and counts its outcome. Returns the outcome, and a description if it is an
+    /// error in the sense of the span.
+    async fn call_and_count(
         &self,
         route: Route,
         deadline: Deadline,
-        send: impl AsyncFn() -> Result<Answer, CallError>,
-    ) -> (Result<Answer, CallError>, Option<String>) {
-        let outcome = self.guarded(route, deadline, send).await;
-        let (result, error) = match &outcome {
-            Ok(answer) if answer.status.is_server_error() => {
-                ("error", Some(answer.status.as_str().to_owned()))
+        send: impl AsyncFn() -> Result<Response, CallError>,
+    ) -> (Result<Response, CallError>, Option<String>) {
+        let outcome = self.call_guarded(route, deadline, send).await;
+        let (label, error) = match &outcome {
+            Ok(response) if response.status.is_server_error() => {
+                ("error", Some(response.status.as_str().to_owned()))
             }
-            // OpenTelemetry: for a client span every status from 400 on is an error.
-            Ok(answer) if answer.status.is_client_error() => {
-                ("answered", Some(answer.status.as_str().to_owned()))
+            // OpenTelemetry: every status from 400 on is an error of a client span.
+            Ok(response) if response.status.is_client_error() => {
+                ("answered", Some(response.status.as_str().to_owned()))
             }
             Ok(_) => ("answered", None),
             Err(error @ CallError::TimedOut) => ("timeout", Some(error.to_string())),
             Err(error @ CallError::Rejected(_)) => ("rejected", Some(error.to_string())),
             Err(error) => ("error", Some(error.to_string())),
         };
-        self.guard.count(result);
+        self.guard.count_outcome(label);
         (outcome, error)
     }
 
-    async fn guarded(
+    /// Makes a call if the circuit breaker and the bulkhead admit it.
+    async fn call_guarded(
         &self,
         route: Route,
         deadline: Deadline,
-        send: impl AsyncFn() -> Result<Answer, CallError>,
-    ) -> Result<Answer, CallError> {
-        let permit = self.guard.admit(route, self.may_open)?;
+        send: impl AsyncFn() -> Result<Response, CallError>,
+    ) -> Result<Response, CallError> {
+        let permit = self.guard.admit(route, self.may_open_breaker)?;
         let _bulkhead = self.guard.bulkhead_permit().await?;
         let outcome = self.send_with_retries(deadline, send).await;
         if let Some(permit) = permit {
@@ -211,42 +214,42 @@ impl Dependency {
     async fn send_with_retries(
         &self,
         deadline: Deadline,
-        send: impl AsyncFn() -> Result<Answer, CallError>,
-    ) -> Result<Answer, CallError> {
-        self.guard.count_call_for_retries();
-        let mut pause = MIN_RETRY_PAUSE;
+        send: impl AsyncFn() -> Result<Response, CallError>,
+    ) -> Result<Response, CallError> {
+        self.guard.deposit_for_call();
+        let mut max_wait = INITIAL_RETRY_WAIT;
         for _ in 0..MAX_RETRIES {
             let outcome = send().await;
-            let wait = rand::rng().random_range(Duration::ZERO..=pause);
-            if !cannot_have_been_carried_out(&outcome)
+            let wait = rand::rng().random_range(Duration::ZERO..=max_wait);
+            if !was_certainly_not_handled(&outcome)
                 || wait >= deadline.remaining()
-                || !self.guard.may_retry()
+                || !self.guard.try_take_retry()
             {
                 return outcome;
             }
             tracing::info!(
                 dependency = self.guard.name,
-                "retrying a call that cannot have been carried out"
+                "retrying a call that the service certainly did not handle"
             );
             tokio::time::sleep(wait).await;
-            pause *= 4;
+            max_wait *= 4;
         }
         send().await
     }
 }
 
-/// Returns the product that the body of a call names.
-fn product_of<T: Serialize>(body: &T) -> Option<String> {
+/// Returns the `product_id` in the body of a call.
+fn product_id_in<T: Serialize>(body: &T) -> Option<String> {
     let body = serde_json::to_value(body).ok()?;
     body.get("product_id")?.as_str().map(str::to_owned)
 }
 
-/// Whether a call was certainly not carried out. Only such a call is retried here; the saga handles
-/// the others. A call that met a lock has waited already, and a retry would use up the caller's
-/// time.
-fn cannot_have_been_carried_out(outcome: &Result<Answer, CallError>) -> bool {
+/// Whether the service certainly did not handle a call. Only such a call is retried here; the
+/// caller handles the others. A call that was rejected because of a lock has already waited, and a retry
+/// would use up the caller's time.
+fn was_certainly_not_handled(outcome: &Result<Response, CallError>) -> bool {
     match outcome {
-        Ok(answer) => answer.promises_nothing_done() && !answer.is_locked(),
+        Ok(response) => response.guarantees_no_effect() && !response.is_locked(),
         Err(error) => matches!(error, CallError::NotConnected(_)),
     }
 }

@@ -1,48 +1,48 @@
-//! Passes the request of a client on to another service.
+//! Forwards the request of a client to another service.
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 
-use super::answer::CallError;
-use super::http_client::{Client, not_answered, prepared, within};
+use super::http_client::{Client, in_current_trace, send_failure, within};
+use super::response::CallError;
 use crate::platform::deadline::Deadline;
 
-/// Metrics are longer than the other responses.
-const FORWARD_LIMIT_BYTES: usize = 1024 * 1024;
+/// Larger than for other calls, because the response of `/metrics` is forwarded too.
+const MAX_FORWARDED_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// The request of a client.
-pub struct Forwarded<'a> {
+/// The request of a client that is forwarded.
+pub struct ForwardedRequest<'a> {
     pub method: Method,
     pub path: &'a str,
     pub authorization: Option<HeaderValue>,
     pub body: Bytes,
 }
 
-/// The unchanged response.
-pub struct ForwardedAnswer {
+/// The response of the other service, to be passed on unchanged.
+pub struct ForwardedResponse {
     pub status: StatusCode,
     pub content_type: Option<HeaderValue>,
     pub body: Bytes,
 }
 
 impl Client {
-    /// Sends the request of a client to the service.
+    /// Forwards the request of a client to the service.
     ///
     /// # Errors
     /// See [`CallError`].
     pub async fn forward(
         &self,
-        request_to_forward: Forwarded<'_>,
+        forwarded: ForwardedRequest<'_>,
         deadline: Deadline,
-    ) -> Result<ForwardedAnswer, CallError> {
-        let Forwarded {
+    ) -> Result<ForwardedResponse, CallError> {
+        let ForwardedRequest {
             method,
             path,
             authorization,
             body,
-        } = request_to_forward;
-        let mut request = prepared(
+        } = forwarded;
+        let mut request = in_current_trace(
             self.http.request(method, format!("{}{path}", self.base)),
             deadline,
         );
@@ -50,11 +50,11 @@ impl Client {
             request = request.insert_header((header::AUTHORIZATION, authorization));
         }
         within(deadline, async {
-            let mut response = request.send_body(body).await.map_err(not_answered)?;
+            let mut response = request.send_body(body).await.map_err(send_failure)?;
             let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
-            let body = response.body().limit(FORWARD_LIMIT_BYTES).await;
-            let body = body.map_err(|error| CallError::BrokenOff(error.to_string()))?;
-            Ok(ForwardedAnswer {
+            let body = response.body().limit(MAX_FORWARDED_RESPONSE_BYTES).await;
+            let body = body.map_err(|error| CallError::Interrupted(error.to_string()))?;
+            Ok(ForwardedResponse {
                 status: response.status(),
                 content_type,
                 body,

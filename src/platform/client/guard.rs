@@ -1,4 +1,4 @@
-//! What protects the callers of a dependency: circuit breakers, a bulkhead and a retry budget.
+//! Protects the callers of a dependency: circuit breakers, a bulkhead and a retry budget.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use actix_web::web;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use super::answer::{Answer, CallError};
 use super::circuit_breaker::{CircuitBreaker, State, Ticket};
 use super::metrics::ClientMetrics;
+use super::response::{CallError, Response};
 use super::retry_budget::RetryBudget;
 use crate::platform::fault_injection::Gremlin;
 
-/// Bulkhead: calls to one dependency in progress at a time.
+/// Bulkhead: calls to one dependency that may be in progress at the same time.
 const MAX_CALLS_IN_PROGRESS: usize = 256;
 /// How long a call waits for a permit of the bulkhead.
 const BULKHEAD_TIMEOUT: Duration = Duration::from_millis(100);
@@ -20,16 +20,16 @@ const BULKHEAD_TIMEOUT: Duration = Duration::from_millis(100);
 /// A route of a dependency.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
-    /// Label of its circuit breaker.
+    /// The label of its circuit breaker in logs and metrics.
     pub name: &'static str,
     pub path: &'static str,
 }
 
-/// Protects one dependency: a circuit breaker for each route, and one bulkhead and one retry budget.
-/// The worker threads of the process share it.
+/// Protects one dependency with a circuit breaker for each route, one bulkhead and one retry budget.
+/// All worker threads share it.
 pub struct DependencyGuard {
     pub(super) name: &'static str,
-    /// A route of its own for each breaker: a route that fails must not stop calls to the others.
+    /// Each route has its own breaker: a route that fails must not stop the calls to the others.
     routes: Vec<RouteGuard>,
     retry_budget: Mutex<RetryBudget>,
     bulkhead: Semaphore,
@@ -71,7 +71,7 @@ impl DependencyGuard {
             recovered,
         };
         for route in &guard.routes {
-            guard.report(route, State::Closed);
+            guard.set_state_metric(route, State::Closed);
         }
         guard
     }
@@ -90,7 +90,7 @@ impl DependencyGuard {
             .find(|guarded| guarded.name == route.name)
     }
 
-    fn report(&self, route: &RouteGuard, state: State) {
+    fn set_state_metric(&self, route: &RouteGuard, state: State) {
         for known in [State::Closed, State::HalfOpen, State::Open] {
             let labels = [self.name, route.name, known.as_str()];
             self.metrics
@@ -100,7 +100,7 @@ impl DependencyGuard {
         }
     }
 
-    /// Applies a change to a route's breaker, and reports when its state changed.
+    /// Applies a change to a route's breaker. Logs a change of its state and updates the metric.
     fn with_breaker<T>(
         &self,
         route: &RouteGuard,
@@ -113,13 +113,13 @@ impl DependencyGuard {
         let after = breaker.state(now);
         drop(breaker);
         if before != after {
-            self.report(route, after);
+            self.set_state_metric(route, after);
             tracing::warn!(
                 dependency = self.name,
                 route = route.name,
                 from = before.as_str(),
                 to = after.as_str(),
-                "circuit breaker changed"
+                "the circuit breaker changed its state"
             );
             if after == State::Closed {
                 self.recovered.notify_one();
@@ -128,23 +128,25 @@ impl DependencyGuard {
         result
     }
 
+    /// Admits a call, unless the route's breaker is open. Returns `None` for a route without a
+    /// breaker.
     pub(super) fn admit(
         &self,
         route: Route,
-        may_open: bool,
+        may_open_breaker: bool,
     ) -> Result<Option<CallPermit<'_>>, CallError> {
         let Some(route) = self.route(route) else {
             return Ok(None);
         };
         let ticket = self
             .with_breaker(route, CircuitBreaker::admit)
-            .ok_or(CallError::Rejected("its circuit breaker is open"))?;
+            .ok_or(CallError::Rejected("the circuit breaker is open"))?;
         Ok(Some(CallPermit {
             guard: self,
             route,
             ticket,
             started: Instant::now(),
-            may_open,
+            may_open_breaker,
             is_pending: true,
         }))
     }
@@ -154,24 +156,24 @@ impl DependencyGuard {
         permit
             .ok()
             .and_then(Result::ok)
-            .ok_or(CallError::Rejected("its bulkhead is full"))
+            .ok_or(CallError::Rejected("the bulkhead is full"))
     }
 
-    /// Earns the budget a share of a retry.
-    pub(super) fn count_call_for_retries(&self) {
+    /// Adds the share of one call to the retry budget.
+    pub(super) fn deposit_for_call(&self) {
         lock(&self.retry_budget).deposit();
     }
 
-    /// Takes a retry from the budget. Returns whether there was one.
-    pub(super) fn may_retry(&self) -> bool {
-        let may = lock(&self.retry_budget).withdraw();
-        if may {
+    /// Takes a retry from the budget. Returns false if the budget is used up.
+    pub(super) fn try_take_retry(&self) -> bool {
+        let has_retry = lock(&self.retry_budget).withdraw();
+        if has_retry {
             self.metrics.retries.with_label_values(&[self.name]).inc();
         }
-        may
+        has_retry
     }
 
-    pub(super) fn count(&self, outcome: &str) {
+    pub(super) fn count_outcome(&self, outcome: &str) {
         self.metrics
             .calls
             .with_label_values(&[self.name, outcome])
@@ -183,32 +185,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A call that the circuit breaker admitted. It is abandoned if it is dropped without a result, for
-/// example because the client closed the connection.
+/// A call that the circuit breaker admitted. Dropping it without an outcome abandons the call, for
+/// example when the client that is waiting for it closes its connection.
 pub struct CallPermit<'a> {
     guard: &'a DependencyGuard,
     route: &'a RouteGuard,
     ticket: Ticket,
     started: Instant,
-    may_open: bool,
+    may_open_breaker: bool,
     is_pending: bool,
 }
 
 impl CallPermit<'_> {
     /// Records the outcome of the call.
-    pub fn complete(mut self, outcome: &Result<Answer, CallError>) {
+    pub fn complete(mut self, outcome: &Result<Response, CallError>) {
         self.is_pending = false;
         let succeeded = match outcome {
-            // The service works. Another session holds a lock on what this call needs.
-            Ok(answer) if answer.is_locked() => true,
-            Ok(answer) => {
-                !answer.status.is_server_error() && self.started.elapsed() < self.guard.slow_after
+            // The service works; only a lock of another database session prevented the call.
+            Ok(response) if response.is_locked() => true,
+            Ok(response) => {
+                !response.status.is_server_error() && self.started.elapsed() < self.guard.slow_after
             }
             Err(_) => false,
         };
-        let (ticket, may_open) = (self.ticket, self.may_open);
+        let (ticket, may_open_breaker) = (self.ticket, self.may_open_breaker);
         self.guard.with_breaker(self.route, |breaker, now| {
-            if may_open {
+            if may_open_breaker {
                 breaker.record(ticket, now, succeeded)
             } else {
                 breaker.record_probe(ticket, now, succeeded)

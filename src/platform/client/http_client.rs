@@ -1,30 +1,30 @@
-//! Calls to one service: one deadline bounds connect, head and body together.
+//! Calls to one service. The deadline of a call covers connecting, the head and the body together.
 
 use std::time::Duration;
 
 use actix_web::error::PayloadError;
-
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, BytesMut};
 use awc::error::{ConnectError, SendRequestError};
 use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 
-use super::answer::{Answer, CallError, MAX_BATCH_SIZE};
 use super::base_url::BaseUrl;
 use super::connector::connector;
+use super::response::{CallError, MAX_BATCH_SIZE_HEADER, Response};
 use crate::platform::deadline::{self, Deadline};
 use crate::platform::observability::trace_context::{self, TraceHeaders};
 
-/// Upper bound on the responses of our own services.
-const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+/// Upper bound on the body of a response, and on one line of the response to a batch. The services
+/// send less.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// How a request ended whose response is lines.
-pub enum Lines {
-    /// The response is complete.
-    Ended,
-    /// The service rejected the request with this status.
-    Refused(StatusCode),
+/// How a request ended whose response is read line by line.
+pub enum LinesOutcome {
+    /// All lines arrived.
+    Complete,
+    /// The service rejected the request with this status, which is not 200.
+    Rejected(StatusCode),
 }
 
 /// A client of one service. Each worker thread has its own, because connections belong to a thread.
@@ -40,10 +40,10 @@ impl Client {
         Self::with_token(base, None)
     }
 
-    /// Returns a client that sends a token with each call.
+    /// Returns a client that sends the token, if there is one, as a bearer token with each call.
     #[must_use]
     pub fn with_token(base: BaseUrl, token: Option<&str>) -> Self {
-        // Each call has a deadline.
+        // The deadline of each call replaces the timeout of awc.
         let builder = awc::Client::builder().connector(connector());
         let builder = builder
             .disable_timeout()
@@ -59,6 +59,8 @@ impl Client {
         }
     }
 
+    /// Sends JSON in the current trace.
+    ///
     /// # Errors
     /// See [`CallError`]. A response with an error status is not an error.
     pub async fn post<T: Serialize>(
@@ -66,12 +68,12 @@ impl Client {
         path: &str,
         body: &T,
         deadline: Deadline,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<Response, CallError> {
         self.post_in_trace(path, body, &TraceHeaders::current(), deadline)
             .await
     }
 
-    /// Sends a request in the given trace.
+    /// Sends JSON in another trace than the current one.
     ///
     /// # Errors
     /// Those of [`Client::post`].
@@ -81,29 +83,29 @@ impl Client {
         body: &T,
         trace: &TraceHeaders,
         deadline: Deadline,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<Response, CallError> {
         let request = in_trace(
             self.http.post(format!("{}{path}", self.base)),
             trace,
             deadline,
         );
         within(deadline, async {
-            read(request.send_json(body).await).await
+            read_response(request.send_json(body).await).await
         })
         .await
     }
 
-    /// Sends JSON, and calls `each` with every line of the response as soon as it arrives.
+    /// Sends JSON, and passes each line of the response to `on_line` as soon as the line is complete.
     ///
     /// # Errors
-    /// See [`CallError`]. Lines for which `each` was not called did not arrive.
+    /// See [`CallError`]. Some lines may have been passed on before the error.
     pub async fn post_for_lines(
         &self,
         path: &str,
         json: Vec<u8>,
         deadline: Deadline,
-        each: impl FnMut(&[u8]),
-    ) -> Result<Lines, CallError> {
+        on_line: impl FnMut(&[u8]),
+    ) -> Result<LinesOutcome, CallError> {
         let untraced = TraceHeaders::unsampled();
         let request = in_trace(
             self.http.post(format!("{}{path}", self.base)),
@@ -112,42 +114,46 @@ impl Client {
         );
         within(deadline, async {
             let request = request.content_type("application/json");
-            let response = request.send_body(json).await.map_err(not_answered)?;
+            let response = request.send_body(json).await.map_err(send_failure)?;
             if response.status() != StatusCode::OK {
-                return Ok(Lines::Refused(response.status()));
+                return Ok(LinesOutcome::Rejected(response.status()));
             }
-            read_lines(response, each).await?;
-            Ok(Lines::Ended)
+            read_lines(response, on_line).await?;
+            Ok(LinesOutcome::Complete)
         })
         .await
     }
 
     /// # Errors
     /// See [`CallError`].
-    pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
+    pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Response, CallError> {
         let request = self.http.get(format!("{}{path}", self.base));
         within(deadline, async {
-            read(prepared(request, deadline).send().await).await
+            read_response(in_current_trace(request, deadline).send().await).await
         })
         .await
     }
 
     /// # Errors
     /// See [`CallError`].
-    pub async fn delete(&self, path: &str, deadline: Deadline) -> Result<Answer, CallError> {
+    pub async fn delete(&self, path: &str, deadline: Deadline) -> Result<Response, CallError> {
         let request = self.http.delete(format!("{}{path}", self.base));
         within(deadline, async {
-            read(prepared(request, deadline).send().await).await
+            read_response(in_current_trace(request, deadline).send().await).await
         })
         .await
     }
 }
 
-/// Adds the headers of the current trace and of the deadline.
-pub(super) fn prepared(request: awc::ClientRequest, deadline: Deadline) -> awc::ClientRequest {
+/// Adds the headers of the current trace, and the deadline.
+pub(super) fn in_current_trace(
+    request: awc::ClientRequest,
+    deadline: Deadline,
+) -> awc::ClientRequest {
     in_trace(request, &TraceHeaders::current(), deadline)
 }
 
+/// Adds the headers of a trace, and the deadline.
 fn in_trace(
     mut request: awc::ClientRequest,
     trace: &TraceHeaders,
@@ -160,15 +166,15 @@ fn in_trace(
         request = request.insert_header((trace_context::TRACESTATE, tracestate.as_str()));
     }
     request.insert_header((
-        deadline::HEADER,
+        deadline::DEADLINE_HEADER,
         deadline.remaining().as_millis().to_string(),
     ))
 }
 
-/// Bounds a call by its deadline.
+/// Ends a call at its deadline.
 ///
 /// # Errors
-/// `TimedOut` at the deadline; otherwise those of the call.
+/// [`CallError::TimedOut`] at the deadline, and those of the call.
 pub async fn within<T>(
     deadline: Deadline,
     call: impl Future<Output = Result<T, CallError>>,
@@ -182,24 +188,24 @@ pub async fn within<T>(
         .map_err(|_| CallError::TimedOut)?
 }
 
-async fn read<S>(
+async fn read_response<S>(
     response: Result<awc::ClientResponse<S>, SendRequestError>,
-) -> Result<Answer, CallError>
+) -> Result<Response, CallError>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let mut response = response.map_err(not_answered)?;
+    let mut response = response.map_err(send_failure)?;
     let status = response.status();
     let max_batch_size = response
         .headers()
-        .get(MAX_BATCH_SIZE)
-        .and_then(|most| most.to_str().ok()?.parse().ok());
+        .get(MAX_BATCH_SIZE_HEADER)
+        .and_then(|size| size.to_str().ok()?.parse().ok());
     let body = response
         .body()
-        .limit(ANSWER_LIMIT_BYTES)
+        .limit(MAX_RESPONSE_BYTES)
         .await
-        .map_err(|error| CallError::BrokenOff(error.to_string()))?;
-    Ok(Answer {
+        .map_err(|error| CallError::Interrupted(error.to_string()))?;
+    Ok(Response {
         status,
         max_batch_size,
         body: body.to_vec(),
@@ -208,34 +214,36 @@ where
 
 async fn read_lines<S>(
     mut response: awc::ClientResponse<S>,
-    mut each: impl FnMut(&[u8]),
+    mut on_line: impl FnMut(&[u8]),
 ) -> Result<(), CallError>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let mut begun = BytesMut::new();
+    let mut buffer = BytesMut::new();
     while let Some(chunk) = response.next().await {
-        begun.extend_from_slice(&chunk.map_err(|error| CallError::BrokenOff(error.to_string()))?);
-        while let Some(end) = begun.iter().position(|byte| *byte == b'\n') {
-            each(&begun.split_to(end + 1));
+        buffer
+            .extend_from_slice(&chunk.map_err(|error| CallError::Interrupted(error.to_string()))?);
+        while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+            on_line(&buffer.split_to(end + 1));
         }
-        if begun.len() > ANSWER_LIMIT_BYTES {
+        if buffer.len() > MAX_RESPONSE_BYTES {
             return Err(CallError::Unusable("a line is too long".to_owned()));
         }
     }
     Ok(())
 }
 
-pub(super) fn not_answered(error: SendRequestError) -> CallError {
+/// Returns why a request has no response head.
+pub(super) fn send_failure(error: SendRequestError) -> CallError {
     match error {
         SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => {
             CallError::TimedOut
         }
-        // awc calls a connection so that closed before the response arrived.
+        // awc reports this when the connection closes before the response.
         SendRequestError::Connect(ConnectError::Disconnected) => {
-            CallError::BrokenOff("the connection closed before a response arrived".to_owned())
+            CallError::Interrupted("the connection closed before a response arrived".to_owned())
         }
         SendRequestError::Connect(error) => CallError::NotConnected(error.to_string()),
-        error => CallError::BrokenOff(error.to_string()),
+        error => CallError::Interrupted(error.to_string()),
     }
 }

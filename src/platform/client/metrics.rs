@@ -1,10 +1,10 @@
-//! Counts of the calls to other services.
+//! The metrics of the calls to other services.
 
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
 use crate::platform::observability::metrics::{BATCH_SIZE_BUCKETS, Registry};
 
-/// The series of a service's calls to other services.
+/// The metrics of a service's calls to other services.
 pub struct ClientMetrics {
     /// Calls by dependency and outcome: answered, error, timeout, rejected.
     pub calls: IntCounterVec,
@@ -17,7 +17,7 @@ pub struct ClientMetrics {
 
 impl ClientMetrics {
     /// # Errors
-    /// When the registry has these series already.
+    /// When the registry already has these metrics.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             calls: registry.counters(

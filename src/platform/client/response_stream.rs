@@ -1,12 +1,14 @@
-//! A connection to another service that hides what awc cannot handle.
+//! A connection to another service that corrects two faults of awc.
 //!
-//! awc takes an interim response (RFC 9110, section 15.2: 100, 103) for the final one, and gives
-//! the connection back to its pool: the final response would then answer the next request. It also
-//! takes a body whose connection ends early for a whole one. This stream removes interim responses,
-//! and reports an early end as an error.
+//! - awc mistakes an interim response (RFC 9110, section 15.2: 100, 103) for the final one, and
+//!   returns the connection to its pool. The next request on that connection would then get the
+//!   final response of this one. The stream removes interim responses.
+//! - awc accepts a body as complete although the connection ended early. The stream reports an early
+//!   end as an error.
 //!
-//! It relies on what awc does with a connection: one request at a time, written whole before its
-//! response is read. The first bytes that are read after a write begin a response.
+//! The stream relies on the way in which awc uses a connection: it sends one request at a time, and
+//! writes it whole before it reads the response. So the first bytes that are read after a write are
+//! the start of a response.
 
 use std::io;
 use std::pin::Pin;
@@ -16,26 +18,27 @@ use actix_web::rt::net::{ActixStream, Ready};
 use actix_web::web::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Upper bound on the head of a response. awc rejects a longer one.
+/// A longer head is passed to awc before its end arrives. awc rejects it.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 const READ_BYTES: usize = 4096;
-/// The start of a head.
+/// The bytes with which every head starts.
 const VERSION: &[u8] = b"HTTP/1.";
 
-/// See the documentation of this module.
+/// A connection without interim responses and without unreported early ends.
 #[derive(Debug)]
 pub struct ResponseStream<Io> {
     io: Io,
     state: State,
-    /// In `Head`: the received part of the head. In `Body`: bytes that are not read yet.
+    /// In the state `Head`: the part of the head that has arrived. In `Body`: bytes that awc has not
+    /// read yet.
     buffer: BytesMut,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The head of a response is next.
+    /// The head of a response is next, or not complete.
     Head,
-    /// The head was read. The end of the body is known if the head has a length or says chunked.
+    /// The head is complete. `has_end`: it says where the body ends.
     Body { has_end: bool },
 }
 
@@ -49,29 +52,28 @@ impl<Io> ResponseStream<Io> {
         }
     }
 
-    /// Removes interim responses from the buffer. Returns whether it holds a complete final head.
-    fn has_final_head(&mut self) -> bool {
+    /// Removes interim responses from the buffer, and changes the state to `Body` if the buffer holds
+    /// a complete final head.
+    fn parse_head(&mut self) {
         while let Some(length) = head_length(&self.buffer) {
             let head = &self.buffer[..length];
             if !is_interim(head) {
                 self.state = State::Body {
                     has_end: has_end(head),
                 };
-                return true;
+                return;
             }
             self.buffer.advance(length);
         }
-        let begins_a_head = self
+        let may_be_a_head = self
             .buffer
             .iter()
             .zip(VERSION)
             .all(|(byte, expected)| byte == expected);
-        if begins_a_head && self.buffer.len() < MAX_HEAD_BYTES {
-            return false;
+        if !may_be_a_head || self.buffer.len() >= MAX_HEAD_BYTES {
+            // awc reports the error.
+            self.state = State::Body { has_end: false };
         }
-        // The client reports the error.
-        self.state = State::Body { has_end: false };
-        true
     }
 }
 
@@ -109,11 +111,11 @@ impl<Io: AsyncRead + Unpin> AsyncRead for ResponseStream<Io> {
             let mut read = ReadBuf::new(&mut read);
             ready!(Pin::new(&mut this.io).poll_read(context, &mut read))?;
             if read.filled().is_empty() {
-                // The client reports an incomplete or missing head.
+                // awc reports the incomplete or missing head.
                 this.state = State::Body { has_end: false };
             } else {
                 this.buffer.extend_from_slice(read.filled());
-                this.has_final_head();
+                this.parse_head();
             }
         }
         this.poll_body(context, out)
@@ -153,8 +155,8 @@ impl<Io: ActixStream> ActixStream for ResponseStream<Io> {
     }
 }
 
-/// Returns the length of a complete head, with the empty line that ends it. Lines may end in a bare
-/// line feed.
+/// Returns the length of the head with which the bytes start, if it is complete. The length includes
+/// the empty line after the head. Lines may end in a bare line feed.
 fn head_length(bytes: &[u8]) -> Option<usize> {
     let mut line_ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
     line_ends.find_map(|(end, _)| match bytes[end + 1..] {
@@ -164,12 +166,12 @@ fn head_length(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// Whether the status is below 200. 101 is final: after it, the connection is no longer HTTP.
+/// Whether the status is below 200. 101 is final: the connection is no longer HTTP after it.
 fn is_interim(head: &[u8]) -> bool {
     head.starts_with(VERSION) && head.get(8..10) == Some(b" 1") && head.get(9..12) != Some(b"101")
 }
 
-/// Whether the head says where the body ends. Otherwise it ends with the connection.
+/// Whether the head says where the body ends. Otherwise the body ends with the connection.
 fn has_end(head: &[u8]) -> bool {
     let names = head
         .split(|byte| *byte == b'\n')
@@ -187,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a connection on which a request was written, and its other end.
+    /// Returns a connection on which a request was sent, and the end of the service.
     async fn requested() -> (ResponseStream<DuplexStream>, DuplexStream) {
         let (near, mut far) = tokio::io::duplex(1024 * 1024);
         let mut stream = ResponseStream::new(near);
@@ -217,7 +219,7 @@ mod tests {
     const FINAL: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
 
     #[tokio::test]
-    async fn interim_responses_are_removed_however_they_arrive() {
+    async fn interim_responses_are_removed_in_pieces_of_any_size() {
         let interim = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
         let response = [b"HTTP/1.1 100 Continue\r\n\r\n", &interim[..], FINAL].concat();
         for size in [1, 3, 40, response.len()] {
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_response_that_ends_early_is_an_error_and_one_without_a_length_is_not() {
+    async fn an_early_end_is_an_error_only_if_the_head_says_where_the_body_ends() {
         for cut_off in [
             &b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n{}"[..],
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_is_too_long_is_read_without_its_end() {
+    async fn an_oversized_head_is_passed_on_before_its_end() {
         let endless = [VERSION, &b"x".repeat(MAX_HEAD_BYTES)].concat();
         let (mut stream, mut far) = requested().await;
         far.write_all(&endless).await.unwrap();
@@ -275,12 +277,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_that_are_not_http_are_read_at_once() {
+    async fn bytes_that_are_not_http_are_passed_on_at_once() {
         let (mut stream, mut far) = requested().await;
         far.write_all(b"SSH-2.0-x\r\n").await.unwrap();
         let mut read = [0; 11];
         stream.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"SSH-2.0-x\r\n");
+    }
+
+    #[tokio::test]
+    async fn lines_of_a_head_may_end_in_a_bare_line_feed() {
         let lines = b"HTTP/1.1 100 Continue\n\nHTTP/1.1 204 No Content\n\n";
         assert_eq!(
             read_in_pieces(lines, 5).await.0,

@@ -1,13 +1,14 @@
 //! The retry budget of a dependency.
 
+/// The budget holds at most ten retries, and starts full.
+const MAX_TENTHS: u32 = 100;
+
 /// Limits retries to a tenth of the calls, so that they never multiply an overload.
 #[derive(Debug)]
 pub struct RetryBudget {
+    /// Available tenths of a retry.
     tenths: u32,
 }
-
-/// Ten retries.
-const MAX_TENTHS: u32 = 100;
 
 impl Default for RetryBudget {
     fn default() -> Self {
@@ -21,11 +22,11 @@ impl RetryBudget {
         self.tenths = (self.tenths + 1).min(MAX_TENTHS);
     }
 
-    /// Takes one retry. Returns whether there was one.
+    /// Takes one retry. Returns false, and takes nothing, if the budget has less than one.
     pub fn withdraw(&mut self) -> bool {
-        let left = self.tenths.checked_sub(10);
-        self.tenths = left.unwrap_or(self.tenths);
-        left.is_some()
+        let remaining = self.tenths.checked_sub(10);
+        self.tenths = remaining.unwrap_or(self.tenths);
+        remaining.is_some()
     }
 }
 

@@ -9,8 +9,7 @@ use super::timeouts::CHECKOUT_TIMEOUT;
 use crate::platform::http::problem::Problem;
 use crate::platform::observability::incident_log::IncidentLog;
 
-/// Why database work failed. Cheap to clone, because one failure can concern many callers of a
-/// transaction.
+/// Why database work failed. Cheap to clone, because one failed transaction can have many callers.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
     /// Nothing was sent.
@@ -20,7 +19,7 @@ pub enum DatabaseError {
     #[error("unreachable: {0}")]
     Unreachable(String),
     /// Nothing was sent.
-    #[error("too little time was left to start")]
+    #[error("not enough time left to start")]
     TooLate,
     /// Nothing was done: another session holds a lock.
     #[error("another session holds a lock: {0}")]
@@ -34,7 +33,7 @@ pub enum DatabaseError {
     /// The server did nothing.
     #[error("the server takes no writes")]
     ReadOnly,
-    /// The server rejected the statement and rolled back, or Diesel rejected it before it was sent, or
+    /// The server rejected a statement and rolled back, Diesel rejected it before it was sent, or
     /// Diesel cannot read the result.
     #[error("{0}")]
     Query(Arc<DieselError>),
@@ -58,7 +57,7 @@ impl From<DieselError> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// The error for a row that a query for locks has found locked.
+    /// Returns the error of an item whose row was found locked before it was executed.
     #[must_use]
     pub fn row_locked() -> Self {
         Self::Locked("a row is locked".to_owned())
@@ -67,9 +66,10 @@ impl DatabaseError {
     /// Whether the statement violated the constraint with this name.
     #[must_use]
     pub fn violates(&self, constraint: &str) -> bool {
-        self.query().is_some_and(
-            |error| matches!(error, DieselError::DatabaseError(_, info) if info.constraint_name() == Some(constraint)),
-        )
+        let Some(DieselError::DatabaseError(_, info)) = self.query() else {
+            return false;
+        };
+        info.constraint_name() == Some(constraint)
     }
 
     fn query(&self) -> Option<&DieselError> {
@@ -80,9 +80,9 @@ impl DatabaseError {
         }
     }
 
-    /// Whether the server rejected this work. Other work may succeed.
+    /// Whether the server rejected this work for a reason of its own. Other work may succeed.
     #[must_use]
-    pub fn is_refusal(&self) -> bool {
+    pub fn is_rejection(&self) -> bool {
         matches!(self, Self::Query(_) | Self::Locked(_)) && !self.is_read_only()
     }
 
@@ -103,28 +103,28 @@ impl DatabaseError {
     /// Whether the server takes no writes, because it is or became a standby.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        let refused = |error| {
+        let is_read_only_error = |error| {
             matches!(
                 error,
                 &DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)
             )
         };
-        matches!(self, Self::ReadOnly) || self.query().is_some_and(refused)
+        matches!(self, Self::ReadOnly) || self.query().is_some_and(is_read_only_error)
     }
 
-    /// Whether the server rejected the work for a reason that Diesel does not tell: it hides the
-    /// SQLSTATE, and the message is in the language of the server.
-    pub(super) fn is_unexplained(&self) -> bool {
+    /// Whether Diesel does not report why the server rejected the work: it hides the SQLSTATE, and
+    /// the message is in the language of the server.
+    pub(super) fn has_unreported_cause(&self) -> bool {
         matches!(
             self.query(),
             Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, _))
         )
     }
 
-    /// Whether this is a fault of this program. Every other error comes from the database and may
-    /// pass.
+    /// Whether this is a fault of this program. All other errors come from the database, and may go
+    /// away.
     #[must_use]
-    pub fn is_our_mistake(&self) -> bool {
+    pub fn is_internal(&self) -> bool {
         use DatabaseErrorKind as Kind;
         match self {
             Self::Internal(_) => true,
@@ -144,24 +144,24 @@ impl DatabaseError {
         }
     }
 
-    /// Returns the response to a request that only reads.
+    /// Returns the problem document for a request that only reads.
     #[must_use]
-    pub fn of_read(self) -> Problem {
-        if self.is_our_mistake() {
+    pub fn into_read_problem(self) -> Problem {
+        if self.is_internal() {
             return Problem::internal(self);
         }
         self.unavailable()
     }
 
-    /// Returns the response to a request that changes an order. It says that nothing was done only if
-    /// that is certain.
+    /// Returns the problem document for a request that changes an order. It says that nothing was
+    /// done only if that is certain.
     #[must_use]
-    pub fn of_write(self, order_id: Uuid) -> Problem {
-        if self.is_our_mistake() {
+    pub fn into_write_problem(self, order_id: Uuid) -> Problem {
+        if self.is_internal() {
             return Problem::internal(self).of_order(order_id);
         }
         if self.is_outcome_unknown() {
-            return Problem::outcome_unknown("The database did not answer in time.", order_id)
+            return Problem::outcome_unknown("The database did not respond in time.", order_id)
                 .with_cause(self);
         }
         self.unavailable()
@@ -179,8 +179,8 @@ impl DatabaseError {
     }
 }
 
-/// Raises or resolves an incident by the outcome of database work. An unreachable database is not
-/// raised here: the pool does so for the whole process.
+/// Raises or resolves an incident, depending on the outcome of database work. An unreachable database
+/// raises nothing, because the pools already raise their own incident.
 pub fn observe<T>(incident: &IncidentLog, outcome: &Result<T, DatabaseError>) {
     match outcome {
         Ok(_) => {

@@ -1,22 +1,22 @@
-//! Counts of database connections and batches.
+//! The metrics of database connections and batches.
 
 use prometheus::{HistogramVec, IntCounterVec, IntGauge};
 
 use crate::platform::observability::metrics::{BATCH_SIZE_BUCKETS, Registry};
 
-/// The series of a service's database work.
+/// The metrics of a service's database work.
 pub struct DatabaseMetrics {
     pub connections_open: IntGauge,
     pub connections_idle: IntGauge,
     /// Items per transaction, by kind of work.
     pub batch_size: HistogramVec,
-    /// Items that met a lock of another session and left their batch, by kind of work.
+    /// Items that were parked because another session held a lock, by kind of work.
     pub batch_locked_items: IntCounterVec,
 }
 
 impl DatabaseMetrics {
     /// # Errors
-    /// When the registry has these series already.
+    /// When the registry already has these metrics.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             connections_open: registry.gauge(

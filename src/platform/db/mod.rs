@@ -1,11 +1,13 @@
-//! PostgreSQL: its address, the connection pools, the schema, batches of statements, and errors.
+//! PostgreSQL: the URL of the database, connection pools, the schema, batches of statements, and
+//! errors.
 
-mod address;
 pub mod batcher;
+mod classify;
+mod connection_manager;
+mod database;
 mod error;
-mod host;
 pub mod metrics;
-mod pool;
+mod pools;
 mod schema;
 pub mod spans;
 mod stored;
@@ -15,11 +17,11 @@ mod transaction;
 pub mod unnest_query;
 mod url;
 
-pub use address::redact;
+pub use database::Database;
 pub use error::{DatabaseError, observe};
-pub use pool::{Database, Pools};
+pub use pools::Pools;
 pub use schema::{SchemaError, is_ready, migrate};
 pub use stored::Stored;
 pub use timeouts::{CHANGE_TIMEOUT, LOCK_TIMEOUT, STATEMENT_TIMEOUT, WORK_TIMEOUT};
-pub use transaction::rolled_back;
-pub use url::DatabaseUrl;
+pub use transaction::run_and_roll_back;
+pub use url::{DatabaseUrl, redact};

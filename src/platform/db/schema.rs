@@ -1,7 +1,7 @@
-//! Migrates the schema, and checks that a database can hold it.
+//! Migrates the schema, and checks that the database is suitable.
 //!
-//! A service waits for a database that is unreachable. A database that can never work (an encoding
-//! other than UTF-8, tables of another program, missing rights) ends the program with an error.
+//! A service waits for an unreachable database. An unsuitable database (an encoding other than
+//! UTF-8, tables of another program, missing privileges) ends the program with an error.
 
 use std::error::Error;
 
@@ -14,19 +14,19 @@ use diesel_async::{
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::pool::takes_writes;
+use super::classify::takes_writes;
 use super::url::DatabaseUrl;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
-/// The advisory lock that a migration holds, so that replicas migrate one after the other. The number
-/// is arbitrary.
+/// The advisory lock that a migration holds, so that replicas migrate one after the other. The
+/// number is arbitrary.
 const MIGRATION_LOCK: i64 = 0x5641_4c45;
 const MIN_MAJOR_VERSION: i32 = 15;
 
 /// Why the schema cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// The only error that can pass by itself.
+    /// The only error that can go away without a change by the operator.
     #[error("cannot reach the database at {url}: {cause}")]
     Unreachable { url: DatabaseUrl, cause: String },
     #[error(
@@ -44,17 +44,17 @@ pub enum SchemaError {
     )]
     TooOld { url: DatabaseUrl, major: i32 },
     #[error(
-        "the database at {url} rejected the schema and was not changed: {cause}; Valerix needs a database \
-         of its own, and a user who may create tables in it"
+        "the database at {url} rejected the schema and was not changed: {cause}; Valerix needs a \
+         database of its own, and a user who may create tables in it"
     )]
-    Refused { url: DatabaseUrl, cause: String },
+    Rejected { url: DatabaseUrl, cause: String },
     #[error(
         "the user of the database at {url} may not read and write the table {table}; grant the \
-         rights, or use the owner of the table"
+         privileges, or use the owner of the table"
     )]
-    NoRights { url: DatabaseUrl, table: String },
+    MissingPrivileges { url: DatabaseUrl, table: String },
     #[error("the user of the database at {url} may not connect to it: {cause}")]
-    NoAccess { url: DatabaseUrl, cause: String },
+    AccessForbidden { url: DatabaseUrl, cause: String },
     /// A fault of this program.
     #[error("a migration failed: {0}")]
     Failed(String),
@@ -63,8 +63,8 @@ pub enum SchemaError {
 /// Applies the missing migrations, and returns their versions. Several processes may call it at the
 /// same time.
 ///
-/// One transaction holds the lock and all migrations. It ends with the connection in any case, and a
-/// pooler that assigns sessions by transaction keeps it in one session.
+/// The lock and all migrations are in one transaction. So the lock is released with the connection at
+/// the latest, and a pooler in transaction mode keeps all of it in one session.
 ///
 /// # Errors
 /// See [`SchemaError`]. A failed migration does not change the schema.
@@ -74,7 +74,7 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, SchemaError> {
     begin_exclusive(&mut connection)
         .await
         .map_err(|error| unreachable(url, &error))?;
-    // In a task, where blocking is allowed: the migration harness of Diesel is synchronous.
+    // In a task, where blocking is allowed, because the migration harness of Diesel is synchronous.
     let applied = tokio::task::spawn(async move {
         let mut harness = AsyncMigrationHarness::new(connection);
         let applied = apply(&mut harness);
@@ -83,26 +83,26 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, SchemaError> {
             Ok(versions) => commit(&mut connection).await.map(|()| versions),
             Err(error) => Err(error),
         };
-        let refused = outcome.is_err() && is_refusal(&mut connection).await;
-        (outcome, refused)
+        let is_rejected = outcome.is_err() && is_rejection(&mut connection).await;
+        (outcome, is_rejected)
     });
     match applied
         .await
         .map_err(|error| SchemaError::Failed(error.to_string()))?
     {
         (Ok(versions), _) => Ok(versions),
-        (Err(Failure::Newer(version)), _) => Err(SchemaError::Newer { version }),
-        // Not caused by a migration. The session's end undoes the transaction, so it can be retried.
-        (Err(Failure::Migration(error)), false) => Err(unreachable(url, &error)),
-        (Err(Failure::Migration(error)), true) => Err(SchemaError::Refused {
+        (Err(MigrationFailure::Newer(version)), _) => Err(SchemaError::Newer { version }),
+        // Not caused by a migration. The transaction ends with the session, so it can be retried.
+        (Err(MigrationFailure::Migration(error)), false) => Err(unreachable(url, &error)),
+        (Err(MigrationFailure::Migration(error)), true) => Err(SchemaError::Rejected {
             url: url.clone(),
             cause: in_one_line(&error.to_string()),
         }),
     }
 }
 
-/// Whether the database has these tables and its user may read and write them. If not, another process
-/// may still apply the migrations.
+/// Whether the database has these tables and the user may read and write them. If not, another process
+/// may still be going to migrate the schema.
 ///
 /// # Errors
 /// See [`SchemaError`].
@@ -114,15 +114,19 @@ pub async fn is_ready(url: &DatabaseUrl, tables: &[&str]) -> Result<bool, Schema
         /// `None` if the table does not exist.
         #[diesel(sql_type = Nullable<Bool>)]
         usable: Option<bool>,
+        /// Whether any migration was applied to the database.
         #[diesel(sql_type = Bool)]
         migrated: bool,
     }
     let mut connection = connect(url).await?;
-    let statement = "SELECT name,
+    let statement = "WITH required AS (
+            SELECT name, to_regclass(quote_ident(name))::oid AS id FROM unnest($1) AS name
+        )
+        SELECT name,
             has_table_privilege(id, 'SELECT') AND has_table_privilege(id, 'INSERT') AS usable,
             to_regclass('__diesel_schema_migrations') IS NOT NULL AS migrated
-        FROM (SELECT name, to_regclass(quote_ident(name))::oid AS id FROM unnest($1) AS name) AS wanted";
-    let found: Vec<Table> = sql_query(statement)
+        FROM required";
+    let required: Vec<Table> = sql_query(statement)
         .bind::<Array<Text>, _>(tables)
         .get_results(&mut connection)
         .await
@@ -131,18 +135,18 @@ pub async fn is_ready(url: &DatabaseUrl, tables: &[&str]) -> Result<bool, Schema
         name,
         usable,
         migrated,
-    } in &found
+    } in &required
     {
         match (usable, migrated) {
             (Some(_), false) => {
                 let cause = format!("it has a table {name} that Valerix did not create");
-                return Err(SchemaError::Refused {
+                return Err(SchemaError::Rejected {
                     url: url.clone(),
                     cause,
                 });
             }
             (Some(false), true) => {
-                return Err(SchemaError::NoRights {
+                return Err(SchemaError::MissingPrivileges {
                     url: url.clone(),
                     table: name.clone(),
                 });
@@ -150,10 +154,10 @@ pub async fn is_ready(url: &DatabaseUrl, tables: &[&str]) -> Result<bool, Schema
             _ => {}
         }
     }
-    Ok(found.iter().all(|table| table.usable == Some(true)))
+    Ok(required.iter().all(|table| table.usable == Some(true)))
 }
 
-/// Connects to a database that can hold the schema.
+/// Connects to the database, and checks its version and encoding.
 async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection, SchemaError> {
     #[derive(QueryableByName)]
     struct Server {
@@ -164,7 +168,7 @@ async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection, SchemaError> {
     }
     let mut connection = url.try_connect().await.map_err(|failure| {
         if failure.is_forbidden {
-            return SchemaError::NoAccess {
+            return SchemaError::AccessForbidden {
                 url: url.clone(),
                 cause: in_one_line(&failure.reason),
             };
@@ -203,34 +207,36 @@ fn in_one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-enum Failure {
+enum MigrationFailure {
     Newer(String),
     Migration(Box<dyn Error + Send + Sync>),
 }
 
-impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for MigrationFailure {
     fn from(error: E) -> Self {
         Self::Migration(error.into())
     }
 }
 
-fn apply(harness: &mut AsyncMigrationHarness<AsyncPgConnection>) -> Result<Vec<String>, Failure> {
-    refuse_newer(harness)?;
+fn apply(
+    harness: &mut AsyncMigrationHarness<AsyncPgConnection>,
+) -> Result<Vec<String>, MigrationFailure> {
+    reject_newer_schema(harness)?;
     let versions = harness.run_pending_migrations(MIGRATIONS)?;
     Ok(versions.iter().map(ToString::to_string).collect())
 }
 
-async fn commit(connection: &mut AsyncPgConnection) -> Result<(), Failure> {
+async fn commit(connection: &mut AsyncPgConnection) -> Result<(), MigrationFailure> {
     Ok(AnsiTransactionManager::commit_transaction(connection).await?)
 }
 
-/// Rolls back, and returns whether the server rejected the work: it still responds and takes writes.
-/// Otherwise the session has ended, or the server is a standby, and the work can be retried.
-async fn is_refusal(connection: &mut AsyncPgConnection) -> bool {
+/// Rolls back, and returns whether the server had rejected the work: it still responds and takes
+/// writes. Otherwise the session has ended or the server is a standby, and the work can be retried.
+async fn is_rejection(connection: &mut AsyncPgConnection) -> bool {
     connection.batch_execute("ROLLBACK").await.is_ok() && takes_writes(connection).await.is_ok()
 }
 
-/// Starts the transaction of a migration, once no other process is in one.
+/// Starts the transaction of the migrations, after that of any other process has ended.
 async fn begin_exclusive(connection: &mut AsyncPgConnection) -> Result<(), DieselError> {
     AnsiTransactionManager::begin_transaction(connection).await?;
     connection
@@ -238,7 +244,9 @@ async fn begin_exclusive(connection: &mut AsyncPgConnection) -> Result<(), Diese
         .await
 }
 
-fn refuse_newer(harness: &mut AsyncMigrationHarness<AsyncPgConnection>) -> Result<(), Failure> {
+fn reject_newer_schema(
+    harness: &mut AsyncMigrationHarness<AsyncPgConnection>,
+) -> Result<(), MigrationFailure> {
     use diesel::migration::MigrationSource;
     let known: Vec<_> = MigrationSource::<diesel::pg::Pg>::migrations(&MIGRATIONS)?
         .iter()
@@ -249,7 +257,7 @@ fn refuse_newer(harness: &mut AsyncMigrationHarness<AsyncPgConnection>) -> Resul
         .into_iter()
         .find(|version| !known.contains(version))
     {
-        Some(version) => Err(Failure::Newer(version.to_string())),
+        Some(version) => Err(MigrationFailure::Newer(version.to_string())),
         None => Ok(()),
     }
 }

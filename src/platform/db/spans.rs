@@ -1,23 +1,23 @@
-//! A span for each SQL statement, by OpenTelemetry's conventions for databases.
+//! A span for each SQL statement, after the conventions of OpenTelemetry for databases.
 
 use diesel::connection::{Instrumentation, InstrumentationEvent};
 use tracing::Span;
 
 use crate::platform::observability::trace_context;
 
-/// Watches one connection, whose statements run one after the other.
+/// Makes the spans of one connection, whose statements run one after the other.
 #[derive(Default)]
-pub struct Statements {
+pub struct StatementSpans {
     running: Option<Span>,
 }
 
-impl Instrumentation for Statements {
+impl Instrumentation for StatementSpans {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         match event {
             // The span would not be exported, and building its text costs time.
             InstrumentationEvent::StartQuery { .. } if !trace_context::is_sampled() => {}
             InstrumentationEvent::StartQuery { query, .. } => {
-                self.running = Some(described(&query.to_string()));
+                self.running = Some(statement_span(&query.to_string()));
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
                 if let (Some(span), Some(error)) = (self.running.take(), error) {
@@ -33,20 +33,21 @@ impl Instrumentation for Statements {
     }
 }
 
-/// Returns a span for one caller's wait for a statement that a batch shares. It ends when it is
-/// dropped.
+/// Returns a span for the time in which a caller waits for its item of a batch. `text` is the SQL that
+/// it shows. It ends when it is dropped.
 #[must_use]
-pub fn span(text: &str) -> Span {
+pub fn item_span(text: &str) -> Span {
     if trace_context::is_sampled() {
-        described(text)
+        statement_span(text)
     } else {
         Span::none()
     }
 }
 
-/// `text` is a statement as Diesel formats it, followed by its values.
-fn described(text: &str) -> Span {
-    // The values may be data of customers, so they are left out.
+/// Returns the span of a statement. `text` is the statement as Diesel formats it, perhaps followed by
+/// its values.
+fn statement_span(text: &str) -> Span {
+    // The values may be personal data, so they are left out.
     let statement = text.split(" -- binds:").next().unwrap_or_default().trim();
     let operation = operation(statement);
     tracing::info_span!(
@@ -61,8 +62,8 @@ fn described(text: &str) -> Span {
     )
 }
 
-/// Returns the operation and table of a statement, such as `UPDATE orders`. For a statement that
-/// begins with `WITH`, its first change counts.
+/// Returns the operation and the table of a statement, such as `UPDATE orders`. For a statement that
+/// starts with `WITH`, it is the first change in it.
 fn operation(statement: &str) -> String {
     let mut words = statement
         .split_whitespace()
@@ -96,11 +97,13 @@ mod tests {
             ),
             ("UPDATE \"inventory\" SET a = b", "UPDATE inventory"),
             (
-                "WITH placed AS (\n INSERT INTO orders (id) VALUES ($1) RETURNING *) SELECT id FROM placed",
+                "WITH placed AS (\n INSERT INTO orders (id) VALUES ($1) RETURNING *)
+                 SELECT id FROM placed",
                 "INSERT orders",
             ),
             (
-                "WITH changed AS ( UPDATE orders SET a = 1 RETURNING *), event AS ( INSERT INTO order_events (a) SELECT 1) SELECT 1",
+                "WITH changed AS ( UPDATE orders SET a = 1 RETURNING *),
+                 event AS ( INSERT INTO order_events (a) SELECT 1) SELECT 1",
                 "UPDATE orders",
             ),
             ("BEGIN", "BEGIN"),

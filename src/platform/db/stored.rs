@@ -1,4 +1,4 @@
-//! Columns of text that hold an enum.
+//! Text columns that hold an enum.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -10,16 +10,16 @@ use strum::VariantArray;
 
 use crate::platform::unknown_variant::UnknownVariant;
 
-/// An enum as a column of text holds it.
+/// The value of a text column that holds an enum.
 ///
-/// A newer release may have stored a variant that this release does not know. If the enum itself
-/// were read, one such row would fail the whole query, and with it every list and batch that the
-/// row is part of. `Stored` reads the row, and fails only where the value is needed.
+/// A newer release may have stored a variant that this release does not know. If the column were read
+/// as the enum itself, such a row would fail the whole query, and with it every list and batch that
+/// contains the row. `Stored` reads any text, and fails only where the variant is needed.
 #[derive(Debug, Clone, PartialEq, Eq, FromSqlRow)]
 pub struct Stored<T>(Result<T, UnknownVariant>);
 
 impl<T: Clone> Stored<T> {
-    /// The variant.
+    /// Returns the variant.
     ///
     /// # Errors
     /// When this release does not know it.
@@ -34,7 +34,7 @@ impl<T> From<T> for Stored<T> {
     }
 }
 
-/// Writes the text that is stored.
+/// Writes the stored text.
 impl<T: Display> Display for Stored<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {

@@ -21,11 +21,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
     /// `disable`, `prefer`, `require`: any certificate.
-    Anyone,
-    /// `verify-ca`: a certificate of one of these authorities.
+    AnyCertificate,
+    /// `verify-ca`: a certificate issued by an authority in this PEM file.
     Authority(PathBuf),
-    /// `verify-full`: a certificate of one of these authorities that matches the name of the host.
-    Host(Roots),
+    /// `verify-full`: a certificate issued by one of these authorities for the name of the host.
+    AuthorityAndHostName(Roots),
 }
 
 /// The certificate authorities that are trusted.
@@ -54,17 +54,19 @@ impl Trust {
             }
         });
         let trust = match (mode, root) {
-            (None, Some(Roots::System)) => Self::Host(Roots::System),
-            (Some("verify-full"), root) => Self::Host(root.unwrap_or(Roots::System)),
+            (None, Some(Roots::System)) => Self::AuthorityAndHostName(Roots::System),
+            (Some("verify-full"), root) => {
+                Self::AuthorityAndHostName(root.unwrap_or(Roots::System))
+            }
             (Some("verify-ca"), Some(Roots::File(path))) => Self::Authority(path),
             (Some("verify-ca"), _) => {
                 return Err(
-                    "sslmode=verify-ca needs sslrootcert=FILE: a public authority issues certificates for \
-                            anyone, so with those of the system use sslmode=verify-full"
+                    "sslmode=verify-ca needs sslrootcert=FILE: the authorities of the system issue \
+                     certificates for any host, so use sslmode=verify-full with them"
                         .to_owned(),
                 );
             }
-            (None | Some("disable" | "prefer" | "require"), None) => Self::Anyone,
+            (None | Some("disable" | "prefer" | "require"), None) => Self::AnyCertificate,
             (None | Some("disable" | "prefer" | "require"), Some(_)) => {
                 return Err("sslrootcert needs sslmode=verify-ca or verify-full".to_owned());
             }
@@ -76,23 +78,25 @@ impl Trust {
         };
         let mode = match (mode, &trust) {
             (Some("disable"), _) => SslMode::Disable,
-            (None | Some("prefer"), Self::Anyone) => SslMode::Prefer,
+            (None | Some("prefer"), Self::AnyCertificate) => SslMode::Prefer,
             _ => SslMode::Require,
         };
         Ok((mode, trust))
     }
 
+    /// Returns a connector that accepts only these certificates.
+    ///
     /// # Errors
-    /// When the root certificates cannot be read.
+    /// When the certificates of the authorities cannot be read.
     pub fn connector(&self) -> Result<MakeRustlsConnect, String> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
         let config = match self {
-            Self::Anyone => builder
+            Self::AnyCertificate => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyHost {
+                .with_custom_certificate_verifier(Arc::new(AnyHostName {
                     provider,
                     authorities: None,
                 })),
@@ -100,12 +104,12 @@ impl Trust {
                 let authorities = Some(Roots::File(path.clone()).read()?);
                 builder
                     .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(AnyHost {
+                    .with_custom_certificate_verifier(Arc::new(AnyHostName {
                         provider,
                         authorities,
                     }))
             }
-            Self::Host(roots) => builder.with_root_certificates(roots.read()?),
+            Self::AuthorityAndHostName(roots) => builder.with_root_certificates(roots.read()?),
         };
         Ok(MakeRustlsConnect::new(config.with_no_client_auth()))
     }
@@ -128,15 +132,14 @@ impl Roots {
                 path.display()
             )),
             Self::System => Err(
-                "this machine has no certificate authorities; name a file with \
-                                 sslrootcert"
+                "this machine has no certificate authorities; name a file with sslrootcert"
                     .to_owned(),
             ),
         }
     }
 }
 
-/// Explains a failed connection whose own message is unclear.
+/// Returns a clearer message for a failed connection whose own message is hard to understand.
 #[must_use]
 pub fn explain(error: &(dyn Error + 'static)) -> Option<&'static str> {
     // A failed handshake is an I/O error, which is not in its own chain of sources.
@@ -149,23 +152,25 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<&'static str> {
             if other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
         {
             Some(
-                "the server's certificate is that of a certificate authority (CA:TRUE); it needs one of its own, \
-                 made by that authority, and sslrootcert names the authority's",
+                "the server uses the certificate of a certificate authority (CA:TRUE) as its own; \
+                 give the server a certificate that the authority has issued, and name the \
+                 authority's certificate in sslrootcert",
             )
         }
         _ => None,
     }
 }
 
-/// As in libpq, `prefer` and `require` encrypt without checking the certificate, and `verify-ca`
-/// ignores the name in it.
+/// Accepts certificates for any host name. As in libpq, `prefer` and `require` do not check the
+/// certificate at all, and `verify-ca` checks only which authority has issued it.
 #[derive(Debug)]
-struct AnyHost {
+struct AnyHostName {
     provider: Arc<CryptoProvider>,
+    /// `None`: the certificate is not checked.
     authorities: Option<RootCertStore>,
 }
 
-impl ServerCertVerifier for AnyHost {
+impl ServerCertVerifier for AnyHostName {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,

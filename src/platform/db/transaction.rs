@@ -4,11 +4,11 @@ use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager
 
 use super::error::DatabaseError;
 
-/// Runs work in a transaction and rolls it back, which also releases its locks.
+/// Runs work in a transaction, and then rolls it back. That also releases its locks.
 ///
 /// # Errors
 /// Those of the work and of the transaction.
-pub async fn rolled_back<T>(
+pub async fn run_and_roll_back<T>(
     connection: &mut AsyncPgConnection,
     work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
 ) -> Result<T, DatabaseError> {

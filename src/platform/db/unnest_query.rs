@@ -1,11 +1,12 @@
 //! A hand-written statement over many input rows, prepared once on each connection.
 //!
-//! Diesel prepares `sql_query` again each time, and its query builder cannot pass several arrays to
-//! `unnest`. So each statement is a type, by which Diesel finds its prepared form. The rows are passed
-//! as one array for each column.
+//! Diesel prepares an `sql_query` again each time, and its query builder cannot pass several arrays
+//! to `unnest`. So each statement is a type, by which Diesel finds the prepared statement. The rows
+//! are passed as one array for each column.
 //!
-//! The result of a changing statement must be read to its end (`load`, never `get_result`). The server
-//! sends rows before it commits, and only the end of the result says that the change is stored.
+//! The result of a statement that changes rows must be read to its end (`load`, never `get_result`).
+//! The server sends rows before it commits, and only the end of the result says that the change is
+//! stored.
 
 use std::marker::PhantomData;
 
@@ -13,15 +14,15 @@ use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 
-/// A statement over the rows `input`.
+/// A statement over the rows of a table expression named `input`.
 pub trait BatchStatement: Send + 'static {
     /// The columns of `input`, in the order of the arrays.
     const COLUMNS: &'static str;
     /// The SQL after `WITH input AS (…)`: the main statement, or further `, name AS (…)` before it.
     ///
     /// The plan is kept, and the planner knows neither the number of rows nor the later size of a
-    /// table. Restrict each table by `= ANY ($n)`, the array of the nth column, so that no plan reads
-    /// a whole table.
+    /// table. Restrict each table by `= ANY ($n)`, where `$n` is the array of the nth column, so that
+    /// no plan reads a whole table.
     const TEXT: &'static str;
     /// The SQL types of the result columns.
     type Returns;
@@ -34,7 +35,7 @@ pub struct UnnestQuery<S, A> {
 }
 
 impl<S: BatchStatement, A> UnnestQuery<S, A> {
-    /// `arrays` has one bound array for each column.
+    /// `arrays` has one bound [`array`] for each column.
     pub const fn new(arrays: A) -> Self {
         Self {
             arrays,

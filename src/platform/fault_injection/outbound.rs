@@ -3,7 +3,7 @@
 use super::gremlin::Gremlin;
 use super::rule::Outcome;
 use super::spec::{Direction, RequestView};
-use crate::platform::client::{Answer, CallError};
+use crate::platform::client::{CallError, Response};
 use crate::platform::deadline::Deadline;
 
 const INTERRUPTED: &str = "the gremlin closed the connection";
@@ -27,8 +27,8 @@ impl Gremlin {
         &self,
         call: Call<'_>,
         product: impl FnOnce() -> Option<String>,
-        send: impl Future<Output = Result<Answer, CallError>>,
-    ) -> Result<Answer, CallError> {
+        send: impl Future<Output = Result<Response, CallError>>,
+    ) -> Result<Response, CallError> {
         if self.is_idle() {
             return send.await;
         }
@@ -52,8 +52,8 @@ impl Gremlin {
         }
         match decision.outcome {
             None => send.await,
-            Some(Outcome::Error(status)) => Ok(Answer::injected(status)),
-            Some(Outcome::Drop) => Err(CallError::BrokenOff(INTERRUPTED.to_owned())),
+            Some(Outcome::Error(status)) => Ok(Response::injected(status)),
+            Some(Outcome::Drop) => Err(CallError::Interrupted(INTERRUPTED.to_owned())),
             Some(Outcome::Hang) => {
                 tokio::time::sleep(call.deadline.remaining()).await;
                 Err(CallError::TimedOut)
@@ -61,7 +61,7 @@ impl Gremlin {
             Some(Outcome::Vanish) => {
                 let answered = send.await.is_ok();
                 tracing::warn!(answered, "called; the gremlin drops the response");
-                Err(CallError::BrokenOff(INTERRUPTED.to_owned()))
+                Err(CallError::Interrupted(INTERRUPTED.to_owned()))
             }
             Some(Outcome::Crash) => {
                 let answered = send.await.is_ok();

@@ -13,6 +13,7 @@ use super::spec::RuleSpec;
 use crate::platform::http::extract::Body;
 use crate::platform::http::middleware::service_auth;
 use crate::platform::http::problem::{FieldError, Problem, ProblemBody};
+use crate::platform::http::problem_responses::{InvalidRequest, NotFound, Unauthorized};
 
 /// `GET /gremlin/rules`
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -48,7 +49,7 @@ impl Gremlin {
 
 /// The latency switch
 #[utoipa::path(tag = "gremlin", responses((status = 200, body = Latency),
-    (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
+    Unauthorized))]
 #[get("/gremlin/latency")]
 async fn show_latency(
     gremlin: web::Data<Gremlin>,
@@ -63,8 +64,8 @@ async fn show_latency(
 /// Except those of the gremlin, `/metrics`, `/livez`, `/readyz` and the files of the dashboard. The
 /// delay ends with the process.
 #[utoipa::path(tag = "gremlin", request_body = Latency, responses((status = 200, body = Latency),
-    (status = 400, content_type = "application/problem+json", body = ProblemBody),
-    (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
+    InvalidRequest,
+    Unauthorized))]
 #[post("/gremlin/latency")]
 async fn set_latency(
     gremlin: web::Data<Gremlin>,
@@ -78,7 +79,7 @@ async fn set_latency(
 
 /// The rules, and how often each matched and fired
 #[utoipa::path(tag = "gremlin", responses((status = 200, body = RuleList),
-    (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
+    Unauthorized))]
 #[get("/gremlin/rules")]
 async fn list(
     gremlin: web::Data<Gremlin>,
@@ -98,8 +99,8 @@ async fn list(
 /// end with the process.
 #[utoipa::path(tag = "gremlin", request_body = RuleJson, responses(
     (status = 201, body = RuleView, headers(("location" = String))),
-    (status = 400, content_type = "application/problem+json", body = ProblemBody),
-    (status = 401, content_type = "application/problem+json", body = ProblemBody),
+    InvalidRequest,
+    Unauthorized,
     (status = 409, description = "too-many-rules", content_type = "application/problem+json", body = ProblemBody)))]
 #[post("/gremlin/rules")]
 async fn add(
@@ -128,8 +129,8 @@ fn not_added(error: AddError) -> Problem {
 
 /// Removes a rule
 #[utoipa::path(tag = "gremlin", params(("id" = u32, Path)), responses((status = 204),
-    (status = 401, content_type = "application/problem+json", body = ProblemBody),
-    (status = 404, content_type = "application/problem+json", body = ProblemBody)))]
+    Unauthorized,
+    NotFound))]
 #[delete("/gremlin/rules/{id}")]
 async fn remove(
     gremlin: web::Data<Gremlin>,
@@ -146,7 +147,7 @@ async fn remove(
 
 /// Removes all rules
 #[utoipa::path(tag = "gremlin", responses((status = 200, body = Removed),
-    (status = 401, content_type = "application/problem+json", body = ProblemBody)))]
+    Unauthorized))]
 #[delete("/gremlin/rules")]
 async fn clear(
     gremlin: web::Data<Gremlin>,

@@ -123,7 +123,7 @@ impl Telemetry {
             }
             LogFormat::Pretty => {
                 let lines = lines
-                    .with_ansi(output::takes_colours(&io::stdout()))
+                    .with_ansi(output::supports_colours(&io::stdout()))
                     .event_format(PlainLine);
                 registry.with(lines.with_filter(logged)).try_init()
             }

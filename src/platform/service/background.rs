@@ -47,20 +47,20 @@ pub async fn await_schema<R: Role>(
 ) -> Result<std::convert::Infallible, StartError> {
     let mut pause = Duration::from_millis(250);
     let pools = background.platform.pools.clone();
-    let connecting = pools.connecting();
-    pools.expect_schema(config.migrate);
+    let unreachable = pools.unreachable_incident();
+    pools.set_migrating(config.migrate);
     loop {
         match prepare::<R>(config).await {
             Ok(ready) => {
-                connecting.resolve();
+                unreachable.resolve();
                 if ready {
-                    pools.expect_schema(false);
+                    pools.set_migrating(false);
                     background.start()?;
                     return std::future::pending().await;
                 }
             }
             Err(SchemaError::Unreachable { cause, .. }) => {
-                connecting.raise(&cause);
+                unreachable.raise(&cause);
             }
             Err(error) => return Err(error.into()),
         }

@@ -62,7 +62,7 @@ impl Platform {
     pub fn for_this_thread(&self) -> Self {
         self.task_metrics.add_current_runtime();
         Self {
-            database: self.pools.here(),
+            database: self.pools.for_this_thread(),
             ..self.clone()
         }
     }

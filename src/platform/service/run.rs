@@ -113,7 +113,7 @@ fn platform<R: Role>(config: &Config) -> prometheus::Result<Platform> {
     let task_metrics = TaskMetrics::new(&registry)?;
     task_metrics.add_current_runtime();
     Ok(Platform {
-        database: pools.here(),
+        database: pools.for_this_thread(),
         pools,
         gremlin,
         http_metrics: web::Data::new(HttpMetrics::new(&registry, R::SERVICE)?),

@@ -1,49 +1,50 @@
-//! Where the server's programs are.
+//! Finds the installed server programs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::PostgresError;
+use super::error::PostgresError;
+use super::limits::MIN_MAJOR_VERSION;
 
-pub const OLDEST_MAJOR: u32 = 15;
+/// Debian keeps each version in a directory of its own, outside of the `PATH`.
+const DEBIAN_VERSIONS: &str = "/usr/lib/postgresql";
 
-/// One installed PostgreSQL.
+/// The programs of one installed PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct Binaries {
     directory: PathBuf,
-    pub major: u32,
+    pub major_version: u32,
 }
 
 impl Binaries {
-    /// On the `PATH`, where Debian puts them, or where `pg_config` says; the newest of those.
+    /// Finds the newest version on the `PATH`, in Debian's directories, and in the directory that
+    /// `pg_config` names.
     ///
     /// # Errors
-    /// When there is none that is new enough.
+    /// When there is no version 15 or newer.
     pub fn find() -> Result<Self, PostgresError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
-        if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
+        if let Ok(versions) = std::fs::read_dir(DEBIAN_VERSIONS) {
             directories.extend(versions.flatten().map(|version| version.path().join("bin")));
         }
         if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
-            directories.push(PathBuf::from(
-                String::from_utf8_lossy(&output.stdout).trim(),
-            ));
+            let directory = String::from_utf8_lossy(&output.stdout);
+            directories.push(PathBuf::from(directory.trim()));
         }
-        let found = directories
+        directories
             .iter()
-            .filter_map(|directory| Self::inside(directory));
-        found
-            .filter(|binaries| binaries.major >= OLDEST_MAJOR)
-            .max_by_key(|binaries| binaries.major)
+            .filter_map(|directory| Self::in_directory(directory))
+            .filter(|binaries| binaries.major_version >= MIN_MAJOR_VERSION)
+            .max_by_key(|binaries| binaries.major_version)
             .ok_or(PostgresError::NotInstalled)
     }
 
-    fn inside(directory: &Path) -> Option<Self> {
+    fn in_directory(directory: &Path) -> Option<Self> {
         if !directory.join("initdb").is_file() {
             return None;
         }
-        // "postgres (PostgreSQL) 15.18 (Debian …)", "postgres (PostgreSQL) 18beta1"
+        // Such as "postgres (PostgreSQL) 15.18 (Debian …)" or "postgres (PostgreSQL) 18beta1".
         let output = Command::new(directory.join("postgres"))
             .arg("--version")
             .output()
@@ -55,10 +56,11 @@ impl Binaries {
         let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
         Some(Self {
             directory: directory.to_owned(),
-            major: digits.parse().ok()?,
+            major_version: digits.parse().ok()?,
         })
     }
 
+    /// The path of one of the programs, such as `initdb`.
     #[must_use]
     pub fn path(&self, program: &str) -> PathBuf {
         self.directory.join(program)

@@ -1,8 +1,8 @@
-//! Files and directories in places where other users may have prepared something: a link, or a file
-//! of their own.
+//! Creates and opens files in directories that other users may write to. Another user could have
+//! prepared a link there, or a file of their own.
 //!
-//! What is made has a name that nobody could guess, or must not be there yet. What is there already
-//! is opened without following a link, and used only if it is ours.
+//! A new file has a name that cannot be guessed, or must not exist yet. An existing file is opened
+//! without following a link, and used only if it belongs to this user.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -12,32 +12,33 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use nix::unistd::{Uid, mkdtemp};
 
-use super::{PostgresError, at};
+use super::error::{PostgresError, file_error};
 
-/// The server runs as another user where we are root. It may pass through, whatever the umask is,
-/// and see nothing.
+/// If this program runs as root, the server runs as another user. That user must be able to pass
+/// through the home, whatever the umask is, but not to list it.
 const HOME_MODE: u32 = 0o711;
 pub const TEMPORARY_PREFIX: &str = "valerix-";
 
-/// Makes a directory for a server's files below the directory for temporary files.
+/// Creates a directory for a server's files in the directory for temporary files. `name` becomes a
+/// part of its name.
 ///
 /// # Errors
-/// When none can be made there.
+/// When it cannot be created.
 pub fn temporary_home(name: &str) -> io::Result<PathBuf> {
     temporary_home_in(&std::env::temp_dir(), name)
 }
 
-/// The same, below another directory.
+/// Creates a directory for a server's files in `parent`.
 ///
 /// # Errors
-/// When none can be made there.
+/// When it cannot be created.
 pub fn temporary_home_in(parent: &Path, name: &str) -> io::Result<PathBuf> {
     let path = temporary_dir(parent, name)?;
     fs::set_permissions(&path, Permissions::from_mode(HOME_MODE))?;
     Ok(path)
 }
 
-/// Makes a directory that is open to us alone, under a name that nobody could guess.
+/// Creates a directory that only this user may enter, with a name that cannot be guessed.
 pub fn temporary_dir(parent: &Path, name: &str) -> io::Result<PathBuf> {
     let parent = fs::canonicalize(parent)?;
     Ok(mkdtemp(
@@ -45,7 +46,7 @@ pub fn temporary_dir(parent: &Path, name: &str) -> io::Result<PathBuf> {
     )?)
 }
 
-/// Makes a home and what is missing above it.
+/// Creates a home and its missing parents. An existing directory keeps its permissions.
 pub fn make_home(path: &Path) -> io::Result<()> {
     if let Some(parent) = path
         .parent()
@@ -60,15 +61,15 @@ pub fn make_home(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a directory that is open to us alone, unless it is there.
+/// Creates a directory that only this user may enter, unless something of that name exists.
 pub fn make_private(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
+        created => created,
     }
 }
 
-/// Opens a directory itself, not what a link leads to.
+/// Opens a directory, without following a link.
 pub fn open_dir(path: &Path) -> Result<File, PostgresError> {
     refuse_link(path)?;
     let flags = OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY;
@@ -76,37 +77,40 @@ pub fn open_dir(path: &Path) -> Result<File, PostgresError> {
         .read(true)
         .custom_flags(flags.bits())
         .open(path)
-        .map_err(at(path))
+        .map_err(file_error(path))
 }
 
-/// Opens a file of our own, and makes it when there is none.
+/// Opens a file of this user, and creates it if it does not exist.
 ///
 /// # Errors
-/// When it is a link, no regular file, another user's, or has a second name.
+/// When the path is a link or not a regular file, or the file belongs to another user or has a
+/// second name.
 pub fn open_own(path: &Path, options: &mut OpenOptions, mode: u32) -> Result<File, PostgresError> {
     refuse_link(path)?;
-    // A pipe would not be waited for.
+    // Without `O_NONBLOCK`, opening a named pipe could block for ever.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = options
         .create(true)
         .mode(mode)
         .custom_flags(flags.bits())
         .open(path)
-        .map_err(at(path))?;
-    let found = file.metadata().map_err(at(path))?;
+        .map_err(file_error(path))?;
+    let found = file.metadata().map_err(file_error(path))?;
     let is_ours = found.is_file() && found.uid() == Uid::effective().as_raw() && found.nlink() == 1;
     if !is_ours {
         return Err(PostgresError::NotOurs {
             path: path.to_owned(),
         });
     }
-    // Whatever the umask is, and whatever an earlier release made of it.
+    // The umask may have removed permissions from a new file, and an existing file may have been
+    // created with another mode.
     file.set_permissions(Permissions::from_mode(mode))
-        .map_err(at(path))?;
+        .map_err(file_error(path))?;
     Ok(file)
 }
 
-/// For a clear word: opening refuses it too.
+/// Fails for a link with an error that says so. Opening with `O_NOFOLLOW` fails too, but with a
+/// system error that is hard to understand.
 pub fn refuse_link(path: &Path) -> Result<(), PostgresError> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => Err(PostgresError::Link {
@@ -116,10 +120,10 @@ pub fn refuse_link(path: &Path) -> Result<(), PostgresError> {
     }
 }
 
-/// Removes a directory and what is in it, or a link alone. It need not be there.
+/// Removes a directory with its contents, if it exists. Of a link, only the link is removed.
 pub fn remove(path: &Path) -> Result<(), PostgresError> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error(path)(error)),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Who the server runs as: never root, which it refuses.
+//! The operating system's user that the server runs as. PostgreSQL refuses to run as root.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -9,13 +9,18 @@ use std::{fs, io};
 
 use nix::unistd::{Uid, User};
 
-use super::{PostgresError, at, files};
+use super::error::{PostgresError, file_error};
+use super::files;
 
-/// Root's stand-in, or nobody special: the user we are.
+/// `None`: the server runs as the present user, which is not root.
 #[derive(Debug, Clone)]
-pub struct Owner(Option<User>);
+pub struct OsUser(Option<User>);
 
-impl Owner {
+impl OsUser {
+    /// The present user; for root, the user `postgres` or else `nobody`.
+    ///
+    /// # Errors
+    /// When this is root, and neither user exists.
     pub fn find() -> Result<Self, PostgresError> {
         if !Uid::effective().is_root() {
             return Ok(Self(None));
@@ -27,15 +32,18 @@ impl Owner {
             .ok_or(PostgresError::NoUser)
     }
 
-    /// Makes a command run as the owner.
-    pub fn apply(&self, command: &mut tokio::process::Command) {
+    /// Makes a command run as this user.
+    pub fn apply_to(&self, command: &mut tokio::process::Command) {
         if let Some(user) = &self.0 {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
     }
 
-    /// Tries it out: a process of the owner's that begins in the directory.
-    pub fn check_reach(&self, directory: &Path) -> Result<(), PostgresError> {
+    /// Tests whether a process of this user can have the directory as its working directory.
+    ///
+    /// # Errors
+    /// [`PostgresError::Unreachable`] when it cannot.
+    pub fn check_access(&self, directory: &Path) -> Result<(), PostgresError> {
         let Some(user) = &self.0 else { return Ok(()) };
         let mut probe = std::process::Command::new("/bin/true");
         probe
@@ -51,8 +59,9 @@ impl Owner {
         }
     }
 
-    /// Where a link of the owner's processes leads. Root without the right to look into other
-    /// users' processes, as in a container, asks in the owner's name.
+    /// Reads a link in `/proc/<pid>` of a process of this user. Root without the capability to
+    /// inspect other users' processes, as in a container, reads it with a command that runs as this
+    /// user.
     pub fn read_link(&self, link: &Path) -> Option<PathBuf> {
         match (fs::read_link(link), &self.0) {
             (Ok(target), _) => Some(target),
@@ -71,14 +80,14 @@ impl Owner {
         }
     }
 
-    /// The user that the server runs as.
     pub fn uid(&self) -> Uid {
         self.0.as_ref().map_or_else(Uid::effective, |user| user.uid)
     }
 
-    /// A home is ours, root's or the server's. Whoever owns a directory can replace what is in it.
+    /// Checks that a home belongs to the present user, to root or to this user: the owner of a
+    /// directory can replace its contents.
     pub fn check_home(&self, path: &Path) -> Result<(), PostgresError> {
-        let found = fs::symlink_metadata(path).map_err(at(path))?;
+        let found = fs::symlink_metadata(path).map_err(file_error(path))?;
         let trusted = [Uid::effective().as_raw(), 0, self.uid().as_raw()];
         if trusted.contains(&found.uid()) {
             return Ok(());
@@ -89,13 +98,14 @@ impl Owner {
         })
     }
 
-    /// Makes a directory that only the server may enter. One that is there must be the server's, or
-    /// ours.
+    /// Creates a directory that only this user may enter. An existing directory must belong to the
+    /// present user or to this user.
     pub fn make_private_dir(&self, path: &Path) -> Result<(), PostgresError> {
-        files::make_private(path).map_err(at(path))?;
-        // From here on by its descriptor: its name may come to mean something else.
+        files::make_private(path).map_err(file_error(path))?;
+        // From here on the descriptor is used, because another user could replace what the name
+        // refers to.
         let directory = files::open_dir(path)?;
-        let found = directory.metadata().map_err(at(path))?;
+        let found = directory.metadata().map_err(file_error(path))?;
         if ![Uid::effective().as_raw(), self.uid().as_raw()].contains(&found.uid()) {
             return Err(PostgresError::NotOurs {
                 path: path.to_owned(),
@@ -103,10 +113,10 @@ impl Owner {
         }
         if let Some(user) = &self.0 {
             let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-            fchown(&directory, Some(uid), Some(gid)).map_err(at(path))?;
+            fchown(&directory, Some(uid), Some(gid)).map_err(file_error(path))?;
         }
         directory
             .set_permissions(fs::Permissions::from_mode(0o700))
-            .map_err(at(path))
+            .map_err(file_error(path))
     }
 }

@@ -1,4 +1,4 @@
-//! The running server as its `postmaster.pid` shows it.
+//! A running server, found by the `postmaster.pid` in its data directory.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,40 +10,43 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use tokio::process::Child;
 
-use super::os_user::Owner;
-use super::{POLL, PostgresError, START_LIMIT, STOP_LIMIT};
+use super::error::PostgresError;
+use super::limits::{POLL_INTERVAL, START_TIMEOUT, STOP_TIMEOUT};
+use super::os_user::OsUser;
 
-/// A live server process, known to be that of its data directory.
+/// The server's first process, which starts all others.
 #[derive(Debug, Clone)]
 pub struct Postmaster {
     pid: i32,
     data: PathBuf,
     socket_dir: PathBuf,
-    owner: Owner,
+    user: OsUser,
 }
 
 impl Postmaster {
-    /// The server that runs on the data directory, if one does.
-    pub fn running(data: &Path, owner: &Owner) -> Option<Self> {
-        let lines = PidFile::read(data)?;
-        let (data, owner) = (data.to_owned(), owner.clone());
+    /// The server that runs on the data directory, if there is one.
+    pub fn running(data: &Path, user: &OsUser) -> Option<Self> {
+        let PidFile {
+            pid, socket_dir, ..
+        } = PidFile::read(data)?;
+        let (data, user) = (data.to_owned(), user.clone());
         let postmaster = Self {
-            pid: lines.pid,
+            pid,
             data,
-            socket_dir: lines.socket_dir,
-            owner,
+            socket_dir,
+            user,
         };
         postmaster.is_alive().then_some(postmaster)
     }
 
-    /// A process id may have been given to somebody else since; a server works in its data
-    /// directory.
     fn is_alive(&self) -> bool {
         self.works_here(self.pid)
     }
 
+    /// Whether the process has the data directory as its working directory, as all processes of the
+    /// server do. The system may have given the id of an ended server to another program.
     fn works_here(&self, pid: i32) -> bool {
-        self.owner
+        self.user
             .read_link(Path::new(&format!("/proc/{pid}/cwd")))
             .is_some_and(|directory| directory == self.data)
     }
@@ -56,7 +59,11 @@ impl Postmaster {
         &self.socket_dir
     }
 
-    /// Waits until the server says that it takes connections.
+    /// Waits until the server accepts connections. `child` is its process where this program
+    /// started it.
+    ///
+    /// # Errors
+    /// When the server ends, or the start takes more than 60 s.
     pub async fn ready(
         self,
         log: &Path,
@@ -64,57 +71,60 @@ impl Postmaster {
     ) -> Result<Self, PostgresError> {
         let started = Instant::now();
         loop {
-            match PidFile::read(&self.data) {
-                Some(lines) if lines.ready && lines.pid == self.pid => {
-                    return Ok(Self {
-                        socket_dir: lines.socket_dir,
-                        ..self
-                    });
-                }
-                _ => {}
+            if let Some(PidFile { socket_dir, .. }) =
+                PidFile::read(&self.data).filter(|file| file.is_ready && file.pid == self.pid)
+            {
+                return Ok(Self { socket_dir, ..self });
             }
-            let ended = match &mut child {
+            let has_ended = match &mut child {
                 Some(child) => matches!(child.try_wait(), Ok(Some(_))),
                 None => !self.is_alive(),
             };
-            if ended || started.elapsed() > START_LIMIT {
+            if has_ended || started.elapsed() > START_TIMEOUT {
                 return Err(PostgresError::NotStarted {
                     log: log.to_owned(),
                 });
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     pub fn signal(&self, signal: Signal) {
-        // It may have ended by itself in the meantime, which is what a signal is sent for.
+        // Fails only when the server has just ended.
         let _ = signal::kill(Pid::from_raw(self.pid), signal);
     }
 
-    pub async fn gone(&self) {
+    /// Waits until the first process has ended.
+    pub async fn ended(&self) {
         while self.is_alive() {
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
+    /// Ends open sessions and stops the server. When that takes more than 10 s, the server is
+    /// stopped without a checkpoint, which loses no committed data.
     pub async fn stop(&self) {
         self.signal(Signal::SIGINT);
-        if tokio::time::timeout(STOP_LIMIT, self.gone()).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, self.ended())
+            .await
+            .is_err()
+        {
             self.signal(Signal::SIGQUIT);
-            self.gone().await;
+            self.ended().await;
         }
     }
 
-    /// Waits until no process of the server's is left.
-    pub async fn orphans_gone(&self) {
-        while servers().any(|pid| self.works_here(pid)) {
-            tokio::time::sleep(POLL).await;
+    /// Waits until no process of the server is left. The others outlive a killed first process for
+    /// a moment.
+    pub async fn all_ended(&self) {
+        while postgres_processes().any(|pid| self.works_here(pid)) {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }
 
-/// Processes that are PostgreSQL's, by their name.
-fn servers() -> impl Iterator<Item = i32> {
+/// The ids of all processes with the name `postgres`.
+fn postgres_processes() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| {
@@ -122,33 +132,33 @@ fn servers() -> impl Iterator<Item = i32> {
     })
 }
 
-/// Removes what a killed server left behind; a live one's files are never touched.
-pub fn remove_stale(data: &Path, socket_dir: &Path, owner: &Owner) {
-    if Postmaster::running(data, owner).is_none() {
+/// Removes the files that a killed server left behind. Files of a running server are not touched.
+pub fn remove_stale(data: &Path, socket_dir: &Path, user: &OsUser) {
+    if Postmaster::running(data, user).is_none() {
         for file in [
             data.join("postmaster.pid"),
             socket_dir.join(".s.PGSQL.5432.lock"),
             socket_dir.join(".s.PGSQL.5432"),
         ] {
-            // Most often there is none.
+            // Usually there is no such file.
             let _ = fs::remove_file(file);
         }
     }
 }
 
-/// Where the socket of the server that ran last was, if it was killed.
-pub fn stale_socket_dir(data: &Path, owner: &Owner) -> Option<PathBuf> {
-    let lines = PidFile::read(data)?;
-    Postmaster::running(data, owner)
+/// The directory of the socket of a server that was killed.
+pub fn stale_socket_dir(data: &Path, user: &OsUser) -> Option<PathBuf> {
+    let PidFile { socket_dir, .. } = PidFile::read(data)?;
+    Postmaster::running(data, user)
         .is_none()
-        .then_some(lines.socket_dir)
+        .then_some(socket_dir)
 }
 
-/// The lines of `postmaster.pid` that matter: 1 process id, 5 socket directory, 8 status.
+/// Line 1 of `postmaster.pid` (process id), line 5 (directory of the socket) and line 8 (status).
 struct PidFile {
     pid: i32,
     socket_dir: PathBuf,
-    ready: bool,
+    is_ready: bool,
 }
 
 impl PidFile {
@@ -159,7 +169,7 @@ impl PidFile {
         Some(Self {
             pid: text(0)?.parse().ok()?,
             socket_dir: OsStr::from_bytes(lines.get(4).copied().unwrap_or_default()).into(),
-            ready: text(7) == Some("ready"),
+            is_ready: text(7) == Some("ready"),
         })
     }
 }

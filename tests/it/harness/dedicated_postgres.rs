@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_postgres::{Client, NoTls};
 use valerix::testbed::postgres::{Home, Server};
 
-use super::{Answer, Service, eventually, free_port};
+use super::{Response, Service, eventually, free_port};
 
 /// Database work times out after 3 s, and the request is answered soon after that.
 pub const MAX_RESPONSE_TIME: Duration = Duration::from_secs(6);
@@ -113,24 +113,24 @@ impl Drop for DedicatedPostgres {
     }
 }
 
-pub async fn place_order(service: &Service) -> Answer {
+pub async fn place_order(service: &Service) -> Response {
     service
         .post("/orders", &json!({"product_id": "PROD-001", "quantity": 1}))
         .await
 }
 
-/// Checks that the answer is a 503 that names the database, with `Retry-After`, and came in time.
+/// Checks that the response is a 503 that names the database, has `Retry-After`, and came in time.
 #[track_caller]
-pub fn assert_database_unavailable(answer: &Answer) {
+pub fn assert_database_unavailable(response: &Response) {
     // A request that waits for a lock gets `locked`, one in the queue behind it the other code.
-    let code = if answer.json()["code"] == "locked" {
+    let code = if response.json()["code"] == "locked" {
         "locked"
     } else {
         "database-unavailable"
     };
-    answer.assert_problem(503, code);
-    assert!(answer.header("retry-after").parse::<u32>().is_ok());
-    assert!(answer.took < MAX_RESPONSE_TIME, "{:?}", answer.took);
+    response.assert_problem(503, code);
+    assert!(response.header("retry-after").parse::<u32>().is_ok());
+    assert!(response.took < MAX_RESPONSE_TIME, "{:?}", response.took);
 }
 
 pub async fn wait_until_orders_are_accepted(service: &Service) {

@@ -60,14 +60,14 @@ impl FaultyService {
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, fault));
+                tokio::spawn(respond(stream, fault));
             }
         });
         Self { url }
     }
 }
 
-async fn answer(mut stream: TcpStream, fault: Fault) {
+async fn respond(mut stream: TcpStream, fault: Fault) {
     let mut buffer = [0; 4096];
     if !matches!(stream.read(&mut buffer).await, Ok(1..)) {
         return;

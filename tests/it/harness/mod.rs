@@ -9,15 +9,15 @@ pub mod forwarder;
 pub mod haproxy;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use valerix::audit::Audit;
-use valerix::testbed::supervisor::{Process, Spec};
+use valerix::testbed::free_ports::free_ports_in;
+use valerix::testbed::process::{Output, Process, ProcessSpec};
 
 pub use database::TestDatabase;
 
@@ -27,17 +27,14 @@ pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_valerix");
 
-/// Returns a free port below the range that the system assigns by itself.
+/// The ports of the services that tests start. The range lies below the ports that the system
+/// assigns by itself, and above those that the program chooses for the services that it starts.
+const PORTS: std::ops::Range<u16> = 15_000..30_000;
+
+/// Returns a free port. No other call in this process returns it.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 10_000).unwrap();
-    loop {
-        let offset = (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 15_000;
-        let port = 15_000 + offset;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+    let [port] = free_ports_in(PORTS).unwrap();
+    port
 }
 
 /// Waits until the condition returns a value. `what` names it in the message of a failure.
@@ -60,15 +57,15 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
 
 /// A response with its whole body.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: StatusCode,
     pub headers: reqwest::header::HeaderMap,
     pub text: String,
     pub took: Duration,
 }
 
-impl Answer {
-    async fn read(response: Response, since: Instant) -> Self {
+impl Response {
+    async fn read(response: reqwest::Response, since: Instant) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         Self {
             status,
@@ -145,7 +142,7 @@ impl Service {
         Self::of(&spec, role, port, lines)
     }
 
-    fn of(spec: &Spec, role: &str, port: u16, lines: Arc<Mutex<Vec<String>>>) -> Self {
+    fn of(spec: &ProcessSpec, role: &str, port: u16, lines: Arc<Mutex<Vec<String>>>) -> Self {
         let process = Process::start(spec).unwrap();
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -183,13 +180,13 @@ impl Service {
         eventually(
             &format!("{} to be ready: {:#?}", self.url, self.lines()),
             async || {
-                let answer = self
+                let response = self
                     .http
                     .get(format!("{}/readyz", self.url))
                     .send()
                     .await
                     .ok()?;
-                answer.status().is_success().then_some(())
+                response.status().is_success().then_some(())
             },
         )
         .await;
@@ -206,7 +203,7 @@ impl Service {
         path: &str,
         headers: &[(&str, &str)],
         body: Option<&str>,
-    ) -> Answer {
+    ) -> Response {
         self.try_request(method, path, headers, body).await.unwrap()
     }
 
@@ -216,7 +213,7 @@ impl Service {
         path: &str,
         headers: &[(&str, &str)],
         body: Option<&str>,
-    ) -> reqwest::Result<Answer> {
+    ) -> reqwest::Result<Response> {
         let started = Instant::now();
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         for (name, value) in headers {
@@ -225,7 +222,7 @@ impl Service {
         if let Some(body) = body {
             request = request.body(body.to_owned());
         }
-        Ok(Answer::read(request.send().await?, started).await)
+        Ok(Response::read(request.send().await?, started).await)
     }
 
     /// The status of the response, without the body: a stream's body never ends.
@@ -238,25 +235,25 @@ impl Service {
             .status()
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path, &[], None).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub async fn post(&self, path: &str, body: &Value) -> Response {
         self.request(Method::POST, path, &[], Some(&body.to_string()))
             .await
     }
 
     /// The result of `GET /audit`, not older than this call; `None` while the service is down.
     pub async fn audit(&self) -> Option<Audit> {
-        let asked = Utc::now();
+        let requested = Utc::now();
         loop {
-            let answer = self
+            let response = self
                 .try_request(Method::GET, "/audit", &[], None)
                 .await
                 .ok()?;
-            let audit: Audit = serde_json::from_str(&answer.text).ok()?;
-            if audit.at >= asked {
+            let audit: Audit = serde_json::from_str(&response.text).ok()?;
+            if audit.at >= requested {
                 return Some(audit);
             }
             // The service caches the result of a long audit for a while.
@@ -280,7 +277,12 @@ impl Service {
     }
 }
 
-fn spec(role: &str, port: u16, env: &[(&str, String)], lines: &Arc<Mutex<Vec<String>>>) -> Spec {
+fn spec(
+    role: &str,
+    port: u16,
+    env: &[(&str, String)],
+    lines: &Arc<Mutex<Vec<String>>>,
+) -> ProcessSpec {
     let mut environment = vec![
         ("PORT".to_owned(), port.to_string()),
         ("LOG_FORMAT".to_owned(), "json".to_owned()),
@@ -291,11 +293,13 @@ fn spec(role: &str, port: u16, env: &[(&str, String)], lines: &Arc<Mutex<Vec<Str
             .map(|(name, value)| ((*name).to_owned(), value.clone())),
     );
     let sink = Arc::clone(lines);
-    Spec {
+    ProcessSpec {
         program: PROGRAM.into(),
         arguments: vec![role.to_owned()],
         environment,
-        output: Arc::new(move |line| sink.lock().unwrap().push(line.to_owned())),
+        output: Output::Lines(Arc::new(move |line| {
+            sink.lock().unwrap().push(line.to_owned())
+        })),
     }
 }
 
@@ -394,7 +398,7 @@ impl Stack {
         .concat()
     }
 
-    pub async fn place(&self, product_id: &str, quantity: i32) -> Answer {
+    pub async fn place(&self, product_id: &str, quantity: i32) -> Response {
         self.order
             .post(
                 "/orders",

@@ -138,7 +138,11 @@ proptest! {
         let mut positions = vec![(position.to_string(), 0)];
         let mut read = |model: &Model, limit: usize, resume: bool| {
             let snapshot = model.snapshot();
-            let mut from = if resume { position.to_string().parse().unwrap() } else { position.clone() };
+            let mut from = if resume {
+                position.to_string().parse().unwrap()
+            } else {
+                position.clone()
+            };
             prop_assert!(from.precedes(&snapshot));
             loop {
                 let page = model.changes(&from, &snapshot, limit);

@@ -1,4 +1,4 @@
-//! The side of a request batch that makes the calls.
+//! Sends calls in batches.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
 
 use super::wire::{BatchBody, BatchCall, MAX_CALLS, ResponseLine};
-use crate::platform::client::{Answer, CallError, Client, Lines, within};
+use crate::platform::client::{CallError, Client, LinesOutcome, Response, within};
 use crate::platform::deadline::Deadline;
 use crate::platform::http::route::BATCH_SUFFIX;
 use crate::platform::observability::trace_context::TraceHeaders;
@@ -20,15 +20,15 @@ use crate::platform::observability::trace_context::TraceHeaders;
 /// Yields to the thread's other tasks before a batch is sent, so that ready calls can still join it.
 const YIELDS_BEFORE_SEND: usize = 4;
 
-/// Sends the calls that one thread makes to a route. Clones share it.
+/// Sends the calls that one thread makes to a route. Clones share the pending calls.
 #[derive(Clone)]
-pub struct RequestBatcher(Rc<Route>);
+pub struct RequestBatcher(Rc<BatchedRoute>);
 
-struct Route {
+struct BatchedRoute {
     client: Client,
     path: &'static str,
-    sizes: Histogram,
-    /// Calls that the service takes in one batch, by its last response; 0 while it takes none.
+    size_histogram: Histogram,
+    /// The largest batch that the service takes, by its last response; 0 while it takes none.
     max_batch_size: Cell<usize>,
     pending: RefCell<Vec<PendingCall>>,
 }
@@ -37,11 +37,11 @@ struct PendingCall {
     body: Box<RawValue>,
     trace: TraceHeaders,
     deadline: Deadline,
-    answer: oneshot::Sender<Result<Answer, CallError>>,
+    sender: oneshot::Sender<Result<Response, CallError>>,
 }
 
 impl PendingCall {
-    fn as_wire(&self) -> BatchCall<'_> {
+    fn to_wire(&self) -> BatchCall<'_> {
         let milliseconds = self.deadline.remaining().as_millis();
         BatchCall {
             traceparent: self.trace.traceparent.clone(),
@@ -53,13 +53,13 @@ impl PendingCall {
 }
 
 impl RequestBatcher {
-    /// `sizes` observes the size of each batch.
+    /// `size_histogram` observes the number of calls in each batch.
     #[must_use]
-    pub fn new(client: Client, path: &'static str, sizes: Histogram) -> Self {
-        Self(Rc::new(Route {
+    pub fn new(client: Client, path: &'static str, size_histogram: Histogram) -> Self {
+        Self(Rc::new(BatchedRoute {
             client,
             path,
-            sizes,
+            size_histogram,
             max_batch_size: Cell::default(),
             pending: RefCell::default(),
         }))
@@ -70,7 +70,7 @@ impl RequestBatcher {
         self.0.path
     }
 
-    /// Makes one call, by itself or in a batch.
+    /// Makes one call, as a request of its own or in a batch.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -78,51 +78,55 @@ impl RequestBatcher {
         &self,
         body: &T,
         deadline: Deadline,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<Response, CallError> {
         let route = &self.0;
         if route.max_batch_size.get() < 2 {
-            let answer = route.client.post(route.path, body, deadline).await;
-            route.note_max_batch_size(&answer);
-            return answer;
+            let response = route.client.post(route.path, body, deadline).await;
+            route.update_max_batch_size(&response);
+            return response;
         }
         let body = to_raw_value(body).map_err(|error| CallError::Unusable(error.to_string()))?;
-        let (sender, answer) = oneshot::channel();
+        let (sender, response) = oneshot::channel();
         let is_first = {
             let mut pending = route.pending.borrow_mut();
             pending.push(PendingCall {
                 body,
                 trace: TraceHeaders::current(),
                 deadline,
-                answer: sender,
+                sender,
             });
             pending.len() == 1
         };
         if is_first {
             tokio::task::spawn_local(Rc::clone(route).flush());
         }
-        // The task of the batch ends without an answer only if it panics.
-        let broken = |_| Err(CallError::BrokenOff("its batch broke off".to_owned()));
-        within(deadline, async { answer.await.unwrap_or_else(broken) }).await
+        // The sender is dropped without a response only if the task of the batch panics.
+        let dropped = |_| {
+            Err(CallError::Interrupted(
+                "the task of its batch panicked".to_owned(),
+            ))
+        };
+        within(deadline, async { response.await.unwrap_or_else(dropped) }).await
     }
 }
 
-impl Route {
-    fn note_max_batch_size(&self, answer: &Result<Answer, CallError>) {
-        let advertised = answer
+impl BatchedRoute {
+    fn update_max_batch_size(&self, response: &Result<Response, CallError>) {
+        let advertised = response
             .as_ref()
             .ok()
-            .and_then(|answer| answer.max_batch_size);
+            .and_then(|response| response.max_batch_size);
         self.max_batch_size
             .set(advertised.map_or(0, |size| size.min(MAX_CALLS)));
     }
 
-    /// Sends the pending calls, and those that join them meanwhile.
+    /// Sends the pending calls, and those that other ready tasks make before the batch is sent.
     async fn flush(self: Rc<Self>) {
         for _ in 0..YIELDS_BEFORE_SEND {
             tokio::task::yield_now().await;
         }
         let mut calls = self.pending.take();
-        calls.retain(|call| !call.answer.is_closed());
+        calls.retain(|call| !call.sender.is_closed());
         let max = self.max_batch_size.get().max(1);
         while calls.len() > max {
             let rest = calls.split_off(max);
@@ -140,71 +144,76 @@ impl Route {
         }
     }
 
-    /// Makes a call by itself. Closes its connection when the caller no longer waits, so that the
-    /// service can stop too.
+    /// Sends a call as a request of its own. Closes its connection when the caller no longer waits,
+    /// so that the service can stop working on it.
     async fn send_single(&self, call: PendingCall) {
         let PendingCall {
             body,
             trace,
             deadline,
-            mut answer,
+            mut sender,
         } = call;
         let outcome = tokio::select! {
             outcome = self.client.post_in_trace(self.path, &body, &trace, deadline) => outcome,
-            () = answer.closed() => return,
+            () = sender.closed() => return,
         };
-        self.note_max_batch_size(&outcome);
+        self.update_max_batch_size(&outcome);
         // Fails if the caller no longer waits.
-        let _ = answer.send(outcome);
+        let _ = sender.send(outcome);
     }
 
     async fn send_batch(&self, calls: Vec<PendingCall>) {
         #[expect(clippy::cast_precision_loss, reason = "at most MAX_CALLS")]
-        self.sizes.observe(calls.len() as f64);
+        self.size_histogram.observe(calls.len() as f64);
         let deadline = calls
             .iter()
             .map(|call| call.deadline)
             .fold(Deadline::after(Duration::ZERO), Deadline::max);
         let body = serde_json::to_vec(&BatchBody {
-            calls: calls.iter().map(PendingCall::as_wire).collect(),
+            calls: calls.iter().map(PendingCall::to_wire).collect(),
         });
-        let mut open: Vec<_> = calls.into_iter().map(Some).collect();
+        let mut unanswered: Vec<_> = calls.into_iter().map(Some).collect();
         let outcome = async {
             let body = body.map_err(|error| CallError::Unusable(error.to_string()))?;
             let path = format!("{}{BATCH_SUFFIX}", self.path);
             self.client
-                .post_for_lines(&path, body, deadline, |line| answer_one(&mut open, line))
+                .post_for_lines(&path, body, deadline, |line| {
+                    pass_to_caller(&mut unanswered, line);
+                })
                 .await
         }
         .await;
-        self.end_batch(open.into_iter().flatten(), outcome).await;
+        self.finish_unanswered(unanswered.into_iter().flatten(), outcome)
+            .await;
     }
 
-    /// Answers the calls that the response to their batch did not answer.
-    async fn end_batch(
+    /// Ends the calls for which the response to the batch had no line.
+    async fn finish_unanswered(
         &self,
         unanswered: impl Iterator<Item = PendingCall>,
-        outcome: Result<Lines, CallError>,
+        outcome: Result<LinesOutcome, CallError>,
     ) {
         match outcome {
-            // The service began no call of the batch, so each can be sent by itself.
-            Ok(Lines::Refused(status))
+            // The service started no call of the batch, so each can be sent as a single call.
+            Ok(LinesOutcome::Rejected(status))
                 if status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE =>
             {
-                tracing::debug!(path = self.path, %status, "the service takes no batches now");
+                tracing::debug!(path = self.path, %status, "batch rejected; sending single calls");
                 self.max_batch_size.set(0);
                 join_all(unanswered.map(|call| self.send_single(call))).await;
             }
-            Ok(Lines::Refused(status)) => {
+            Ok(LinesOutcome::Rejected(status)) => {
                 fail_all(
                     unanswered,
-                    &CallError::Unusable(format!("its batch was answered with {status}")),
+                    &CallError::Unusable(format!(
+                        "the response to its batch has the status {status}"
+                    )),
                 );
             }
-            Ok(Lines::Ended) => {
+            Ok(LinesOutcome::Complete) => {
                 fail_all(
                     unanswered,
-                    &CallError::BrokenOff("its batch ended before it was answered".to_owned()),
+                    &CallError::Interrupted("its batch ended without a response to it".to_owned()),
                 );
             }
             Err(error) => fail_all(unanswered, &error),
@@ -212,9 +221,9 @@ impl Route {
     }
 }
 
-/// Passes a line of the response to its call. A line that cannot be read is ignored, so its call
-/// stays unanswered.
-fn answer_one(open: &mut [Option<PendingCall>], line: &[u8]) {
+/// Passes a line of the response to the caller that waits for it. A line that cannot be parsed is
+/// ignored, so its call stays unanswered.
+fn pass_to_caller(unanswered: &mut [Option<PendingCall>], line: &[u8]) {
     let Ok(ResponseLine { call, status, body }) =
         serde_json::from_slice::<ResponseLine<&RawValue>>(line)
     else {
@@ -223,17 +232,17 @@ fn answer_one(open: &mut [Option<PendingCall>], line: &[u8]) {
     let Ok(status) = StatusCode::from_u16(status) else {
         return;
     };
-    if let Some(call) = open.get_mut(call).and_then(Option::take) {
+    if let Some(call) = unanswered.get_mut(call).and_then(Option::take) {
         // Fails if the caller no longer waits.
         let _ = call
-            .answer
-            .send(Ok(Answer::new(status, body.get().as_bytes().to_vec())));
+            .sender
+            .send(Ok(Response::new(status, body.get().as_bytes().to_vec())));
     }
 }
 
 fn fail_all(unanswered: impl Iterator<Item = PendingCall>, error: &CallError) {
     for call in unanswered {
         // Fails if the caller no longer waits.
-        let _ = call.answer.send(Err(error.clone()));
+        let _ = call.sender.send(Err(error.clone()));
     }
 }

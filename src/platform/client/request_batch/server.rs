@@ -1,4 +1,4 @@
-//! The side of a request batch that responds to the calls.
+//! Responds to batches of calls.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -18,9 +18,11 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tracing::{Instrument, Span};
 
-use super::wire::{BatchBody, BatchCall, MAX_BODY_BYTES, MAX_CALLS, MEDIA_TYPE, ResponseLine};
-use crate::platform::client::MAX_BATCH_SIZE;
-use crate::platform::deadline::{Arrived, Deadline};
+use super::wire::{
+    BatchBody, BatchCall, MAX_BATCH_BODY_BYTES, MAX_CALLS, MEDIA_TYPE, ResponseLine,
+};
+use crate::platform::client::MAX_BATCH_SIZE_HEADER;
+use crate::platform::deadline::{ArrivalTime, Deadline};
 use crate::platform::fault_injection::Gremlin;
 use crate::platform::http::extract::{
     BODY_LIMIT_BYTES, FromFields, read_json, too_large, whole_body, without_bom,
@@ -32,11 +34,12 @@ use crate::platform::http::problem::{FieldError, INTERNAL_ERROR_JSON, Problem};
 use crate::platform::http::route::BATCH_SUFFIX;
 use crate::platform::observability::trace_context::TraceHeaders;
 
-/// Middleware of a route that takes batches: its responses say so.
+/// Middleware for a route that takes batches: adds the header `x-max-batch-size` to its responses,
+/// unless the gremlin has a fault to inject.
 ///
 /// # Errors
-/// Those of the route behind it.
-pub async fn offer<B: MessageBody>(
+/// Those of the route.
+pub async fn advertise_batches<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
@@ -47,16 +50,17 @@ pub async fn offer<B: MessageBody>(
     if is_idle {
         response
             .headers_mut()
-            .insert(MAX_BATCH_SIZE, HeaderValue::from(MAX_CALLS));
+            .insert(MAX_BATCH_SIZE_HEADER, HeaderValue::from(MAX_CALLS));
     }
     Ok(response)
 }
 
-/// Extractor: the calls of a batch. Each is read as a request of its own.
+/// Extractor: the calls of a batch. Each is validated as a request of its own.
 pub struct Batch<T> {
-    /// The route of each call.
+    /// The route that each call is made to.
     route: Rc<str>,
-    arrived: Arrived,
+    /// When the batch arrived.
+    arrived: ArrivalTime,
     calls: Vec<Call<T>>,
     metrics: web::Data<HttpMetrics>,
 }
@@ -74,7 +78,7 @@ impl<T: FromFields> FromRequest for Batch<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, body) = (
             request.clone(),
-            whole_body(request, payload, MAX_BODY_BYTES),
+            whole_body(request, payload, MAX_BATCH_BODY_BYTES),
         );
         Box::pin(async move {
             // Each fault of the gremlin must hit one call.
@@ -82,15 +86,16 @@ impl<T: FromFields> FromRequest for Batch<T> {
                 .app_data::<web::Data<Gremlin>>()
                 .is_some_and(|gremlin| !gremlin.is_idle())
             {
-                let detail = "The gremlin injects faults, which hit single calls. Send the calls one by one.";
+                let detail = "The gremlin injects faults, which hit single calls. \
+                    Send the calls one by one.";
                 return Err(Problem::new(StatusCode::CONFLICT, "one-by-one", detail));
             }
             let body = body.await?;
-            let sent = read(&body)?;
+            let calls = parse_calls(&body)?;
             let metrics = request.app_data::<web::Data<HttpMetrics>>().cloned();
             let metrics =
                 metrics.ok_or_else(|| Problem::internal("the metrics are not registered"))?;
-            // The pattern of the route, because a path can be written in many ways.
+            // The pattern and not the path, because the same path can be written in several ways.
             let pattern = request.match_pattern().unwrap_or_default();
             let route: Rc<str> = pattern
                 .strip_suffix(BATCH_SUFFIX)
@@ -98,10 +103,10 @@ impl<T: FromFields> FromRequest for Batch<T> {
                 .into();
             let arrived = request
                 .extensions()
-                .get::<Arrived>()
+                .get::<ArrivalTime>()
                 .copied()
-                .unwrap_or_else(Arrived::now);
-            let calls = sent.into_iter().map(|call| Call {
+                .unwrap_or_else(ArrivalTime::now);
+            let calls = calls.into_iter().map(|call| Call {
                 span: request_span::request_span(
                     "POST",
                     &route,
@@ -112,10 +117,10 @@ impl<T: FromFields> FromRequest for Batch<T> {
                     },
                 ),
                 request: Deadline::from_millis("deadline_ms", arrived, call.deadline_ms)
-                    .and_then(|deadline| Ok((read_body(call.body.get())?, deadline))),
+                    .and_then(|deadline| Ok((parse_body(call.body.get())?, deadline))),
             });
             let calls = calls.collect();
-            // From here on each call is counted and logged, and not the request that holds them.
+            // From here on each call is counted and logged instead of the request that holds them.
             request.extensions_mut().insert(BatchEnvelope);
             Ok(Self {
                 route,
@@ -127,7 +132,8 @@ impl<T: FromFields> FromRequest for Batch<T> {
     }
 }
 
-fn read_body<T: FromFields>(body: &str) -> Result<T, Problem> {
+/// Parses the body of one call.
+fn parse_body<T: FromFields>(body: &str) -> Result<T, Problem> {
     if body.len() > BODY_LIMIT_BYTES {
         Err(too_large(BODY_LIMIT_BYTES))
     } else {
@@ -135,8 +141,9 @@ fn read_body<T: FromFields>(body: &str) -> Result<T, Problem> {
     }
 }
 
-fn read(body: &[u8]) -> Result<Vec<BatchCall<'_>>, Problem> {
-    let wrong = |detail: String| {
+/// Parses the calls of a batch, but not their bodies.
+fn parse_calls(body: &[u8]) -> Result<Vec<BatchCall<'_>>, Problem> {
+    let invalid = |detail: String| {
         Problem::invalid(vec![FieldError {
             field: "calls".to_owned(),
             detail,
@@ -144,13 +151,13 @@ fn read(body: &[u8]) -> Result<Vec<BatchCall<'_>>, Problem> {
     };
     let BatchBody { calls } =
         serde_json::from_slice(without_bom(body)).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => wrong(format!("cannot be read: {error}")),
+            serde_json::error::Category::Data => invalid(format!("cannot be read: {error}")),
             _ => Problem::malformed(format!("The body is not valid JSON: {error}.")),
         })?;
     if (1..=MAX_CALLS).contains(&calls.len()) {
         Ok(calls)
     } else {
-        Err(wrong(format!(
+        Err(invalid(format!(
             "must be 1 to {MAX_CALLS} calls; there are {}",
             calls.len()
         )))
@@ -158,8 +165,8 @@ fn read(body: &[u8]) -> Result<Vec<BatchCall<'_>>, Problem> {
 }
 
 impl<T: 'static> Batch<T> {
-    /// Handles all calls concurrently, each as a request of its own. A line is sent when its call is
-    /// done. Each call is handled to its end, even if the client no longer reads.
+    /// Handles all calls concurrently, each as a request of its own. The line of a call is sent as
+    /// soon as the call ends. Every call is handled to its end, even if the client no longer reads.
     pub fn respond<A, F>(self, handle: impl Fn(T, Deadline) -> F) -> HttpResponse
     where
         A: Serialize + 'static,
@@ -171,21 +178,22 @@ impl<T: 'static> Batch<T> {
             calls,
             metrics,
         } = self;
-        let answers = calls
+        let responses = calls
             .into_iter()
             .enumerate()
             .map(|(index, Call { span, request })| {
-                let work = request.map(|(body, deadline)| span.in_scope(|| handle(body, deadline)));
-                respond_to(index, Rc::clone(&route), arrived, metrics.clone(), work)
+                let handling =
+                    request.map(|(body, deadline)| span.in_scope(|| handle(body, deadline)));
+                respond_to(index, Rc::clone(&route), arrived, metrics.clone(), handling)
                     .instrument(span)
             });
-        let mut answers: FuturesUnordered<_> = answers.collect();
-        // In a task, because the body of a response is dropped with its connection.
-        let (done, mut lines) = mpsc::unbounded_channel();
+        let mut responses: FuturesUnordered<_> = responses.collect();
+        // In a task, because the body of a response is dropped when its connection closes.
+        let (sender, mut lines) = mpsc::unbounded_channel();
         actix_web::rt::spawn(async move {
-            while let Some(line) = answers.next().await {
+            while let Some(line) = responses.next().await {
                 // Fails if the client no longer reads.
-                let _ = done.send(line);
+                let _ = sender.send(line);
             }
         });
         let lines = stream::poll_fn(move |context| lines.poll_recv(context));
@@ -197,20 +205,20 @@ impl<T: 'static> Batch<T> {
     }
 }
 
-/// Handles one call and returns its line.
+/// Handles one call and returns the line of its response.
 async fn respond_to<A: Serialize>(
     call: usize,
     route: Rc<str>,
-    arrived: Arrived,
+    arrived: ArrivalTime,
     metrics: web::Data<HttpMetrics>,
-    work: Result<impl Future<Output = Result<(web::Json<A>, StatusCode), Problem>>, Problem>,
+    handling: Result<impl Future<Output = Result<(web::Json<A>, StatusCode), Problem>>, Problem>,
 ) -> Vec<u8> {
-    let outcome = match work {
-        Ok(work) => work.await,
+    let outcome = match handling {
+        Ok(handling) => handling.await,
         Err(problem) => Err(problem),
     };
     let (status, line) = match outcome {
-        Ok((answer, status)) => (status, line(call, status, &answer.0)),
+        Ok((body, status)) => (status, line(call, status, &body.0)),
         Err(problem) => (
             problem.status(),
             line(call, problem.status(), &problem.document(&route)),
@@ -221,7 +229,7 @@ async fn respond_to<A: Serialize>(
     line
 }
 
-/// Returns a line of the response. If the body cannot be serialized, its call gets a 500.
+/// Returns the line of one response. If the body cannot be serialized, the line holds a 500.
 fn line(call: usize, status: StatusCode, body: &impl Serialize) -> Vec<u8> {
     let line = serde_json::to_vec(&ResponseLine {
         call,
@@ -242,13 +250,13 @@ mod tests {
 
     #[test]
     fn a_body_that_cannot_be_serialized_is_an_internal_error() {
-        struct Unwritable;
-        impl Serialize for Unwritable {
+        struct Unserializable;
+        impl Serialize for Unserializable {
             fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
                 Err(serde::ser::Error::custom("never"))
             }
         }
-        let line = line(3, StatusCode::OK, &Unwritable);
+        let line = line(3, StatusCode::OK, &Unserializable);
         let line: ResponseLine<crate::platform::http::problem::ProblemBody> =
             serde_json::from_slice(&line).unwrap();
         assert_eq!(

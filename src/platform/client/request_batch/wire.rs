@@ -1,14 +1,14 @@
-//! The JSON of batches, and its OpenAPI schemas.
+//! The JSON of request batches, and its OpenAPI schemas.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 pub const MEDIA_TYPE: &str = "application/x-ndjson";
-/// Calls in one batch.
+/// Upper bound on the calls in one batch.
 pub const MAX_CALLS: usize = 128;
-/// Size of the body of a batch.
-pub const MAX_BODY_BYTES: usize = 256 * 1024;
+/// Upper bound on the body of a batch.
+pub const MAX_BATCH_BODY_BYTES: usize = 256 * 1024;
 
 /// The body of a batch.
 #[derive(Serialize, Deserialize)]
@@ -51,11 +51,11 @@ pub struct BatchSchema<T: ToSchema> {
 #[schema(as = BatchCall)]
 #[expect(dead_code, reason = "describes JSON for OpenAPI")]
 pub struct BatchCallSchema<T: ToSchema> {
-    /// The caller's trace.
+    /// The caller's position in its trace (W3C Trace Context).
     traceparent: Option<String>,
-    /// The state that other systems keep in the trace.
+    /// What other tracing systems keep in the trace (W3C Trace Context).
     tracestate: Option<String>,
-    /// Milliseconds that the caller still waits, counted from the arrival of the batch; 30000 when
+    /// How many milliseconds after the arrival of the batch the caller stops waiting; 30000 when
     /// absent.
     #[schema(minimum = 0, maximum = 3_600_000)]
     deadline_ms: Option<u64>,
@@ -67,10 +67,11 @@ pub struct BatchCallSchema<T: ToSchema> {
 #[schema(as = BatchResponseLine)]
 #[expect(dead_code, reason = "describes JSON for OpenAPI")]
 pub struct ResponseLineSchema {
-    /// The call that this responds to; the first is 0.
+    /// The index of the call that this line responds to; the first is 0.
     call: usize,
-    /// The status of the response to this call.
+    /// The HTTP status of the response to this call.
     status: u16,
+    /// What the response to a single call would have as its body.
     #[schema(value_type = Object)]
     body: (),
 }

@@ -1,9 +1,10 @@
-//! Decides which requests share a batch: all that are ready, and of the callers in flight, half.
+//! Decides when a batch is flushed: once every ready task has joined, or after 1 ms if fewer than half
+//! of the callers in flight have submitted an item.
 //!
-//! In a closed loop every client waits for its answer before it sends the next order. A client that
-//! arrives just after a batch has left would be out of phase from then on, and pay for a
-//! transaction of its own each round. Waiting briefly for half of the callers in flight keeps two
-//! groups alternating: one in this transaction, one in the steps that follow it.
+//! In a closed loop every client waits for the response before it sends the next request. A caller
+//! that arrives just after a flush would be out of phase from then on, and need a transaction of its
+//! own each round. Waiting briefly for half of the callers in flight keeps two groups alternating:
+//! one in this transaction, one in the steps that follow it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,30 +12,32 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 
-/// Yields to the thread's other tasks before a batch leaves, so that ready tasks can still join it.
+/// Yields to the thread's other tasks before a flush, so that ready tasks can still join the batch.
 pub const YIELDS_BEFORE_FLUSH: usize = 4;
 /// Upper bound on waiting for half of the callers in flight.
 const MAX_WAIT: Duration = Duration::from_millis(1);
 
-/// Counts the callers that will submit exactly once to a batcher. Clones share the count.
+/// Counts the callers in flight: those that submit exactly one item to a batcher and then have other
+/// steps. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub struct InFlight(Arc<AtomicUsize>);
 
 impl InFlight {
-    /// Registers a caller until the guard is dropped.
+    /// Counts a caller until the guard is dropped.
     #[must_use]
     pub fn enter(&self) -> InFlightGuard {
         self.0.fetch_add(1, Ordering::Relaxed);
         InFlightGuard(Arc::clone(&self.0))
     }
 
-    /// Batch size worth waiting for: half of the callers in flight. One or two callers never wait.
+    /// Returns the batch size worth waiting for: half of the callers in flight. So one or two callers
+    /// never wait.
     fn target(&self) -> usize {
         self.0.load(Ordering::Relaxed).div_ceil(2)
     }
 }
 
-/// A caller in flight.
+/// Counts one caller in flight until it is dropped.
 #[derive(Debug)]
 pub struct InFlightGuard(Arc<AtomicUsize>);
 
@@ -44,7 +47,7 @@ impl Drop for InFlightGuard {
     }
 }
 
-/// Adds to `gathered` the requests that are to share its batch, `max` in all.
+/// Moves items from the queue to `gathered` until the batch is to be flushed or has `max` items.
 pub async fn gather<T>(
     queue: &mut Receiver<T>,
     gathered: &mut Vec<T>,
@@ -62,8 +65,8 @@ pub async fn gather<T>(
     if gathered.len() >= in_flight.target().min(max) {
         return;
     }
-    // A caller that does not come spends longer in another step, or has left: the batch leaves
-    // without it.
+    // A caller that does not arrive in time has left, or another of its steps takes longer. The batch
+    // is flushed without it.
     let _ = tokio::time::timeout(MAX_WAIT, async {
         while gathered.len() < in_flight.target().min(max)
             && let Some(pending) = queue.recv().await

@@ -1,4 +1,4 @@
-//! The handle by which callers submit items to a batcher.
+//! The handle with which callers submit items.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,25 +7,27 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::gather::{InFlight, InFlightGuard};
 use super::pending::{Caller, Pending, Progress};
-use super::spec::{BatchSpec, Execute, OnDatabase};
+use super::spec::{BatchSpec, DatabaseExecutor, Execute};
 use super::worker::{BatchMetrics, Worker};
+use crate::platform::db::database::Database;
 use crate::platform::db::error::DatabaseError;
-use crate::platform::db::pool::Database;
 use crate::platform::db::spans;
 use crate::platform::db::timeouts::WORK_TIMEOUT;
 use crate::platform::deadline::Deadline;
 
-/// Items that may wait; more are rejected.
-pub(super) const MAX_QUEUE: usize = 2048;
+/// Upper bound on the queued items. Further items are rejected.
+pub(super) const MAX_QUEUED_ITEMS: usize = 2048;
 
-/// Where one kind of work of a thread queues. Clones share the queue.
-pub struct Batcher<I, A> {
+/// Executes the items of one kind of work in batches, on one thread. `I` is an item and `R` its
+/// result. Clones share the queue.
+pub struct Batcher<I, R> {
+    /// The SQL that the spans of items show.
     statement: &'static str,
-    queue: mpsc::Sender<Pending<I, A>>,
+    queue: mpsc::Sender<Pending<I, R>>,
     in_flight: InFlight,
 }
 
-impl<I, A> Clone for Batcher<I, A> {
+impl<I, R> Clone for Batcher<I, R> {
     fn clone(&self) -> Self {
         Self {
             statement: self.statement,
@@ -35,16 +37,16 @@ impl<I, A> Clone for Batcher<I, A> {
     }
 }
 
-impl<I: Send + Sync + 'static, A: Send + 'static> Batcher<I, A> {
-    /// For the thread it is called on, as the pool is.
+impl<I: Send + Sync + 'static, R: Send + 'static> Batcher<I, R> {
+    /// Starts a batcher on the current thread, to which the pool of `database` must belong.
     #[must_use]
-    pub fn start(database: &Database, spec: BatchSpec<I, A>) -> Self {
+    pub fn start(database: &Database, spec: BatchSpec<I, R>) -> Self {
         let metrics = database.metrics();
         let metrics = BatchMetrics {
             sizes: metrics.batch_size.with_label_values(&[spec.name]),
             locked: metrics.batch_locked_items.with_label_values(&[spec.name]),
         };
-        let executor = OnDatabase {
+        let executor = DatabaseExecutor {
             database: database.clone(),
             spec,
         };
@@ -55,9 +57,9 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Batcher<I, A> {
         statement: &'static str,
         min_time: Duration,
         metrics: Option<BatchMetrics>,
-        executor: impl Execute<I, A>,
+        executor: impl Execute<I, R>,
     ) -> Self {
-        let (queue, receiver) = mpsc::channel(MAX_QUEUE);
+        let (queue, receiver) = mpsc::channel(MAX_QUEUED_ITEMS);
         let in_flight = InFlight::default();
         tokio::spawn(Worker::new(receiver, in_flight.clone(), min_time, metrics, executor).run());
         Self {
@@ -67,35 +69,36 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Batcher<I, A> {
         }
     }
 
-    /// Registers a caller that submits to this batcher once and then has other steps, until the
-    /// guard is dropped. A batch waits a little for half of these callers.
+    /// Counts a caller that submits exactly one item and then has other steps, until the guard is
+    /// dropped. A batch waits up to 1 ms for half of these callers.
     #[must_use]
     pub fn enter(&self) -> InFlightGuard {
         self.in_flight.enter()
     }
 
-    /// Queues an item, and waits for its answer until its deadline.
+    /// Queues an item, and waits for its result until the deadline, or for at most
+    /// [`WORK_TIMEOUT`].
     ///
     /// # Errors
-    /// Those of the work. [`DatabaseError::Busy`] where too many items wait and
-    /// [`DatabaseError::TooLate`] where the item was not begun in time: nothing was done then,
-    /// and nothing will be.
-    pub async fn submit(&self, item: I, deadline: Deadline) -> Result<A, DatabaseError> {
-        let _span = spans::span(self.statement);
-        let (answer, answered) = oneshot::channel();
+    /// Those of the work. [`DatabaseError::Busy`] if too many items are queued, and
+    /// [`DatabaseError::TooLate`] if the item was not started in time: in both cases it never will
+    /// be.
+    pub async fn submit(&self, item: I, deadline: Deadline) -> Result<R, DatabaseError> {
+        let _span = spans::item_span(self.statement);
+        let (sender, receiver) = oneshot::channel();
         let progress = Arc::<Progress>::default();
         let caller = Caller {
             deadline,
             progress: Arc::clone(&progress),
-            answer,
+            sender,
             parked: None,
         };
         self.queue
             .try_send(Pending { item, caller })
             .map_err(|_| DatabaseError::Busy)?;
         let limit = deadline.remaining().min(WORK_TIMEOUT);
-        match tokio::time::timeout(limit, answered).await {
-            Ok(Ok(answer)) => answer,
+        match tokio::time::timeout(limit, receiver).await {
+            Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(DatabaseError::Internal(
                 "the batch worker has ended".to_owned(),
             )),

@@ -1,12 +1,15 @@
-//! Batching: requests that arrive while one transaction is under way share the next one.
+//! Batching: items that arrive while one transaction is in progress share the next one.
 //!
-//! A durable commit costs a flush whatever it holds, and a row's lock is kept until that flush is
-//! done: on a hot row only as many transactions end in a second as there are flushes. So each kind
-//! of work has a [`Batcher`]. When it is idle, a request is carried out at once; when it is busy,
-//! the requests that have gathered become one transaction when the one before is done. [`gather`]
-//! decides what a batch waits for beyond that, and [`worker`] what happens to a request whose
-//! row another session has locked.
+//! A durable commit costs one flush of the disk, however many rows it changes, and the locks of
+//! these rows are held until the flush is done. So the changes of one row per second cannot exceed
+//! the flushes per second, unless changes share transactions.
+//!
+//! Each kind of work has a [`Batcher`]. An idle batcher executes an item at once. Items that arrive
+//! while a transaction is in progress form the batch of the next one. The module `gather` decides how
+//! long a batch waits for further items. The module `worker` executes the batches, and decides what
+//! happens to an item whose row is locked by another session.
 
+mod batch;
 mod gather;
 mod handle;
 mod pending;
@@ -17,4 +20,4 @@ mod worker;
 
 pub use gather::InFlightGuard;
 pub use handle::Batcher;
-pub use spec::{Answers, BatchFn, BatchSpec};
+pub use spec::{BatchFn, BatchFuture, BatchSpec};

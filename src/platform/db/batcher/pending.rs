@@ -1,4 +1,4 @@
-//! An item that waits in a batcher, and its caller.
+//! An item that a caller has submitted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,68 +10,96 @@ use tokio::time::Instant;
 use crate::platform::db::error::DatabaseError;
 use crate::platform::deadline::Deadline;
 
-/// An item and its caller.
-pub struct Pending<I, A> {
+/// An item that has no result yet, and its caller.
+pub struct Pending<I, R> {
     pub item: I,
-    pub caller: Caller<A>,
+    pub caller: Caller<R>,
 }
 
-/// Who waits for an item's answer.
-pub struct Caller<A> {
+impl<I, R> Pending<I, R> {
+    /// Starts the item. Returns `None` if its caller no longer waits, or has less than `min_time` left
+    /// and so gets [`DatabaseError::TooLate`].
+    pub fn start(self, min_time: Duration) -> Option<Self> {
+        if self.caller.is_gone() || !self.caller.progress.start() {
+            return None;
+        }
+        if self.caller.deadline.remaining() < min_time {
+            self.caller.send(Err(DatabaseError::TooLate));
+            return None;
+        }
+        Some(self)
+    }
+
+    /// Whether the item is not parked, or is to be retried now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        let parked = self.caller.parked.as_ref();
+        parked.is_none_or(|parked| parked.retry_at <= now)
+    }
+
+    pub fn lock_is_undetected(&self) -> bool {
+        let parked = self.caller.parked.as_ref();
+        parked.is_some_and(|parked| parked.lock_is_undetected)
+    }
+}
+
+/// The caller that waits for the result of an item.
+pub struct Caller<R> {
     pub deadline: Deadline,
     pub progress: Arc<Progress>,
-    pub answer: oneshot::Sender<Result<A, DatabaseError>>,
+    pub sender: oneshot::Sender<Result<R, DatabaseError>>,
+    /// `None` if the item has not waited for a lock.
     pub parked: Option<Parked>,
 }
 
-/// Whether an item was begun, agreed on by its caller and the worker. A caller that leaves before
-/// it was begun knows that nothing was done, and nothing will be.
+/// Whether an item was started. The caller and the worker share it: exactly one of starting and
+/// abandoning an item succeeds. So a caller that abandons an item knows that it will never be
+/// executed.
 #[derive(Debug, Default)]
 pub struct Progress(AtomicU8);
 
 impl Progress {
     const QUEUED: u8 = 0;
-    const BEGUN: u8 = 1;
+    const STARTED: u8 = 1;
     const ABANDONED: u8 = 2;
 
-    /// False where the caller has left.
-    pub fn begin(&self) -> bool {
-        self.leave_queue_for(Self::BEGUN)
+    /// Starts the item. Returns false if the caller has abandoned it.
+    pub fn start(&self) -> bool {
+        self.leave_queue_for(Self::STARTED)
     }
 
-    /// False where the item was begun.
+    /// Abandons the item. Returns false if it was started.
     pub fn abandon(&self) -> bool {
         self.leave_queue_for(Self::ABANDONED)
     }
 
-    pub fn leave_queue_for(&self, next: u8) -> bool {
+    fn leave_queue_for(&self, next: u8) -> bool {
         self.0
             .compare_exchange(Self::QUEUED, next, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 
-    /// The server refused it: as if it had not been begun.
-    pub fn undo(&self) {
+    /// Queues the item again, after the server rejected it without doing anything.
+    pub fn requeue(&self) {
         self.0.store(Self::QUEUED, Ordering::Release);
     }
 }
 
-/// Why and until when an item waits for a lock.
+/// How long an item waits for a lock of another session.
 pub struct Parked {
     pub give_up_at: Instant,
     pub retry_at: Instant,
-    /// Looking for locks did not show it.
-    pub unseen: bool,
+    /// Executing the item fails because of a lock that `find_locked` does not report.
+    pub lock_is_undetected: bool,
 }
 
-impl<A> Caller<A> {
-    /// Nobody waits for the answer any more: an item that was not begun need not be.
+impl<R> Caller<R> {
+    /// Whether the caller no longer waits for the result.
     pub fn is_gone(&self) -> bool {
-        self.answer.is_closed() || self.deadline.remaining() == Duration::ZERO
+        self.sender.is_closed() || self.deadline.remaining() == Duration::ZERO
     }
 
-    pub fn send(self, answer: Result<A, DatabaseError>) {
-        // A caller that gave up meanwhile knows that the outcome is unknown to it.
-        let _ = self.answer.send(answer);
+    pub fn send(self, result: Result<R, DatabaseError>) {
+        // Fails if the caller no longer waits. It has then reported an unknown outcome.
+        let _ = self.sender.send(result);
     }
 }

@@ -1,4 +1,4 @@
-//! One kind of batched work, and how a batch of it is carried out.
+//! One kind of work, and how a batch of it is executed.
 
 use std::time::Duration;
 
@@ -7,63 +7,66 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use crate::platform::db::database::Database;
 use crate::platform::db::error::DatabaseError;
-use crate::platform::db::pool::Database;
 use crate::platform::db::timeouts::WORK_TIMEOUT;
 
-/// Works on all items in one transaction, and gives an answer for each, in their order. An error
-/// says that nothing was done, or that the outcome is unknown
+/// Executes all items in one transaction, and returns the result of each, in the order of the items.
+/// After an error nothing was done, or the outcome is unknown
 /// ([`DatabaseError::is_outcome_unknown`]).
-pub type BatchFn<I, A> = for<'a> fn(&'a mut AsyncPgConnection, &'a [I]) -> Answers<'a, A>;
+pub type BatchFn<I, R> = for<'a> fn(&'a mut AsyncPgConnection, &'a [I]) -> BatchFuture<'a, R>;
 
-pub type Answers<'a, A> = BoxFuture<'a, Result<Vec<A>, DatabaseError>>;
+/// The results of a batch, in the order of its items.
+pub type BatchFuture<'a, R> = BoxFuture<'a, Result<Vec<R>, DatabaseError>>;
 
-/// One kind of work that is done in batches.
-pub struct BatchSpec<I, A> {
-    /// Label of its metrics.
+/// One kind of work that is executed in batches.
+pub struct BatchSpec<I, R> {
+    /// The value of the label `work` in its metrics.
     pub name: &'static str,
-    /// The statement that each item takes part in, for its traces.
+    /// The SQL that the spans of items show.
     pub statement: &'static str,
-    pub execute: BatchFn<I, A>,
-    /// Tells for each item whether it would have to wait for a row that another session has
-    /// locked. Changes nothing.
+    pub execute: BatchFn<I, R>,
+    /// Returns for each item whether executing it would wait for a row that another session has
+    /// locked. Changes nothing. `None` for work that locks no existing row.
     pub find_locked: Option<BatchFn<I, bool>>,
-    /// An item with less time left is not begun.
+    /// An item is not started with less time left than this.
     pub min_time: Duration,
 }
 
-impl<I, A> Clone for BatchSpec<I, A> {
+impl<I, R> Clone for BatchSpec<I, R> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<I, A> Copy for BatchSpec<I, A> {}
+impl<I, R> Copy for BatchSpec<I, R> {}
 
-/// Carries out batches; the tests do so without a database.
-pub trait Execute<I, A>: Send + Sync + 'static {
-    /// Not begun after `begin_by`.
-    fn execute<'a>(&'a self, items: &'a [I], begin_by: Instant) -> Answers<'a, A>;
+/// Executes batches. The tests have an implementation without a database.
+pub trait Execute<I, R>: Send + Sync + 'static {
+    /// Executes a batch, unless it cannot be started until `start_by`.
+    fn execute<'a>(&'a self, items: &'a [I], start_by: Instant) -> BatchFuture<'a, R>;
 
-    fn find_locked<'a>(&'a self, items: &'a [I]) -> Answers<'a, bool>;
+    /// See [`BatchSpec::find_locked`].
+    fn find_locked<'a>(&'a self, items: &'a [I]) -> BatchFuture<'a, bool>;
 }
 
-pub struct OnDatabase<I, A> {
+/// Executes batches on a database.
+pub struct DatabaseExecutor<I, R> {
     pub database: Database,
-    pub spec: BatchSpec<I, A>,
+    pub spec: BatchSpec<I, R>,
 }
 
-impl<I: Send + Sync + 'static, A: Send + 'static> Execute<I, A> for OnDatabase<I, A> {
-    fn execute<'a>(&'a self, items: &'a [I], begin_by: Instant) -> Answers<'a, A> {
+impl<I: Send + Sync + 'static, R: Send + 'static> Execute<I, R> for DatabaseExecutor<I, R> {
+    fn execute<'a>(&'a self, items: &'a [I], start_by: Instant) -> BatchFuture<'a, R> {
         let limit = Instant::now() + WORK_TIMEOUT;
         let work =
             async |connection: &mut AsyncPgConnection| (self.spec.execute)(connection, items).await;
         self.database
-            .run_once(begin_by.min(limit), limit, work)
+            .run_once(start_by.min(limit), limit, work)
             .boxed()
     }
 
-    fn find_locked<'a>(&'a self, items: &'a [I]) -> Answers<'a, bool> {
+    fn find_locked<'a>(&'a self, items: &'a [I]) -> BatchFuture<'a, bool> {
         let Some(find_locked) = self.spec.find_locked else {
             return std::future::ready(Ok(vec![false; items.len()])).boxed();
         };

@@ -1,55 +1,56 @@
+//! Tests of the batcher, with a table in memory instead of a database.
+
 use std::collections::HashSet;
-use std::sync::Mutex;
-
-use diesel::result::{DatabaseErrorKind, Error};
-use futures_util::future::join_all;
-use proptest::prelude::*;
-use tokio::sync::Semaphore;
-
-use super::gather::YIELDS_BEFORE_FLUSH;
-use super::worker::LOCK_RETRY_INTERVAL;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use diesel::result::{DatabaseErrorKind, Error};
 use futures_util::FutureExt;
+use futures_util::future::{join, join_all};
+use proptest::prelude::*;
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::handle::{Batcher, MAX_QUEUE};
-use super::spec::{Answers, Execute};
+use super::gather::YIELDS_BEFORE_FLUSH;
+use super::handle::{Batcher, MAX_QUEUED_ITEMS};
+use super::spec::{BatchFuture, Execute};
+use super::worker::LOCK_RETRY_INTERVAL;
 use crate::platform::db::DatabaseError;
 use crate::platform::deadline::Deadline;
 
 const FOREVER: Duration = Duration::from_secs(60);
-/// A batch with this item in it is refused.
+/// The table rejects a batch that contains this item.
 const BAD: u32 = 13;
 
-/// A table of numbers that doubles them: it refuses a batch with a bad one, panics at 500, is
-/// unreachable at 404, loses an answer at 300, and takes no batch without a permit.
+/// A table that doubles the items of a batch. It rejects a batch that contains [`BAD`]. If the first
+/// item is 404, it is unreachable; if it is 500, it panics; if it is 300, it returns no results.
 #[derive(Clone, Default)]
 struct Table {
-    permits: Arc<std::sync::OnceLock<Semaphore>>,
+    /// Each batch takes one permit, and waits until there is one.
+    permits: Arc<OnceLock<Semaphore>>,
     batches: Arc<Mutex<Vec<Vec<u32>>>>,
     locked: Arc<Mutex<HashSet<u32>>>,
-    /// Looking for locks shows none of them.
-    locks_are_unseen: bool,
-    /// Until when each batch had to be begun.
-    begun_by: Arc<Mutex<Vec<Instant>>>,
+    /// `find_locked` reports no lock.
+    locks_are_undetected: bool,
+    /// Until when each batch had to be started.
+    start_by: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Table {
-    fn locks(&self) -> std::sync::MutexGuard<'_, HashSet<u32>> {
+    fn locks(&self) -> MutexGuard<'_, HashSet<u32>> {
         self.locked.lock().unwrap()
     }
 
-    fn carry_out(&self, items: &[u32]) -> Result<Vec<u32>, DatabaseError> {
+    fn double(&self, items: &[u32]) -> Result<Vec<u32>, DatabaseError> {
         self.batches.lock().unwrap().push(items.to_vec());
         if items.iter().any(|item| self.locks().contains(item)) {
             return Err(DatabaseError::row_locked());
         }
         if items.contains(&BAD) {
-            let refused =
+            let rejection =
                 Error::DatabaseError(DatabaseErrorKind::CheckViolation, Box::new("13".to_owned()));
-            return Err(refused.into());
+            return Err(rejection.into());
         }
         match items {
             [404, ..] => Err(DatabaseError::Unreachable("gone".to_owned())),
@@ -61,8 +62,8 @@ impl Table {
 }
 
 impl Execute<u32, u32> for Table {
-    fn execute<'a>(&'a self, items: &'a [u32], begin_by: Instant) -> Answers<'a, u32> {
-        self.begun_by.lock().unwrap().push(begin_by);
+    fn execute<'a>(&'a self, items: &'a [u32], start_by: Instant) -> BatchFuture<'a, u32> {
+        self.start_by.lock().unwrap().push(start_by);
         async move {
             self.permits
                 .get()
@@ -71,17 +72,18 @@ impl Execute<u32, u32> for Table {
                 .await
                 .unwrap()
                 .forget();
-            self.carry_out(items)
+            self.double(items)
         }
         .boxed()
     }
 
-    fn find_locked<'a>(&'a self, items: &'a [u32]) -> Answers<'a, bool> {
-        let is_locked = |item: &u32| !self.locks_are_unseen && self.locks().contains(item);
+    fn find_locked<'a>(&'a self, items: &'a [u32]) -> BatchFuture<'a, bool> {
+        let is_locked = |item: &u32| !self.locks_are_undetected && self.locks().contains(item);
         std::future::ready(Ok(items.iter().map(is_locked).collect())).boxed()
     }
 }
 
+/// A batcher on a table, which records its batches.
 struct Doubler {
     batcher: Batcher<u32, u32>,
     table: Table,
@@ -111,11 +113,11 @@ impl Doubler {
     async fn double_all(&self, items: &[u32]) -> Vec<Result<u32, DatabaseError>> {
         let all = join_all(items.iter().map(|item| self.double(*item)));
         let start = async {
-            // By now all are in the queue: `join_all` has polled each of them once.
-            tokio::task::yield_now().await;
+            // `join_all` has polled each of them once, so all items are queued by now.
+            yield_now().await;
             self.permits().add_permits(1000);
         };
-        futures_util::future::join(all, start).await.0
+        join(all, start).await.0
     }
 
     fn batches(&self) -> Vec<Vec<u32>> {
@@ -123,10 +125,10 @@ impl Doubler {
     }
 }
 
-/// By then what was submitted has queued, and its batch has left.
-async fn begun() {
+/// Waits until the submitted items are queued and their batch is flushed.
+async fn flushed() {
     for _ in 0..YIELDS_BEFORE_FLUSH + 2 {
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
 }
 
@@ -135,39 +137,44 @@ async fn ready_tasks_join_the_batch() {
     let doubler = Doubler::start(1);
     let late = async {
         for _ in 0..YIELDS_BEFORE_FLUSH / 2 {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         doubler.double(2).await
     };
-    let (first, second) = futures_util::future::join(doubler.double(1), late).await;
+    let (first, second) = join(doubler.double(1), late).await;
     assert_eq!((first.unwrap(), second.unwrap()), (2, 4));
     assert_eq!(doubler.batches(), [vec![1, 2]]);
 }
 
-/// The clock stands still but for what waits for it: what waits for nobody takes no time at all.
+/// The clock is paused, and advances only when all tasks wait for it: a flush without a wait takes no
+/// time.
 #[tokio::test(start_paused = true)]
-async fn waits_for_half_of_the_callers_and_at_most_1_ms() {
+async fn a_flush_waits_for_half_of_the_callers_and_at_most_1_ms() {
     let doubler = Doubler::start(100);
-    let begin = Instant::now();
+    let start = Instant::now();
     let four: Vec<_> = (0..4).map(|_| doubler.batcher.enter()).collect();
     let late = async {
         for _ in 0..YIELDS_BEFORE_FLUSH * 4 {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         doubler.double(2).await
     };
-    let (first, second) = futures_util::future::join(doubler.double(1), late).await;
+    let (first, second) = join(doubler.double(1), late).await;
     assert_eq!((first.unwrap(), second.unwrap()), (2, 4));
-    assert_eq!(doubler.batches(), [vec![1, 2]], "half of four");
+    assert_eq!(doubler.batches(), [vec![1, 2]], "two of four callers");
     assert!(
-        begin.elapsed().is_zero(),
-        "a full half leaves at once: {:?}",
-        begin.elapsed()
+        start.elapsed().is_zero(),
+        "two of four callers are enough: {:?}",
+        start.elapsed()
     );
 
-    let waited = Instant::now();
-    assert_eq!(doubler.double(3).await.unwrap(), 6, "the others never come");
-    let waited = waited.elapsed();
+    let start = Instant::now();
+    assert_eq!(
+        doubler.double(3).await.unwrap(),
+        6,
+        "the other callers submit nothing"
+    );
+    let waited = start.elapsed();
     assert!(
         !waited.is_zero() && waited <= Duration::from_millis(2),
         "{waited:?}"
@@ -175,77 +182,81 @@ async fn waits_for_half_of_the_callers_and_at_most_1_ms() {
 
     drop(four);
     let _two = [doubler.batcher.enter(), doubler.batcher.enter()];
-    let alone = Instant::now();
+    let start = Instant::now();
     assert_eq!(doubler.double(4).await.unwrap(), 8);
-    assert!(alone.elapsed().is_zero(), "{:?}", alone.elapsed());
+    assert!(start.elapsed().is_zero(), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
 async fn an_idle_batcher_flushes_at_once_and_a_busy_one_gathers() {
     let doubler = Doubler::start(1);
     assert_eq!(doubler.double(1).await.unwrap(), 2);
-    let held = {
+    let second = {
         let batcher = doubler.batcher.clone();
         tokio::spawn(async move { batcher.submit(2, Deadline::after(FOREVER)).await })
     };
-    begun().await;
-    let answers = doubler.double_all(&[3, 4, 5]).await;
+    flushed().await;
+    let results = doubler.double_all(&[3, 4, 5]).await;
     assert_eq!(
-        answers.into_iter().map(Result::unwrap).collect::<Vec<_>>(),
+        results.into_iter().map(Result::unwrap).collect::<Vec<_>>(),
         [6, 8, 10]
     );
-    assert_eq!(held.await.unwrap().unwrap(), 4);
+    assert_eq!(second.await.unwrap().unwrap(), 4);
     assert_eq!(
         doubler.batches(),
         [vec![1], vec![2], vec![3, 4, 5]],
-        "one at a time, in order"
+        "one batch at a time, in order"
     );
 }
 
 #[tokio::test]
-async fn a_database_in_trouble_is_not_asked_again_for_each_item() {
+async fn an_unreachable_database_is_not_tried_again_for_each_item() {
     let doubler = Doubler::start(0);
-    for answer in doubler.double_all(&[404, 1, 2, 3]).await {
+    for result in doubler.double_all(&[404, 1, 2, 3]).await {
         assert!(
-            matches!(answer, Err(DatabaseError::Unreachable(_))),
-            "{answer:?}"
+            matches!(result, Err(DatabaseError::Unreachable(_))),
+            "{result:?}"
         );
     }
     assert_eq!(doubler.batches().len(), 1);
-    assert_eq!(doubler.double(1).await.unwrap(), 2, "the batcher goes on");
+    assert_eq!(
+        doubler.double(1).await.unwrap(),
+        2,
+        "the batcher still works"
+    );
 }
 
 #[tokio::test]
-async fn a_panic_and_a_missing_answer_are_internal_errors_and_end_nothing() {
+async fn a_panic_or_a_missing_result_is_an_internal_error_and_does_not_end_the_batcher() {
     let doubler = Doubler::start(0);
     for broken in [500, 300] {
-        for answer in doubler.double_all(&[broken, 1]).await {
+        for result in doubler.double_all(&[broken, 1]).await {
             assert!(
-                matches!(answer, Err(DatabaseError::Internal(_))),
-                "{broken}: {answer:?}"
+                matches!(result, Err(DatabaseError::Internal(_))),
+                "{broken}: {result:?}"
             );
-            assert_eq!(answer.unwrap_err().of_read().status(), 500);
+            assert_eq!(result.unwrap_err().into_read_problem().status(), 500);
         }
     }
     assert_eq!(doubler.double(1).await.unwrap(), 2);
 }
 
 #[tokio::test]
-async fn abandoned_work_is_never_executed_and_its_caller_knows() {
+async fn an_abandoned_item_is_never_executed_and_its_outcome_is_known() {
     let doubler = Doubler::start(0);
     let first = tokio::spawn({
         let batcher = doubler.batcher.clone();
         async move { batcher.submit(1, Deadline::after(FOREVER)).await }
     });
-    begun().await;
+    flushed().await;
     let queued = doubler
         .batcher
         .submit(2, Deadline::after(Duration::from_millis(5)))
         .await;
     assert!(matches!(queued, Err(DatabaseError::TooLate)), "{queued:?}");
     assert!(!queued.unwrap_err().is_outcome_unknown());
-    let hung_up = tokio::time::timeout(Duration::from_millis(5), doubler.double(3)).await;
-    assert!(hung_up.is_err());
+    let disconnected = tokio::time::timeout(Duration::from_millis(5), doubler.double(3)).await;
+    assert!(disconnected.is_err());
     doubler.permits().add_permits(10);
     assert_eq!(first.await.unwrap().unwrap(), 2);
     assert_eq!(doubler.double(4).await.unwrap(), 8);
@@ -253,18 +264,21 @@ async fn abandoned_work_is_never_executed_and_its_caller_knows() {
 }
 
 #[tokio::test]
-async fn the_outcome_of_work_that_was_begun_is_unknown() {
+async fn the_outcome_of_a_started_item_is_unknown_after_the_deadline() {
     let doubler = Doubler::start(0);
-    let begun = doubler
+    let started = doubler
         .batcher
         .submit(1, Deadline::after(Duration::from_millis(20)))
         .await;
-    assert!(matches!(begun, Err(DatabaseError::TimedOut)), "{begun:?}");
-    assert!(begun.unwrap_err().is_outcome_unknown());
+    assert!(
+        matches!(started, Err(DatabaseError::TimedOut)),
+        "{started:?}"
+    );
+    assert!(started.unwrap_err().is_outcome_unknown());
 }
 
 #[tokio::test]
-async fn work_is_not_begun_with_less_time_left_than_it_may_take() {
+async fn an_item_with_less_than_its_minimum_time_left_is_not_started() {
     let doubler = Doubler::start_with(Table::default(), 100, Duration::from_secs(2));
     let late = doubler
         .batcher
@@ -276,49 +290,49 @@ async fn work_is_not_begun_with_less_time_left_than_it_may_take() {
 }
 
 #[tokio::test]
-async fn a_caller_that_is_almost_out_of_time_does_not_hurry_the_others() {
+async fn a_caller_with_little_time_left_does_not_shorten_the_time_of_the_others() {
     let doubler = Doubler::start(100);
     let now = Instant::now();
     let (short, long) = (Duration::from_millis(200), Duration::from_secs(2));
-    let together = [(1, short), (2, long)]
+    let submissions = [(1, short), (2, long)]
         .map(|(item, time)| doubler.batcher.submit(item, Deadline::after(time)));
-    assert!(join_all(together).await.iter().all(Result::is_ok));
+    assert!(join_all(submissions).await.iter().all(Result::is_ok));
     assert_eq!(doubler.batches(), [vec![1, 2]]);
-    assert!(doubler.table.begun_by.lock().unwrap()[0] > now + Duration::from_secs(1));
+    assert!(doubler.table.start_by.lock().unwrap()[0] > now + Duration::from_secs(1));
 }
 
 #[tokio::test]
-async fn a_full_queue_rejects_more_and_loses_nothing() {
+async fn a_full_queue_rejects_further_items_and_loses_none() {
     let doubler = Doubler::start(0);
-    let items: Vec<_> = (1000..1000 + u32::try_from(MAX_QUEUE).unwrap() + 5).collect();
-    let answers = doubler.double_all(&items).await;
-    let busy = answers
+    let items: Vec<_> = (1000..1000 + u32::try_from(MAX_QUEUED_ITEMS).unwrap() + 5).collect();
+    let results = doubler.double_all(&items).await;
+    let busy = results
         .iter()
-        .filter(|answer| matches!(answer, Err(DatabaseError::Busy)))
+        .filter(|result| matches!(result, Err(DatabaseError::Busy)))
         .count();
     assert_eq!(busy, 5);
-    for (item, answer) in items
+    for (item, result) in items
         .iter()
-        .zip(answers)
-        .filter(|(_, answer)| answer.is_ok())
+        .zip(results)
+        .filter(|(_, result)| result.is_ok())
     {
-        assert_eq!(answer.unwrap(), item * 2);
+        assert_eq!(result.unwrap(), item * 2);
     }
 }
 
-/// Until an item waits for a lock.
+/// Waits until an item is parked.
 async fn parked(doubler: &Doubler) {
     while doubler.batches().is_empty() {
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
     tokio::time::sleep(LOCK_RETRY_INTERVAL * 2).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_locked_item_waits_by_itself_and_its_neighbours_do_not_notice() {
-    for locks_are_unseen in [false, true] {
+async fn a_locked_item_does_not_delay_the_other_items() {
+    for locks_are_undetected in [false, true] {
         let table = Table {
-            locks_are_unseen,
+            locks_are_undetected,
             ..Table::default()
         };
         table.locks().insert(7);
@@ -331,40 +345,40 @@ async fn a_locked_item_waits_by_itself_and_its_neighbours_do_not_notice() {
                     .await
             }
         });
-        let answers = doubler.double_all(&[1, 2, 3]).await;
+        let results = doubler.double_all(&[1, 2, 3]).await;
         assert_eq!(
-            answers.into_iter().map(Result::unwrap).collect::<Vec<_>>(),
+            results.into_iter().map(Result::unwrap).collect::<Vec<_>>(),
             [2, 4, 6]
         );
         parked(&doubler).await;
         for item in 20..30 {
             assert_eq!(doubler.double(item).await.unwrap(), item * 2);
         }
-        assert!(!locked.is_finished(), "it waits");
+        assert!(!locked.is_finished(), "the locked item waits");
         doubler.table.locks().clear();
         assert_eq!(
             locked.await.unwrap().unwrap(),
             14,
-            "and is carried out once it is free"
+            "it is executed once the lock is released"
         );
-        // The first batch shows the lock; an unseen one is met by each later try, but never
-        // together with another item.
-        let with_neighbours = doubler
+        // The first batch contains all items. If the lock is not reported, so does the second attempt.
+        // Later attempts contain no other item.
+        let batches_with_others = doubler
             .batches()
             .into_iter()
             .filter(|batch| batch.len() > 1 && batch.contains(&7));
         assert_eq!(
-            with_neighbours.count(),
-            if locks_are_unseen { 2 } else { 1 }
+            batches_with_others.count(),
+            if locks_are_undetected { 2 } else { 1 }
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_waits_for_a_lock_for_part_of_its_time_and_was_then_not_carried_out() {
+async fn a_locked_item_fails_before_its_deadline_and_is_not_executed() {
     let doubler = Doubler::start(1000);
     doubler.table.locks().insert(7);
-    let begin = Instant::now();
+    let start = Instant::now();
     let locked = doubler
         .batcher
         .submit(7, Deadline::after(Duration::from_secs(2)))
@@ -372,51 +386,60 @@ async fn an_item_waits_for_a_lock_for_part_of_its_time_and_was_then_not_carried_
     let error = locked.unwrap_err();
     assert!(error.is_locked() && !error.is_outcome_unknown(), "{error}");
     assert!(
-        begin.elapsed() < Duration::from_secs(1),
+        start.elapsed() < Duration::from_secs(1),
         "{:?}",
-        begin.elapsed()
+        start.elapsed()
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_unseen_locks_cost_a_batch_few_tries() {
+async fn many_undetected_locks_cause_few_attempts() {
     let table = Table {
-        locks_are_unseen: true,
+        locks_are_undetected: true,
         ..Table::default()
     };
     table.locks().extend(100..150);
     let doubler = Doubler::start_with(table, 0, Duration::ZERO);
     let items: Vec<_> = (100..150).collect();
-    let answers = doubler.double_all(&items);
-    let tries = async {
+    let results = doubler.double_all(&items);
+    let attempts = async {
         tokio::time::sleep(LOCK_RETRY_INTERVAL / 2).await;
         doubler.batches().len()
     };
-    let (answers, tries) = futures_util::future::join(answers, tries).await;
+    let (results, attempts) = join(results, attempts).await;
     assert!(
-        answers
+        results
             .iter()
-            .all(|answer| answer.as_ref().is_err_and(DatabaseError::is_locked))
+            .all(|result| result.as_ref().is_err_and(DatabaseError::is_locked))
     );
-    assert!(tries < 10, "{tries}");
+    assert!(attempts < 10, "{attempts}");
 }
 
 proptest! {
     #[test]
-    fn each_caller_gets_its_own_answer_whatever_its_neighbours_are(
+    fn each_caller_gets_the_result_of_its_own_item(
         items in prop::collection::vec(BAD - 3..BAD + 3, 1..40),
         locked in prop::collection::hash_set(BAD - 3..BAD, 0..3),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let doubler = Doubler::start(0);
             doubler.table.locks().extend(&locked);
-            let answers = doubler.double_all(&items).await;
-            for (item, answer) in items.iter().zip(answers) {
-                match answer {
-                    Ok(doubled) => assert_eq!((doubled, *item == BAD, locked.contains(item)), (item * 2, false, false)),
-                    Err(error) if error.is_locked() => assert!(locked.contains(item), "{item}: {error}"),
-                    Err(error) => assert!(*item == BAD && error.is_refusal(), "{item}: {error}"),
+            let results = doubler.double_all(&items).await;
+            for (item, result) in items.iter().zip(results) {
+                match result {
+                    Ok(doubled) => {
+                        assert_eq!(doubled, item * 2);
+                        assert!(*item != BAD && !locked.contains(item), "{item}");
+                    }
+                    Err(error) if error.is_locked() => {
+                        assert!(locked.contains(item), "{item}: {error}");
+                    }
+                    Err(error) => assert!(*item == BAD && error.is_rejection(), "{item}: {error}"),
                 }
             }
         });

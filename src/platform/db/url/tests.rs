@@ -1,11 +1,18 @@
-use tokio::net::TcpListener;
-use tokio_postgres::config;
+//! Tests of reading a `DATABASE_URL` and of connecting to its hosts.
 
-use super::*;
-use crate::platform::db::host::{addresses_of, share};
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_postgres::config::{self, TargetSessionAttrs};
+
+use super::config::DEFAULT_CONNECT_TIMEOUT;
+use super::database_url::DatabaseUrl;
+use super::host::{Host, addresses_of, share_of};
 
 #[test]
-fn every_ssl_mode_is_accepted_and_an_unknown_one_is_named() {
+fn every_sslmode_is_accepted_and_an_unknown_one_is_rejected() {
     for query in [
         "sslmode=disable",
         "sslmode=prefer",
@@ -63,7 +70,7 @@ fn several_hosts_share_their_parameters() {
 }
 
 #[test]
-fn parameters_can_replace_every_part_and_hold_any_character() {
+fn parameters_can_hold_every_part_and_any_character() {
     let text = "postgres://h?user=u&pass%77ord=p@ss%26SECRET&dbname=d&application_name=me@work's&options=-c%20a=b";
     let url = DatabaseUrl::from_str(text).unwrap();
     let config = &url.0.hosts[0].config;
@@ -83,7 +90,7 @@ fn parameters_can_replace_every_part_and_hold_any_character() {
 }
 
 #[test]
-fn a_session_takes_writes_unless_the_address_says_otherwise() {
+fn a_session_takes_writes_unless_the_url_says_otherwise() {
     for (query, attributes) in [
         ("", TargetSessionAttrs::ReadWrite),
         ("?sslmode=disable", TargetSessionAttrs::ReadWrite),
@@ -155,7 +162,7 @@ fn an_invalid_url_is_rejected_with_a_reason() {
 }
 
 #[test]
-fn the_address_sets_the_time_to_connect() {
+fn the_url_sets_the_connect_timeout() {
     let timeout = |url: &str| DatabaseUrl::from_str(url).unwrap().0.connect_timeout;
     assert_eq!(timeout("postgres://h/db"), DEFAULT_CONNECT_TIMEOUT);
     assert_eq!(
@@ -165,7 +172,7 @@ fn the_address_sets_the_time_to_connect() {
 }
 
 #[tokio::test]
-async fn the_address_that_worked_last_is_tried_first() {
+async fn the_last_ip_address_that_connected_is_tried_first() {
     let deadline = Instant::now() + Duration::from_secs(10);
     let all = addresses_of("localhost", 1, None, deadline).await.unwrap();
     let last = *all.last().unwrap();
@@ -185,26 +192,29 @@ async fn the_address_that_worked_last_is_tried_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn addresses_share_the_remaining_time() {
+async fn ip_addresses_share_the_remaining_time_equally() {
     let deadline = Instant::now() + Duration::from_secs(2);
-    assert_eq!(share(deadline, 2) - Instant::now(), Duration::from_secs(1));
+    assert_eq!(
+        share_of(deadline, 2) - Instant::now(),
+        Duration::from_secs(1)
+    );
     tokio::time::advance(Duration::from_millis(500)).await;
     assert_eq!(
-        share(deadline, 3) - Instant::now(),
+        share_of(deadline, 3) - Instant::now(),
         Duration::from_millis(500)
     );
-    assert_eq!(share(deadline, 1), deadline);
+    assert_eq!(share_of(deadline, 1), deadline);
     tokio::time::advance(Duration::from_secs(9)).await;
-    assert_eq!(share(deadline, 1), Instant::now());
+    assert_eq!(share_of(deadline, 1), Instant::now());
 }
 
-/// The server accepts the connection and sends nothing.
+/// The server accepts the TCP connection and sends nothing.
 #[tokio::test]
-async fn a_silent_server_is_abandoned_after_the_time_of_the_address() {
+async fn a_silent_server_is_abandoned_after_connect_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
     let url = format!("postgres://u@127.0.0.1:{port}/db?connect_timeout=1&sslmode=disable");
-    let began = Instant::now();
+    let started = Instant::now();
     let error = DatabaseUrl::from_str(&url)
         .unwrap()
         .connect()
@@ -213,5 +223,7 @@ async fn a_silent_server_is_abandoned_after_the_time_of_the_address() {
         .unwrap()
         .to_string();
     assert!(error.contains("no response in time"), "{error}");
-    assert!(began.elapsed() >= Duration::from_secs(1) && began.elapsed() < DEFAULT_CONNECT_TIMEOUT);
+    assert!(
+        started.elapsed() >= Duration::from_secs(1) && started.elapsed() < DEFAULT_CONNECT_TIMEOUT
+    );
 }

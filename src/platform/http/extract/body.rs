@@ -93,12 +93,6 @@ pub fn check_head(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Some programs put a byte order mark before their JSON. RFC 8259 lets a parser ignore it.
-#[must_use]
-pub fn without_bom(json: &[u8]) -> &[u8] {
-    json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json)
-}
-
 async fn read_to_end(mut payload: Payload, limit: usize) -> Result<BytesMut, Problem> {
     let reading = async {
         let mut body = BytesMut::new();

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use super::body::without_bom;
 use crate::platform::http::problem::{FieldError, Problem};
 
 /// A request body or query that can be read from [`Fields`].
@@ -113,6 +112,12 @@ impl Fields {
             }
         }
     }
+}
+
+/// Some programs put a byte order mark before their JSON. RFC 8259 lets a parser ignore it.
+#[must_use]
+pub fn without_bom(json: &[u8]) -> &[u8] {
+    json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json)
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ mod tests;
 
 pub use body::{
     BODY_LIMIT_BYTES, BODY_TIMEOUT, Body, Query, RawBody, check_head, read_json, too_large,
-    whole_body, without_bom,
+    whole_body,
 };
 #[cfg(test)]
 pub use fields::read;
-pub use fields::{Fields, FromFields};
+pub use fields::{Fields, FromFields, without_bom};
 pub use readers::{amount, boolean, digits, flag, fraction, integer, name, text, timestamp, uuid};

@@ -8,7 +8,7 @@ use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::platform::deadline::Arrived;
+use crate::platform::deadline::ArrivalTime;
 use crate::platform::http::route::route_of;
 use crate::platform::observability::telemetry;
 use crate::platform::observability::trace_context::{TraceHeaders, context_of};
@@ -60,7 +60,7 @@ impl RootSpanBuilder for RequestSpan {
             &caller,
         );
         request.extensions_mut().insert(route);
-        request.extensions_mut().insert(Arrived::now());
+        request.extensions_mut().insert(ArrivalTime::now());
         span
     }
 

@@ -1,0 +1,27 @@
+//! What the demo is started with.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::platform::db::DatabaseUrl;
+use crate::testbed::addresses::Addresses;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub host: IpAddr,
+    /// In the order of `ServiceKind::ALL`.
+    pub ports: [u16; 3],
+    /// `None`: a private database.
+    pub database_url: Option<DatabaseUrl>,
+    /// Where the private database is kept. `None`: in `.valerix`.
+    pub data_dir: Option<PathBuf>,
+    /// Whether to delete the private database's data first.
+    pub reset: bool,
+}
+
+impl Config {
+    #[must_use]
+    pub const fn addresses(&self) -> Addresses {
+        Addresses::new(self.host, self.ports)
+    }
+}

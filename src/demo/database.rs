@@ -1,0 +1,93 @@
+//! The demo's database.
+
+use std::fs::File;
+
+use super::config::Config;
+use super::error::DemoError;
+use super::private_data::{lock, open_home};
+use crate::platform::db::{DatabaseUrl, SchemaError, migrate};
+use crate::platform::output;
+use crate::testbed::postgres::Server;
+
+const DATABASE: &str = "valerix";
+const SERVER_SETTINGS: [&str; 1] = ["max_connections=200"];
+
+pub enum Database {
+    /// The database of `DATABASE_URL`.
+    External(DatabaseUrl),
+    /// A server of the demo's own, with the lock of its directory.
+    Private { server: Box<Server>, _lock: File },
+}
+
+impl Database {
+    /// Starts the private server, or migrates the external database.
+    pub async fn open(config: &Config) -> Result<Self, DemoError> {
+        if let Some(url) = &config.database_url {
+            return match migrate(url).await {
+                // The services wait for a database that is down, and migrate it.
+                Ok(_) | Err(SchemaError::Unreachable { .. }) => Ok(Self::External(url.clone())),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let home = open_home(config.data_dir.as_deref())?;
+        let lock = lock(&home, config)?;
+        if config.reset {
+            home.reset().await?;
+            output::print_line(format_args!("{}: all data deleted", home.root().display()));
+        }
+        let mut server = Server::start(home, SERVER_SETTINGS.map(str::to_owned).to_vec()).await?;
+        if server.was_taken_over() {
+            output::print_line(format_args!(
+                "took over the database server that an earlier demo left running (process {})",
+                server.pid()
+            ));
+        }
+        if let Err(error) = server.ensure_database(DATABASE).await {
+            server.stop().await;
+            return Err(error.into());
+        }
+        Ok(Self::Private {
+            server: Box::new(server),
+            _lock: lock,
+        })
+    }
+
+    /// The URL with the password.
+    pub fn url(&self) -> String {
+        match self {
+            Self::External(url) => url.with_password().to_owned(),
+            Self::Private { server, .. } => server.url(DATABASE),
+        }
+    }
+
+    /// How a user reaches the database, without a password.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::External(url) => url.to_string(),
+            Self::Private { server, .. } => {
+                let psql = server.psql_command(DATABASE);
+                format!("{psql}   (PostgreSQL {})", server.major_version())
+            }
+        }
+    }
+
+    /// Starts a private server again when it dies. Returns only when that fails.
+    pub async fn keep_running(&mut self) -> DemoError {
+        let Self::Private { server, .. } = self else {
+            return std::future::pending().await;
+        };
+        loop {
+            server.ended().await;
+            output::print_line("the database server ended; starting it again");
+            if let Err(error) = server.restart().await {
+                return error.into();
+            }
+        }
+    }
+
+    pub async fn close(self) {
+        if let Self::Private { mut server, .. } = self {
+            server.stop().await;
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Why the demo ended early.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::platform::db::SchemaError;
+use crate::testbed::postgres::PostgresError;
+use crate::testbed::service_kind::ServiceKind;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    #[error("cannot listen on {address}: {cause}")]
+    Listen { address: SocketAddr, cause: String },
+    #[error(
+        "another demo uses {}: {holder}; open that one, stop it, or choose another --data-dir",
+        .path.display()
+    )]
+    DataInUse { path: PathBuf, holder: String },
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    #[error("{0}: {1}")]
+    Service(ServiceKind, io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}

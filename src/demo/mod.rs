@@ -1,0 +1,14 @@
+//! `valerix demo`: runs the three services as supervised processes, on a private database or on the
+//! one that `DATABASE_URL` names.
+
+mod announcement;
+mod config;
+mod database;
+mod error;
+mod private_data;
+mod run;
+mod services;
+
+pub use config::Config;
+pub use error::DemoError;
+pub use run::run;

@@ -1,0 +1,55 @@
+//! The directory of the private database, and the lock that only one demo at a time holds.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use super::config::Config;
+use super::error::DemoError;
+use crate::platform::output;
+use crate::testbed::postgres::{Home, PostgresError};
+use crate::testbed::service_kind::ServiceKind;
+
+const DEFAULT_DATA_DIR: &str = ".valerix";
+/// Used when this is root, and the server's user cannot reach the default directory.
+const DATA_DIR_OF_ROOT: &str = "/var/lib/valerix";
+const LOCK_FILE: &str = "lock";
+
+/// Opens the directory that was asked for, or the default.
+pub fn open_home(data_dir: Option<&Path>) -> Result<Home, PostgresError> {
+    if let Some(path) = data_dir {
+        return Home::open(path);
+    }
+    match Home::open(Path::new(DEFAULT_DATA_DIR)) {
+        Err(PostgresError::Unreachable { path, user }) => {
+            let path = path.display();
+            output::print_line(format_args!(
+                "user {user} cannot reach {path}; the data is kept in {DATA_DIR_OF_ROOT}"
+            ));
+            Home::open(Path::new(DATA_DIR_OF_ROOT))
+        }
+        outcome => outcome,
+    }
+}
+
+/// Locks the directory until the returned file is closed, which happens however the demo ends.
+///
+/// # Errors
+/// [`DemoError::DataInUse`] when another demo holds the lock.
+pub fn lock(home: &Home, config: &Config) -> Result<File, DemoError> {
+    // A demo of another user must be able to read who holds the lock.
+    let mut file = home.open_file(LOCK_FILE, OpenOptions::new().read(true).write(true), 0o644)?;
+    if file.try_lock().is_err() {
+        let mut holder = String::new();
+        file.read_to_string(&mut holder)?;
+        return Err(DemoError::DataInUse {
+            path: home.root().to_owned(),
+            holder: holder.trim().to_owned(),
+        });
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    let url = config.addresses().url(ServiceKind::Order);
+    writeln!(file, "process {}, dashboard {url}/", std::process::id())?;
+    Ok(file)
+}

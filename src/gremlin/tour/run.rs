@@ -1,0 +1,64 @@
+//! Runs the tour, on a private platform if need be.
+
+use super::client::PlatformClient;
+use super::config::Config;
+use super::error::TourError;
+use super::narrator::Narrator;
+use super::private_platform::PrivatePlatform;
+use super::report::Report;
+use super::{checklist, faults};
+use crate::platform::shutdown::Shutdown;
+
+/// Runs the tour, and ends all faults. Needs a `LocalSet`. Returns `None` when a stop was requested
+/// before the end.
+///
+/// # Errors
+/// When the tour could not go on.
+pub async fn run(
+    config: Config,
+    json: bool,
+    shutdown: &Shutdown,
+) -> Result<Option<Report>, TourError> {
+    let mut narrator = Narrator::new(json);
+    let client = PlatformClient::new(&config);
+    if client.is_running().await {
+        let outcome = run_steps(client, &mut narrator, shutdown).await?;
+        return Ok(outcome.map(|()| narrator.finish()));
+    }
+    let [order_url, ..] = &config.urls;
+    let mut platform = PrivatePlatform::start(order_url)?;
+    narrator.step("No platform is running. This one was started for the tour, and ends with it");
+    let ready = tokio::select! {
+        ready = platform.wait_until_ready() => ready,
+        () = shutdown.requested() => return platform.stop().await.map(|()| None),
+    };
+    let outcome = match ready {
+        Ok(()) => run_steps(platform.client(), &mut narrator, shutdown).await,
+        Err(error) => Err(error),
+    };
+    platform.stop().await?;
+    Ok(outcome?.map(|()| narrator.finish()))
+}
+
+/// Returns `None` when a stop was requested. No fault is left in any case.
+async fn run_steps(
+    mut client: PlatformClient,
+    narrator: &mut Narrator,
+    shutdown: &Shutdown,
+) -> Result<Option<()>, TourError> {
+    let steps = async {
+        client.end_all_faults().await;
+        client.choose_product().await?;
+        checklist::show_health(&client, narrator).await?;
+        checklist::show_slow_inventory(&client, narrator).await?;
+        faults::show_each_kind(&client, narrator).await?;
+        faults::show_circuit_breaker(&client, narrator).await?;
+        checklist::show_invariants(&client, narrator).await
+    };
+    let outcome = tokio::select! {
+        outcome = steps => outcome.map(Some),
+        () = shutdown.requested() => Ok(None),
+    };
+    client.end_all_faults().await;
+    outcome
+}

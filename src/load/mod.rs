@@ -1,0 +1,15 @@
+//! `valerix load`: places orders at a given rate, however long the answers take.
+//!
+//! The load is an open loop: each order is due at a fixed time, and its latency counts from that
+//! time, even if it could be sent only later. Therefore a service that stalls shows long latencies.
+//! A closed loop would only send fewer orders.
+
+mod answers;
+mod config;
+mod report;
+mod run;
+mod tally;
+
+pub use config::Config;
+pub use report::{Latency, Report, Step};
+pub use run::run;

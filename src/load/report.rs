@@ -1,0 +1,90 @@
+//! What a load measured, as text and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::answers::{NO_ANSWER, NOT_AWAITED};
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub steps: Vec<Step>,
+}
+
+impl Report {
+    /// Whether any order got an answer.
+    #[must_use]
+    pub fn has_answers(&self) -> bool {
+        let mut names = self.steps.iter().flat_map(|step| step.answers.keys());
+        names.any(|name| name != NO_ANSWER && name != NOT_AWAITED)
+    }
+}
+
+/// The results at one rate.
+#[derive(Debug, Serialize)]
+pub struct Step {
+    /// Orders per second that were due.
+    pub rate: u32,
+    /// The number of orders sent. Fewer than were due if a stop was requested.
+    pub sent: u64,
+    /// From the start of the step to the last answer.
+    pub seconds: f64,
+    /// The number of orders by the status of their answer; `none` without an answer in time.
+    pub answers: BTreeMap<String, u64>,
+    /// Orders per second with an answer other than 5xx.
+    pub goodput: f64,
+    /// The latency of the orders with an answer other than 5xx, from the time when they were due.
+    pub latency: Latency,
+    /// The latency of the orders that were answered with 503.
+    pub refused: Latency,
+}
+
+/// Percentiles in milliseconds; zeros if there was no such order.
+#[derive(Debug, Default, Serialize)]
+pub struct Latency {
+    pub p50_ms: f64,
+    pub p90_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:>8} {:>9} {:>10} {:>10} {:>10} {:>10} {:>12}  answers",
+            "rate/s", "goodput/s", "p50 ms", "p90 ms", "p99 ms", "max ms", "503 p99 ms"
+        )?;
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        write!(
+            f,
+            "Latency counts from the time when an order was due. It covers all orders with an \
+             answer other than 5xx."
+        )
+    }
+}
+
+/// A line of the table.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Latency {
+            p50_ms,
+            p90_ms,
+            p99_ms,
+            max_ms,
+        } = &self.latency;
+        let answers = self.answers.iter();
+        let answers: Vec<_> = answers
+            .map(|(status, count)| format!("{status}: {count}"))
+            .collect();
+        write!(f, "{:>8} {:>9.1} ", self.rate, self.goodput)?;
+        write!(
+            f,
+            "{p50_ms:>10.2} {p90_ms:>10.2} {p99_ms:>10.2} {max_ms:>10.2} "
+        )?;
+        write!(f, "{:>12.2}  {}", self.refused.p99_ms, answers.join(", "))
+    }
+}

@@ -1,0 +1,74 @@
+//! What a check finds.
+
+use serde::Serialize;
+
+/// The broken promises by kind. Each is shown by an order's id, a product, a key or a sentence.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Findings {
+    /// Acknowledged orders that are not stored.
+    pub lost: Vec<String>,
+    /// Stored orders whose request was answered with 503 and `Retry-After`.
+    pub refused_but_stored: Vec<String>,
+    /// Stored orders that no try explains: no try has the order's trace id, or the try with that
+    /// trace id was answered with another order's id.
+    pub unasked: Vec<String>,
+    /// Orders that differ from what their customer was answered, and keys with two answers that
+    /// exclude each other.
+    pub contradicted: Vec<String>,
+    /// Keys, or tries without a key, with two orders.
+    pub doubled: Vec<String>,
+    /// Orders that were charged more than once, or charged and not confirmed.
+    pub overcharged: Vec<String>,
+    /// Confirmed orders without a payment.
+    pub uncharged: Vec<String>,
+    /// Products of which more is held than was stocked, and confirmed orders whose reservation is
+    /// missing or differs.
+    pub oversold: Vec<String>,
+    /// Orders that are still pending.
+    pub unfinished: Vec<String>,
+    /// Responses that the API does not allow.
+    pub unexpected: Vec<String>,
+}
+
+impl Findings {
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.by_name().iter().all(|(_, found)| found.is_empty())
+    }
+
+    /// Every kind of finding with its name, in the order of the report.
+    #[must_use]
+    pub fn by_name(&self) -> [(&'static str, &[String]); 10] {
+        [
+            ("lost", &self.lost),
+            ("refused but stored", &self.refused_but_stored),
+            ("unasked", &self.unasked),
+            ("contradicted", &self.contradicted),
+            ("doubled", &self.doubled),
+            ("overcharged", &self.overcharged),
+            ("uncharged", &self.uncharged),
+            ("oversold", &self.oversold),
+            ("unfinished", &self.unfinished),
+            ("unexpected", &self.unexpected),
+        ]
+    }
+
+    /// The tables are read in no particular order, and a replay repeats a wrong answer.
+    pub fn sort_and_dedup(&mut self) {
+        for found in [
+            &mut self.lost,
+            &mut self.refused_but_stored,
+            &mut self.unasked,
+            &mut self.contradicted,
+            &mut self.doubled,
+            &mut self.overcharged,
+            &mut self.uncharged,
+            &mut self.oversold,
+            &mut self.unfinished,
+            &mut self.unexpected,
+        ] {
+            found.sort();
+            found.dedup();
+        }
+    }
+}

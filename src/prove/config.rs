@@ -1,0 +1,27 @@
+//! What a campaign is run with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// After all faults have ended, every order must be settled within this time.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Decides every request and every fault.
+    pub seed: u64,
+    /// Number of orders to place.
+    pub orders: u32,
+    /// Number of times that a service is killed.
+    pub kills: u32,
+    /// Number of times that the database is restarted or killed.
+    pub database_restarts: u32,
+    /// Where the campaign's database is kept. `None`: in a temporary directory that is removed at
+    /// the end.
+    pub data_dir: Option<PathBuf>,
+    /// SQL statements that run before the check. Tests use them to show that the check finds what
+    /// the statements break.
+    pub tamper: Option<String>,
+    /// Whether to show a progress bar.
+    pub progress: bool,
+}

@@ -1,0 +1,121 @@
+//! Injects a fault.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::injector::FaultInjector;
+use crate::gremlin::GremlinClient;
+use crate::platform::fault_injection::Latency;
+use crate::prove::error::ProveError;
+use crate::testbed::environment::variables;
+use crate::testbed::service_kind::ServiceKind;
+
+/// A gremlin rule that matches no request ends after this many seconds.
+const RULE_TTL_SECONDS: u32 = 4;
+
+impl FaultInjector {
+    /// Starts services that have died, injects a fault, and returns when all services are up again.
+    /// Database locks and waits for a standby go on in the background.
+    ///
+    /// Returns whether the fault took effect: a lock may not have been acquired in time, for
+    /// example. Failpoints and gremlin rules take effect later; see
+    /// [`FaultInjector::observed_faults`].
+    ///
+    /// # Errors
+    /// When a service or the database does not come back.
+    pub async fn inject(&mut self, fault: &Fault) -> Result<bool, ProveError> {
+        self.revive().await?;
+        match fault {
+            Fault::Kill(service) => self.replace(*service, &[]).await?,
+            Fault::Failpoint {
+                service,
+                point,
+                occurrence,
+                stall,
+            } => {
+                let action = stall.map_or_else(
+                    || "abort".to_owned(),
+                    |stall| format!("stall:{}", stall.as_millis()),
+                );
+                let failpoint = format!("{point}={action}@{occurrence}");
+                let variables = variables([("VALERIX_FAILPOINT", failpoint)]);
+                self.replace(*service, &variables).await?;
+            }
+            Fault::Pause { service, duration } => {
+                self.cluster.signal(*service, Signal::SIGSTOP);
+                tokio::time::sleep(*duration).await;
+                self.cluster.signal(*service, Signal::SIGCONT);
+            }
+            Fault::Latency {
+                service,
+                delay,
+                duration,
+            } => {
+                self.set_latency(*service, *delay).await;
+                tokio::time::sleep(*duration).await;
+                self.set_latency(*service, Duration::ZERO).await;
+            }
+            Fault::GremlinRule {
+                service,
+                kind,
+                direction,
+                every,
+                max_fires,
+            } => {
+                let rule = json!({
+                    "kind": kind, "direction": direction, "every": every, "max_fires": max_fires,
+                    "ttl_seconds": RULE_TTL_SECONDS,
+                });
+                self.add_gremlin_rule(*service, &rule).await;
+            }
+            Fault::DatabaseRestart => self.cluster.restart_database().await?,
+            Fault::DatabaseKill => self.cluster.kill_database().await?,
+            Fault::LockProduct {
+                product_id,
+                duration,
+            } => {
+                return self
+                    .database_faults
+                    .lock_product(product_id, *duration)
+                    .await;
+            }
+            Fault::LockOrders { lock, duration } => {
+                return self.database_faults.lock_orders(*lock, *duration).await;
+            }
+            Fault::StandbyWait { duration } => {
+                return self.database_faults.delay_commits(*duration).await;
+            }
+            Fault::EndSessions(service) => {
+                return self.database_faults.end_sessions(*service).await;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sets the gremlin's latency; zero switches it off. If the service has just died at a
+    /// failpoint, there is nothing to delay.
+    async fn set_latency(&self, service: ServiceKind, delay: Duration) {
+        let latency = Latency {
+            enabled: !delay.is_zero(),
+            delay_ms: u32::try_from(delay.as_millis()).unwrap_or(u32::MAX),
+        };
+        if let Err(error) = self.gremlin(service).set_latency(latency).await {
+            tracing::debug!(%error, "cannot set the gremlin's latency");
+        }
+    }
+
+    /// Adds a rule. If the service has just died at a failpoint, the rule never fires, which the
+    /// observed faults show.
+    async fn add_gremlin_rule(&self, service: ServiceKind, rule: &Value) {
+        if let Err(error) = self.gremlin(service).add_rule(rule).await {
+            tracing::debug!(%error, "cannot add a gremlin rule");
+        }
+    }
+
+    fn gremlin(&self, service: ServiceKind) -> GremlinClient {
+        GremlinClient::new(&self.cluster.url(service), None)
+    }
+}

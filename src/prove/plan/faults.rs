@@ -1,0 +1,172 @@
+//! Draws the faults of a campaign.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use super::request::{PRODUCTS, product_id};
+use crate::platform::fault_injection::spec::{Direction, Kind};
+use crate::prove::faults::{Fault, OrdersLock};
+use crate::testbed::service_kind::ServiceKind;
+use crate::{inventory, order, payment};
+
+/// With fewer, some kind of fault is not in the plan.
+pub const MIN_KILLS: u32 = 6;
+/// With fewer, some kind of fault is not in the plan.
+pub const MIN_DATABASE_RESTARTS: u32 = 2;
+/// Two rules of each of the six kinds: one for the order service, and one for payment, for whose
+/// responses an order waits.
+const MIN_GREMLIN_RULES: u32 = 12;
+
+/// Failpoints that every order passes that is confirmed.
+const COMMON_FAILPOINTS: &[&str] = &[
+    "order.placed",
+    "order.reserved",
+    "order.charged",
+    "inventory.reserve.begin",
+    "inventory.reserve.committed",
+    "payment.charge.decided",
+    "payment.charge.committed",
+];
+
+/// Draws `kills` kills of services, a proportional number of the other faults but at least one of
+/// each kind, and `database_restarts` restarts and kills of the database in turn.
+pub fn draw_faults(random: &mut StdRng, kills: u32, database_restarts: u32) -> Vec<Fault> {
+    let others = (kills / 4).max(3).min(kills);
+    let mut all = draw_kills(random, kills);
+    all.extend(services(others).map(|service| Fault::Pause {
+        service,
+        duration: draw_duration(random, 300, 2500),
+    }));
+    all.extend(services(others).map(|service| Fault::Latency {
+        service,
+        delay: draw_duration(random, 200, 2000),
+        duration: draw_duration(random, 300, 1500),
+    }));
+    // Without any kill there are no other faults either.
+    let one_if_any = kills.min(1);
+    all.extend(draw_gremlin_rules(
+        random,
+        others.max(one_if_any * MIN_GREMLIN_RULES),
+    ));
+    all.extend(services(others.max(one_if_any * 3)).map(Fault::EndSessions));
+    all.extend(draw_locks_and_waits(random, others));
+    let database_fault = |number: u32| {
+        if number.is_multiple_of(2) {
+            Fault::DatabaseRestart
+        } else {
+            Fault::DatabaseKill
+        }
+    };
+    all.extend((0..database_restarts).map(database_fault));
+    all
+}
+
+/// The services in turn.
+fn services(count: u32) -> impl Iterator<Item = ServiceKind> {
+    ServiceKind::ALL.into_iter().cycle().take(count as usize)
+}
+
+fn draw_duration(random: &mut StdRng, min_ms: u64, max_ms: u64) -> Duration {
+    Duration::from_millis(random.random_range(min_ms..=max_ms))
+}
+
+/// A third of the kills happen at a failpoint, the others at a random moment.
+fn draw_kills(random: &mut StdRng, kills: u32) -> Vec<Fault> {
+    let failpoints = (kills / 3).max(3).min(kills);
+    let mut all: Vec<_> = services(kills - failpoints).map(Fault::Kill).collect();
+    for (number, service) in services(failpoints).enumerate() {
+        // The first failpoint of each service is surely reached: it is a common one.
+        let is_first = number < ServiceKind::ALL.len();
+        all.push(draw_failpoint(random, service, is_first));
+    }
+    all
+}
+
+fn draw_failpoint(random: &mut StdRng, service: ServiceKind, is_first: bool) -> Fault {
+    let failpoints = failpoints(service);
+    let candidates: Vec<_> = failpoints
+        .iter()
+        .filter(|point| !is_first || COMMON_FAILPOINTS.contains(point))
+        .collect();
+    let point = candidates
+        .choose(random)
+        .map_or(failpoints[0], |point| **point);
+    let occurrence = if is_first {
+        1
+    } else {
+        random.random_range(1..=4)
+    };
+    let stall = draw_duration(random, 1000, 4000);
+    let stall = (!is_first && random.random_bool(0.5)).then_some(stall);
+    Fault::Failpoint {
+        service,
+        point,
+        occurrence,
+        stall,
+    }
+}
+
+const fn failpoints(service: ServiceKind) -> &'static [&'static str] {
+    match service {
+        ServiceKind::Order => order::FAILPOINTS,
+        ServiceKind::Inventory => inventory::FAILPOINTS,
+        ServiceKind::Payment => payment::FAILPOINTS,
+    }
+}
+
+/// Draws `count` locks of products, `count` locks of orders, and `count` waits for a standby.
+fn draw_locks_and_waits(random: &mut StdRng, count: u32) -> Vec<Fault> {
+    let mut all = Vec::new();
+    for number in 0..count {
+        all.push(Fault::LockProduct {
+            product_id: product_id(random.random_range(0..PRODUCTS)),
+            duration: draw_duration(random, 300, 2500),
+        });
+        // The first locks the table, because there may be no row yet.
+        let lock = if number == 0 || random.random_bool(0.5) {
+            OrdersLock::Table
+        } else {
+            OrdersLock::NewestRows
+        };
+        let duration = draw_duration(random, 300, 2500);
+        all.push(Fault::LockOrders { lock, duration });
+        all.push(Fault::StandbyWait {
+            duration: draw_duration(random, 500, 4000),
+        });
+    }
+    all
+}
+
+/// Draws `count` gremlin rules, each kind in turn.
+fn draw_gremlin_rules(random: &mut StdRng, count: u32) -> Vec<Fault> {
+    let kinds = Kind::ALL.iter().copied().cycle().take(count as usize);
+    kinds
+        .enumerate()
+        .map(|(number, kind)| {
+            let round = number / Kind::ALL.len();
+            let services = [
+                ServiceKind::Order,
+                ServiceKind::Payment,
+                ServiceKind::Inventory,
+            ];
+            let service = services[round % services.len()];
+            // The first rule of each kind surely fires: it applies to the clients' requests. Only
+            // the order service calls other services.
+            let is_outbound = round > 0 && service == ServiceKind::Order && random.random_bool(0.5);
+            Fault::GremlinRule {
+                service,
+                kind,
+                direction: if is_outbound {
+                    Direction::Outbound
+                } else {
+                    Direction::Inbound
+                },
+                every: random.random_range(1..=3),
+                max_fires: random.random_range(1..=4),
+            }
+        })
+        .collect()
+}

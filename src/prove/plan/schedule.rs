@@ -1,0 +1,60 @@
+//! A whole campaign, drawn from a seed.
+
+use std::collections::BTreeSet;
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+use super::faults::draw_faults;
+use super::request::{Request, products};
+use crate::prove::faults::Fault;
+
+/// The requests, products and faults of a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub seed: u64,
+    pub requests: Vec<Request>,
+    /// Each fault with the number of requests that are released before it.
+    pub faults: Vec<(usize, Fault)>,
+    /// Each product with its stock. Half of the products sell out.
+    pub products: Vec<(String, i32)>,
+}
+
+impl Plan {
+    /// Draws a plan. The same arguments always give the same plan. One fault of each kind comes
+    /// before any kind comes a second time.
+    #[must_use]
+    pub fn new(seed: u64, orders: u32, kills: u32, database_restarts: u32) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let requests: Vec<_> = (0..orders).map(|_| Request::draw(&mut random)).collect();
+        let faults = draw_faults(&mut random, kills, database_restarts);
+        let faults = shuffle_each_kind_first(&mut random, faults);
+        // The last tenth of the requests comes after all faults, so that the last failpoints and
+        // rules have requests to act on.
+        let last_position = requests.len() * 9 / 10;
+        let mut positions: Vec<_> = faults
+            .iter()
+            .map(|_| random.random_range(0..=last_position))
+            .collect();
+        positions.sort_unstable();
+        Self {
+            seed,
+            products: products(&requests),
+            requests,
+            faults: positions.into_iter().zip(faults).collect(),
+        }
+    }
+}
+
+/// Returns the first fault of each kind in random order, then all others in random order.
+fn shuffle_each_kind_first(random: &mut StdRng, faults: Vec<Fault>) -> Vec<Fault> {
+    let mut kinds = BTreeSet::new();
+    let (mut first, mut others): (Vec<_>, Vec<_>) = faults
+        .into_iter()
+        .partition(|fault| kinds.insert(fault.kind()));
+    first.shuffle(random);
+    others.shuffle(random);
+    first.extend(others);
+    first
+}

@@ -1,0 +1,137 @@
+use std::collections::BTreeSet;
+
+use super::faults::{MIN_DATABASE_RESTARTS, MIN_KILLS};
+use super::request::{PRODUCTS, demand};
+use super::schedule::Plan;
+use crate::prove::faults::{Fault, FaultKind, OrdersLock};
+use crate::testbed::service_kind::ServiceKind;
+
+#[test]
+fn the_same_seed_gives_the_same_plan_and_another_seed_another() {
+    assert_eq!(Plan::new(7, 500, 20, 2), Plan::new(7, 500, 20, 2));
+    assert_ne!(Plan::new(7, 500, 20, 2), Plan::new(8, 500, 20, 2));
+}
+
+fn kinds(plan: &Plan) -> Vec<FaultKind> {
+    plan.faults.iter().map(|(_, fault)| fault.kind()).collect()
+}
+
+fn distinct(kinds: &[FaultKind]) -> Vec<FaultKind> {
+    kinds
+        .iter()
+        .copied()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
+}
+
+#[test]
+fn a_plan_has_every_kind_of_fault_and_the_requested_number_of_kills() {
+    let plan = Plan::new(1, 300, 12, 2);
+    let kinds = kinds(&plan);
+    let kills = kinds
+        .iter()
+        .filter(|kind| matches!(kind, FaultKind::Kill(_) | FaultKind::Failpoint(_)))
+        .count();
+    assert_eq!(kills, 12);
+    assert_eq!(distinct(&kinds), FaultKind::all());
+    assert!(plan.faults.is_sorted_by_key(|(position, _)| *position));
+}
+
+#[test]
+fn one_fault_of_each_kind_comes_before_any_kind_comes_again() {
+    for (seed, kills, database_restarts) in [(1, 30, 2), (2, MIN_KILLS, 5), (3, 1, 0), (4, 0, 3)] {
+        let kinds = kinds(&Plan::new(seed, 300, kills, database_restarts));
+        let first = &kinds[..distinct(&kinds).len()];
+        assert_eq!(distinct(first), distinct(&kinds), "seed {seed}: {kinds:?}");
+    }
+}
+
+#[test]
+fn the_order_of_the_kinds_depends_on_the_seed() {
+    let order = |seed| kinds(&Plan::new(seed, 300, 30, 2));
+    assert_ne!(order(1)[..5], order(2)[..5]);
+}
+
+#[test]
+fn the_minimum_numbers_plan_every_kind_and_smaller_ones_do_not() {
+    let planned = |kills, restarts| distinct(&kinds(&Plan::new(5, 300, kills, restarts)));
+    assert_eq!(planned(MIN_KILLS, MIN_DATABASE_RESTARTS), FaultKind::all());
+    assert_ne!(
+        planned(MIN_KILLS - 1, MIN_DATABASE_RESTARTS),
+        FaultKind::all()
+    );
+    assert_ne!(
+        planned(MIN_KILLS, MIN_DATABASE_RESTARTS - 1),
+        FaultKind::all()
+    );
+}
+
+#[test]
+fn one_kill_brings_locks_waits_and_ended_sessions_of_every_service() {
+    let count =
+        |kinds: &[FaultKind], kind: FaultKind| kinds.iter().filter(|other| **other == kind).count();
+    for (kills, expected) in [(0, 0), (1, 1), (3, 3), (40, 10)] {
+        let kinds = kinds(&Plan::new(6, 300, kills, 0));
+        for kind in [
+            FaultKind::LockProduct,
+            FaultKind::LockOrders,
+            FaultKind::StandbyWait,
+        ] {
+            assert_eq!(count(&kinds, kind), expected, "{kind} of {kills} kills");
+        }
+        for service in ServiceKind::ALL {
+            let ended = kinds.contains(&FaultKind::EndSessions(service));
+            assert_eq!(ended, kills > 0, "{service} of {kills} kills");
+        }
+    }
+}
+
+#[test]
+fn the_first_lock_of_orders_is_a_table_lock_and_later_ones_are_of_both_kinds() {
+    let plan = Plan::new(7, 1000, 100, 0);
+    let locks: Vec<_> = plan
+        .faults
+        .iter()
+        .filter_map(|(_, fault)| match fault {
+            Fault::LockOrders { lock, .. } => Some(*lock),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(locks[0], OrdersLock::Table);
+    assert!(locks.contains(&OrdersLock::NewestRows));
+    assert!(
+        locks
+            .iter()
+            .filter(|lock| **lock == OrdersLock::Table)
+            .count()
+            > 1
+    );
+}
+
+#[test]
+fn only_requests_with_a_key_are_replayed() {
+    let plan = Plan::new(8, 500, 0, 0);
+    assert!(plan.requests.iter().any(|request| request.replays));
+    assert!(
+        plan.requests
+            .iter()
+            .all(|request| request.key.is_some() || !request.replays)
+    );
+    assert!(
+        plan.requests
+            .iter()
+            .any(|request| request.key.is_some() && !request.replays)
+    );
+}
+
+#[test]
+fn half_of_the_products_sell_out() {
+    let plan = Plan::new(3, 1000, 0, 0);
+    let scarce = plan
+        .products
+        .iter()
+        .filter(|(name, stock)| *stock < demand(&plan.requests, name))
+        .count();
+    assert_eq!(scarce, PRODUCTS / 2);
+}

@@ -1,0 +1,16 @@
+//! What a campaign did and found, as text and as JSON.
+
+mod breaches;
+mod coverage;
+mod injected_faults;
+mod result;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod text;
+mod verdict;
+mod wrapping;
+
+pub use injected_faults::InjectedFaults;
+pub use result::{CampaignResult, Report};
+pub use verdict::Verdict;

@@ -1,0 +1,181 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::wrapping::WIDTH;
+use super::{CampaignResult, InjectedFaults, Report, Verdict};
+use crate::audit::{Audit, Invariant, Orders};
+use crate::prove::check::Findings;
+use crate::prove::config::Config;
+use crate::prove::faults::Fault;
+use crate::prove::plan::{MIN_DATABASE_RESTARTS, MIN_KILLS, Plan};
+
+const ORDERS: u32 = 100;
+const KILLS: u32 = 30;
+
+fn config(kills: u32) -> Config {
+    Config {
+        seed: 1,
+        orders: ORDERS,
+        kills,
+        database_restarts: MIN_DATABASE_RESTARTS,
+        data_dir: None,
+        tamper: None,
+        progress: false,
+    }
+}
+
+fn audit(violations: i64) -> Audit {
+    let invariant = Invariant {
+        name: "stock-conserved".to_owned(),
+        meaning: String::new(),
+        checked: 8,
+        violations,
+        examples: Vec::new(),
+    };
+    Audit {
+        holds_without_order: Vec::new(),
+        at: chrono::DateTime::UNIX_EPOCH,
+        clean: violations == 0,
+        invariants: vec![invariant],
+        products: Vec::new(),
+        orders: Orders {
+            total: 0,
+            confirmed: 0,
+            failed: 0,
+            unsettled: 0,
+            reservations_without_order: 0,
+        },
+    }
+}
+
+/// Every fault of a plan, all of which took effect.
+fn all_faults() -> InjectedFaults {
+    let mut faults = InjectedFaults::default();
+    for (_, fault) in Plan::new(1, ORDERS, KILLS, MIN_DATABASE_RESTARTS).faults {
+        faults.count(fault.kind());
+        match &fault {
+            Fault::Failpoint { point, .. } => {
+                faults.observed.failpoints.insert((*point).to_owned(), 1);
+            }
+            Fault::GremlinRule { kind, .. } => {
+                faults.observed.gremlin_rules.insert(kind.to_string(), 1);
+            }
+            _ => {}
+        }
+    }
+    faults
+}
+
+/// A campaign in which everything ran and nothing broke.
+fn complete_result() -> CampaignResult {
+    CampaignResult {
+        customers: Vec::new(),
+        faults: all_faults(),
+        recovery_paths: BTreeMap::from([("void-drained".to_owned(), 1)]),
+        time_to_settle: Duration::ZERO,
+        unsettled: 0,
+        findings: Findings::default(),
+        audit: audit(0),
+    }
+}
+
+/// A campaign in which nothing ran and nothing broke.
+fn empty_result() -> CampaignResult {
+    CampaignResult {
+        faults: InjectedFaults::default(),
+        recovery_paths: BTreeMap::from([("void-drained".to_owned(), 0)]),
+        ..complete_result()
+    }
+}
+
+fn report(kills: u32, result: CampaignResult) -> Report {
+    Report::new(&config(kills), Duration::ZERO, result)
+}
+
+#[test]
+fn a_campaign_in_which_everything_ran_and_nothing_broke_proves() {
+    let report = report(KILLS, complete_result());
+    assert_eq!((report.verdict, report.proved), (Verdict::Proved, true));
+    assert!(report.never_ran.is_empty() && report.flags_to_raise.is_empty());
+    assert_eq!(report.summary(), "Proved.");
+}
+
+#[test]
+fn a_campaign_that_broke_something_is_broken_even_if_something_never_ran() {
+    let two_unasked = Findings {
+        unasked: vec!["1".into(), "2".into()],
+        ..Findings::default()
+    };
+    for (findings, unsettled, violations, summary) in [
+        (two_unasked, 0, 0, "Broken: 2 unasked."),
+        (Findings::default(), 3, 0, "Broken: 3 orders unsettled."),
+        (
+            Findings::default(),
+            0,
+            1,
+            "Broken: invariant stock-conserved violated.",
+        ),
+    ] {
+        let result = CampaignResult {
+            findings,
+            unsettled,
+            audit: audit(violations),
+            ..empty_result()
+        };
+        let report = report(0, result);
+        assert_eq!((report.verdict, report.proved), (Verdict::Broken, false));
+        assert_eq!(report.summary(), summary);
+        assert!(
+            report.to_string().contains("Never ran: kill-order"),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn a_plan_without_faults_is_incomplete_and_says_what_to_raise() {
+    let report = report(0, empty_result());
+    assert_eq!(
+        (report.verdict, report.proved),
+        (Verdict::Incomplete, false)
+    );
+    let minimum = [
+        ("--database-restarts", MIN_DATABASE_RESTARTS),
+        ("--kills", MIN_KILLS),
+    ];
+    assert_eq!(report.flags_to_raise, BTreeMap::from(minimum));
+    let summary = report.summary();
+    let start = "Incomplete: nothing broke, but these never ran: kill-order, ";
+    assert!(summary.starts_with(start), "{summary}");
+    let end = "Raise --database-restarts to at least 2 and --kills to at least 6.";
+    assert!(summary.ends_with(end), "{summary}");
+}
+
+#[test]
+fn a_planned_fault_or_a_recovery_path_that_never_ran_asks_for_twice_as_much() {
+    let twice = BTreeMap::from([("--kills", 2 * KILLS), ("--orders", 2 * ORDERS)]);
+
+    let mut without_path = complete_result();
+    without_path.recovery_paths = empty_result().recovery_paths;
+    let without_path = report(KILLS, without_path);
+    assert_eq!(without_path.verdict, Verdict::Incomplete);
+    assert_eq!(without_path.never_ran, ["void-drained"]);
+    assert_eq!(without_path.flags_to_raise, twice);
+
+    let mut without_rule = complete_result();
+    without_rule.faults.observed.gremlin_rules.remove("vanish");
+    let without_rule = report(KILLS, without_rule);
+    assert_eq!(without_rule.verdict, Verdict::Incomplete);
+    assert_eq!(without_rule.never_ran, ["gremlin-vanish"]);
+    assert_eq!(without_rule.flags_to_raise, twice);
+}
+
+#[test]
+fn no_line_of_the_text_is_wider_than_the_report() {
+    let text = report(KILLS, complete_result()).to_string();
+    assert!(
+        text.lines().all(|line| line.chars().count() <= WIDTH),
+        "{text}"
+    );
+    assert!(text.ends_with("Proved."), "{text}");
+}

@@ -1,0 +1,95 @@
+//! The faults of a soak.
+
+use std::time::Duration;
+
+use super::error::SoakError;
+use crate::platform::fault_injection::spec::{Direction, Kind};
+use crate::prove::faults::{Fault, FaultInjector};
+use crate::testbed::service_kind::ServiceKind;
+
+/// From one fault to the next. Most faults end sooner.
+pub const FAULT_INTERVAL: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Clone)]
+pub enum SoakFault {
+    /// A fault that campaigns have too.
+    Shared(Fault),
+    /// The database server ends all sessions of a service that has any.
+    SessionsEnded(ServiceKind),
+}
+
+impl SoakFault {
+    /// The faults of one round, which is repeated until the end. A killed process would hide what
+    /// it had leaked, and the `hang` kind keeps a connection for ten minutes, so neither is among
+    /// them.
+    pub fn round() -> Vec<Self> {
+        let rule = |service, kind, direction| {
+            Self::Shared(Fault::GremlinRule {
+                service,
+                kind,
+                direction,
+                every: 5,
+                max_fires: 40,
+            })
+        };
+        let latency = |service, delay_ms| {
+            Self::Shared(Fault::Latency {
+                service,
+                delay: Duration::from_millis(delay_ms),
+                duration: Duration::from_secs(2),
+            })
+        };
+        let pause = Fault::Pause {
+            service: ServiceKind::Order,
+            duration: Duration::from_secs(1),
+        };
+        vec![
+            latency(ServiceKind::Inventory, 200),
+            Self::SessionsEnded(ServiceKind::Order),
+            rule(ServiceKind::Inventory, Kind::Error, Direction::Inbound),
+            Self::SessionsEnded(ServiceKind::Inventory),
+            rule(ServiceKind::Payment, Kind::Vanish, Direction::Inbound),
+            latency(ServiceKind::Payment, 2000),
+            Self::SessionsEnded(ServiceKind::Payment),
+            rule(ServiceKind::Inventory, Kind::Drop, Direction::Inbound),
+            Self::Shared(pause),
+            rule(ServiceKind::Order, Kind::Drop, Direction::Outbound),
+        ]
+    }
+
+    pub fn name(&self) -> String {
+        match self {
+            Self::Shared(fault) => fault.kind().to_string(),
+            Self::SessionsEnded(service) => format!("sessions-ended-{service}"),
+        }
+    }
+
+    pub async fn inject(&self, injector: &mut FaultInjector) -> Result<(), SoakError> {
+        match self {
+            Self::Shared(fault) => {
+                injector.inject(fault).await?;
+            }
+            Self::SessionsEnded(service) => {
+                let end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE application_name = $1";
+                let client = injector.connect().await?;
+                client.execute(end_sessions, &[&service.as_str()]).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number of faults between two samples.
+pub fn faults_per_sample(sample_interval: Duration) -> u32 {
+    let faults = sample_interval.as_secs() / FAULT_INTERVAL.as_secs();
+    u32::try_from(faults).unwrap_or(u32::MAX).max(1)
+}
+
+/// The number of samples in which every fault happens once.
+pub fn samples_per_round(sample_interval: Duration) -> usize {
+    let faults_per_sample = usize::try_from(faults_per_sample(sample_interval));
+    SoakFault::round()
+        .len()
+        .div_ceil(faults_per_sample.unwrap_or(usize::MAX))
+}

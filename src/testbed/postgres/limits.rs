@@ -1,0 +1,10 @@
+//! Which server may be used, and how long it may take.
+
+use std::time::Duration;
+
+/// The oldest major version of PostgreSQL.
+pub const MIN_MAJOR_VERSION: u32 = 15;
+pub const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// For a fast stop; then the server is stopped without a checkpoint.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+pub const POLL_INTERVAL: Duration = Duration::from_millis(5);
