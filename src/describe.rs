@@ -49,6 +49,15 @@ pub struct Service {
     /// Its name in metrics, traces and `/health`.
     pub service_name: &'static str,
     pub default_port: u16,
+    /// The routes in the service's OpenAPI document, if no flag or variable changes its configuration.
+    pub routes: BTreeSet<Route>,
+}
+
+/// A path and a method that it takes.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Route {
+    pub path: String,
+    pub method: String,
 }
 
 /// An environment variable, for the commands that have it with the same flag and default value.

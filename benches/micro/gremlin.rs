@@ -14,7 +14,7 @@ use valerix::platform::fault_injection::exempt::ExemptRoutes;
 use valerix::platform::fault_injection::metrics::GremlinMetrics;
 use valerix::platform::fault_injection::rules::MAX_RULES;
 use valerix::platform::fault_injection::spec::RuleSpec;
-use valerix::platform::fault_injection::{Config, Gremlin, interfere};
+use valerix::platform::fault_injection::{Config, Gremlin, inject_faults};
 use valerix::platform::observability::metrics::Registry;
 
 fn gremlin(rules: usize) -> Gremlin {
@@ -62,7 +62,7 @@ pub fn middleware(criterion: &mut Criterion) {
         let app = App::new()
             .app_data(web::Data::new(gremlin(rules)))
             .route("/orders", web::post().to(HttpResponse::Ok))
-            .wrap(from_fn(interfere));
+            .wrap(from_fn(inject_faults));
         let service = runtime.block_on(init_service(app));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {

@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::fields::{product_id, quantity};
-use crate::platform::http::extract::{Fields, FromFields, digits, flag, name, text, timestamp};
+use crate::platform::http::extract::{
+    Fields, FromFields, name, query_boolean, query_integer, text, timestamp,
+};
 use crate::platform::unknown_variant::UnknownVariant;
 
 /// Status of an order. `CONFIRMED` and `FAILED` are final.
@@ -197,10 +199,10 @@ impl FromFields for ListOrders {
         Self {
             status: fields.optional("status", name),
             product_id: fields.optional("product_id", product_id()),
-            settled: fields.optional("settled", flag),
+            settled: fields.optional("settled", query_boolean),
             created_after: fields.optional("created_after", timestamp),
             created_before: fields.optional("created_before", timestamp),
-            limit: fields.optional("limit", digits(1..=100)),
+            limit: fields.optional("limit", query_integer(1..=100)),
             cursor: fields.optional("cursor", text(1..=100)),
         }
     }

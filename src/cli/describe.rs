@@ -1,19 +1,20 @@
 //! `valerix describe`
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::inventory::InventoryArgs;
+use super::order::OrderArgs;
 use super::otlp::READ_BY_OPENTELEMETRY;
 use super::outcome::{Outcome, print_report};
+use super::payment::PaymentArgs;
 use super::secret_files::file_variables;
 use super::service::DEFAULT_DATABASE_POOL_SIZE;
-use crate::describe::{Description, Inputs, Service};
-use crate::inventory::InventoryService;
-use crate::order::OrderService;
-use crate::payment::PaymentService;
-use crate::platform::service::Role;
-use crate::testbed::service_kind::ServiceKind;
+use super::service_command::{ServiceCommand, default_args};
+use crate::describe::{Description, Inputs, Route, Service};
+use crate::platform::service::{Role, routes_of};
 
 #[derive(Debug, Args)]
 pub struct DescribeArgs {
@@ -23,15 +24,16 @@ pub struct DescribeArgs {
 }
 
 impl DescribeArgs {
-    /// Prints the description of the program whose command line is `command`.
+    /// Prints the description of the program whose command line is `command`. Must be called on a
+    /// runtime.
     pub fn run(&self, command: &clap::Command) -> Outcome {
         let by_opentelemetry = READ_BY_OPENTELEMETRY.iter().map(ToString::to_string);
         let description = Description::new(Inputs {
             command,
             services: vec![
-                service::<OrderService>(ServiceKind::Order),
-                service::<InventoryService>(ServiceKind::Inventory),
-                service::<PaymentService>(ServiceKind::Payment),
+                service::<OrderArgs>()?,
+                service::<InventoryArgs>()?,
+                service::<PaymentArgs>()?,
             ],
             variables_without_flag: by_opentelemetry.chain(file_variables(command)).collect(),
             default_database_pool_size: DEFAULT_DATABASE_POOL_SIZE,
@@ -41,10 +43,18 @@ impl DescribeArgs {
     }
 }
 
-fn service<R: Role>(kind: ServiceKind) -> Service {
-    Service {
-        command: kind.as_str(),
-        service_name: R::SERVICE,
-        default_port: kind.default_port(),
-    }
+fn service<C: ServiceCommand>() -> Result<Service, Box<dyn Error>> {
+    let (config, create) = default_args::<C>()?.into_parts();
+    let routes = routes_of(&config, create)?.into_iter();
+    Ok(Service {
+        command: C::KIND.as_str(),
+        service_name: C::Service::SERVICE,
+        default_port: C::KIND.default_port(),
+        routes: routes
+            .map(|(method, path)| Route {
+                path,
+                method: method.to_string(),
+            })
+            .collect(),
+    })
 }

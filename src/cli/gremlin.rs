@@ -98,7 +98,7 @@ enum GremlinCommand {
 struct ServiceArg {
     /// Service: order, inventory, payment, all, or an address [default: inventory; for status: all]
     #[arg(long, short)]
-    service: Option<String>,
+    service: Option<Selection>,
 }
 
 #[derive(Debug, Args)]
@@ -155,6 +155,7 @@ struct AddArgs {
 }
 
 /// The services that a command applies to.
+#[derive(Debug, Clone)]
 enum Selection {
     Order,
     Inventory,
@@ -183,12 +184,8 @@ impl FromStr for Selection {
 }
 
 impl ServiceArg {
-    fn or(&self, default: Selection) -> Result<Selection, String> {
-        let Some(text) = &self.service else {
-            return Ok(default);
-        };
-        text.parse()
-            .map_err(|takes| format!("--service is '{text}'; it takes {takes}"))
+    fn or(self, default: Selection) -> Selection {
+        self.service.unwrap_or(default)
     }
 }
 
@@ -218,42 +215,42 @@ enum Task {
 }
 
 impl GremlinCommand {
-    fn task(self) -> Result<Task, String> {
-        Ok(match self {
+    fn task(self) -> Task {
+        match self {
             Self::On { service, delay_ms } => {
                 let command = Command::SetLatency(Latency {
                     enabled: true,
                     delay_ms,
                 });
-                Task::Apply(command, service.or(Selection::Inventory)?)
+                Task::Apply(command, service.or(Selection::Inventory))
             }
             Self::Off { service } => {
                 let command = Command::SetLatency(Latency {
                     enabled: false,
                     delay_ms: 0,
                 });
-                Task::Apply(command, service.or(Selection::Inventory)?)
+                Task::Apply(command, service.or(Selection::Inventory))
             }
             Self::Status { service } => {
-                Task::Apply(Command::ShowStatus, service.or(Selection::All)?)
+                Task::Apply(Command::ShowStatus, service.or(Selection::All))
             }
             Self::Rm { service, id, .. } => {
                 let command = id.map_or(Command::RemoveAllRules, Command::RemoveRule);
-                Task::Apply(command, service.or(Selection::Inventory)?)
+                Task::Apply(command, service.or(Selection::Inventory))
             }
             Self::Add(args) => {
                 let command = Command::AddRule(args.rule());
-                Task::Apply(command, args.service.or(Selection::Inventory)?)
+                Task::Apply(command, args.service.or(Selection::Inventory))
             }
             Self::Tour => Task::Tour,
-        })
+        }
     }
 }
 
 impl GremlinArgs {
     pub async fn run(self) -> Outcome {
         let local = LocalSet::new();
-        let (command, selection) = match self.command.task()? {
+        let (command, selection) = match self.command.task() {
             Task::Apply(command, selection) => (command, selection),
             Task::Tour => {
                 let config = tour::Config {

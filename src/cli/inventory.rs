@@ -1,13 +1,12 @@
 //! `valerix inventory`
 
-use std::process::ExitCode;
-
 use clap::Args;
 
 use super::outcome::Outcome;
 use super::service::ServiceArgs;
+use super::service_command::{self, ServiceCommand};
 use crate::inventory::InventoryService;
-use crate::platform::service;
+use crate::platform::service::{Config, Platform};
 use crate::testbed::service_kind::ServiceKind;
 
 #[derive(Debug, Args)]
@@ -18,10 +17,22 @@ pub struct InventoryArgs {
 
 impl InventoryArgs {
     pub async fn run(self) -> Outcome {
-        service::run(self.service.config(ServiceKind::Inventory), |_| {
+        service_command::run(self).await
+    }
+}
+
+impl ServiceCommand for InventoryArgs {
+    type Service = InventoryService;
+    const KIND: ServiceKind = ServiceKind::Inventory;
+
+    fn into_parts(
+        self,
+    ) -> (
+        Config,
+        impl FnOnce(&Platform) -> prometheus::Result<InventoryService>,
+    ) {
+        (self.service.config(Self::KIND), |_: &Platform| {
             Ok(InventoryService)
         })
-        .await?;
-        Ok(ExitCode::SUCCESS)
     }
 }

@@ -29,6 +29,7 @@ mod payment;
 mod prove;
 mod secret_files;
 mod service;
+mod service_command;
 mod shared;
 mod soak;
 #[cfg(test)]

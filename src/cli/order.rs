@@ -1,6 +1,5 @@
 //! `valerix order`
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,11 +9,12 @@ use super::error::ConfigError;
 use super::outcome::Outcome;
 use super::parsers::{base_url, http_url, seconds, timeout_ms, trace_url};
 use super::service::ServiceArgs;
+use super::service_command::{self, ServiceCommand};
 use super::shared::{RecoveryBoundArgs, RemoteDatabaseArgs};
 use crate::order::saga::recovery;
 use crate::order::{self, OrderService};
 use crate::platform::client::BaseUrl;
-use crate::platform::service;
+use crate::platform::service::{self, Platform};
 use crate::testbed::service_kind::ServiceKind;
 
 #[derive(Debug, Args)]
@@ -93,11 +93,23 @@ impl OrderArgs {
     }
 
     pub async fn run(self) -> Outcome {
+        service_command::run(self).await
+    }
+}
+
+impl ServiceCommand for OrderArgs {
+    type Service = OrderService;
+    const KIND: ServiceKind = ServiceKind::Order;
+
+    fn into_parts(
+        self,
+    ) -> (
+        service::Config,
+        impl FnOnce(&Platform) -> prometheus::Result<OrderService>,
+    ) {
         let config = self.config();
-        service::run(self.service.config(ServiceKind::Order), |platform| {
+        (self.service.config(Self::KIND), |platform: &Platform| {
             OrderService::new(config, platform)
         })
-        .await?;
-        Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,6 +1,5 @@
 //! `valerix payment`
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +8,10 @@ use clap::Args;
 use super::outcome::Outcome;
 use super::parsers::{delay_ms, fraction, seed};
 use super::service::ServiceArgs;
+use super::service_command::{self, ServiceCommand};
 use crate::payment::PaymentService;
 use crate::payment::gateway::MockGateway;
-use crate::platform::service;
+use crate::platform::service::{Config, Platform};
 use crate::testbed::service_kind::ServiceKind;
 
 #[derive(Debug, Args)]
@@ -39,10 +39,23 @@ impl PaymentArgs {
     }
 
     pub async fn run(self) -> Outcome {
-        let role = PaymentService {
+        service_command::run(self).await
+    }
+}
+
+impl ServiceCommand for PaymentArgs {
+    type Service = PaymentService;
+    const KIND: ServiceKind = ServiceKind::Payment;
+
+    fn into_parts(
+        self,
+    ) -> (
+        Config,
+        impl FnOnce(&Platform) -> prometheus::Result<PaymentService>,
+    ) {
+        let service = PaymentService {
             gateway: Arc::new(self.gateway()),
         };
-        service::run(self.service.config(ServiceKind::Payment), |_| Ok(role)).await?;
-        Ok(ExitCode::SUCCESS)
+        (self.service.config(Self::KIND), |_: &Platform| Ok(service))
     }
 }

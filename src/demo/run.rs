@@ -10,7 +10,7 @@ use super::config::Config;
 use super::database::Database;
 use super::error::DemoError;
 use super::services::keep_all_running;
-use crate::platform::http::listener::why_not_bound;
+use crate::platform::http::listener::explain_bind_error;
 use crate::platform::output;
 use crate::platform::shutdown::Shutdown;
 use crate::testbed::service_kind::ServiceKind;
@@ -48,7 +48,7 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
 fn check_port(address: SocketAddr) -> Result<(), DemoError> {
     let in_use = |error| DemoError::Listen {
         address,
-        cause: why_not_bound(&error, address, PORT_FLAGS),
+        cause: explain_bind_error(&error, address, PORT_FLAGS),
     };
     TcpListener::bind(address).map(drop).map_err(in_use)
 }

@@ -10,7 +10,7 @@ use super::error::GremlinError;
 use super::status::{ListedRule, Status};
 use crate::platform::client::{BaseUrl, CallError, Client, Response};
 use crate::platform::deadline::Deadline;
-use crate::platform::fault_injection::json::RuleView;
+use crate::platform::fault_injection::rule_view::RuleView;
 use crate::platform::fault_injection::{Latency, Removed, RuleList};
 use crate::platform::http::problem::ProblemBody;
 

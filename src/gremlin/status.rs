@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::platform::fault_injection::Latency;
-use crate::platform::fault_injection::json::RuleView;
+use crate::platform::fault_injection::rule_view::RuleView;
 
 #[derive(Debug, Serialize)]
 pub struct Status {

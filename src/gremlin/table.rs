@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::status::{ListedRule, Status};
-use crate::platform::fault_injection::json::RuleView;
+use crate::platform::fault_injection::rule_view::RuleView;
 use crate::platform::fault_injection::spec::{Direction, Fault, RuleSpec, Trigger};
 
 const HEAD: [&str; 7] = [

@@ -198,7 +198,7 @@ fn reserve_response(request: ReserveRequest, outcome: ReserveOutcome) -> Result<
             "This order reserved another product or quantity before.",
         ),
     };
-    Err(problem.of_order(order_id))
+    Err(problem.with_order_id(order_id))
 }
 
 /// Releases an order's stock
@@ -240,7 +240,8 @@ pub async fn release(
                  the product was changed by hand. Nothing was released; correct the product's \
                  reserved units first."
             );
-            Err(Problem::new(StatusCode::CONFLICT, "stock-mismatch", detail).of_order(order_id))
+            Err(Problem::new(StatusCode::CONFLICT, "stock-mismatch", detail)
+                .with_order_id(order_id))
         }
         ReleaseOutcome::UnknownState(unknown) => Err(unknown_state(order_id, &unknown)),
     }
@@ -251,7 +252,7 @@ fn unknown_state(order_id: Uuid, unknown: &UnknownVariant) -> Problem {
         "The order's reservation is in a state that this release does not know: {unknown}. \
          Nothing was changed."
     );
-    Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).of_order(order_id)
+    Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).with_order_id(order_id)
 }
 
 fn unknown_product(product_id: &str) -> Problem {

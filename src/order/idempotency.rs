@@ -110,14 +110,14 @@ pub fn check_replay(keyed: KeyedOrder, body: &PlaceOrder) -> Result<OrderRow, Pr
             "idempotency-key-reused",
             detail,
         );
-        return Err(problem.of_order(order.id));
+        return Err(problem.with_order_id(order.id));
     }
     if in_flight {
         let detail = "The request with this idempotency key is still in progress.";
         return Err(
             Problem::new(StatusCode::CONFLICT, "idempotency-key-in-flight", detail)
-                .of_order(order.id)
-                .retry_after(1),
+                .with_order_id(order.id)
+                .with_retry_after(1),
         );
     }
     Ok(order)

@@ -162,5 +162,5 @@ fn failed(order: &Order, reason: Option<FailureReason>) -> Problem {
         }
         None => (StatusCode::CONFLICT, "order-failed"),
     };
-    Problem::new(status, code, format!("{}.", order.message)).of_order(order.id)
+    Problem::new(status, code, format!("{}.", order.message)).with_order_id(order.id)
 }

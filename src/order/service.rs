@@ -158,8 +158,8 @@ impl Role for OrderService {
                     .await
             }
         })
-        .and_service(clients::INVENTORY, move || is_reachable(inventory.clone()))
-        .and_service(clients::PAYMENT, move || is_reachable(payment.clone()))
+        .with_service(clients::INVENTORY, move || is_reachable(inventory.clone()))
+        .with_service(clients::PAYMENT, move || is_reachable(payment.clone()))
     }
 
     fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>) {

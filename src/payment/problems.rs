@@ -19,13 +19,14 @@ pub fn unknown_payment() -> Problem {
 pub fn unknown_status(order_id: Uuid, unknown: &UnknownVariant) -> Problem {
     let detail =
         format!("The order's payment has a status that this release does not know: {unknown}.");
-    Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).of_order(order_id)
+    Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).with_order_id(order_id)
 }
 
 /// 422: the order's payment has another amount than the request.
 pub fn mismatch(order_id: Uuid, stored: Decimal) -> Problem {
     let detail = format!("The order's payment is of {stored}, not of another amount.");
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "payment-mismatch", detail).of_order(order_id)
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "payment-mismatch", detail)
+        .with_order_id(order_id)
 }
 
 /// 503 `outcome-unknown`: the gateway may have acted without answering.

@@ -1,5 +1,7 @@
 //! `valerix describe`: the description matches the services, and contains no secret.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -70,10 +72,20 @@ async fn the_description_has_every_variable_once_for_each_default() {
     assert_eq!(of("PORT").count(), 2, "{settings:#?}");
 }
 
+/// The (path, method) of each route in an OpenAPI document.
+fn routes_in(document: &Value) -> BTreeSet<(String, String)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let routes = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().keys();
+        methods.map(move |method| (path.clone(), method.to_uppercase()))
+    });
+    routes.collect()
+}
+
 /// Each service listens on a loopback address that nothing else uses, so that its default port is
 /// free.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_without_a_port_has_the_described_port_name_and_probes() {
+async fn a_service_without_a_port_has_the_described_port_name_routes_and_probes() {
     let database = TestDatabase::create().await;
     let description = description().await;
     let services = description["services"].as_array().unwrap();
@@ -92,6 +104,13 @@ async fn a_service_without_a_port_has_the_described_port_name_and_probes() {
         service.url = format!("http://{host}:{port}");
         service.wait_until_ready().await;
         let document = service.get("/openapi.json").await.json();
+        let routes = described["routes"].as_array().unwrap().iter();
+        let field = |route: &Value, name| route[name].as_str().unwrap().to_owned();
+        let routes: Vec<_> = routes
+            .map(|route| (field(route, "path"), field(route, "method")))
+            .collect();
+        let served: Vec<_> = routes_in(&document).into_iter().collect();
+        assert_eq!(routes, served, "{command}");
         for probe in ["liveness_path", "readiness_path"] {
             let path = description["probes"][probe].as_str().unwrap();
             assert_eq!(service.get(path).await.status, 200, "{command} {path}");

@@ -526,10 +526,6 @@ async fn the_gremlin_command_controls_every_service_and_reports_errors() {
         ),
         (&["gremlin", "rm", "99"], "There is no such rule"),
         (
-            &["gremlin", "on", "--service", "warehouse"],
-            "it takes order, inventory, payment, all or http://host:port",
-        ),
-        (
             &["gremlin", "status", "--token", "wrong"],
             "it requires its token",
         ),
@@ -544,6 +540,10 @@ async fn the_gremlin_command_controls_every_service_and_reports_errors() {
             "{arguments:?}: {stderr}"
         );
     }
+    let (code, _, stderr) = valerix(&["gremlin", "on", "--service", "warehouse"], &env).await;
+    let refusal = "valerix: --service is 'warehouse'; it takes order, inventory, payment, all or \
+                   http://host:port\n";
+    assert_eq!((code, stderr.as_str()), (Some(2), refusal));
     assert_eq!(
         valerix(&["gremlin", "rm", "--all", "--service", "payment"], &env)
             .await

@@ -163,7 +163,7 @@ async fn each_call_of_a_batch_is_answered_like_a_single_call() {
             .inventory
             .lines()
             .into_iter()
-            .find(|line| line.contains("cannot serve now"))
+            .find(|line| line.contains("the service is unavailable"))
     })
     .await;
     assert!(line.contains("deadline passed"), "{line}");

@@ -57,8 +57,9 @@ async fn run_schemathesis(service: &Service) {
         "{}\n{stdout}\n{stderr}",
         service.url
     );
-    let internal_error =
-        |line: &String| line.contains("request failed") || line.contains("cannot serve now");
+    let internal_error = |line: &String| {
+        line.contains("request failed") || line.contains("the service is unavailable")
+    };
     assert_eq!(
         service.lines().into_iter().find(internal_error),
         None,

@@ -42,7 +42,7 @@ def every_answer_has_a_trace_id(ctx, response, case):
 @schemathesis.check
 def each_call_of_a_bundle_has_its_line(ctx, response, case):
     """What is wrong is refused: the bundle as a whole, or in it the call."""
-    if not case.path.endswith("/bundle") or response.status_code != 200:
+    if not case.path.endswith("/batch") or response.status_code != 200:
         return
     lines = [json.loads(line) for line in response.content.splitlines()]
     calls = json.loads(response.request.body)["calls"]
@@ -56,7 +56,7 @@ def sets_the_gremlin(case):
 
 
 def calls_of(case):
-    calls = case.body.get("calls") if case.path.endswith("/bundle") and isinstance(case.body, dict) else None
+    calls = case.body.get("calls") if case.path.endswith("/batch") and isinstance(case.body, dict) else None
     return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
 
 

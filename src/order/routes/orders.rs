@@ -119,10 +119,10 @@ fn insert_problem(error: DatabaseError, id: Uuid, key: Option<&str>) -> Problem 
         Some(_) => {
             let repeat = "The same request with the same Idempotency-Key creates no second order.";
             problem
-                .and_detail(&format!("{get}. {repeat}"))
-                .retry_after(1)
+                .with_added_detail(&format!("{get}. {repeat}"))
+                .with_retry_after(1)
         }
-        None => problem.and_detail(&format!("{get}, and answers 404 until then.")),
+        None => problem.with_added_detail(&format!("{get}, and answers 404 until then.")),
     }
 }
 

@@ -158,7 +158,7 @@ impl DatabaseError {
     #[must_use]
     pub fn into_write_problem(self, order_id: Uuid) -> Problem {
         if self.is_internal() {
-            return Problem::internal(self).of_order(order_id);
+            return Problem::internal(self).with_order_id(order_id);
         }
         if self.is_outcome_unknown() {
             return Problem::outcome_unknown("The database did not respond in time.", order_id)

@@ -12,9 +12,9 @@ use crate::platform::unknown_variant::UnknownVariant;
 
 /// The value of a text column that holds an enum.
 ///
-/// A newer release may have stored a variant that this release does not know. If the column were read
-/// as the enum itself, such a row would fail the whole query, and with it every list and batch that
-/// contains the row. `Stored` reads any text, and fails only where the variant is needed.
+/// A newer release may have stored a variant that this release does not know. If the column were
+/// read as the enum itself, such a row would fail the whole query, and with it every list and batch
+/// that contains the row. `Stored` reads any text, and fails only where the variant is needed.
 #[derive(Debug, Clone, PartialEq, Eq, FromSqlRow)]
 pub struct Stored<T>(Result<T, UnknownVariant>);
 

@@ -1,9 +1,9 @@
-//! Routes that the gremlin never touches, so that its faults cannot lock anybody out.
+//! Routes into which the gremlin injects no faults, so that faults can always be ended.
 
-/// The platform's own exempt routes: the gremlin's controls, the metrics and the probes.
+/// The exempt routes of every service: those of the gremlin, the metrics and the probes.
 const PLATFORM: &[&str] = &["/gremlin/*", "/metrics", "/livez", "/readyz"];
 
-/// The platform's exempt routes and those that a service registers.
+/// The exempt routes of every service and those that one service registers.
 #[derive(Debug, Clone, Copy)]
 pub struct ExemptRoutes {
     of_service: &'static [&'static str],
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exempt_routes_are_the_platform_s_and_those_that_a_service_registers() {
+    fn routes_of_the_platform_and_registered_routes_are_exempt() {
         let exempt = ExemptRoutes::new(&["/", "/static/*"]);
         for path in ["/", "/static/app.js", "/metrics", "/gremlin/rules/3"] {
             assert!(exempt.contains(path), "{path}");

@@ -1,21 +1,21 @@
-//! Failpoints: named points between the steps of a service, at which a test lets the process abort or
-//! stall.
+//! Failpoints: named points between the steps of a service, at which a test makes the process abort
+//! or stall.
 //!
-//! A failpoint is armed at the start of the process, by a hidden flag or its variable. A failpoint
-//! that is not armed costs a load and a branch. Each service lists its own.
+//! A failpoint is armed at the start of the process, by a hidden flag or its environment variable. A
+//! failpoint that is not armed costs a load and a branch. Each service lists its own failpoints.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Which failpoint does what: `order.placed=abort`, `order.placed=stall:3000` (milliseconds), or
-/// `order.placed=abort@2` for the second time that it is passed.
+/// What happens at which failpoint: `order.placed=abort`, `order.placed=stall:3000` (milliseconds), or
+/// `order.placed=abort@2` for the second time that the failpoint is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     point: String,
     action: Action,
-    /// The pass at which it acts, counted from 1; 0 for each pass.
-    pass: u32,
+    /// How many times the failpoint must be reached for the action, at least 1; 0 for every time.
+    hit: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,21 +25,21 @@ enum Action {
 }
 
 impl Plan {
-    /// Reads a plan for one of the `known` failpoints.
+    /// Parses a plan for one of the `known` failpoints.
     ///
     /// # Errors
-    /// What a plan must look like, in words that follow "takes".
+    /// The expected form, in words that follow "takes".
     pub fn parse(text: &str, known: &[&str]) -> Result<Self, String> {
-        let (point, action) = text
-            .split_once('=')
-            .ok_or("failpoint=abort or failpoint=stall:milliseconds, with @pass")?;
-        let (action, pass) = action.split_once('@').unwrap_or((action, "1"));
+        let (point, action) = text.split_once('=').ok_or(
+            "FAILPOINT=abort or FAILPOINT=stall:MILLISECONDS, with @N for the Nth time only",
+        )?;
+        let (action, hit) = action.split_once('@').unwrap_or((action, "1"));
         let action = match action.split_once(':') {
             None if action == "abort" => Action::Abort,
             Some(("stall", ms)) => Action::Stall(Duration::from_millis(
-                ms.parse().map_err(|_| "stall:milliseconds")?,
+                ms.parse().map_err(|_| "stall:MILLISECONDS")?,
             )),
-            _ => return Err("abort or stall:milliseconds".to_owned()),
+            _ => return Err("abort or stall:MILLISECONDS".to_owned()),
         };
         if !known.contains(&point) {
             return Err(format!("one of {}", known.join(", ")));
@@ -47,24 +47,24 @@ impl Plan {
         Ok(Self {
             point: point.to_owned(),
             action,
-            pass: pass.parse().map_err(|_| "@pass, a number")?,
+            hit: hit.parse().map_err(|_| "@N, where N is a whole number")?,
         })
     }
 }
 
 struct Armed {
     plan: Plan,
-    passes: AtomicU32,
+    hits: AtomicU32,
 }
 
 static ARMED: OnceLock<Armed> = OnceLock::new();
 
 /// Arms a failpoint for the life of the process.
 pub fn arm(plan: Plan) {
-    // Called once, at the start of the process.
+    // Fails only when called a second time.
     let _ = ARMED.set(Armed {
         plan,
-        passes: AtomicU32::new(0),
+        hits: AtomicU32::new(0),
     });
 }
 
@@ -80,8 +80,8 @@ impl Armed {
         if self.plan.point != name {
             return;
         }
-        let pass = self.passes.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.plan.pass != 0 && self.plan.pass != pass {
+        let hit = self.hits.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.plan.hit != 0 && self.plan.hit != hit {
             return;
         }
         tracing::error!(point = name, "failpoint reached");
@@ -99,13 +99,13 @@ mod tests {
     const KNOWN: &[&str] = &["order.placed"];
 
     #[test]
-    fn a_plan_is_read_whole_or_rejected() {
+    fn a_plan_is_parsed_completely_or_rejected() {
         let plan = Plan::parse("order.placed=stall:30@2", KNOWN).unwrap();
         assert_eq!(
-            (plan.pass, plan.action),
+            (plan.hit, plan.action),
             (2, Action::Stall(Duration::from_millis(30)))
         );
-        assert_eq!(Plan::parse("order.placed=abort", KNOWN).unwrap().pass, 1);
+        assert_eq!(Plan::parse("order.placed=abort", KNOWN).unwrap().hit, 1);
         for wrong in [
             "",
             "order.placed",

@@ -3,67 +3,23 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
+use super::config::Config;
 use super::exempt::ExemptRoutes;
-use super::json::{DEFAULT_DELAY_MS, MAX_DELAY_MS, RuleView};
+use super::json::DEFAULT_DELAY_MS;
+use super::latency::Latency;
 use super::metrics::GremlinMetrics;
+use super::rule_view::RuleView;
 use super::rules::{Decision, Rules};
 use super::spec::{Direction, Kind, RequestView, RuleSpec};
-use crate::platform::http::extract::{Fields, FromFields, boolean, integer};
 use crate::platform::observability::trace_context;
 
-/// Pairs of a rule and a kind that have a series in the metrics. Only those that fired last keep
-/// one, so that the number of labels is bounded.
+/// Upper bound on the pairs of a rule and a kind with a series in the metrics. The oldest series is
+/// removed for a new one, so that the number of series is bounded.
 const MAX_SERIES: usize = 96;
 
-/// Whether the gremlin can be used, and by whom.
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub enabled: bool,
-    pub token: Option<String>,
-}
-
-impl Config {
-    /// Whether every client that reaches the port can inject faults.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.enabled && self.token.is_none()
-    }
-}
-
-/// `POST /gremlin/latency` and its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Latency {
-    pub enabled: bool,
-    /// 3000 when absent.
-    #[serde(default)]
-    #[schema(value_type = Option<u32>, minimum = 0, maximum = 60000, example = 3000)]
-    pub delay_ms: u32,
-}
-
-impl FromFields for Latency {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            enabled: fields.required("enabled", boolean),
-            delay_ms: fields
-                .optional("delay_ms", integer(0..=MAX_DELAY_MS))
-                .unwrap_or(DEFAULT_DELAY_MS),
-        }
-    }
-}
-
-impl Latency {
-    fn delay(self) -> Option<Duration> {
-        self.enabled
-            .then(|| Duration::from_millis(self.delay_ms.into()))
-    }
-}
-
-/// The faults to inject. Clones share them, in all threads of the process.
+/// The faults that a service injects. Clones share them, in all threads of the process.
 #[derive(Clone)]
 pub struct Gremlin {
     shared: Arc<Shared>,
@@ -71,7 +27,7 @@ pub struct Gremlin {
 
 struct Shared {
     config: Config,
-    /// Nothing is set, so that a request need not take the lock.
+    /// There is no fault to inject. It saves each request the lock of `state`.
     is_idle: AtomicBool,
     state: Mutex<State>,
     metrics: GremlinMetrics,
@@ -81,7 +37,7 @@ struct Shared {
 struct State {
     latency: Latency,
     rules: Rules,
-    /// Rules that have a series in the metrics, the oldest first.
+    /// The series in the metrics, the oldest first.
     series: VecDeque<(u32, Kind)>,
 }
 
@@ -115,6 +71,7 @@ impl Gremlin {
         }
     }
 
+    /// Whether there is no fault to inject.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.shared.is_idle.load(Ordering::Relaxed)
@@ -143,7 +100,7 @@ impl Gremlin {
     pub fn set_latency(&self, latency: Latency) {
         let mut state = self.state();
         state.latency = latency;
-        self.refresh_state(&state, Instant::now());
+        self.refresh(&state, Instant::now());
         drop(state);
         self.count_change(if latency.enabled {
             "switch-on"
@@ -160,7 +117,7 @@ impl Gremlin {
     /// Adds a rule.
     ///
     /// # Errors
-    /// When the rule names a route that is exempt, or there are too many rules.
+    /// When the rule names an exempt route, or there are too many rules.
     pub fn add(&self, spec: RuleSpec) -> Result<RuleView, AddError> {
         let names_exempt_route = spec
             .target
@@ -173,7 +130,7 @@ impl Gremlin {
         let now = Instant::now();
         let mut state = self.state();
         let view = state.rules.add(spec, now).ok_or(AddError::TooManyRules)?;
-        self.refresh_state(&state, now);
+        self.refresh(&state, now);
         drop(state);
         self.count_change("rule-added");
         let spec = serde_json::to_string(&view.spec).unwrap_or_default();
@@ -191,14 +148,14 @@ impl Gremlin {
         self.state().rules.views(Instant::now())
     }
 
-    /// Removes a rule. Returns whether there was one with this id.
+    /// Removes a rule. Returns whether there is one with this id.
     #[must_use]
     pub fn remove(&self, id: u32) -> bool {
         let mut state = self.state();
         let Some(spec) = state.rules.remove(id) else {
             return false;
         };
-        self.refresh_state(&state, Instant::now());
+        self.refresh(&state, Instant::now());
         drop(state);
         self.count_change("rule-removed");
         tracing::warn!(
@@ -213,15 +170,16 @@ impl Gremlin {
     pub fn clear(&self) -> usize {
         let mut state = self.state();
         let removed = state.rules.clear();
-        self.refresh_state(&state, Instant::now());
+        self.refresh(&state, Instant::now());
         drop(state);
         self.count_change("rules-cleared");
         tracing::warn!(removed, "gremlin rules cleared");
         removed
     }
 
-    /// Updates what depends on the rules. Called after each change, and when a rule may have ended.
-    fn refresh_state(&self, state: &State, now: Instant) {
+    /// Updates `is_idle` and the metrics. Must be called after each change, and when a rule may have
+    /// ended.
+    fn refresh(&self, state: &State, now: Instant) {
         let active = state.rules.active(now);
         self.shared
             .is_idle
@@ -241,6 +199,7 @@ impl Gremlin {
             .inc();
     }
 
+    /// Whether a rule for this request also depends on its product.
     pub(super) fn needs_product(&self, request: RequestView<'_>) -> bool {
         self.state().rules.needs_product(request, Instant::now())
     }
@@ -251,20 +210,21 @@ impl Gremlin {
         let now = Instant::now();
         let mut state = self.state();
         let mut decision = state.rules.evaluate(request, product_id, now);
-        let switched = state
+        let switch_delay = state
             .latency
             .delay()
             .filter(|_| request.direction == Direction::Inbound);
-        decision.delay += switched.unwrap_or_default();
+        decision.delay += switch_delay.unwrap_or_default();
         for (id, kind) in &decision.fired {
             self.keep_series(&mut state.series, *id, *kind);
         }
-        self.refresh_state(&state, now);
+        self.refresh(&state, now);
         drop(state);
-        self.report(request, &decision, switched.is_some());
+        self.report(request, &decision, switch_delay.is_some());
         decision
     }
 
+    /// Makes room for a series before it is counted.
     fn keep_series(&self, series: &mut VecDeque<(u32, Kind)>, id: u32, kind: Kind) {
         if !series.contains(&(id, kind)) {
             series.push_back((id, kind));
@@ -272,7 +232,7 @@ impl Gremlin {
         if series.len() > MAX_SERIES
             && let Some((id, kind)) = series.pop_front()
         {
-            // Fails only if there is no such series.
+            // Fails only if the series does not exist.
             let _ = self
                 .shared
                 .metrics
@@ -281,12 +241,13 @@ impl Gremlin {
         }
     }
 
-    fn report(&self, request: RequestView<'_>, decision: &Decision, switched: bool) {
+    /// Counts and logs the faults, and adds them to the current span.
+    fn report(&self, request: RequestView<'_>, decision: &Decision, is_switched_on: bool) {
         let rules = decision
             .fired
             .iter()
             .map(|(id, kind)| (id.to_string(), kind.as_str()));
-        let switch = switched.then(|| ("switch".to_owned(), Kind::Latency.as_str()));
+        let switch = is_switched_on.then(|| ("switch".to_owned(), Kind::Latency.as_str()));
         let mut fired = Vec::new();
         for (rule, kind) in rules.chain(switch) {
             self.shared

@@ -15,42 +15,50 @@ use futures_util::{StreamExt, stream};
 
 use super::gremlin::Gremlin;
 use super::rule::Outcome;
+use super::rules::Decision;
 use super::spec::{Direction, RequestView};
-use crate::platform::http::extract::{BODY_LIMIT_BYTES, BODY_TIMEOUT, check_head, without_bom};
+use crate::platform::http::extract::{
+    BODY_TIMEOUT, MAX_BODY_BYTES, check_body_headers, without_bom,
+};
 use crate::platform::http::marker::ConnectionDropped;
 use crate::platform::http::problem::Problem;
 use crate::platform::http::route::{is_batch, route_of};
 
-/// A request that hangs is dropped after this time, so that connections do not pile up.
+/// A request that hangs is dropped after this time, so that connections do not accumulate.
 const HANG_TIMEOUT: Duration = Duration::from_secs(600);
-/// The status in logs and metrics of a connection that was closed without a response. nginx uses the
-/// same one.
+/// The status in logs and metrics of a request without a response. It is the one that nginx uses.
 const NO_RESPONSE: u16 = 444;
 
 /// Middleware: injects the faults that the rules and the latency switch decide on.
 ///
 /// # Errors
 /// Those of the service behind it.
-pub async fn interfere<B: MessageBody>(
+pub async fn inject_faults<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let gremlin = request
         .app_data::<web::Data<Gremlin>>()
-        .filter(|gremlin| !gremlin.is_idle())
+        .filter(|gremlin| !gremlin.is_idle() && !gremlin.is_exempt(request.path()))
         .cloned();
-    let Some(gremlin) = gremlin.filter(|gremlin| !gremlin.is_exempt(request.path())) else {
+    let Some(gremlin) = gremlin else {
         return Ok(next.call(request).await?.map_into_left_body());
     };
     if is_batch(&request) {
-        // The handler rejects the batch, and the client then sends its calls one by one.
+        // The handler rejects the batch, and the client then sends single calls.
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let (method, path, route) = (
-        request.method().clone(),
-        request.path().to_owned(),
-        route_of(&request),
-    );
+    let decision = decide(&gremlin, &mut request).await;
+    decision.wait(Duration::MAX).await;
+    match decision.outcome {
+        None => Ok(next.call(request).await?.map_into_left_body()),
+        Some(outcome) => end(request, next, outcome).await,
+    }
+}
+
+async fn decide(gremlin: &Gremlin, request: &mut ServiceRequest) -> Decision {
+    let method = request.method().clone();
+    let (path, route) = (request.path().to_owned(), route_of(request));
     let view = RequestView {
         direction: Direction::Inbound,
         dependency: None,
@@ -59,36 +67,39 @@ pub async fn interfere<B: MessageBody>(
         path: &path,
     };
     let product_id = if gremlin.needs_product(view) {
-        product_of(&mut request, route.as_str()).await
+        product_id_in(request, route.as_str()).await
     } else {
         None
     };
-    let decision = gremlin.evaluate(view, product_id.as_deref());
-    decision.wait(Duration::MAX).await;
-    match decision.outcome {
-        None => Ok(next.call(request).await?.map_into_left_body()),
-        Some(Outcome::Error(status)) => {
-            let problem = Problem::new(
-                status,
-                "injected-fault",
-                "The gremlin injected this error. The handler did not run.",
-            );
+    gremlin.evaluate(view, product_id.as_deref())
+}
+
+/// Ends a request by a fault.
+async fn end<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+    outcome: Outcome,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    match outcome {
+        Outcome::Error(status) => {
+            let detail = "The gremlin injected this error. The handler did not run.";
+            let problem = Problem::new(status, "injected-fault", detail);
             Ok(request.error_response(problem).map_into_right_body())
         }
-        Some(Outcome::Drop) => Ok(dropped(request)),
-        Some(Outcome::Hang) => {
+        Outcome::Drop => Ok(without_response(request)),
+        Outcome::Hang => {
             tokio::time::sleep(HANG_TIMEOUT).await;
-            Ok(dropped(request))
+            Ok(without_response(request))
         }
-        Some(Outcome::Vanish) => {
+        Outcome::Vanish => {
             let (request, response) = next.call(request).await?.into_parts();
             tracing::warn!(
                 status = response.status().as_u16(),
                 "handled; the gremlin drops the response"
             );
-            Ok(ServiceResponse::new(request, without_a_byte()).map_into_right_body())
+            Ok(ServiceResponse::new(request, dropped_connection()).map_into_right_body())
         }
-        Some(Outcome::Crash) => {
+        Outcome::Crash => {
             let response = next.call(request).await?;
             tracing::error!(
                 status = response.status().as_u16(),
@@ -99,15 +110,16 @@ pub async fn interfere<B: MessageBody>(
     }
 }
 
-fn dropped<B: MessageBody>(request: ServiceRequest) -> ServiceResponse<EitherBody<B>> {
+/// Ends a request without a response.
+fn without_response<B: MessageBody>(request: ServiceRequest) -> ServiceResponse<EitherBody<B>> {
     request
-        .into_response(without_a_byte())
+        .into_response(dropped_connection())
         .map_into_right_body()
 }
 
-/// Returns a response of which no byte is sent: its body fails before its head is flushed, and the
-/// connection closes.
-fn without_a_byte() -> HttpResponse {
+/// Returns a response that closes the connection before any byte is sent: its body fails before its
+/// head is flushed.
+fn dropped_connection() -> HttpResponse {
     let status = StatusCode::from_u16(NO_RESPONSE).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status).body(FailingBody);
     response.extensions_mut().insert(ConnectionDropped);
@@ -132,8 +144,8 @@ impl MessageBody for FailingBody {
     }
 }
 
-/// Returns the product that a request names in its path, query or body.
-async fn product_of(request: &mut ServiceRequest, pattern: &str) -> Option<String> {
+/// Returns the `product_id` in the path, query or body of a request.
+async fn product_id_in(request: &mut ServiceRequest, pattern: &str) -> Option<String> {
     in_path(pattern, request.path())
         .or_else(|| in_query(request.query_string()))
         .or(in_body(&peek(request).await))
@@ -165,10 +177,10 @@ fn in_body(body: &[u8]) -> Option<String> {
     body.get("product_id")?.as_str().map(str::to_owned)
 }
 
-/// Reads the body ahead of the handler, and puts it back. A body that is too long, too slow or broken
-/// off is put back as far as it was read, followed by its rest, so that the handler rejects it.
+/// Reads the body before the handler does, and puts it back. If the body is too long, too slow or
+/// incomplete, the part that was read is put back before the rest, so that the handler rejects it.
 async fn peek(request: &mut ServiceRequest) -> Bytes {
-    if check_head(request.headers(), BODY_LIMIT_BYTES).is_err() {
+    if check_body_headers(request.headers(), MAX_BODY_BYTES).is_err() {
         return Bytes::new();
     }
     let mut payload = request.take_payload();
@@ -178,20 +190,20 @@ async fn peek(request: &mut ServiceRequest) -> Bytes {
         while let Some(chunk) = payload.next().await {
             match chunk {
                 Ok(chunk) => read.extend_from_slice(&chunk),
-                Err(broken) => error = Some(broken),
+                Err(failure) => error = Some(failure),
             }
-            if error.is_some() || read.len() > BODY_LIMIT_BYTES {
+            if error.is_some() || read.len() > MAX_BODY_BYTES {
                 break;
             }
         }
     };
-    // A timeout leaves what was read so far.
+    // After a timeout, `read` holds what has arrived.
     let _: Result<(), _> = tokio::time::timeout(BODY_TIMEOUT, reading).await;
     let read = read.freeze();
-    let ahead = [Some(Ok(read.clone())), error.map(Err)]
+    let consumed = [Some(Ok(read.clone())), error.map(Err)]
         .into_iter()
         .flatten();
-    let whole = stream::iter(ahead).chain(payload);
+    let whole = stream::iter(consumed).chain(payload);
     request.set_payload(Payload::Stream {
         payload: Box::pin(whole),
     });

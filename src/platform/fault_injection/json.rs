@@ -1,4 +1,4 @@
-//! The JSON of a rule: how it is read, checked and shown.
+//! The JSON of a rule: validates it and fills in the defaults.
 
 use actix_web::http::StatusCode;
 use rand::RngExt;
@@ -8,34 +8,34 @@ use utoipa::ToSchema;
 use super::spec::{Direction, Fault, Kind, RuleSpec, Target, Trigger};
 use crate::platform::http::extract::{Fields, FromFields, fraction, integer, name, text};
 
-/// Upper bound of every delay, jitter included.
+/// Upper bound on every delay, including its jitter.
 pub const MAX_DELAY_MS: u32 = 60_000;
 pub const DEFAULT_DELAY_MS: u32 = 3_000;
 const MAX_SEED: u32 = 2_147_483_647;
 const MAX_TTL_SECONDS: u32 = 86_400;
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 
-/// What a rule hits and when
+/// Which fault a rule injects, into which requests, and when
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = RuleSpec)]
 pub struct RuleJson {
     pub kind: Kind,
-    /// `latency`: how long the request waits; 3000 when absent.
+    /// `latency`: for how many milliseconds the request waits; 3000 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 60000)]
     pub delay_ms: Option<u32>,
-    /// `latency`: the delay is up to this much longer or shorter, evenly distributed.
+    /// `latency`: the delay is up to this many milliseconds longer or shorter, at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 60000)]
     pub jitter_ms: Option<u32>,
-    /// `error`: 500 when absent.
+    /// `error`: the status of the response; 500 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 400, maximum = 599)]
     pub status: Option<u16>,
-    /// `inbound` when absent.
+    /// Whether the rule applies to received requests or to calls; `inbound` when absent.
     #[serde(default = "inbound")]
     pub direction: Direction,
-    /// `outbound`: only calls to this service.
+    /// `outbound`: the rule applies only to calls to this service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(
         min_length = 1,
@@ -44,7 +44,7 @@ pub struct RuleJson {
         example = "payment-service"
     )]
     pub dependency: Option<String>,
-    /// The pattern of a route, such as `/orders/{id}`, or a path.
+    /// The rule applies only to this route: its pattern, such as `/orders/{id}`, or a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(
         min_length = 1,
@@ -53,10 +53,11 @@ pub struct RuleJson {
         example = "/inventory/reserve"
     )]
     pub route: Option<String>,
+    /// The rule applies only to requests with this method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(GET|POST|PUT|DELETE)$", example = "POST")]
     pub method: Option<String>,
-    /// Only requests that name this product in their path, query or body.
+    /// The rule applies only to requests with this product in their path, query or body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(
         min_length = 1,
@@ -65,11 +66,11 @@ pub struct RuleJson {
         example = "PROD-001"
     )]
     pub product_id: Option<String>,
-    /// Share of the matching requests that the rule fires for, at random.
+    /// The rule fires at random, for this share of the matching requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub probability: Option<f64>,
-    /// The same seed makes the same choices. When absent, a seed is drawn and shown.
+    /// Determines the random choices. When absent, the service draws a seed and shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 2_147_483_647)]
     pub seed: Option<u32>,
@@ -77,16 +78,16 @@ pub struct RuleJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1_000_000)]
     pub every: Option<u32>,
-    /// With `every`: the first request that the rule fires for, then each Nth after it. 0 stands for
+    /// With `every`: the number of the first request for which the rule fires; 0 or absent stands for
     /// the Nth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 999_999)]
     pub offset: Option<u32>,
-    /// Seconds after which the rule ends.
+    /// The rule ends after this many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 86400)]
     pub ttl_seconds: Option<u32>,
-    /// Fires after which the rule ends.
+    /// The rule ends after it has fired this many times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     pub max_fires: Option<u32>,
@@ -103,11 +104,11 @@ impl FromFields for RuleSpec {
             let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
             fields.reject("kind", format!("is required: one of {}", known.join(", ")));
         }
-        let is_known = kind.is_some();
+        let has_kind = kind.is_some();
         let json = RuleJson::read(kind.unwrap_or(Kind::Latency), fields);
-        fields.reject_the_rest();
-        // Without a kind, the fields that contradict it are not known.
-        if is_known {
+        fields.reject_unread();
+        // Without a kind, no field contradicts it.
+        if has_kind {
             json.reject_fields_of_other_kinds(fields);
         }
         json.reject_contradictions(fields);
@@ -139,6 +140,7 @@ impl RuleJson {
         }
     }
 
+    /// Rejects fields that do not belong to the kind of the rule, and a jitter that is too large.
     fn reject_fields_of_other_kinds(&self, fields: &mut Fields) {
         for (field, is_present, kind) in [
             ("delay_ms", self.delay_ms.is_some(), Kind::Latency),
@@ -150,14 +152,15 @@ impl RuleJson {
                 fields.reject(field, detail);
             }
         }
-        let longest =
+        let max_delay_ms =
             self.delay_ms.unwrap_or(DEFAULT_DELAY_MS) + self.jitter_ms.unwrap_or_default();
-        if longest > MAX_DELAY_MS {
+        if max_delay_ms > MAX_DELAY_MS {
             let detail = format!("makes a delay of more than {MAX_DELAY_MS} ms possible");
             fields.reject("jitter_ms", detail);
         }
     }
 
+    /// Rejects combinations of fields that contradict each other.
     fn reject_contradictions(&self, fields: &mut Fields) {
         if self.every.is_some() && self.probability.is_some() {
             fields.reject(
@@ -195,7 +198,7 @@ impl RuleJson {
         }
     }
 
-    /// Fills in the defaults, so that a rule is shown as it works.
+    /// Fills in the defaults, so that the rule is shown as it is applied.
     fn into_spec(self) -> RuleSpec {
         let status = self
             .status
@@ -288,29 +291,9 @@ impl Serialize for RuleSpec {
     }
 }
 
-/// Reads a rule that a service shows.
+/// Parses a rule that a service shows, without validating it.
 impl<'de> Deserialize<'de> for RuleSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         RuleJson::deserialize(deserializer).map(RuleJson::into_spec)
     }
-}
-
-/// A rule and what it has done
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[schema(as = Rule)]
-pub struct RuleView {
-    pub id: u32,
-    #[serde(flatten)]
-    #[schema(value_type = RuleJson)]
-    pub spec: RuleSpec,
-    /// `false`: the rule has ended and is shown for another minute.
-    pub active: bool,
-    /// Requests that match the rule.
-    pub matched: u64,
-    /// Requests that the rule fired for.
-    pub fired: u64,
-    /// Until `ttl_seconds` are over; null without them.
-    pub remaining_seconds: Option<f64>,
-    /// Until `max_fires` are reached; null without them.
-    pub remaining_fires: Option<u64>,
 }

@@ -1,24 +1,24 @@
-//! Counts of what the gremlin does.
+//! The metrics of the gremlin.
 
 use prometheus::{Gauge, IntCounterVec, IntGauge};
 
 use crate::platform::observability::metrics::Registry;
 
-/// The series of the gremlin.
+/// The metrics of the gremlin.
 pub struct GremlinMetrics {
     /// Delay that the latency switch adds to each response; 0 while it is off.
     pub latency_seconds: Gauge,
     /// Rules that have not ended.
     pub rules: IntGauge,
-    /// Changes by kind: switch-on, switch-off, rule-added, rule-removed, rules-cleared.
+    /// Changes of the switch and the rules, by kind: switch-on, switch-off, rule-added, rule-removed, rules-cleared.
     pub changes: IntCounterVec,
-    /// Injected faults by rule and kind; the rule of the latency switch is `switch`.
+    /// Injected faults by rule and kind. The label `rule` of the latency switch is `switch`.
     pub faults: IntCounterVec,
 }
 
 impl GremlinMetrics {
     /// # Errors
-    /// When the registry has these series already.
+    /// When the registry already has these metrics.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             latency_seconds: registry.seconds(

@@ -6,7 +6,7 @@ use super::spec::{Direction, RequestView};
 use crate::platform::client::{CallError, Response};
 use crate::platform::deadline::Deadline;
 
-const INTERRUPTED: &str = "the gremlin closed the connection";
+const CONNECTION_CLOSED: &str = "the gremlin closed the connection";
 
 /// A call to another service.
 #[derive(Debug, Clone, Copy)]
@@ -18,15 +18,15 @@ pub struct Call<'a> {
 }
 
 impl Gremlin {
-    /// Makes a call, with the faults that the rules decide on. `product` is called only if a rule is
-    /// about a product.
+    /// Makes a call, and injects the faults that the rules decide on. `product_id` is called only if a
+    /// rule depends on the product.
     ///
     /// # Errors
-    /// Those of the call, and those that the gremlin injects.
+    /// Those of the call, and injected ones.
     pub async fn call(
         &self,
         call: Call<'_>,
-        product: impl FnOnce() -> Option<String>,
+        product_id: impl FnOnce() -> Option<String>,
         send: impl Future<Output = Result<Response, CallError>>,
     ) -> Result<Response, CallError> {
         if self.is_idle() {
@@ -39,12 +39,12 @@ impl Gremlin {
             route: call.route,
             path: call.route,
         };
-        let product = if self.needs_product(view) {
-            product()
+        let product_id = if self.needs_product(view) {
+            product_id()
         } else {
             None
         };
-        let decision = self.evaluate(view, product.as_deref());
+        let decision = self.evaluate(view, product_id.as_deref());
         let remaining = call.deadline.remaining();
         decision.wait(remaining).await;
         if decision.delay > remaining {
@@ -53,19 +53,19 @@ impl Gremlin {
         match decision.outcome {
             None => send.await,
             Some(Outcome::Error(status)) => Ok(Response::injected(status)),
-            Some(Outcome::Drop) => Err(CallError::Interrupted(INTERRUPTED.to_owned())),
+            Some(Outcome::Drop) => Err(CallError::Interrupted(CONNECTION_CLOSED.to_owned())),
             Some(Outcome::Hang) => {
                 tokio::time::sleep(call.deadline.remaining()).await;
                 Err(CallError::TimedOut)
             }
             Some(Outcome::Vanish) => {
-                let answered = send.await.is_ok();
-                tracing::warn!(answered, "called; the gremlin drops the response");
-                Err(CallError::Interrupted(INTERRUPTED.to_owned()))
+                let has_response = send.await.is_ok();
+                tracing::warn!(has_response, "called; the gremlin drops the response");
+                Err(CallError::Interrupted(CONNECTION_CLOSED.to_owned()))
             }
             Some(Outcome::Crash) => {
-                let answered = send.await.is_ok();
-                tracing::error!(answered, "called; the gremlin aborts the process");
+                let has_response = send.await.is_ok();
+                tracing::error!(has_response, "called; the gremlin aborts the process");
                 std::process::abort()
             }
         }

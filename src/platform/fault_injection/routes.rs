@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::gremlin::{AddError, Gremlin, Latency};
-use super::json::{RuleJson, RuleView};
+use super::gremlin::{AddError, Gremlin};
+use super::json::RuleJson;
+use super::latency::Latency;
+use super::rule_view::RuleView;
 use super::rules::MAX_RULES;
 use super::spec::RuleSpec;
 use crate::platform::http::extract::Body;
@@ -18,9 +20,9 @@ use crate::platform::http::problem_responses::{InvalidRequest, NotFound, Unautho
 /// `GET /gremlin/rules`
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct RuleList {
-    /// In the order in which they are tried. A rule that has ended is shown for another minute.
+    /// In the order in which they are evaluated. A rule that has ended is shown for one more minute.
     pub rules: Vec<RuleView>,
-    /// The number of rules that there can be at a time.
+    /// Upper bound on the number of rules.
     pub limit: usize,
 }
 
@@ -38,7 +40,7 @@ impl Gremlin {
         if service_auth::has_bearer_token(request.headers(), token) {
             return Ok(());
         }
-        let detail = "Send the header Authorization: Bearer with the token of the gremlin.";
+        let detail = "Send the token of the gremlin in the header Authorization: Bearer.";
         Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
@@ -59,10 +61,10 @@ async fn show_latency(
     Ok(web::Json(gremlin.latency()))
 }
 
-/// Delays the response of every endpoint
+/// Switches a delay of all responses on or off
 ///
-/// Except those of the gremlin, `/metrics`, `/livez`, `/readyz` and the files of the dashboard. The
-/// delay ends with the process.
+/// The routes of the gremlin, `/metrics`, `/livez`, `/readyz` and the files of the dashboard are
+/// exempt. The switch is off when the process starts.
 #[utoipa::path(tag = "gremlin", request_body = Latency, responses((status = 200, body = Latency),
     InvalidRequest,
     Unauthorized))]
@@ -94,14 +96,15 @@ async fn list(
 
 /// Adds a rule
 ///
-/// Rules are tried in the order in which they were added. Delays add up; the first other fault that
-/// fires decides how the request ends. The same routes are exempt as from the latency switch. Rules
-/// end with the process.
+/// Rules are evaluated in the order in which they were added. Delays add up; the first other fault
+/// decides how the request ends. The same routes are exempt as from the latency switch. Rules end
+/// with the process.
 #[utoipa::path(tag = "gremlin", request_body = RuleJson, responses(
     (status = 201, body = RuleView, headers(("location" = String))),
     InvalidRequest,
     Unauthorized,
-    (status = 409, description = "too-many-rules", content_type = "application/problem+json", body = ProblemBody)))]
+    (status = 409, description = "too-many-rules", content_type = "application/problem+json",
+        body = ProblemBody)))]
 #[post("/gremlin/rules")]
 async fn add(
     gremlin: web::Data<Gremlin>,
@@ -109,19 +112,19 @@ async fn add(
     body: Body<RuleSpec>,
 ) -> Result<HttpResponse, Problem> {
     gremlin.authorize(&request)?;
-    let rule = gremlin.add(body.0).map_err(not_added)?;
+    let rule = gremlin.add(body.0).map_err(add_problem)?;
     let location = (header::LOCATION, format!("/gremlin/rules/{}", rule.id));
     Ok(HttpResponse::Created().insert_header(location).json(rule))
 }
 
-fn not_added(error: AddError) -> Problem {
+fn add_problem(error: AddError) -> Problem {
     match error {
         AddError::ExemptRoute => Problem::invalid(vec![FieldError {
             field: "route".to_owned(),
-            detail: "is exempt from the gremlin, so that a rule cannot lock anybody out".to_owned(),
+            detail: "is a route into which the gremlin injects no faults".to_owned(),
         }]),
         AddError::TooManyRules => {
-            let detail = format!("There are {MAX_RULES} rules already. Remove one first.");
+            let detail = format!("There are already {MAX_RULES} rules. Remove one first.");
             Problem::new(StatusCode::CONFLICT, "too-many-rules", detail)
         }
     }
@@ -159,7 +162,7 @@ async fn clear(
     }))
 }
 
-/// Adds the routes of the gremlin, unless it is disabled.
+/// Adds the routes of the gremlin, if it is enabled.
 pub fn routes(gremlin: &Gremlin, service: &mut ServiceConfig<'_>) {
     if gremlin.config().enabled {
         service

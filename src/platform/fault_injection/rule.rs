@@ -1,4 +1,4 @@
-//! A rule at work: it counts the requests that match it and decides which of them it fires for.
+//! A rule and its counters: it counts the requests that match, and decides for which of them it fires.
 //!
 //! It has no I/O: the time is an argument, and random choices come from a seed.
 
@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::json::RuleView;
+use super::rule_view::RuleView;
 use super::spec::{Fault, RuleSpec, Trigger};
 
 /// What happens to a request when a rule fires.
@@ -28,14 +28,14 @@ pub enum Outcome {
     Hang,
 }
 
-/// A rule at work.
+/// A rule, its counters and its random number generator.
 pub struct Rule {
     pub id: u32,
     pub spec: RuleSpec,
     added_at: Instant,
     matched: u64,
     fired: u64,
-    /// When it fired for the last time that `max_fires` permits.
+    /// When the rule fired for the last time that `max_fires` allows.
     exhausted_at: Option<Instant>,
     random: StdRng,
 }
@@ -55,7 +55,7 @@ impl Rule {
         }
     }
 
-    /// Returns when the rule ended by its `ttl_seconds` or `max_fires`, if it has.
+    /// Returns when the rule ended by its `ttl_seconds` or `max_fires`, if it has ended.
     #[must_use]
     pub fn ended_at(&self, now: Instant) -> Option<Instant> {
         let expired = self.expires_at().filter(|expiry| *expiry <= now);
@@ -67,7 +67,7 @@ impl Rule {
         Some(self.added_at + Duration::from_secs(seconds.into()))
     }
 
-    /// Counts a matching request, and returns what happens to it.
+    /// Counts a matching request. Returns what happens to it if the rule fires.
     pub fn evaluate(&mut self, now: Instant) -> Option<Effect> {
         self.matched += 1;
         if !self.fires() {

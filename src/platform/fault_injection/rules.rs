@@ -1,28 +1,30 @@
-//! All rules of a service: in which order they are tried, and how many there may be. No I/O.
+//! All rules of a service: evaluates them in order, and limits their number. It has no I/O.
 
 use std::time::{Duration, Instant};
 
-use super::json::{MAX_DELAY_MS, RuleView};
+use super::json::MAX_DELAY_MS;
 use super::rule::{Effect, Outcome, Rule};
+use super::rule_view::RuleView;
 use super::spec::{Kind, RequestView, RuleSpec};
 
-/// Rules at a time.
+/// Upper bound on the rules, including ended ones that are still shown.
 pub const MAX_RULES: usize = 32;
-/// How long a rule is shown after it ended.
+/// How long a rule is shown after it has ended.
 const ENDED_RULE_RETENTION: Duration = Duration::from_secs(60);
 
-/// What happens to one request.
+/// What happens to one request because of the rules.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     pub delay: Duration,
+    /// How the request ends, if a fault ends it.
     pub outcome: Option<Outcome>,
     /// The rules that fired, in the order in which they were added.
     pub fired: Vec<(u32, Kind)>,
 }
 
 impl Decision {
-    /// Waits for the delay, at most for `max`. Without a delay it does not wait at all, because the
-    /// shortest sleep is a millisecond.
+    /// Waits for the delay, but at most for `max`. Without a delay it does not sleep at all, because
+    /// the shortest sleep takes a millisecond.
     pub async fn wait(&self, max: Duration) {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay.min(max)).await;
@@ -30,6 +32,7 @@ impl Decision {
     }
 }
 
+/// The rules of a service, in the order in which they were added.
 #[derive(Default)]
 pub struct Rules {
     rules: Vec<Rule>,
@@ -37,8 +40,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Adds a rule, in the place of an ended one if there are [`MAX_RULES`]. Returns `None`, and
-    /// changes nothing, if none of them has ended.
+    /// Adds a rule. If there are [`MAX_RULES`], it replaces one that has ended. Returns `None` if none
+    /// has ended.
     pub fn add(&mut self, spec: RuleSpec, now: Instant) -> Option<RuleView> {
         self.remove_ended(now);
         if self.rules.len() >= MAX_RULES {
@@ -86,7 +89,7 @@ impl Rules {
             .count()
     }
 
-    /// Whether the product that a request names decides if a rule fires.
+    /// Whether it depends on the product of this request which rules match.
     #[must_use]
     pub fn needs_product(&self, request: RequestView<'_>, now: Instant) -> bool {
         self.rules.iter().any(|rule| {
@@ -96,9 +99,9 @@ impl Rules {
         })
     }
 
-    /// Tries the rules in the order in which they were added. The delays add up, to 60 s at most.
-    /// The first fault of another kind decides how the request ends; the rules after it that would
-    /// also end the request are not tried.
+    /// Evaluates the rules in the order in which they were added. Delays add up, to at most 60 s. The
+    /// first fault of another kind decides how the request ends. After it, only latency rules are
+    /// evaluated.
     pub fn evaluate(
         &mut self,
         request: RequestView<'_>,

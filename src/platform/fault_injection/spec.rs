@@ -1,4 +1,4 @@
-//! The parts of a rule: which fault it injects, when it fires, and which requests it is about.
+//! The parts of a rule: which fault it injects, for which requests, and when it fires.
 
 use actix_web::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::platform::unknown_variant::UnknownVariant;
 
-/// What happens to a request that a rule hits. Each kind belongs to a variant of [`Fault`].
+/// The kind of a [`Fault`], without its parameters.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
@@ -16,7 +16,7 @@ use crate::platform::unknown_variant::UnknownVariant;
 #[strum(serialize_all = "kebab-case", const_into_str)]
 #[strum(parse_err_ty = UnknownVariant, parse_err_fn = UnknownVariant::of::<Self>)]
 pub enum Kind {
-    /// The request waits first.
+    /// The request is delayed.
     Latency,
     /// The response is an error status. The handler does not run.
     Error,
@@ -26,7 +26,7 @@ pub enum Kind {
     Vanish,
     /// The handler runs and commits. Then the process aborts.
     Crash,
-    /// No response is sent. The handler does not run.
+    /// No response is sent, and the connection stays open. The handler does not run.
     Hang,
 }
 
@@ -39,7 +39,7 @@ impl Kind {
     }
 }
 
-/// Whether a rule is about the requests that the service receives, or the calls that it makes.
+/// Whether a rule applies to the requests that the service receives, or to the calls that it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[derive(Display, EnumString, VariantArray)]
@@ -50,12 +50,12 @@ pub enum Direction {
     Outbound,
 }
 
-/// What a rule does to a request when it fires.
+/// What a rule does to a request when it fires. [`Kind`] explains the variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Latency {
         delay_ms: u32,
-        /// The delay is up to this much longer or shorter, evenly distributed.
+        /// The delay is up to this much longer or shorter, with a uniform distribution.
         jitter_ms: Option<u32>,
     },
     Error {
@@ -81,24 +81,25 @@ impl Fault {
     }
 }
 
-/// Which of the matching requests a rule fires for.
+/// For which of the matching requests a rule fires.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Trigger {
     Always,
-    /// A share of the requests, from 0 to 1, chosen at random from the rule's seed.
+    /// For a share of the requests from 0 to 1, at random.
     Probability(f64),
-    /// With offset k, the kth request and each Nth after it. Without an offset, or with 0, each Nth.
+    /// For the request number `offset` and each Nth after it, where N is `every`. An offset of 0, or
+    /// none, stands for N.
     Every {
         every: u32,
         offset: Option<u32>,
     },
 }
 
-/// The requests that a rule is about. An absent field matches every request.
+/// The requests to which a rule applies. A field that is `None` matches every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub direction: Direction,
-    /// For calls: the service that is called.
+    /// The called service, for calls.
     pub dependency: Option<String>,
     /// The pattern of the route, or a path.
     pub route: Option<String>,
@@ -107,15 +108,16 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whether a request matches, its product aside.
+    /// Whether a request matches, apart from its product.
     #[must_use]
     pub fn matches(&self, request: RequestView<'_>) -> bool {
-        let is_wanted =
-            |wanted: &Option<String>, is: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(is);
+        let fits = |wanted: &Option<String>, matches: &dyn Fn(&str) -> bool| {
+            wanted.as_deref().is_none_or(matches)
+        };
         self.direction == request.direction
-            && is_wanted(&self.dependency, &|name| request.dependency == Some(name))
-            && is_wanted(&self.method, &|method| method == request.method)
-            && is_wanted(&self.route, &|route| {
+            && fits(&self.dependency, &|name| request.dependency == Some(name))
+            && fits(&self.method, &|method| method == request.method)
+            && fits(&self.route, &|route| {
                 route == request.route || route == request.path
             })
     }
@@ -128,11 +130,11 @@ impl Target {
     }
 }
 
-/// A request or call, as far as rules look at it.
+/// What rules need to know about a request or a call.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestView<'a> {
     pub direction: Direction,
-    /// The service that is called; `None` for a request that the service receives.
+    /// The called service; `None` for a request that the service receives.
     pub dependency: Option<&'a str>,
     pub method: &'a str,
     /// The pattern of the route.
@@ -140,16 +142,16 @@ pub struct RequestView<'a> {
     pub path: &'a str,
 }
 
-/// A rule as it was requested, with the defaults filled in.
+/// A rule as a client requested it, with the defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleSpec {
     pub fault: Fault,
     pub trigger: Trigger,
     pub target: Target,
-    /// For random choices; the same seed makes the same choices.
+    /// Determines the random choices; `None` if there are none.
     pub seed: Option<u32>,
-    /// Seconds after which the rule ends.
+    /// The rule ends after this many seconds.
     pub ttl_seconds: Option<u32>,
-    /// Fires after which the rule ends.
+    /// The rule ends after it has fired this many times.
     pub max_fires: Option<u32>,
 }

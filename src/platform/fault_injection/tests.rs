@@ -1,12 +1,13 @@
-//! Properties of the rules, for random rules and requests.
+//! Tests of the rules, and their properties for random rules and requests.
 
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::config::Config;
 use super::exempt::ExemptRoutes;
-use super::gremlin::{AddError, Config, Gremlin};
+use super::gremlin::{AddError, Gremlin};
 use super::metrics::GremlinMetrics;
 use super::rule::Outcome;
 use super::rules::{MAX_RULES, Rules};
@@ -26,8 +27,8 @@ fn spec(body: &Value) -> RuleSpec {
     read(body).unwrap_or_else(|fields| panic!("{fields:?} of {body}"))
 }
 
-/// Which of the first `requests` requests a single rule fires for.
-fn hits(rule: &Value, requests: usize) -> Vec<bool> {
+/// Returns for each of the first `requests` requests whether a single rule fires for it.
+fn fires_for(rule: &Value, requests: usize) -> Vec<bool> {
     let (mut rules, now) = (Rules::default(), Instant::now());
     rules.add(spec(rule), now).unwrap();
     (0..requests)
@@ -39,38 +40,45 @@ proptest! {
     #[test]
     fn the_same_seed_makes_the_same_choices(seed in 0..i32::MAX, probability in 0.0..=1.0_f64) {
         let rule = json!({"kind": "drop", "probability": probability, "seed": seed});
-        prop_assert_eq!(hits(&rule, 200), hits(&rule, 200));
+        prop_assert_eq!(fires_for(&rule, 200), fires_for(&rule, 200));
     }
 
     #[test]
-    fn the_share_of_hits_is_the_probability(seed in 0..i32::MAX, probability in 0.0..=1.0_f64) {
+    fn a_rule_fires_for_the_share_of_requests_that_is_its_probability(seed in 0..i32::MAX, probability in 0.0..=1.0_f64) {
         let rule = json!({"kind": "drop", "probability": probability, "seed": seed});
-        let hit = hits(&rule, 4000).into_iter().filter(|hit| *hit).count();
-        let share = f64::from(u32::try_from(hit).unwrap()) / 4000.0;
-        // Seven standard deviations of 4,000 coins are below 0.06.
+        let fired = fires_for(&rule, 4000).into_iter().filter(|fires| *fires).count();
+        let share = f64::from(u32::try_from(fired).unwrap()) / 4000.0;
+        // Seven standard deviations of the share of 4,000 requests are below 0.06.
         prop_assert!((share - probability).abs() < 0.06, "{} for {}", share, probability);
     }
 
     #[test]
-    fn a_pattern_hits_each_nth_request_from_its_offset(every in 1..20_usize, offset in 0..20_usize) {
+    fn a_rule_fires_for_each_nth_request_from_its_offset(
+        every in 1..20_usize,
+        offset in 0..20_usize,
+    ) {
         prop_assume!(offset < every);
-        let hits = hits(&json!({"kind": "drop", "every": every, "offset": offset}), every * 4);
-        for (number, hit) in hits.into_iter().enumerate() {
-            prop_assert_eq!(hit, (number + 1) % every == offset, "request {}", number + 1);
+        let rule = json!({"kind": "drop", "every": every, "offset": offset});
+        for (number, fires) in fires_for(&rule, every * 4).into_iter().enumerate() {
+            prop_assert_eq!(fires, (number + 1) % every == offset, "request {}", number + 1);
         }
     }
 
     #[test]
-    fn a_rule_fires_at_most_max_fires_times_and_counts_every_match(most in 1..50_u64, requests in 0..100_u64) {
+    fn a_rule_ends_after_max_fires_and_counts_every_match_until_then(
+        max in 1..50_u64,
+        requests in 0..100_u64,
+    ) {
         let (mut rules, now) = (Rules::default(), Instant::now());
-        rules.add(spec(&json!({"kind": "hang", "max_fires": most})), now).unwrap();
+        rules.add(spec(&json!({"kind": "hang", "max_fires": max})), now).unwrap();
         for _ in 0..requests {
             rules.evaluate(RESERVE, None, now);
         }
         let view = rules.views(now).remove(0);
-        prop_assert_eq!(view.fired, requests.min(most));
-        prop_assert_eq!(view.matched, requests.min(most), "a rule that has ended counts nothing");
-        prop_assert_eq!((view.active, view.remaining_fires), (requests < most, Some(most - view.fired)));
+        prop_assert_eq!(view.fired, requests.min(max));
+        prop_assert_eq!(view.matched, requests.min(max), "a rule that has ended counts nothing");
+        prop_assert_eq!(view.active, requests < max);
+        prop_assert_eq!(view.remaining_fires, Some(max - view.fired));
     }
 
     #[test]
@@ -86,7 +94,11 @@ proptest! {
     }
 
     #[test]
-    fn a_delay_stays_within_its_jitter(delay in 0..50_000_u64, jitter in 0..10_000_u64, seed in 0..i32::MAX) {
+    fn a_delay_differs_by_at_most_its_jitter(
+        delay in 0..50_000_u64,
+        jitter in 0..10_000_u64,
+        seed in 0..i32::MAX,
+    ) {
         let (mut rules, now) = (Rules::default(), Instant::now());
         let rule = json!({"kind": "latency", "delay_ms": delay, "jitter_ms": jitter, "seed": seed});
         rules.add(spec(&rule), now).unwrap();
@@ -98,14 +110,18 @@ proptest! {
     }
 
     #[test]
-    fn a_rule_is_rejected_with_its_wrong_fields_or_shown_as_it_works(
-        kind in prop::sample::select(vec!["latency", "error", "drop", "vanish", "crash", "hang", "flood"]),
+    fn a_rule_is_rejected_with_its_invalid_fields_or_shown_as_it_is_applied(
+        kind in prop::sample::select(vec![
+            "latency", "error", "drop", "vanish", "crash", "hang", "flood",
+        ]),
         fields in prop::collection::btree_map(
             prop::sample::select(vec![
-                "delay_ms", "jitter_ms", "status", "probability", "seed", "every", "offset", "ttl_seconds", "max_fires",
+                "delay_ms", "jitter_ms", "status", "probability", "seed", "every", "offset",
+                "ttl_seconds", "max_fires",
             ]),
             prop::sample::select(vec![
-                json!(-1), json!(0), json!(1), json!(2), json!(0.5), json!(500), json!(60_001), json!("x"), json!(1e12),
+                json!(-1), json!(0), json!(1), json!(2), json!(0.5), json!(500), json!(60_001),
+                json!("x"), json!(1e12),
             ]),
             0..4,
         ),
@@ -115,37 +131,38 @@ proptest! {
             body[*name] = value.clone();
         }
         match read::<RuleSpec>(&body) {
-            // Shown and asked for again it is the same rule.
+            // A rule that is requested as it is shown is the same rule.
             Ok(spec) => {
                 let shown = serde_json::to_value(&spec).unwrap();
                 prop_assert_eq!(read::<RuleSpec>(&shown), Ok(spec));
             }
-            Err(wrong) => prop_assert!(
-                wrong.iter().all(|field| field == "kind" || field == "jitter_ms" || fields.contains_key(field.as_str())),
-                "{:?} for {}", wrong, body
+            Err(invalid) => prop_assert!(
+                invalid.iter().all(|field| ["kind", "jitter_ms"].contains(&field.as_str())
+                    || fields.contains_key(field.as_str())),
+                "{:?} for {}", invalid, body
             ),
         }
     }
 }
 
 #[test]
-fn a_rule_hits_only_the_requests_of_its_target() {
+fn a_rule_fires_only_for_requests_that_match_its_target() {
     let (mut rules, now) = (Rules::default(), Instant::now());
     let rule = json!({"kind": "drop", "route": "/orders/{id}", "method": "GET", "product_id": "A"});
     rules.add(spec(&rule), now).unwrap();
-    let hit = RequestView {
+    let matching = RequestView {
         method: "GET",
         route: "/orders/{id}",
         path: "/orders/7",
         ..RESERVE
     };
-    let mut fires = |subject, product| !rules.evaluate(subject, product, now).fired.is_empty();
-    assert!(fires(hit, Some("A")));
-    assert!(!fires(hit, Some("B")) && !fires(hit, None));
+    let mut fires = |request, product| !rules.evaluate(request, product, now).fired.is_empty();
+    assert!(fires(matching, Some("A")));
+    assert!(!fires(matching, Some("B")) && !fires(matching, None));
     assert!(!fires(
         RequestView {
             method: "POST",
-            ..hit
+            ..matching
         },
         Some("A")
     ));
@@ -153,7 +170,7 @@ fn a_rule_hits_only_the_requests_of_its_target() {
         RequestView {
             route: "/orders",
             path: "/orders",
-            ..hit
+            ..matching
         },
         Some("A")
     ));
@@ -161,7 +178,7 @@ fn a_rule_hits_only_the_requests_of_its_target() {
         RequestView {
             direction: Direction::Outbound,
             dependency: Some("x"),
-            ..hit
+            ..matching
         },
         Some("A")
     ));
@@ -182,7 +199,7 @@ fn delays_add_up_and_the_first_other_fault_decides() {
     assert_eq!(
         (first.outcome, first.delay),
         (Some(Outcome::Vanish), Duration::from_secs(60)),
-        "60 s at the most"
+        "at most 60 s"
     );
     let second = rules.evaluate(RESERVE, None, now);
     assert_eq!(
@@ -194,7 +211,7 @@ fn delays_add_up_and_the_first_other_fault_decides() {
 }
 
 #[test]
-fn the_number_of_rules_is_limited_and_ended_rules_are_replaced() {
+fn the_number_of_rules_is_limited_and_a_new_rule_replaces_an_ended_one() {
     let (mut rules, start) = (Rules::default(), Instant::now());
     rules
         .add(spec(&json!({"kind": "drop", "ttl_seconds": 1})), start)
@@ -214,7 +231,7 @@ fn the_number_of_rules_is_limited_and_ended_rules_are_replaced() {
 }
 
 #[test]
-fn contradictory_and_unknown_fields_are_named() {
+fn invalid_contradictory_and_unknown_fields_are_named() {
     for (body, field) in [
         (json!({}), "kind"),
         (json!({"kind": "flood"}), "kind"),
@@ -255,7 +272,7 @@ fn contradictory_and_unknown_fields_are_named() {
 }
 
 #[test]
-fn a_rule_for_an_exempt_route_is_rejected_unless_it_is_about_calls() {
+fn a_rule_for_an_exempt_route_is_rejected_unless_it_applies_to_calls() {
     let registry = Registry::new().unwrap();
     let gremlin = Gremlin::new(
         Config {

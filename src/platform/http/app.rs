@@ -1,13 +1,13 @@
-//! The web application of a service: its routes and those of the platform, behind the middleware.
+//! The web application of a service: its own routes and those of every service, behind the middleware.
 
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use actix_web::dev::HttpServiceFactory;
-use actix_web::http::header;
+use actix_web::dev::{HttpServiceFactory, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, header};
 use actix_web::middleware::DefaultHeaders;
-use actix_web::{App, web};
-use utoipa::openapi::{InfoBuilder, OpenApiBuilder};
+use actix_web::{App, Error, web};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_swagger_ui::{Config as SwaggerConfig, SwaggerUi};
@@ -19,12 +19,12 @@ use super::{health, listener, metrics, middleware};
 use crate::platform::fault_injection;
 use crate::platform::service::{Config, Platform, Role};
 
-/// For the pages of the documentation. Swagger UI sets styles on its elements.
+/// The content security policy of the API documentation. Swagger UI sets styles on its elements.
 const DOCS_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; \
     form-action 'self'";
 
-/// Serves the application, which is the same in every worker thread.
+/// Builds the application in each worker thread, and serves it.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -46,19 +46,7 @@ pub fn serve<R: Role>(
     );
     listener::serve(listener, settings, move || {
         let platform = platform.for_this_thread();
-        let document = OpenApiBuilder::new()
-            .info(
-                InfoBuilder::new()
-                    .title(format!("Valerix {}", R::SERVICE))
-                    .version(env!("CARGO_PKG_VERSION"))
-                    .build(),
-            )
-            .build();
-        let (app, document) = App::new()
-            .into_utoipa_app()
-            .openapi(document)
-            .configure(|service| routes(&role, &platform, service))
-            .split_for_parts();
+        let (app, document) = described_routes(&role, &platform);
         let app = app
             .app_data(web::Data::new(role.checks(&platform)))
             .app_data(web::Data::new(platform.gremlin.clone()))
@@ -67,7 +55,7 @@ pub fn serve<R: Role>(
             .app_data(token.clone())
             .app_data(web::Data::new(guard.clone()))
             .app_data(web::Data::new(Description::new(document)))
-            .app_data(web::PathConfig::default().error_handler(openapi::unreadable_path))
+            .app_data(web::PathConfig::default().error_handler(openapi::invalid_path))
             .route("/openapi.json", web::get().to(openapi::document))
             .service(web::redirect("/docs", "/docs/"))
             .service(documentation())
@@ -80,6 +68,50 @@ pub fn serve<R: Role>(
     })
 }
 
+/// Returns the method and the path of each route that the document describes. Must be called on a
+/// runtime.
+pub fn routes_of<R: Role>(role: &R, platform: &Platform) -> Vec<(Method, String)> {
+    let (_, document) = described_routes(role, platform);
+    let description = Description::new(document);
+    let routes = description.routes();
+    routes
+        .map(|(method, path)| (method.clone(), path.to_owned()))
+        .collect()
+}
+
+/// Returns an application with the routes of the service and of the platform, and the document that
+/// describes them.
+fn described_routes<R: Role>(
+    role: &R,
+    platform: &Platform,
+) -> (
+    App<
+        impl ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse,
+            Error = Error,
+            InitError = (),
+        > + use<R>,
+    >,
+    OpenApi,
+) {
+    let document = OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title(format!("Valerix {}", R::SERVICE))
+                .version(env!("CARGO_PKG_VERSION"))
+                .build(),
+        )
+        .build();
+    App::new()
+        .into_utoipa_app()
+        .openapi(document)
+        .configure(|service| routes(role, platform, service))
+        .split_for_parts()
+}
+
+/// Adds the routes of every service, and those of this one.
 fn routes<R: Role>(role: &R, platform: &Platform, service: &mut ServiceConfig<'_>) {
     service
         .service(health::health)
@@ -90,13 +122,13 @@ fn routes<R: Role>(role: &R, platform: &Platform, service: &mut ServiceConfig<'_
     role.routes(platform, service);
 }
 
-/// The pages of the documentation, below `/docs/`.
+/// Returns the pages of the API documentation, below `/docs/`.
 fn documentation() -> impl HttpServiceFactory {
     let headers = DefaultHeaders::new()
         .add((header::CONTENT_SECURITY_POLICY, DOCS_SECURITY_POLICY))
         .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .add((header::REFERRER_POLICY, "no-referrer"));
-    // The pages load the document from its address, so that it is kept only once.
+    // The pages load the document from its own route, so that memory holds it only once.
     let pages = SwaggerUi::new("/{_:.*}").config(SwaggerConfig::from("/openapi.json"));
     web::scope("/docs").wrap(headers).service(pages)
 }

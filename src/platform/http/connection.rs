@@ -1,14 +1,16 @@
-//! Bounds what unanswered requests may hold in memory, and how long a request's head may take.
+//! Limits the memory that unanswered requests may occupy, and the time in which the head of a request
+//! must arrive.
 //!
-//! actix keeps up to 128 KiB of a head that is not complete, and a body as it comes in, for as many
-//! connections as there are. So each connection counts the bytes that it has received and not
-//! answered. Beyond a small allowance they come out of one budget of the process. A connection that
-//! finds the budget used up is closed.
+//! For each connection, actix buffers up to 128 KiB of an incomplete head, and the body as it arrives.
+//! So each connection counts the bytes that it has received and not answered. The bytes above a small
+//! allowance are taken from one budget of the process. A connection that exceeds the budget is
+//! closed.
 //!
-//! A client may send its next request before it has the last response. An answer therefore gives
-//! back the size of its own request only.
+//! A client may send a request before it has the response to the previous one. So a response returns
+//! only the size of its own request to the budget.
 //!
-//! actix limits the time for the first head of a connection. The stream limits it for later ones.
+//! actix limits the time for the first head of a connection. [`MeteredStream`] limits it for the
+//! later ones.
 
 use std::cell::Cell;
 use std::io;
@@ -28,73 +30,78 @@ use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Bytes that a connection may hold without touching the budget: more than any ordinary request
-/// has.
-const FREE_BYTES: usize = 2 * 1024;
-/// Bytes beyond these, of all connections of a process together. A buffered request can take twice
-/// its size: with this much the whole stays below half of a container of 128 MiB.
-const BUDGET_BYTES: usize = 24 * 1024 * 1024;
-/// How long a request's head may take to arrive.
+/// Bytes that a connection may hold without using the budget. Ordinary requests are smaller.
+const ALLOWANCE_BYTES: usize = 2 * 1024;
+/// Upper bound on the bytes above the allowances, of all connections of the process. A buffered
+/// request can occupy twice its size, so this is less than half of a container with 128 MiB.
+const MAX_BUDGET_BYTES: usize = 24 * 1024 * 1024;
+/// How long the head of a request may take to arrive.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of unanswered requests, of all connections of the process.
+/// The budget for the bytes of unanswered requests. All connections of the process share it.
 #[derive(Default)]
-pub struct Budget {
+pub struct MemoryBudget {
     used: AtomicUsize,
 }
 
-impl Budget {
+impl MemoryBudget {
+    /// Takes bytes from the budget. Returns false, and takes nothing, if it has too few left.
     fn take(&self, bytes: usize) -> bool {
-        let fits = |used: usize| used.checked_add(bytes).filter(|used| *used <= BUDGET_BYTES);
+        let fits = |used: usize| {
+            used.checked_add(bytes)
+                .filter(|used| *used <= MAX_BUDGET_BYTES)
+        };
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
             .is_ok()
     }
 
-    fn give_back(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// Counts a connection's unanswered bytes and requests. The stream and the middleware share it.
+/// Counts the unanswered bytes and requests of a connection. The stream and the middleware share it.
 pub struct Connection {
-    budget: Arc<Budget>,
+    budget: Arc<MemoryBudget>,
     /// Bytes received and not answered.
     held: Cell<usize>,
-    /// Of these, the bytes taken out of the budget.
+    /// Those of them that are taken from the budget.
     charged: Cell<usize>,
-    /// Requests that a handler works on.
+    /// Requests whose handler is running.
     in_progress: Cell<usize>,
-    has_served: Cell<bool>,
+    /// A response was sent.
+    has_responded: Cell<bool>,
 }
 
 impl Connection {
-    fn new(budget: Arc<Budget>) -> Rc<Self> {
+    fn new(budget: Arc<MemoryBudget>) -> Rc<Self> {
         Rc::new(Self {
             budget,
             held: Cell::new(0),
             charged: Cell::new(0),
             in_progress: Cell::new(0),
-            has_served: Cell::new(false),
+            has_responded: Cell::new(false),
         })
     }
 
-    /// Returns whether the budget has room for the bytes.
+    /// Counts received bytes. Returns false if the budget has too few left.
     fn hold(&self, bytes: usize) -> bool {
         self.held.set(self.held.get() + bytes);
-        let more = self
+        let uncharged = self
             .held
             .get()
-            .saturating_sub(FREE_BYTES)
+            .saturating_sub(ALLOWANCE_BYTES)
             .saturating_sub(self.charged.get());
-        let fits = more == 0 || self.budget.take(more);
+        let fits = uncharged == 0 || self.budget.take(uncharged);
         if fits {
-            self.charged.set(self.charged.get() + more);
+            self.charged.set(self.charged.get() + uncharged);
         }
         fits
     }
 
-    fn begin(self: &Rc<Self>, bytes: usize) -> RequestInProgress {
+    /// Counts a request in progress until the guard is dropped.
+    fn start(self: &Rc<Self>, bytes: usize) -> RequestInProgress {
         self.in_progress.set(self.in_progress.get() + 1);
         RequestInProgress {
             connection: Rc::clone(self),
@@ -102,35 +109,36 @@ impl Connection {
         }
     }
 
+    /// Releases the bytes of an answered request.
     fn finish(&self, bytes: usize) {
         self.in_progress.set(self.in_progress.get() - 1);
-        self.has_served.set(true);
-        let left = self.held.get().saturating_sub(bytes);
-        // Optional white space and the framing of chunks are not part of a request's computed size.
-        let left = if self.in_progress.get() == 0 && left <= FREE_BYTES {
+        self.has_responded.set(true);
+        let rest = self.held.get().saturating_sub(bytes);
+        // The computed size of a request does not include optional white space and the framing of
+        // chunks. So a small rest counts as nothing.
+        let rest = if self.in_progress.get() == 0 && rest <= ALLOWANCE_BYTES {
             0
         } else {
-            left
+            rest
         };
-        self.held.set(left);
-        let charged = self.charged.get().min(left.saturating_sub(FREE_BYTES));
-        self.budget
-            .give_back(self.charged.replace(charged) - charged);
+        self.held.set(rest);
+        let charged = self.charged.get().min(rest.saturating_sub(ALLOWANCE_BYTES));
+        self.budget.release(self.charged.replace(charged) - charged);
     }
 
-    /// Whether a part of a later request has arrived, and nothing else is to be done.
+    /// Whether a part of a later head has arrived, and no request is in progress.
     fn awaits_head(&self) -> bool {
-        self.has_served.get() && self.held.get() > 0 && self.in_progress.get() == 0
+        self.has_responded.get() && self.held.get() > 0 && self.in_progress.get() == 0
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.budget.give_back(self.charged.get());
+        self.budget.release(self.charged.get());
     }
 }
 
-/// A request that a handler works on, from its head to its answer.
+/// A request in progress, from its head to its response.
 struct RequestInProgress {
     connection: Rc<Connection>,
     bytes: usize,
@@ -142,10 +150,10 @@ impl Drop for RequestInProgress {
     }
 }
 
-/// The size of a request as most clients write it, without a chunked body.
-fn size(head: &RequestHead) -> usize {
+/// Returns the size of a request as most clients write it. A chunked body is not included.
+fn request_size(head: &RequestHead) -> usize {
     let target = head.uri.path().len() + head.uri.query().map_or(0, |query| query.len() + 1);
-    let line = head.method.as_str().len() + target + " HTTP/1.1\r\n".len() + 1;
+    let request_line = head.method.as_str().len() + target + " HTTP/1.1\r\n".len() + 1;
     let fields = head
         .headers
         .iter()
@@ -154,11 +162,11 @@ fn size(head: &RequestHead) -> usize {
         .headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse().ok());
-    let head = line + fields.sum::<usize>() + "\r\n".len();
-    head.saturating_add(length.unwrap_or(0))
+    let head_size = request_line + fields.sum::<usize>() + "\r\n".len();
+    head_size.saturating_add(length.unwrap_or(0))
 }
 
-/// Middleware: gives a request's bytes back once it is answered.
+/// Middleware: releases the bytes of a request when its response is ready.
 ///
 /// # Errors
 /// Those of the service behind it.
@@ -167,21 +175,21 @@ pub async fn release_answered<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let connection = request.conn_data::<Rc<Connection>>();
-    let _in_progress = connection.map(|connection| connection.begin(size(request.head())));
+    let _in_progress = connection.map(|connection| connection.start(request_size(request.head())));
     next.call(request).await
 }
 
-/// A client's connection that counts what it receives.
+/// The connection of a client, with the bytes that it receives counted.
 pub struct MeteredStream {
     stream: TcpStream,
     connection: Rc<Connection>,
-    /// When the head that is arriving has to be complete.
+    /// When the head that is arriving must be complete.
     head_deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl MeteredStream {
     #[must_use]
-    pub fn new(stream: TcpStream, budget: Arc<Budget>) -> Self {
+    pub fn new(stream: TcpStream, budget: Arc<MemoryBudget>) -> Self {
         Self {
             stream,
             connection: Connection::new(budget),
@@ -194,7 +202,7 @@ impl MeteredStream {
         &self.connection
     }
 
-    /// Ready, with an error, when a head takes too long.
+    /// Is ready with an error when a head takes too long.
     fn poll_head_deadline(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.connection.awaits_head() {
             self.head_deadline = None;
@@ -206,10 +214,11 @@ impl MeteredStream {
         deadline
             .as_mut()
             .poll(context)
-            .map(|()| Err(self.close("a request's head takes too long")))
+            .map(|()| Err(self.closed("the head of a request takes too long")))
     }
 
-    fn close(&self, reason: &str) -> io::Error {
+    /// Logs why the connection is closed, and returns the error that closes it.
+    fn closed(&self, reason: &str) -> io::Error {
         tracing::debug!(
             held = self.connection.held.get(),
             reason,
@@ -220,7 +229,7 @@ impl MeteredStream {
 
     fn after_write(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
-            // While the client takes its responses, it is not late with the next request.
+            // While the client reads responses, its next request is not late.
             self.head_deadline = None;
         }
         written
@@ -239,7 +248,9 @@ impl AsyncRead for MeteredStream {
             return self.poll_head_deadline(context);
         }
         if !self.connection.hold(buffer.filled().len() - before) {
-            return Poll::Ready(Err(self.close("unanswered requests hold too much memory")));
+            return Poll::Ready(Err(
+                self.closed("unanswered requests occupy too much memory")
+            ));
         }
         read
     }
@@ -268,10 +279,10 @@ impl AsyncWrite for MeteredStream {
         self.stream.is_write_vectored()
     }
 
-    /// actix flushes after each answer: a part of the next head may have arrived before it.
+    /// actix flushes after each response. A part of the next head may already have arrived by then.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Poll::Ready(late) = self.poll_head_deadline(context) {
-            return Poll::Ready(late);
+        if let Poll::Ready(error) = self.poll_head_deadline(context) {
+            return Poll::Ready(error);
         }
         Pin::new(&mut self.stream).poll_flush(context)
     }
@@ -286,16 +297,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_charged_beyond_its_allowance_until_it_is_answered() {
-        let budget = Arc::new(Budget::default());
+    fn bytes_above_the_allowance_are_charged_until_the_response() {
+        let budget = Arc::new(MemoryBudget::default());
         let connection = Connection::new(Arc::clone(&budget));
         let used = || budget.used.load(Ordering::Relaxed);
-        assert!(connection.hold(FREE_BYTES));
+        assert!(connection.hold(ALLOWANCE_BYTES));
         assert_eq!(used(), 0);
         assert!(connection.hold(1000));
         assert_eq!(used(), 1000);
-        let request = connection.begin(FREE_BYTES + 1000);
-        assert!(!connection.hold(BUDGET_BYTES), "more than there is");
+        let request = connection.start(ALLOWANCE_BYTES + 1000);
+        assert!(!connection.hold(MAX_BUDGET_BYTES), "more than the budget");
         assert_eq!(used(), 1000);
         drop(connection);
         drop(request);
@@ -303,23 +314,23 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_gives_back_its_own_request_only() {
-        let budget = Arc::new(Budget::default());
+    fn a_response_releases_only_its_own_request() {
+        let budget = Arc::new(MemoryBudget::default());
         let connection = Connection::new(Arc::clone(&budget));
         let used = || budget.used.load(Ordering::Relaxed);
-        assert!(connection.hold(100 + FREE_BYTES + 5000));
-        let first = connection.begin(100);
-        assert!(!connection.awaits_head(), "a handler works on a request");
+        assert!(connection.hold(100 + ALLOWANCE_BYTES + 5000));
+        let first = connection.start(100);
+        assert!(!connection.awaits_head(), "a request is in progress");
         drop(first);
         assert_eq!(used(), 5000);
         assert!(connection.awaits_head());
-        drop(connection.begin(FREE_BYTES + 4990));
+        drop(connection.start(ALLOWANCE_BYTES + 4990));
         assert_eq!(used(), 0, "a few bytes may be white space");
         assert!(!connection.awaits_head());
     }
 
     #[test]
-    fn the_size_of_a_request_is_what_was_sent() {
+    fn the_size_of_a_request_is_that_of_its_bytes() {
         let sent =
             "POST /orders?a=b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n0123456789";
         let request = actix_web::test::TestRequest::post()
@@ -327,6 +338,6 @@ mod tests {
             .insert_header(("host", "localhost"))
             .insert_header(("content-length", "10"))
             .to_srv_request();
-        assert_eq!(size(request.head()), sent.len());
+        assert_eq!(request_size(request.head()), sent.len());
     }
 }

@@ -14,24 +14,28 @@ use utoipa::ToSchema;
 use super::problem::{Problem, ProblemBody};
 use crate::platform::timestamp::timestamp;
 
-/// All checks of a `/health` request run concurrently and end within this time.
+/// Upper bound on the checks of a request to `/health` or `/readyz`, which run concurrently.
 pub const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// `GET /health`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Health {
-    /// `healthy`, or `degraded` when any dependency fails.
+    /// `healthy`, or `degraded` if any dependency fails its check.
     #[schema(example = "healthy")]
     pub status: String,
     #[schema(example = "order-service")]
     pub service: String,
+    /// The time of the check, in RFC 3339.
     pub timestamp: String,
-    /// `connected` or `disconnected` for the database, `reachable` or `unreachable` for a service.
+    /// By name: `connected` or `disconnected` for the database, `reachable` or `unreachable` for a
+    /// service.
     pub dependencies: BTreeMap<String, String>,
 }
 
+/// Returns whether a dependency works.
 type Check = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = bool>>>>;
 
-/// The dependencies of a service, with a check for each.
+/// The checks of the dependencies of a service.
 #[derive(Clone)]
 pub struct Checks {
     service: &'static str,
@@ -40,7 +44,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// `database` must query a table that the service needs.
+    /// `service` is the name of the service itself. `database` checks its database.
     #[must_use]
     pub fn new<F: Future<Output = bool> + 'static>(
         service: &'static str,
@@ -53,8 +57,9 @@ impl Checks {
         }
     }
 
+    /// Adds a service to the dependencies.
     #[must_use]
-    pub fn and_service<F>(mut self, name: &'static str, check: impl Fn() -> F + 'static) -> Self
+    pub fn with_service<F>(mut self, name: &'static str, check: impl Fn() -> F + 'static) -> Self
     where
         F: Future<Output = bool> + 'static,
     {
@@ -66,11 +71,11 @@ impl Checks {
         let database = async {
             (
                 "database",
-                word(&self.database, "connected", "disconnected").await,
+                state(&self.database, "connected", "disconnected").await,
             )
         };
         let services = self.services.iter().map(|(name, check)| async move {
-            (*name, word(check, "reachable", "unreachable").await)
+            (*name, state(check, "reachable", "unreachable").await)
         });
         let (database, services) = tokio::join!(database, join_all(services));
         let all: Vec<_> = std::iter::once(database).chain(services).collect();
@@ -81,7 +86,7 @@ impl Checks {
             timestamp: timestamp(),
             dependencies: all
                 .into_iter()
-                .map(|(name, (_, word))| (name.to_owned(), word.to_owned()))
+                .map(|(name, (_, state))| (name.to_owned(), state.to_owned()))
                 .collect(),
         }
     }
@@ -91,44 +96,57 @@ fn boxed<F: Future<Output = bool> + 'static>(check: impl Fn() -> F + 'static) ->
     Rc::new(move || Box::pin(check()))
 }
 
-async fn word(check: &Check, good: &'static str, bad: &'static str) -> (bool, &'static str) {
-    let ok = tokio::time::timeout(CHECK_TIMEOUT, check())
+/// Runs a check. A check that takes too long fails.
+async fn succeeds(check: &Check) -> bool {
+    tokio::time::timeout(CHECK_TIMEOUT, check())
         .await
-        .unwrap_or(false);
-    (ok, if ok { good } else { bad })
+        .unwrap_or(false)
 }
 
-/// The service and everything it depends on
+/// Runs a check, and returns its result and the name of that result.
+async fn state(
+    check: &Check,
+    success: &'static str,
+    failure: &'static str,
+) -> (bool, &'static str) {
+    if succeeds(check).await {
+        (true, success)
+    } else {
+        (false, failure)
+    }
+}
+
+/// The health of the service and of its dependencies
 ///
-/// Always 200 while the process is up; `degraded` when a dependency fails.
+/// The status is always 200; the body says `degraded` if a dependency fails its check.
 #[utoipa::path(tag = "platform", responses((status = 200, body = Health)))]
 #[get("/health")]
 pub async fn health(checks: web::Data<Checks>) -> web::Json<Health> {
     web::Json(checks.run().await)
 }
 
-/// The process runs
-#[utoipa::path(tag = "platform", responses((status = 200, description = "It runs.", content_type = "text/plain", body = String)))]
+/// The process is running
+#[utoipa::path(tag = "platform", responses(
+    (status = 200, description = "It is running.", content_type = "text/plain", body = String),
+))]
 #[get("/livez")]
 pub async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// The service can serve: its own database answers
+/// The service is ready: its database can be used
 #[utoipa::path(tag = "platform", responses(
-    (status = 200, description = "It can serve.", content_type = "text/plain", body = String),
-    (status = 503, description = "Its database does not answer.", content_type = "application/problem+json", body = ProblemBody),
+    (status = 200, description = "It is ready.", content_type = "text/plain", body = String),
+    (status = 503, description = "Its database cannot be used.",
+        content_type = "application/problem+json", body = ProblemBody),
 ))]
 #[get("/readyz")]
 pub async fn readyz(checks: web::Data<Checks>) -> Result<HttpResponse, Problem> {
-    match word(&checks.database, "", "").await {
-        (true, _) => Ok(HttpResponse::Ok()
+    if succeeds(&checks.database).await {
+        return Ok(HttpResponse::Ok()
             .content_type("text/plain; charset=utf-8")
-            .body("ok\n")),
-        (false, _) => Err(Problem::unavailable(
-            "not-ready",
-            "The database of the service does not answer.",
-        )
-        .with_cause("readiness check of the database failed")),
+            .body("ok\n"));
     }
+    let detail = "The database of the service cannot be used.";
+    Err(Problem::unavailable("not-ready", detail).with_cause("the check of the database failed"))
 }

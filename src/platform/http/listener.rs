@@ -1,4 +1,5 @@
-//! Accepts connections: at most as many as the limit of open files allows, beside the database.
+//! Accepts connections: no more than the limit of open files allows after the connections to the
+//! database.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,53 +16,61 @@ use actix_web::Error;
 use actix_web::dev::{AppConfig, Server};
 use actix_web::rt::net::TcpStream;
 
-use super::connection::{Budget, HEAD_TIMEOUT, MeteredStream};
+use super::connection::{HEAD_TIMEOUT, MemoryBudget, MeteredStream};
 use crate::platform::shutdown::Shutdown;
 
-/// Connections of one worker thread. Further ones wait in the queue of the operating system.
+/// Upper bound on the connections of one worker thread. Further ones wait in the queue of the
+/// operating system.
 const MAX_CONNECTIONS_PER_WORKER: usize = 4096;
+/// Lower bound on the connections of one worker thread.
+const MIN_CONNECTIONS_PER_WORKER: usize = 16;
 /// File descriptors that a process needs for its files and for calls to other services.
 const RESERVED_DESCRIPTORS: usize = 288;
-/// Longer than the 15 s for which our own client keeps an idle connection. So no connection is closed
-/// just as the client sends its next request.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long the requests in progress may take after SIGTERM.
+/// How long an idle connection stays open. It is longer than the 15 s of the client of the services,
+/// so that a connection is not closed just as that client sends a request.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long the requests in progress may take after SIGTERM, in seconds.
 pub const DRAIN_TIMEOUT_SECONDS: u64 = 5;
 
-/// Returns how many connections each worker thread may serve. `descriptors` is the limit of the
-/// process, and `database` the maximum number of its database connections.
+/// Returns how many connections each worker thread may have. `descriptors` is the limit of open files
+/// of the process, and `database_connections` the upper bound on its connections to the database.
 #[must_use]
-pub fn connections_per_worker(descriptors: u64, database: u32, workers: usize) -> usize {
+pub fn connections_per_worker(
+    descriptors: u64,
+    database_connections: u32,
+    workers: usize,
+) -> usize {
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let database = usize::try_from(database).unwrap_or(usize::MAX);
-    let left = descriptors
+    let database_connections = usize::try_from(database_connections).unwrap_or(usize::MAX);
+    let available = descriptors
         .saturating_sub(RESERVED_DESCRIPTORS)
-        .saturating_sub(database);
-    (left / workers.max(1)).clamp(16, MAX_CONNECTIONS_PER_WORKER)
+        .saturating_sub(database_connections);
+    (available / workers.max(1)).clamp(MIN_CONNECTIONS_PER_WORKER, MAX_CONNECTIONS_PER_WORKER)
 }
 
-/// Returns why a service cannot listen on an address, and what to change. `ports` names the variable
-/// and the flag of the port.
+/// Explains why a service cannot listen on an address, and what to change. `port_settings` names the
+/// environment variable and the flag of the port.
 #[must_use]
-pub fn why_not_bound(error: &std::io::Error, address: SocketAddr, ports: &str) -> String {
+pub fn explain_bind_error(error: &io::Error, address: SocketAddr, port_settings: &str) -> String {
     let (host, port) = (address.ip(), address.port());
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            format!("port {port} is taken by another program; set {ports} to a free one")
+        io::ErrorKind::AddrInUse => {
+            format!("port {port} is taken by another program; set {port_settings} to a free one")
         }
-        std::io::ErrorKind::PermissionDenied => {
+        io::ErrorKind::PermissionDenied => {
             format!(
-                "port {port} needs rights that this user does not have; set {ports} to one above 1023"
+                "port {port} needs privileges that this user does not have; \
+                 set {port_settings} to one above 1023"
             )
         }
-        std::io::ErrorKind::AddrNotAvailable => {
+        io::ErrorKind::AddrNotAvailable => {
             format!("{host} is not an address of this machine; set HOST (--host) to one that is")
         }
         _ => error.to_string(),
     }
 }
 
-/// The limits of a server.
+/// The settings of a server.
 pub struct Settings {
     pub workers: usize,
     pub connections_per_worker: usize,
@@ -95,7 +104,7 @@ where
     } = settings;
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
-    let budget = Arc::new(Budget::default());
+    let budget = Arc::new(MemoryBudget::default());
     let server = builder
         .workers(workers)
         .max_concurrent_connections(connections_per_worker)
@@ -111,7 +120,7 @@ where
                     let stopping = stopping.clone();
                     async move { stopping.notified().await }
                 })
-                .keep_alive(KEEP_ALIVE)
+                .keep_alive(KEEP_ALIVE_TIMEOUT)
                 .client_request_timeout(HEAD_TIMEOUT)
                 .on_connect_ext(|stream: &MeteredStream, data| {
                     data.insert(Rc::clone(stream.connection()));
@@ -126,12 +135,13 @@ where
     Ok(server.run())
 }
 
+/// Prepares an accepted connection.
 fn accept(
     stream: TcpStream,
-    budget: Arc<Budget>,
-) -> Result<(MeteredStream, Option<std::net::SocketAddr>), actix_http::error::DispatchError> {
-    // Without this, the second part of a response waits until the client acknowledges the first one,
-    // and clients delay acknowledgements.
+    budget: Arc<MemoryBudget>,
+) -> Result<(MeteredStream, Option<SocketAddr>), actix_http::error::DispatchError> {
+    // Otherwise the second part of a response waits until the client acknowledges the first one, and
+    // clients delay acknowledgements.
     stream
         .set_nodelay(true)
         .map_err(actix_http::error::DispatchError::Io)?;
@@ -144,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptors_are_divided_between_database_calls_and_connections() {
+    fn each_worker_gets_an_equal_share_of_the_remaining_descriptors() {
         assert_eq!(connections_per_worker(1024, 16, 1), 720);
         assert_eq!(connections_per_worker(1024, 16, 2), 360);
         assert_eq!(
@@ -154,7 +164,7 @@ mod tests {
         assert_eq!(
             connections_per_worker(100, 16, 4),
             16,
-            "a few are always served"
+            "never less than the minimum"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Counts and times of HTTP requests, and `GET /metrics`.
+//! The metrics of HTTP requests, and `GET /metrics`.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const DURATION_BUCKETS_SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0,
 ];
 
-/// The series of a service's HTTP requests.
+/// The metrics of a service's HTTP requests.
 pub struct HttpMetrics {
     service: &'static str,
     requests: IntCounterVec,
@@ -22,7 +22,7 @@ pub struct HttpMetrics {
 
 impl HttpMetrics {
     /// # Errors
-    /// When the registry has these series already.
+    /// When the registry already has these metrics.
     pub fn new(registry: &Registry, service: &'static str) -> prometheus::Result<Self> {
         Ok(Self {
             service,
@@ -40,9 +40,9 @@ impl HttpMetrics {
         })
     }
 
-    /// Counts and times one request.
+    /// Counts one request and records its duration.
     pub fn record(&self, method: &Method, route: &str, status: StatusCode, duration: Duration) {
-        let method = label(method);
+        let method = method_label(method);
         self.requests
             .with_label_values(&[self.service, method, route, status.as_str()])
             .inc();
@@ -52,8 +52,9 @@ impl HttpMetrics {
     }
 }
 
-/// Returns the label of a method. Clients may invent methods, which all share the label `OTHER`.
-fn label(method: &Method) -> &'static str {
+/// Returns the label of a method. Unknown methods share the label `OTHER`, so that clients cannot add
+/// series.
+fn method_label(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"];
     KNOWN
         .into_iter()
@@ -63,7 +64,8 @@ fn label(method: &Method) -> &'static str {
 
 /// Prometheus metrics
 #[utoipa::path(tag = "platform", responses(
-    (status = 200, description = "Prometheus text format", content_type = "text/plain", body = String),
+    (status = 200, description = "Prometheus text format", content_type = "text/plain",
+        body = String),
 ))]
 #[get("/metrics")]
 pub async fn exposition(registry: web::Data<Registry>) -> Result<HttpResponse, Problem> {

@@ -1,5 +1,5 @@
-//! The HTTP server that every service runs: routes, errors, request bodies, health and the
-//! middleware.
+//! The HTTP server of a service: the application and its middleware, connections, request bodies,
+//! problem documents, health checks and the OpenAPI document.
 
 pub mod app;
 mod connection;
@@ -11,5 +11,6 @@ pub mod metrics;
 pub mod middleware;
 pub mod openapi;
 pub mod problem;
+pub mod problem_body;
 pub mod problem_responses;
 pub mod route;

@@ -1,5 +1,5 @@
-//! The OpenAPI document of a service, and what is derived from it: the query parameters of each route
-//! and the methods of each path.
+//! The OpenAPI document of a service. The known query parameters of each route and the allowed methods
+//! of each path are derived from it.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use utoipa::openapi::{Content, OpenApi, Ref, RefOr, ResponseBuilder};
 
 use super::problem::{self, Problem};
 
-/// The serialized document, and the routes of each path.
+/// The serialized document, and the routes of each path in it.
 #[derive(Clone)]
 pub struct Description {
     json: web::Bytes,
@@ -48,8 +48,14 @@ impl Description {
         }
     }
 
-    /// Returns the names of the query parameters that a route takes; none if the document does not have
-    /// the path. Returns `None` if the path does not have the method.
+    /// Returns the method and the path of each route, in any order.
+    pub fn routes(&self) -> impl Iterator<Item = (&Method, &str)> {
+        let paths = self.routes.iter();
+        paths.flat_map(|(path, routes)| routes.iter().map(|route| (&route.method, path.as_str())))
+    }
+
+    /// Returns the names of the query parameters of a route; none for a path that the document does not
+    /// contain. Returns `None` if the path does not have the method.
     #[must_use]
     pub fn query_parameters(
         &self,
@@ -57,7 +63,7 @@ impl Description {
         path: &str,
         pattern: &str,
     ) -> Option<&[String]> {
-        // `/payments/void` matches the pattern of `/payments/{id}` too, but is a route of its own.
+        // `/payments/void` also matches the pattern `/payments/{id}`, but is a separate route.
         let Some(routes) = self.routes.get(path).or_else(|| self.routes.get(pattern)) else {
             return Some(&[]);
         };
@@ -67,8 +73,8 @@ impl Description {
             .map(|route| route.query_parameters.as_slice())
     }
 
-    /// Returns the methods of a path in the form of the header `Allow`.
-    fn allowed(&self, path: &str) -> Option<String> {
+    /// Returns the methods of a path, in the format of the header `Allow`.
+    fn allowed_methods(&self, path: &str) -> Option<String> {
         let names = self
             .routes
             .get(path)?
@@ -109,7 +115,7 @@ fn query_parameters_of(operation: &Operation) -> Vec<String> {
         .collect()
 }
 
-/// Adds the responses of the middleware and of the extractors, unless the route describes them itself.
+/// Adds the responses of the middleware and the extractors, unless the route describes them itself.
 fn add_common_responses(method: &Method, operation: &mut Operation) {
     let always = [
         (
@@ -118,12 +124,13 @@ fn add_common_responses(method: &Method, operation: &mut Operation) {
         ),
         (
             "421",
-            "misdirected-request: the service listens on a loopback address, and Host names another",
+            "misdirected-request: the service listens on a loopback address, and `Host` has \
+             another name",
         ),
     ];
     let on_change = [(
         "403",
-        "cross-site-request: a page of another site made a browser send this",
+        "cross-site-request: a page of another site made the browser send this request",
     )];
     let with_body = [
         ("408", "too-slow: the body did not arrive in time"),
@@ -160,37 +167,45 @@ pub async fn document(description: web::Data<Description>) -> HttpResponse {
         .body(description.json.clone())
 }
 
-/// Handles a request that no route matches.
+/// Handles a request without a route.
 ///
 /// # Errors
-/// Always: 405 if the path exists, 404 otherwise.
+/// Always: 405 if the path has other methods, 404 otherwise.
 pub async fn no_route(
     request: HttpRequest,
     description: web::Data<Description>,
 ) -> Result<HttpResponse, Problem> {
-    Err(refusal(
+    Err(no_route_problem(
         &request,
         request.match_pattern().as_deref(),
         &description,
     ))
 }
 
-/// Handles a path parameter that cannot be read: 404, or 405 if the path is that of another route with
-/// other methods. `GET /payments/void` is not a payment with the id "void".
+/// Handles a path parameter that cannot be parsed: 405 if the path also belongs to a route with other
+/// methods, 404 otherwise. For example, `GET /payments/void` does not ask for a payment with the id
+/// "void".
 #[must_use]
-pub fn unreadable_path(_: PathError, request: &HttpRequest) -> Error {
-    let nothing = || Problem::not_found("There is nothing at this address.");
+pub fn invalid_path(_: PathError, request: &HttpRequest) -> Error {
     let description = request.app_data::<web::Data<Description>>();
     description
-        .map_or_else(nothing, |known| {
-            refusal(request, Some(request.path()), known)
+        .map_or_else(nothing_here, |known| {
+            no_route_problem(request, Some(request.path()), known)
         })
         .into()
 }
 
-fn refusal(request: &HttpRequest, pattern: Option<&str>, description: &Description) -> Problem {
-    match pattern.and_then(|pattern| description.allowed(pattern)) {
+fn no_route_problem(
+    request: &HttpRequest,
+    pattern: Option<&str>,
+    description: &Description,
+) -> Problem {
+    match pattern.and_then(|pattern| description.allowed_methods(pattern)) {
         Some(allow) => Problem::method_not_allowed(request.method().as_str(), allow),
-        None => Problem::not_found("There is nothing at this address."),
+        None => nothing_here(),
     }
+}
+
+fn nothing_here() -> Problem {
+    Problem::not_found("There is nothing at this address.")
 }

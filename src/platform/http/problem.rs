@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457): every error of a service becomes an HTTP response here.
+//! Problem documents (RFC 9457): turns the errors of a service into HTTP responses.
 
 use std::fmt;
 
@@ -6,31 +6,17 @@ use actix_cors::CorsError;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, ResponseError};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::route::is_routine;
+use super::problem_body::INTERNAL_ERROR_JSON;
+pub use super::problem_body::{FieldError, MEDIA_TYPE, ProblemBody};
+use super::route::is_polled;
 use crate::platform::observability::trace_context;
 
-pub const MEDIA_TYPE: &str = "application/problem+json";
-/// Sent instead of a document that cannot be serialized.
-pub const INTERNAL_ERROR_JSON: &str = concat!(
-    r#"{"type":"urn:problem-type:valerix:internal-error","title":"Internal Server Error","#,
-    r#""status":500,"detail":"The service failed because of an internal error, which is logged.","#,
-    r#""code":"internal-error"}"#,
-);
 const INTERNAL_ERROR: &str = "The service failed because of an internal error, which is logged.";
 const NO_RESOURCE: &str = "There is nothing at this address.";
 
-/// A field of a request that is not valid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct FieldError {
-    pub field: String,
-    pub detail: String,
-}
-
-/// An error response. The cause appears only in the log; everything else is sent to the client.
+/// An error response. The client gets everything except the cause, which is only logged.
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -61,7 +47,7 @@ impl Problem {
         }
     }
 
-    /// Returns a 400 that names every wrong field.
+    /// Returns a 400 that names every invalid field.
     #[must_use]
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
@@ -83,7 +69,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
 
-    /// Returns a 405 with the methods that the resource has.
+    /// Returns a 405 that lists the methods of the path.
     #[must_use]
     pub fn method_not_allowed(method: &str, allow: String) -> Self {
         let detail = format!("{method} is not allowed here; allowed: {allow}.");
@@ -91,7 +77,8 @@ impl Problem {
             .with_header("allow", allow)
     }
 
-    /// Returns a 503 with `Retry-After`: nothing was done and nothing will be, so the client can retry.
+    /// Returns a 503 with `Retry-After`: the request had no effect and will have none, so the client
+    /// can retry.
     #[must_use]
     pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         Self {
@@ -100,25 +87,25 @@ impl Problem {
         }
     }
 
-    /// The code when another database session holds a lock that the request needs.
+    /// The code for a request that needs a lock which another database session holds.
     pub const LOCKED: &'static str = "locked";
-    /// The code when it is not known whether a change was made, or still will be.
+    /// The code for a change of which it is not known whether it was made, or still will be.
     pub const OUTCOME_UNKNOWN: &'static str = "outcome-unknown";
 
-    /// Returns a 503 without `Retry-After`: it is not known whether the change was made. `cause` is a
-    /// sentence that says why.
+    /// Returns a 503 without `Retry-After`: it is not known whether the change was made. `reason` is a
+    /// sentence for the client.
     #[must_use]
-    pub fn outcome_unknown(cause: &str, order_id: Uuid) -> Self {
-        let detail = format!("{cause} Whether the change was made is not known.");
+    pub fn outcome_unknown(reason: &str, order_id: Uuid) -> Self {
+        let detail = format!("{reason} It is not known whether the change was made.");
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             Self::OUTCOME_UNKNOWN,
             detail,
         )
-        .of_order(order_id)
+        .with_order_id(order_id)
     }
 
-    /// Returns a 500 for a mistake of the program. The cause is logged and not sent.
+    /// Returns a 500 for a fault of this program. The cause is logged, and not sent to the client.
     #[must_use]
     pub fn internal(cause: impl fmt::Display) -> Self {
         Self::new(
@@ -137,8 +124,8 @@ impl Problem {
         }
     }
 
-    /// Leaves out the log line, for a problem that can occur thousands of times per second. Its
-    /// origin logs it once.
+    /// Suppresses the log line, for a problem that can occur thousands of times per second and that
+    /// is logged once where it starts.
     #[must_use]
     pub fn without_log(self) -> Self {
         Self {
@@ -148,7 +135,7 @@ impl Problem {
     }
 
     #[must_use]
-    pub fn of_order(self, order_id: Uuid) -> Self {
+    pub fn with_order_id(self, order_id: Uuid) -> Self {
         Self {
             order_id: Some(order_id),
             ..self
@@ -156,7 +143,7 @@ impl Problem {
     }
 
     #[must_use]
-    pub fn retry_after(self, seconds: u32) -> Self {
+    pub fn with_retry_after(self, seconds: u32) -> Self {
         Self {
             retry_after_seconds: Some(seconds),
             ..self
@@ -165,7 +152,7 @@ impl Problem {
 
     /// Adds a sentence to the detail.
     #[must_use]
-    pub fn and_detail(mut self, sentence: &str) -> Self {
+    pub fn with_added_detail(mut self, sentence: &str) -> Self {
         self.detail = format!("{} {sentence}", self.detail);
         self
     }
@@ -178,11 +165,11 @@ impl Problem {
     }
 
     /// Returns the problem of a preflight request that CORS rejects.
-    pub(crate) fn of_cors(error: &CorsError) -> Self {
+    pub(crate) fn from_cors(error: &CorsError) -> Self {
         Self::new(error.status_code(), "cors-refused", format!("{error}."))
     }
 
-    /// Returns the problem of an error of actix itself, of which only the status is known.
+    /// Returns the problem of an error of actix-web, of which only the status is known.
     pub(crate) fn from_status(status: StatusCode) -> Self {
         let (code, detail) = match status {
             StatusCode::NOT_FOUND => ("not-found", NO_RESOURCE),
@@ -203,19 +190,19 @@ impl Problem {
         self.status
     }
 
-    /// Returns the document for a request of this path, and logs the cause.
+    /// Returns the document for a request to this path.
     #[must_use]
     pub fn document(&self, path: &str) -> ProblemBody {
-        self.log(path);
         self.body(Some(path), trace_context::current_trace_id().as_deref())
     }
 
-    /// Logs the cause, which is not sent to the client.
+    /// Logs a server error and its cause.
     pub(crate) fn log(&self, path: &str) {
         let cause = self.cause.as_deref().unwrap_or("unknown");
         match self.status {
-            // Probes ask every second. The start and the end of an incident are logged elsewhere.
-            StatusCode::SERVICE_UNAVAILABLE if self.without_log || is_routine(path) => {
+            // Polled routes fail every few seconds. Other code logs when such an incident starts and
+            // ends.
+            StatusCode::SERVICE_UNAVAILABLE if self.without_log || is_polled(path) => {
                 tracing::debug!(code = self.code, cause, "the service is unavailable");
             }
             StatusCode::SERVICE_UNAVAILABLE => {
@@ -242,6 +229,7 @@ impl Problem {
         }
     }
 
+    /// Returns the response. `instance` is the path of the request.
     pub(crate) fn response(&self, instance: Option<&str>, trace_id: Option<&str>) -> HttpResponse {
         let body = self.body(instance, trace_id);
         let mut response = HttpResponse::build(self.status);
@@ -277,27 +265,4 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         self.response(None, None)
     }
-}
-
-/// `application/problem+json`, with the extension members `code`, `trace_id`, `errors` and
-/// `order_id`.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[schema(as = Problem)]
-pub struct ProblemBody {
-    pub r#type: String,
-    pub title: String,
-    pub status: u16,
-    pub detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub instance: Option<String>,
-    /// Stable, in kebab-case. Programs decide by it.
-    pub code: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<String>,
-    /// The wrong fields of an invalid request.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<FieldError>,
-    /// The order that the error is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub order_id: Option<Uuid>,
 }

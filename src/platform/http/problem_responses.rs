@@ -24,7 +24,7 @@ pub struct NotFound(pub ProblemBody);
 #[response(status = 409, content_type = MEDIA_TYPE)]
 pub struct UnrecognizedState(pub ProblemBody);
 
-/// one-by-one: a gremlin rule is active, so send each call by itself
+/// one-by-one: the gremlin has a fault to inject, so send each call by itself
 #[derive(IntoResponses)]
 #[response(status = 409, content_type = MEDIA_TYPE)]
 pub struct BatchRejected(pub ProblemBody);

@@ -1,10 +1,10 @@
-//! The route that a request matched.
+//! The route of a request, and how it is treated.
 
 use actix_web::HttpMessage;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
 
-/// The pattern of the route that a request matched; all unmatched requests share one.
+/// The pattern of the route that a request matches. All requests without a route share one.
 #[derive(Clone)]
 pub struct Route(String);
 
@@ -21,6 +21,7 @@ impl std::fmt::Display for Route {
     }
 }
 
+/// Returns the route of a request.
 #[must_use]
 pub fn route_of(request: &ServiceRequest) -> Route {
     let known = request.extensions().get::<Route>().cloned();
@@ -33,15 +34,17 @@ pub fn route_of(request: &ServiceRequest) -> Route {
     })
 }
 
-/// Asked every few seconds by machines; their lines would bury the others.
-const ROUTINE: [&str; 5] = ["/health", "/livez", "/readyz", "/metrics", "/sla"];
+/// Routes that programs request every few seconds. They are logged at the level debug, because their
+/// lines would hide the others.
+const POLLED_ROUTES: [&str; 5] = ["/health", "/livez", "/readyz", "/metrics", "/sla"];
 
+/// Whether a route is one that programs request every few seconds.
 #[must_use]
-pub fn is_routine(route: &str) -> bool {
-    ROUTINE.contains(&route)
+pub fn is_polled(route: &str) -> bool {
+    POLLED_ROUTES.contains(&route)
 }
 
-/// Ends the path of a route that takes a batch of calls.
+/// The path of a batch is the path of its route with this suffix.
 pub const BATCH_SUFFIX: &str = "/batch";
 
 /// Whether a request is a batch of calls.

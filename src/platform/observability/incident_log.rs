@@ -1,22 +1,23 @@
-//! Logs a lasting failure when it starts, when its cause changes and when it ends, and not each time
-//! that it is met.
+//! Logs a lasting failure only when it starts, when its cause changes and when it ends.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// Causes that one incident logs. Causes that alternate are logged once each.
+/// Upper bound on the causes that are logged during one incident. Each cause is logged once.
 const MAX_CAUSES: usize = 8;
 
-/// The log of one kind of incident.
+/// The log of one kind of incident, of which at most one is in progress.
 pub struct IncidentLog {
     started: &'static str,
     ended: &'static str,
-    present: Mutex<Option<Present>>,
+    current: Mutex<Option<Incident>>,
 }
 
-struct Present {
+/// An incident that has not ended.
+struct Incident {
     since: Instant,
+    /// The logged causes.
     causes: Vec<String>,
 }
 
@@ -27,16 +28,16 @@ impl IncidentLog {
         Self {
             started,
             ended,
-            present: Mutex::default(),
+            current: Mutex::default(),
         }
     }
 
-    /// Reports that the incident is present. Returns whether this was logged: it starts, or has a
-    /// new cause.
+    /// Reports that the failure is present. Returns whether this was logged, because the incident
+    /// starts or has a new cause.
     pub fn raise(&self, cause: &impl fmt::Display) -> bool {
         let cause = cause.to_string();
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        let Present { causes, .. } = present.get_or_insert_with(|| Present {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Incident { causes, .. } = current.get_or_insert_with(|| Incident {
             since: Instant::now(),
             causes: Vec::new(),
         });
@@ -48,19 +49,20 @@ impl IncidentLog {
         true
     }
 
-    /// Returns the cause that was logged last, while the incident is present.
+    /// Returns the cause that was logged last, if the incident has not ended.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
-        let present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        present
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current
             .as_ref()
-            .and_then(|present| present.causes.last().cloned())
+            .and_then(|incident| incident.causes.last().cloned())
     }
 
-    /// Reports that the incident is not present. Returns whether this ended it, which is logged.
+    /// Reports that the failure is not present. Returns whether this was logged, because the incident
+    /// ends.
     pub fn resolve(&self) -> bool {
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Present { since, .. }) = present.take() else {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Incident { since, .. }) = current.take() else {
             return false;
         };
         tracing::info!(seconds = since.elapsed().as_secs(), "{}", self.ended);

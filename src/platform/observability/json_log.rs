@@ -1,5 +1,5 @@
-//! The log as JSON, one object per line. Fields are written one by one without an intermediate value,
-//! because every order writes several lines.
+//! The log as JSON: one object per line. The fields are written directly, without an intermediate
+//! value, because each order logs several lines.
 
 use std::fmt::{self, Write};
 
@@ -9,14 +9,15 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::trace_context::{current_span, digits};
+use super::trace_context::{current_span, hex_trace_id};
 use crate::platform::timestamp::timestamp;
 
 const ORDER_ID: &str = "order_id";
 
-/// A line with the timestamp, level, service, message and fields of an event, the `order_id` of the
-/// nearest span that has one, and the ids of the trace and the span.
+/// Formats an event as a line with its timestamp, level, service, target, message and fields, the
+/// `order_id` of the innermost span that has one, and the ids of the trace and the span.
 pub struct JsonLine {
+    /// The name of this service.
     pub service: &'static str,
 }
 
@@ -32,11 +33,9 @@ where
     ) -> fmt::Result {
         let (level, target) = (event.metadata().level(), event.metadata().target());
         let (timestamp, service) = (timestamp(), self.service);
-        write!(
-            writer,
-            r#"{{"timestamp":"{timestamp}","level":"{level}","service":"{service}","target":"{target}""#
-        )?;
-        let mut fields = Fields {
+        write!(writer, r#"{{"timestamp":"{timestamp}","level":"{level}","#)?;
+        write!(writer, r#""service":"{service}","target":"{target}""#)?;
+        let mut fields = FieldWriter {
             writer: writer.by_ref(),
             has_order_id: false,
             outcome: Ok(()),
@@ -48,7 +47,7 @@ where
             for span in context.event_scope().into_iter().flatten() {
                 let extensions = span.extensions();
                 let recorded = extensions.get::<FormattedFields<OrderIdOnly>>();
-                // Several recorded values are separated by spaces. The last one counts.
+                // If several values were recorded, spaces separate them, and the last one counts.
                 if let Some(id) = recorded
                     .and_then(|recorded| recorded.fields.split(' ').next_back())
                     .filter(|id| !id.is_empty())
@@ -62,7 +61,7 @@ where
             write!(
                 writer,
                 r#","trace_id":"{}","span_id":"{}""#,
-                digits(&span),
+                hex_trace_id(&span),
                 span.span_id()
             )?;
         }
@@ -70,7 +69,7 @@ where
     }
 }
 
-/// Keeps only the `order_id` of a span's fields. The other fields belong to the trace.
+/// Stores only the `order_id` of a span. The other fields are for traces.
 pub struct OrderIdOnly;
 
 impl<'w> FormatFields<'w> for OrderIdOnly {
@@ -97,21 +96,22 @@ impl Visit for OrderIdVisitor<'_> {
     }
 }
 
-struct Fields<'w> {
+/// Writes the fields of an event.
+struct FieldWriter<'w> {
     writer: Writer<'w>,
     has_order_id: bool,
     outcome: fmt::Result,
 }
 
-impl Fields<'_> {
-    fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+impl FieldWriter<'_> {
+    fn write_value(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         self.has_order_id |= field.name() == ORDER_ID;
         let written = write!(self.writer, r#","{}":{value}"#, field.name());
         self.outcome = self.outcome.and(written);
     }
 
-    fn put_text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        self.put(field, format_args!("\""));
+    fn write_text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        self.write_value(field, format_args!("\""));
         let written = Escaped(&mut self.writer)
             .write_fmt(value)
             .and_then(|()| self.writer.write_char('"'));
@@ -119,38 +119,38 @@ impl Fields<'_> {
     }
 }
 
-impl Visit for Fields<'_> {
+impl Visit for FieldWriter<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put_text(field, format_args!("{value:?}"));
+        self.write_text(field, format_args!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put_text(field, format_args!("{value}"));
+        self.write_text(field, format_args!("{value}"));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, format_args!("{value}"));
+        self.write_value(field, format_args!("{value}"));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, format_args!("{value}"));
+        self.write_value(field, format_args!("{value}"));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no infinity.
         if value.is_finite() {
-            self.put(field, format_args!("{value}"));
+            self.write_value(field, format_args!("{value}"));
         } else {
-            self.put(field, format_args!("null"));
+            self.write_value(field, format_args!("null"));
         }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, format_args!("{value}"));
+        self.write_value(field, format_args!("{value}"));
     }
 }
 
-/// Escapes text for a JSON string.
+/// Writes text escaped for a JSON string.
 struct Escaped<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Escaped<'_, W> {
@@ -177,11 +177,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escaped_text_reads_back_the_same() {
+    fn escaped_text_is_parsed_as_the_original() {
         for text in [
             "",
             "plain",
-            "a \"quoted\" \\ thing",
+            "a \"quoted\" \\ word",
             "line\nline\ttab\r\u{1}\u{7f}",
             "ü€😀",
             "\"",

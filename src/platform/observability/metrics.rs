@@ -1,4 +1,4 @@
-//! The registry of a process's metrics. Each part of the program registers the series that it counts.
+//! The registry of the metrics of a process. Each part of the program registers its own metrics.
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -7,15 +7,18 @@ use prometheus::{
     Opts, TextEncoder,
 };
 
-/// All series of one process. Clones share them.
+/// Buckets for the number of items that share a transaction or a request.
+pub const BATCH_SIZE_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+
+/// All metrics of the process. Clones share them.
 #[derive(Clone)]
 pub struct Registry(prometheus::Registry);
 
 impl Registry {
-    /// Returns a registry that holds the figures of the process itself.
+    /// Returns a registry with the metrics of the process itself, such as its memory.
     ///
     /// # Errors
-    /// When the operating system does not give the figures of the process.
+    /// When these metrics cannot be registered.
     pub fn new() -> prometheus::Result<Self> {
         let registry = prometheus::Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -25,7 +28,7 @@ impl Registry {
     /// Registers a counter without labels.
     ///
     /// # Errors
-    /// When another series has the same name. The same holds for the methods below.
+    /// When a metric with this name is registered already. The same holds for the methods below.
     pub fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
         self.register(IntCounter::new(name, help)?)
     }
@@ -52,7 +55,7 @@ impl Registry {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    /// Registers a gauge of seconds, which need not be whole.
+    /// Registers a gauge of seconds with a fraction.
     pub fn seconds(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
         self.register(Gauge::new(name, help)?)
     }
@@ -68,21 +71,18 @@ impl Registry {
         self.register(HistogramVec::new(options, labels)?)
     }
 
-    fn register<C: Collector + Clone + 'static>(&self, series: C) -> prometheus::Result<C> {
-        self.0.register(Box::new(series.clone()))?;
-        Ok(series)
+    fn register<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
     }
 
-    /// Returns all series in the Prometheus text format.
+    /// Returns all metrics in the Prometheus text format.
     ///
     /// # Errors
-    /// When a series cannot be encoded.
+    /// When a metric cannot be encoded.
     pub fn render(&self) -> prometheus::Result<Vec<u8>> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.0.gather(), &mut text)?;
         Ok(text)
     }
 }
-
-/// Buckets for the number of items that share a transaction or a request.
-pub const BATCH_SIZE_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];

@@ -1,4 +1,4 @@
-//! The log for people: one line that fits a terminal.
+//! The log for people: one short line per event.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::trace_context::current_span;
 
-/// Time, level, message, the event's fields, and the first digits of the trace: what fits a
+/// Time, level, message, the event's fields, and the first hex_trace_id of the trace: what fits a
 /// terminal.
 pub struct PlainLine;
 

@@ -1,4 +1,4 @@
-//! Counts the asynchronous tasks of a process.
+//! Counts the asynchronous tasks of the process.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,8 +7,8 @@ use tokio::runtime::Handle;
 
 use super::metrics::Registry;
 
-/// The runtimes of a process: one for each thread that answers requests, one for background work,
-/// and the main one. Clones share them.
+/// The runtimes of the process: one for each worker thread, one for background work, and the main
+/// one. Clones share the list.
 #[derive(Clone)]
 pub struct TaskMetrics {
     runtimes: Arc<Mutex<Vec<Handle>>>,
@@ -17,7 +17,7 @@ pub struct TaskMetrics {
 
 impl TaskMetrics {
     /// # Errors
-    /// When the registry has this series already.
+    /// When the registry already has this metric.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let alive_tasks = registry.gauge(
             "valerix_tokio_alive_tasks",
@@ -29,7 +29,7 @@ impl TaskMetrics {
         })
     }
 
-    /// Adds the runtime that this is called on.
+    /// Adds the current runtime.
     pub fn add_current_runtime(&self) {
         self.runtimes
             .lock()
@@ -37,7 +37,7 @@ impl TaskMetrics {
             .push(Handle::current());
     }
 
-    /// Updates the series.
+    /// Updates the metric.
     pub fn update(&self) {
         let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
         let alive = runtimes

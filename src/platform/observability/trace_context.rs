@@ -103,10 +103,10 @@ pub(crate) fn context_of(headers: &TraceHeaders) -> Context {
     TraceContextPropagator::new().extract_with_context(&Context::new(), headers)
 }
 
-/// Returns the trace id of the current span, as 32 hex digits.
+/// Returns the trace id of the current span, as 32 hex hex_trace_id.
 #[must_use]
 pub fn current_trace_id() -> Option<String> {
-    current_span().map(|span| digits(&span).to_string())
+    current_span().map(|span| hex_trace_id(&span).to_string())
 }
 
 /// Returns the `traceparent` of the current span, for calls and for storing.
@@ -117,12 +117,15 @@ pub fn current_traceparent() -> Option<String> {
         u64::from_be_bytes(span.span_id().to_bytes()),
         u8::from(span.is_sampled()),
     );
-    Some(format!("00-{}-{parent:016x}-{sampled:02x}", digits(&span)))
+    Some(format!(
+        "00-{}-{parent:016x}-{sampled:02x}",
+        hex_trace_id(&span)
+    ))
 }
 
-/// Formats a trace id as 32 hex digits. It goes through a UUID, which has the same length and formats
-/// its digits from a table.
-pub(crate) fn digits(span: &SpanContext) -> impl fmt::Display {
+/// Formats a trace id as 32 hex hex_trace_id. It goes through a UUID, which has the same length and formats
+/// its hex_trace_id from a table.
+pub(crate) fn hex_trace_id(span: &SpanContext) -> impl fmt::Display {
     Uuid::from_bytes(span.trace_id().to_bytes()).simple()
 }
 

@@ -3,8 +3,10 @@
 mod background;
 mod config;
 mod role;
+mod routes;
 mod run;
 
 pub use config::{Config, StartError};
 pub use role::{Platform, Role};
+pub use routes::routes_of;
 pub use run::run;

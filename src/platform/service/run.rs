@@ -41,7 +41,7 @@ pub async fn run<R: Role>(
     let address = SocketAddr::new(config.host, config.port);
     let listener = TcpListener::bind(address).map_err(|error| StartError::Listen {
         address,
-        cause: listener::why_not_bound(&error, address, "PORT (--port)"),
+        cause: listener::explain_bind_error(&error, address, "PORT (--port)"),
     })?;
     let telemetry =
         Telemetry::install(R::SERVICE, &config.telemetry).map_err(StartError::Telemetry)?;
@@ -95,7 +95,7 @@ pub async fn run<R: Role>(
     outcome
 }
 
-fn platform<R: Role>(config: &Config) -> prometheus::Result<Platform> {
+pub(super) fn platform<R: Role>(config: &Config) -> prometheus::Result<Platform> {
     let registry = Registry::new()?;
     // Two threads more than those that answer requests: the one of the background work, and this
     // one, on which the live stream is read.

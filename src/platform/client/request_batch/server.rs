@@ -25,12 +25,13 @@ use crate::platform::client::MAX_BATCH_SIZE_HEADER;
 use crate::platform::deadline::{ArrivalTime, Deadline};
 use crate::platform::fault_injection::Gremlin;
 use crate::platform::http::extract::{
-    BODY_LIMIT_BYTES, FromFields, read_json, too_large, whole_body, without_bom,
+    FromFields, MAX_BODY_BYTES, read_body, read_json, too_large, without_bom,
 };
 use crate::platform::http::marker::BatchEnvelope;
 use crate::platform::http::metrics::HttpMetrics;
 use crate::platform::http::middleware::{access_log, request_span};
-use crate::platform::http::problem::{FieldError, INTERNAL_ERROR_JSON, Problem};
+use crate::platform::http::problem::{FieldError, Problem};
+use crate::platform::http::problem_body::INTERNAL_ERROR_JSON;
 use crate::platform::http::route::BATCH_SUFFIX;
 use crate::platform::observability::trace_context::TraceHeaders;
 
@@ -78,7 +79,7 @@ impl<T: FromFields> FromRequest for Batch<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, body) = (
             request.clone(),
-            whole_body(request, payload, MAX_BATCH_BODY_BYTES),
+            read_body(request, payload, MAX_BATCH_BODY_BYTES),
         );
         Box::pin(async move {
             // Each fault of the gremlin must hit one call.
@@ -134,8 +135,8 @@ impl<T: FromFields> FromRequest for Batch<T> {
 
 /// Parses the body of one call.
 fn parse_body<T: FromFields>(body: &str) -> Result<T, Problem> {
-    if body.len() > BODY_LIMIT_BYTES {
-        Err(too_large(BODY_LIMIT_BYTES))
+    if body.len() > MAX_BODY_BYTES {
+        Err(too_large(MAX_BODY_BYTES))
     } else {
         read_json(body.as_bytes())
     }
@@ -219,10 +220,11 @@ async fn respond_to<A: Serialize>(
     };
     let (status, line) = match outcome {
         Ok((body, status)) => (status, line(call, status, &body.0)),
-        Err(problem) => (
-            problem.status(),
-            line(call, problem.status(), &problem.document(&route)),
-        ),
+        Err(problem) => {
+            problem.log(&route);
+            let document = problem.document(&route);
+            (problem.status(), line(call, problem.status(), &document))
+        }
     };
     request_span::record_status(&Span::current(), status);
     access_log::record_call(&metrics, &Method::POST, &route, status, arrived.elapsed());

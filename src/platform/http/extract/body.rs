@@ -14,15 +14,17 @@ use futures_util::StreamExt;
 use super::fields::{Fields, FromFields};
 use crate::platform::http::problem::Problem;
 
-pub const BODY_LIMIT_BYTES: usize = 16 * 1024;
+/// Upper bound on the length of a body.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+/// How long a body may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads a value from a JSON body.
+/// Parses a JSON body.
 ///
 /// # Errors
-/// 400 that names every wrong field.
+/// 400 that names every invalid field.
 pub fn read_json<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
-    Fields::of_json(bytes)?.finish()
+    Fields::from_json(bytes)?.finish()
 }
 
 /// Extractor: a JSON body.
@@ -33,7 +35,7 @@ impl<T: FromFields> FromRequest for Body<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let body = whole_body(request, payload, BODY_LIMIT_BYTES);
+        let body = read_body(request, payload, MAX_BODY_BYTES);
         Box::pin(async move { read_json(&body.await?).map(Body) })
     }
 }
@@ -46,7 +48,7 @@ impl FromRequest for RawBody {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let body = whole_body(request, payload, BODY_LIMIT_BYTES);
+        let body = read_body(request, payload, MAX_BODY_BYTES);
         Box::pin(async move { Ok(Self(body.await?.freeze())) })
     }
 }
@@ -54,26 +56,25 @@ impl FromRequest for RawBody {
 /// Reads a body to its end.
 ///
 /// # Errors
-/// 415 or 413 at once when the head says that the body is encoded or longer than `limit` bytes.
-/// Otherwise 413 when it is longer, 400 when it breaks off, 408 when it takes longer than
-/// [`BODY_TIMEOUT`].
-pub fn whole_body(
+/// 415 if the body is encoded, 413 if it is longer than `limit` bytes, 400 if it is incomplete, and
+/// 408 if it takes longer than [`BODY_TIMEOUT`].
+pub fn read_body(
     request: &HttpRequest,
     payload: &mut Payload,
     limit: usize,
 ) -> impl Future<Output = Result<BytesMut, Problem>> + use<> {
-    let (acceptable, payload) = (check_head(request.headers(), limit), payload.take());
+    let (checked, payload) = (check_body_headers(request.headers(), limit), payload.take());
     async move {
-        acceptable?;
+        checked?;
         read_to_end(payload, limit).await
     }
 }
 
-/// Checks what the head of a request says about its body.
+/// Checks the headers of a request that describe its body.
 ///
 /// # Errors
-/// 415 when the body is encoded, 413 when it is longer than `limit` bytes.
-pub fn check_head(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
+/// 415 if the body is encoded, 413 if it is longer than `limit` bytes.
+pub fn check_body_headers(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING);
     if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "The body has a Content-Encoding. Send it without one.";
@@ -98,7 +99,7 @@ async fn read_to_end(mut payload: Payload, limit: usize) -> Result<BytesMut, Pro
         let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk
-                .map_err(|error| Problem::malformed("The body broke off.").with_cause(error))?;
+                .map_err(|error| Problem::malformed("The body is incomplete.").with_cause(error))?;
             if body.len() + chunk.len() > limit {
                 return Err(too_large(limit));
             }
@@ -121,6 +122,7 @@ async fn read_to_end(mut payload: Payload, limit: usize) -> Result<BytesMut, Pro
         })
 }
 
+/// Returns the problem of a body that is longer than `limit` bytes.
 #[must_use]
 pub fn too_large(limit: usize) -> Problem {
     let detail = format!("The body is larger than {limit} bytes.");
@@ -136,7 +138,7 @@ impl<T: FromFields> FromRequest for Query<T> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         std::future::ready(
-            Fields::of_query(request.query_string())
+            Fields::from_query(request.query_string())
                 .and_then(Fields::finish)
                 .map(Query),
         )

@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 
 use crate::platform::http::problem::{FieldError, Problem};
 
-/// A request body or query that can be read from [`Fields`].
+/// A type of request body or query that can be read from [`Fields`].
 pub trait FromFields: Sized + 'static {
-    /// Reads every field. Errors are collected in `fields`, which then rejects the request.
+    /// Reads every field. `fields` collects the errors. If there are any, the request is rejected.
     fn from_fields(fields: &mut Fields) -> Self;
 }
 
@@ -16,11 +16,11 @@ pub struct Fields {
     errors: Vec<FieldError>,
 }
 
-/// What a value is expected to be, in words that follow "must be".
+/// The expected value, in words that follow "must be".
 pub type Expected = String;
 
 impl Fields {
-    pub(super) fn of_json(bytes: &[u8]) -> Result<Self, Problem> {
+    pub(super) fn from_json(bytes: &[u8]) -> Result<Self, Problem> {
         match serde_json::from_slice(without_bom(bytes)) {
             Ok(Value::Object(values)) => Ok(Self {
                 values,
@@ -37,7 +37,7 @@ impl Fields {
         }
     }
 
-    pub(super) fn of_query(query: &str) -> Result<Self, Problem> {
+    pub(super) fn from_query(query: &str) -> Result<Self, Problem> {
         let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
             .map_err(|error| Problem::malformed(format!("The query cannot be read: {error}.")))?;
         let values = pairs
@@ -51,6 +51,10 @@ impl Fields {
         })
     }
 
+    /// Reads the whole value.
+    ///
+    /// # Errors
+    /// 400 that names every invalid field.
     pub(super) fn finish<T: FromFields>(mut self) -> Result<T, Problem> {
         let value = T::from_fields(&mut self);
         if self.errors.is_empty() {
@@ -60,7 +64,7 @@ impl Fields {
         }
     }
 
-    /// Adds an error, for a rule about more than one field.
+    /// Adds an error. `detail` is written in words that follow the name of the field.
     pub fn reject(&mut self, field: &str, detail: impl Into<String>) {
         self.errors.push(FieldError {
             field: field.to_owned(),
@@ -74,8 +78,8 @@ impl Fields {
         self.errors.iter().any(|error| error.field == field)
     }
 
-    /// Rejects every field that was not read. Otherwise a misspelt field would be ignored silently.
-    pub fn reject_the_rest(&mut self) {
+    /// Adds an error for every field that was not read, so that a misspelt field is not ignored.
+    pub fn reject_unread(&mut self) {
         for name in std::mem::take(&mut self.values)
             .into_iter()
             .map(|(name, _)| name)
@@ -84,7 +88,7 @@ impl Fields {
         }
     }
 
-    /// Reads a required field. If it is wrong, the default is returned and the request is rejected.
+    /// Reads a required field. If it is missing or invalid, adds an error and returns the default value.
     pub fn required<T: Default>(
         &mut self,
         name: &str,
@@ -97,7 +101,7 @@ impl Fields {
         value.unwrap_or_default()
     }
 
-    /// Reads a field that may be absent or null.
+    /// Reads a field that may be absent or null. If it is invalid, adds an error and returns `None`.
     pub fn optional<T>(
         &mut self,
         name: &str,
@@ -114,21 +118,22 @@ impl Fields {
     }
 }
 
-/// Some programs put a byte order mark before their JSON. RFC 8259 lets a parser ignore it.
+/// Removes the byte order mark that some programs put before their JSON. RFC 8259 allows a parser to
+/// ignore it.
 #[must_use]
 pub fn without_bom(json: &[u8]) -> &[u8] {
     json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json)
 }
 
+/// Reads a body as a service does. Returns the names of the invalid fields if there are any.
 #[cfg(test)]
-/// Reads a body as a service does. Returns the names of the wrong fields if there are any.
 pub fn read<T: FromFields>(body: &Value) -> Result<T, Vec<String>> {
-    let mut fields = Fields::of_json(body.to_string().as_bytes()).unwrap();
+    let mut fields = Fields::from_json(body.to_string().as_bytes()).unwrap();
     let value = T::from_fields(&mut fields);
-    let wrong: Vec<_> = fields.errors.into_iter().map(|error| error.field).collect();
-    if wrong.is_empty() {
+    let invalid: Vec<_> = fields.errors.into_iter().map(|error| error.field).collect();
+    if invalid.is_empty() {
         Ok(value)
     } else {
-        Err(wrong)
+        Err(invalid)
     }
 }

@@ -1,7 +1,7 @@
-//! Reads the body or the query of a request field by field, so that one response names every wrong
+//! Reads the body or the query of a request field by field, so that one response names every invalid
 //! field.
 //!
-//! A body is read as JSON whatever its Content-Type says. It must have no Content-Encoding, be at most
+//! A body is read as JSON, whatever its Content-Type is. It must have no Content-Encoding, be at most
 //! 16 KiB long, and arrive within 5 s.
 
 mod body;
@@ -11,10 +11,12 @@ mod readers;
 mod tests;
 
 pub use body::{
-    BODY_LIMIT_BYTES, BODY_TIMEOUT, Body, Query, RawBody, check_head, read_json, too_large,
-    whole_body,
+    BODY_TIMEOUT, Body, MAX_BODY_BYTES, Query, RawBody, check_body_headers, read_body, read_json,
+    too_large,
 };
 #[cfg(test)]
 pub use fields::read;
 pub use fields::{Fields, FromFields, without_bom};
-pub use readers::{amount, boolean, digits, flag, fraction, integer, name, text, timestamp, uuid};
+pub use readers::{
+    amount, boolean, fraction, integer, name, query_boolean, query_integer, text, timestamp, uuid,
+};

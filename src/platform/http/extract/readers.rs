@@ -1,4 +1,4 @@
-//! Readers of single values: each checks a type and a range.
+//! Readers of single values. Each checks the type and the range of a value.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::fields::Expected;
 
-/// Reads text whose length in characters is in the range. NUL is rejected: PostgreSQL cannot store it.
+/// Reads text whose length in characters is in the range. Text with NUL is rejected, because
+/// PostgreSQL cannot store it.
 pub fn text(characters: RangeInclusive<usize>) -> impl FnOnce(&Value) -> Result<String, Expected> {
     move |value| {
         let fits = |text: &&str| characters.contains(&text.chars().count()) && !text.contains('\0');
@@ -29,22 +30,24 @@ pub fn text(characters: RangeInclusive<usize>) -> impl FnOnce(&Value) -> Result<
     }
 }
 
-/// A number type that fits in an `i64`.
+/// A number type that can be converted from an `i64`.
 pub trait Integer: Copy + PartialOrd + fmt::Display + TryFrom<i64> {}
 
 impl<T: Copy + PartialOrd + fmt::Display + TryFrom<i64>> Integer for T {}
 
 /// Reads a whole number in a range.
 pub fn integer<T: Integer>(range: RangeInclusive<T>) -> impl FnOnce(&Value) -> Result<T, Expected> {
-    // In JSON, 1 and 1.0 are the same number.
     move |value| {
+        // In JSON, 1 and 1.0 are the same number.
         let number = value.as_f64().filter(|number| number.fract() == 0.0);
         in_range(number.and_then(whole_i64), &range)
     }
 }
 
-/// Reads a whole number in a range from decimal digits, for queries.
-pub fn digits<T: Integer>(range: RangeInclusive<T>) -> impl FnOnce(&Value) -> Result<T, Expected> {
+/// Reads a whole number in a range from its decimal digits, for queries.
+pub fn query_integer<T: Integer>(
+    range: RangeInclusive<T>,
+) -> impl FnOnce(&Value) -> Result<T, Expected> {
     move |value| {
         let number = value.as_str().and_then(|digits| digits.parse().ok());
         in_range(number, &range)
@@ -59,11 +62,11 @@ fn in_range<T: Integer>(number: Option<i64>, range: &RangeInclusive<T>) -> Resul
 }
 
 fn whole_i64(number: f64) -> Option<i64> {
-    // The whole numbers that a 64-bit float represents exactly.
+    // A 64-bit float represents every whole number up to this one exactly.
     const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "whole and inside i64, both checked"
+        reason = "the number is whole and fits in an i64"
     )]
     (number.abs() <= MAX_EXACT).then_some(number as i64)
 }
@@ -81,7 +84,7 @@ pub fn boolean(value: &Value) -> Result<bool, Expected> {
 }
 
 /// Reads `true` or `false` from text, for queries.
-pub fn flag(value: &Value) -> Result<bool, Expected> {
+pub fn query_boolean(value: &Value) -> Result<bool, Expected> {
     value
         .as_str()
         .and_then(|text| text.parse().ok())
@@ -90,11 +93,10 @@ pub fn flag(value: &Value) -> Result<bool, Expected> {
 
 /// Reads a time in RFC 3339.
 pub fn timestamp(value: &Value) -> Result<DateTime<Utc>, Expected> {
-    let moment = value
+    let time = value
         .as_str()
         .and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-    moment
-        .map(Into::into)
+    time.map(Into::into)
         .ok_or_else(|| "a time such as 2026-01-31T12:00:00Z (RFC 3339)".to_owned())
 }
 
@@ -112,7 +114,7 @@ pub fn amount(value: &Value) -> Result<Decimal, Expected> {
     let max = Decimal::new(9_999_999_999, 2);
     value
         .as_number()
-        // From its decimal text and not from a binary float, so that 99.99 is exact.
+        // Parsed from the decimal text instead of a binary float, so that 99.99 is exact.
         .and_then(|number| Decimal::from_str(&number.to_string()).ok())
         .filter(|amount| {
             amount.normalize().scale() <= 2 && *amount > Decimal::ZERO && *amount <= max
@@ -120,10 +122,10 @@ pub fn amount(value: &Value) -> Result<Decimal, Expected> {
         .ok_or_else(|| format!("an amount from 0.01 to {max} with at most two decimals"))
 }
 
-/// Reads one of a fixed set of names.
+/// Reads a variant of an enum from its name.
 pub fn name<T: FromStr>(value: &Value) -> Result<T, Expected>
 where
-    T::Err: std::fmt::Display,
+    T::Err: fmt::Display,
 {
     let text = value.as_str().ok_or_else(|| "text".to_owned())?;
     text.parse()

@@ -25,13 +25,13 @@ fn read(body: &Value) -> Result<Sample, Vec<String>> {
 }
 
 #[test]
-fn every_wrong_field_is_named_once() {
-    let wrong = read(&json!({"name": "", "price": 1.005})).unwrap_err();
-    assert_eq!(wrong, ["name", "count", "price"]);
+fn every_invalid_field_is_named_once() {
+    let invalid = read(&json!({"name": "", "price": 1.005})).unwrap_err();
+    assert_eq!(invalid, ["name", "count", "price"]);
 }
 
 #[test]
-fn lengths_are_counted_in_characters_and_both_limits_hold() {
+fn text_is_limited_in_characters_and_integers_are_limited_in_range() {
     assert_eq!(
         read(&json!({"name": "äöü", "count": 10})).unwrap().name,
         "äöü"
@@ -66,13 +66,13 @@ fn amounts_are_exact_to_the_cent() {
         price(json!(99_999_999.99)).unwrap(),
         Some(Decimal::new(9_999_999_999, 2))
     );
-    for wrong in [
+    for invalid in [
         json!(0),
         json!(-1),
         json!(0.001),
         json!(100_000_000),
         json!("1.00"),
     ] {
-        assert!(price(wrong.clone()).is_err(), "{wrong}");
+        assert!(price(invalid.clone()).is_err(), "{invalid}");
     }
 }

@@ -11,16 +11,16 @@ use actix_web::{Error, HttpMessage, web};
 
 use crate::platform::http::marker::{BatchEnvelope, SkipLog};
 use crate::platform::http::metrics::HttpMetrics;
-use crate::platform::http::route::{is_routine, route_of};
+use crate::platform::http::route::{is_polled, route_of};
 
-/// Called with the method, route and duration of each finished request.
+/// A function that is called with the method, route and duration of each finished request.
 pub type RequestObserver = Arc<dyn Fn(&Method, &str, Duration) + Send + Sync>;
 
 /// Middleware: counts and times each request, and writes its log line.
 ///
 /// # Errors
 /// Those of the service behind it.
-pub async fn observe<B: MessageBody>(
+pub async fn record<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
@@ -34,25 +34,25 @@ pub async fn observe<B: MessageBody>(
         Err(error) => error.as_response_error().status_code(),
     };
     let duration = started.elapsed();
-    let (is_envelope, skips_log) = outcome.as_ref().map_or((false, false), |response| {
+    let (is_batch, skips_log) = outcome.as_ref().map_or((false, false), |response| {
         let marks = response.request().extensions();
         (
             marks.contains::<BatchEnvelope>(),
             marks.contains::<SkipLog>(),
         )
     });
-    if let Some(metrics) = metrics.filter(|_| !is_envelope) {
+    if let Some(metrics) = metrics.filter(|_| !is_batch) {
         metrics.record(&method, route.as_str(), status, duration);
     }
     if let Some(observer) = observer {
         observer(&method, route.as_str(), duration);
     }
-    let is_minor = is_envelope || skips_log || is_routine(route.as_str());
-    log(&method, route.as_str(), status, duration, is_minor);
+    let is_debug = is_batch || skips_log || is_polled(route.as_str());
+    log(&method, route.as_str(), status, duration, is_debug);
     outcome
 }
 
-/// Counts, times and logs one call of a batch as if it were a request of its own.
+/// Counts, times and logs one call of a batch as a request of its own.
 pub fn record_call(
     metrics: &HttpMetrics,
     method: &Method,
@@ -61,13 +61,13 @@ pub fn record_call(
     duration: Duration,
 ) {
     metrics.record(method, route, status, duration);
-    log(method, route, status, duration, is_routine(route));
+    log(method, route, status, duration, is_polled(route));
 }
 
-fn log(method: &Method, route: &str, status: StatusCode, duration: Duration, is_minor: bool) {
+fn log(method: &Method, route: &str, status: StatusCode, duration: Duration, is_debug: bool) {
     let duration_ms = (duration.as_secs_f64() * 1e5).round() / 100.0;
     let (method, status) = (method.as_str(), status.as_u16());
-    if is_minor {
+    if is_debug {
         tracing::debug!(method, route, status, duration_ms, "request");
     } else {
         tracing::info!(method, route, status, duration_ms, "request");

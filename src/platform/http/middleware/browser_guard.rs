@@ -1,14 +1,14 @@
-//! Rejects requests that a web page of another site made a browser send.
+//! Rejects requests that a page of another site makes a browser send.
 //!
-//! A browser sends a form or a `no-cors` request of any page to any address, `127.0.0.1` included.
-//! The page cannot read the response, but the service would handle the request. Two checks prevent
-//! that:
+//! Any page can make a browser send a form or a `no-cors` request to any address, including
+//! `127.0.0.1`. The page cannot read the response, but the service would handle the request. Two
+//! checks prevent that:
 //!
-//! - A request that changes something must come from an allowed origin. Browsers say where it comes
-//!   from in `Origin` and `Sec-Fetch-Site`; other programs send neither header and are served.
-//! - A service that listens on a loopback address must be addressed by a name of this machine. With
-//!   DNS rebinding, a page's own name resolves to `127.0.0.1`: its origin then looks like the
-//!   service's own, and only the name in `Host` tells the two apart.
+//! - A request that changes something must come from an allowed origin. Browsers send the origin in
+//!   `Origin` and `Sec-Fetch-Site`. Other programs send neither header, and are accepted.
+//! - A request to a service on a loopback address must name this machine in `Host`. With DNS
+//!   rebinding, the host name of a malicious page resolves to `127.0.0.1`. Its origin then looks like
+//!   that of the service, and only the name in `Host` reveals it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,13 +29,13 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Debug, Clone)]
 pub struct BrowserGuard {
     allowed_origins: Arc<[String]>,
-    /// Names beside those of this machine; `None` where the service does not listen on a loopback
-    /// address.
+    /// Accepted names in addition to those of this machine; `None` if the service does not listen on a
+    /// loopback address.
     allowed_hosts: Option<Arc<[String]>>,
 }
 
 impl BrowserGuard {
-    /// `address` is the one that the service listens on. The lists are `CORS_ALLOWED_ORIGINS` and
+    /// `address` is the address on which the service listens. The lists are `CORS_ALLOWED_ORIGINS` and
     /// `ALLOWED_HOSTS`.
     #[must_use]
     pub fn new(address: IpAddr, allowed_origins: &[String], allowed_hosts: &[String]) -> Self {
@@ -54,17 +54,17 @@ impl BrowserGuard {
             .get(header::HOST)
             .map(|host| host.to_str().unwrap_or_default());
         let host = target.or(header);
-        if !host.is_none_or(|host| self.serves(host)) {
-            return Err(misdirected());
+        if !host.is_none_or(|host| self.accepts_host(host)) {
+            return Err(misdirected_request());
         }
-        if is_safe(&request.method) || self.comes_from_allowed_page(request, host) {
+        if is_safe(&request.method) || self.has_allowed_origin(request, host) {
             return Ok(());
         }
-        Err(cross_site())
+        Err(cross_site_request())
     }
 
-    /// Whether the service is served under this name. The port is ignored.
-    fn serves(&self, host: &str) -> bool {
+    /// Whether a request may have this name in `Host`. The port is ignored.
+    fn accepts_host(&self, host: &str) -> bool {
         let Some(allowed) = &self.allowed_hosts else {
             return true;
         };
@@ -79,13 +79,14 @@ impl BrowserGuard {
                     .any(|allowed| allowed.eq_ignore_ascii_case(name)))
     }
 
-    fn comes_from_allowed_page(&self, request: &RequestHead, host: Option<&str>) -> bool {
+    /// Whether a request comes from a page of an allowed origin, or from no page.
+    fn has_allowed_origin(&self, request: &RequestHead, host: Option<&str>) -> bool {
         let mut origins = request.headers.get_all(header::ORIGIN).peekable();
         if origins.peek().is_some() {
             return origins.all(|origin| {
                 origin
                     .to_str()
-                    .is_ok_and(|origin| self.allows(origin, host))
+                    .is_ok_and(|origin| self.allows_origin(origin, host))
             });
         }
         let site = request
@@ -95,7 +96,7 @@ impl BrowserGuard {
         !matches!(site, Some(b"cross-site" | b"same-site"))
     }
 
-    fn allows(&self, origin: &str, host: Option<&str>) -> bool {
+    fn allows_origin(&self, origin: &str, host: Option<&str>) -> bool {
         host.is_some_and(|host| is_own_origin(origin, host))
             || self
                 .allowed_origins
@@ -104,8 +105,8 @@ impl BrowserGuard {
     }
 }
 
-/// Whether a page of `origin` came from this service, which the request calls `host`. The scheme is
-/// not compared: a proxy in front may end TLS.
+/// Whether `origin` is that of this service, which is named `host` in the request. The scheme is not
+/// compared, because a proxy may terminate TLS.
 fn is_own_origin(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else {
         return false;
@@ -135,14 +136,14 @@ fn is_loopback(name: &str) -> bool {
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Such a request changes nothing.
+/// Whether a request with this method changes nothing.
 fn is_safe(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
 }
 
-fn misdirected() -> Problem {
-    let detail = "This service listens on a loopback address and is served under this machine's names only. \
-                  ALLOWED_HOSTS lists others.";
+fn misdirected_request() -> Problem {
+    let detail = "This service listens on a loopback address and accepts only the names of this \
+        machine in Host. Set ALLOWED_HOSTS to accept others.";
     Problem::new(
         StatusCode::MISDIRECTED_REQUEST,
         "misdirected-request",
@@ -150,17 +151,17 @@ fn misdirected() -> Problem {
     )
 }
 
-fn cross_site() -> Problem {
-    let detail = "A page of another site made the browser send this request. Only pages of this service and of \
-                  the origins in CORS_ALLOWED_ORIGINS may change something.";
+fn cross_site_request() -> Problem {
+    let detail = "A page of another site made the browser send this request. Only pages of this \
+        service and of the origins in CORS_ALLOWED_ORIGINS may change something.";
     Problem::new(StatusCode::FORBIDDEN, "cross-site-request", detail)
 }
 
-/// Middleware: answers 421 and 403 as described above.
+/// Middleware: responds with 421 to another name in `Host`, and with 403 to another origin.
 ///
 /// # Errors
 /// Those of the service behind it.
-pub async fn refuse_other_sites<B: MessageBody>(
+pub async fn reject_other_sites<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn on_loopback_only_names_of_this_machine_are_served() {
+    fn a_service_on_loopback_accepts_only_names_of_this_machine() {
         let named =
             |address: &str, host: &str| status(&guard(address), Method::GET, &[("host", host)]);
         for host in [
@@ -262,7 +263,7 @@ mod tests {
         ] {
             assert_eq!(posted(allowed), 200, "{allowed:?}");
         }
-        for refused in [
+        for rejected in [
             &[("origin", "null")][..],
             &[("origin", "")],
             &[("origin", "http://valerix.test")],
@@ -280,10 +281,10 @@ mod tests {
             &[("sec-fetch-site", "cross-site")],
             &[("sec-fetch-site", "same-site")],
         ] {
-            assert_eq!(posted(refused), 403, "{refused:?}");
+            assert_eq!(posted(rejected), 403, "{rejected:?}");
         }
         let evil = [("host", "x"), ("origin", "http://evil.example")];
-        for (method, wanted) in [
+        for (method, expected) in [
             ("GET", 200),
             ("HEAD", 200),
             ("OPTIONS", 200),
@@ -292,7 +293,7 @@ mod tests {
         ] {
             assert_eq!(
                 status(&guard("0.0.0.0"), method.parse().unwrap(), &evil),
-                wanted,
+                expected,
                 "{method}"
             );
         }

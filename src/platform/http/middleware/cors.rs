@@ -1,10 +1,10 @@
-//! Which pages of other origins a browser lets read the responses.
+//! Allows pages of other origins to read the responses (CORS).
 
 use actix_cors::Cors;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName};
 
-/// Allows the listed origins.
+/// Returns the CORS middleware that allows these origins.
 #[must_use]
 pub fn cors(origins: &[String]) -> Cors {
     let cors = origins
@@ -20,6 +20,7 @@ pub fn cors(origins: &[String]) -> Cors {
         .allowed_header("idempotency-key")
         .expose_headers(["x-trace-id", "location", "retry-after"])
         .max_age(3600)
-        // A request from elsewhere is answered without the headers that would let a page read it.
+        // A request of any other origin is handled, but without the headers that let its page read the
+        // response.
         .block_on_origin_mismatch(false)
 }

@@ -1,8 +1,8 @@
-//! Ends responses in the cases that actix-web leaves to the application.
+//! Corrects how actix-web ends two kinds of responses.
 //!
-//! - A HEAD request is handled as a GET. actix-web does not send the body, but reads it to its end:
-//!   a stream would never end, and its connection would never answer again.
-//! - An HTTP/1.0 client does not know chunks. A body of unknown length ends with its connection.
+//! - A HEAD request is handled as a GET request. actix-web does not send the body, but reads it to
+//!   its end. An endless stream would block its connection, so this middleware drops the body.
+//! - HTTP/1.0 has no chunked encoding. So a body of unknown length ends with its connection.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,9 +18,9 @@ use actix_web::web::Bytes;
 
 use crate::platform::http::marker::ConnectionDropped;
 
-/// Stands in for the body of a response to HEAD.
+/// The empty body of a response to HEAD.
 ///
-/// Its length is unknown to actix-web, so that `content-length` can be that of the body of a GET.
+/// actix-web does not know its length, so that `content-length` can be that of the response to GET.
 pub struct NoBody;
 
 impl MessageBody for NoBody {
@@ -38,7 +38,7 @@ impl MessageBody for NoBody {
     }
 }
 
-/// Middleware: handles HEAD as GET without its body, and sends no chunks to HTTP/1.0 clients.
+/// Middleware: handles HEAD as GET without a body, and sends no chunks to HTTP/1.0 clients.
 ///
 /// # Errors
 /// Those of the service behind it.
@@ -47,7 +47,7 @@ pub async fn frame<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, NoBody>>, Error> {
     let is_head = request.method() == Method::HEAD;
-    let knows_chunks = request.version() >= Version::HTTP_11;
+    let supports_chunks = request.version() >= Version::HTTP_11;
     if is_head {
         request.head_mut().method = Method::GET;
     }
@@ -61,7 +61,7 @@ pub async fn frame<B: MessageBody + 'static>(
         return Ok(without_body(response));
     }
     let mut response = response.map_into_left_body();
-    if !knows_chunks && response.response().body().size() == BodySize::Stream {
+    if !supports_chunks && response.response().body().size() == BodySize::Stream {
         let head = response.response_mut().head_mut();
         head.no_chunking(true);
         head.set_connection_type(ConnectionType::Close);
@@ -69,7 +69,7 @@ pub async fn frame<B: MessageBody + 'static>(
     Ok(response)
 }
 
-/// Drops the body and everything that it holds.
+/// Drops the body of a response, and keeps its length.
 fn without_body<B: MessageBody + 'static>(
     mut response: ServiceResponse<B>,
 ) -> ServiceResponse<EitherBody<B, NoBody>> {

@@ -1,4 +1,4 @@
-//! The middleware: one file for each layer, and the list of them all.
+//! The middleware: a file for each layer, and the list of all layers.
 
 pub mod access_log;
 pub mod browser_guard;
@@ -19,8 +19,8 @@ use super::connection;
 use crate::platform::fault_injection;
 use request_span::RequestSpan;
 
-/// Puts all layers around an application. A request passes them from the bottom of this list to its
-/// top, because actix calls the layer first that is wrapped last.
+/// Wraps an application in all layers. A request passes them from the bottom of this list to the top,
+/// because actix-web calls the layer first that was added last.
 pub fn stack<T>(
     app: App<T>,
     allowed_origins: &[String],
@@ -43,12 +43,12 @@ where
         > + 'static,
 {
     app.wrap(from_fn(query_parameters::reject_unknown))
-        .wrap(from_fn(fault_injection::interfere))
+        .wrap(from_fn(fault_injection::inject_faults))
         .wrap(from_fn(service_auth::authenticate))
         .wrap(cors::cors(allowed_origins))
-        .wrap(from_fn(browser_guard::refuse_other_sites))
+        .wrap(from_fn(browser_guard::reject_other_sites))
         .wrap(from_fn(problem_documents::render))
-        .wrap(from_fn(access_log::observe))
+        .wrap(from_fn(access_log::record))
         .wrap(TracingLogger::<RequestSpan>::new())
         .wrap(from_fn(framing::frame))
         .wrap(from_fn(connection::release_answered))

@@ -1,4 +1,4 @@
-//! Gives every error response its problem document, and every response its trace id.
+//! Gives every error response a problem document, and every response the header `x-trace-id`.
 
 use actix_cors::CorsError;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
@@ -11,7 +11,8 @@ use crate::platform::http::marker::{ConnectionDropped, SkipLog};
 use crate::platform::http::problem::Problem;
 use crate::platform::observability::trace_context;
 
-/// Middleware: gives every error answer its problem document, and every answer its trace id.
+/// Middleware: gives every error response a problem document, and every response the header
+/// `x-trace-id`.
 pub async fn render<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -41,6 +42,7 @@ pub async fn render<B: MessageBody + 'static>(
     Ok(response)
 }
 
+/// Replaces the body of an error response by a problem document, unless it has one of its own.
 fn render_error<B: MessageBody + 'static>(
     request: &HttpRequest,
     response: HttpResponse<B>,
@@ -60,7 +62,10 @@ fn render_error<B: MessageBody + 'static>(
         let cors = response
             .error()
             .and_then(|error| error.as_error::<CorsError>());
-        fallback = cors.map_or_else(|| Problem::from_status(response.status()), Problem::of_cors);
+        fallback = cors.map_or_else(
+            || Problem::from_status(response.status()),
+            Problem::from_cors,
+        );
         &fallback
     };
     if problem.is_without_log() {
@@ -69,7 +74,7 @@ fn render_error<B: MessageBody + 'static>(
     problem.log(request.path());
     let mut rendered = problem.response(Some(request.path()), trace_id);
     for (name, value) in response.headers() {
-        // The document is written here and now, after whoever would have compressed it.
+        // The original body may have been compressed. The document is not.
         if name != header::CONTENT_ENCODING && !rendered.headers().contains_key(name) {
             rendered.headers_mut().append(name.clone(), value.clone());
         }

@@ -1,6 +1,6 @@
-//! Rejects query parameters that a route does not have, or that are given more than once.
+//! Rejects unknown and repeated query parameters.
 //!
-//! A misspelt filter that is ignored returns everything, which looks like an answer.
+//! If a misspelt filter were ignored, the response would contain everything, and look correct.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use actix_web::{Error, web};
 use crate::platform::http::openapi::Description;
 use crate::platform::http::problem::{FieldError, Problem};
 
-/// Errors that one response lists.
+/// Upper bound on the errors that one response lists.
 const MAX_ERRORS: usize = 32;
 
-/// Middleware: answers 400 that names each such parameter.
+/// Middleware: responds with a 400 that names each unknown or repeated parameter.
 ///
 /// # Errors
 /// Those of the service behind it.
@@ -71,7 +71,7 @@ fn errors_in(query: &str, known: &[String]) -> Vec<FieldError> {
 mod tests {
     use super::*;
 
-    fn wrong(query: &str) -> Vec<String> {
+    fn invalid(query: &str) -> Vec<String> {
         let known = ["limit".to_owned(), "status".to_owned()];
         errors_in(query, &known)
             .into_iter()
@@ -81,15 +81,15 @@ mod tests {
 
     #[test]
     fn unknown_and_repeated_parameters_are_named_once() {
-        assert_eq!(wrong("limit=1&status=FAILED&"), [""; 0]);
-        assert_eq!(wrong("state=FAILED&page=2&page=3"), ["state", "page"]);
-        assert_eq!(wrong("limit=1&limit=2&lim%69t=3"), ["limit"]);
-        assert_eq!(wrong("Limit=1&=2&x%00"), ["Limit", "", "x\0"]);
+        assert_eq!(invalid("limit=1&status=FAILED&"), [""; 0]);
+        assert_eq!(invalid("state=FAILED&page=2&page=3"), ["state", "page"]);
+        assert_eq!(invalid("limit=1&limit=2&lim%69t=3"), ["limit"]);
+        assert_eq!(invalid("Limit=1&=2&x%00"), ["Limit", "", "x\0"]);
     }
 
     #[test]
-    fn a_flood_of_parameters_does_not_make_a_flood_of_errors() {
-        let flood: Vec<_> = (0..10_000).map(|number| format!("p{number}")).collect();
-        assert_eq!(wrong(&flood.join("&")).len(), MAX_ERRORS);
+    fn the_number_of_errors_is_bounded() {
+        let parameters: Vec<_> = (0..10_000).map(|number| format!("p{number}")).collect();
+        assert_eq!(invalid(&parameters.join("&")).len(), MAX_ERRORS);
     }
 }

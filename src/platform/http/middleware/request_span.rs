@@ -1,4 +1,4 @@
-//! The span of a request, which continues the trace of the caller.
+//! The span of a request, which continues the trace of its caller.
 
 use actix_web::HttpMessage;
 use actix_web::body::MessageBody;
@@ -13,8 +13,8 @@ use crate::platform::http::route::route_of;
 use crate::platform::observability::telemetry;
 use crate::platform::observability::trace_context::{TraceHeaders, context_of};
 
-/// The span of what is asked of a route, child of the caller's where a valid `traceparent` came
-/// with it.
+/// Returns the span of a request or of a call of a batch. It is a child of the span of the caller if
+/// `caller` has a valid `traceparent`.
 #[must_use]
 pub fn request_span(method: &str, route: &str, path: &str, caller: &TraceHeaders) -> Span {
     let span = if telemetry::is_exported() {
@@ -32,21 +32,21 @@ pub fn request_span(method: &str, route: &str, path: &str, caller: &TraceHeaders
     } else {
         tracing::info_span!("request", order_id = tracing::field::Empty)
     };
-    // Fails only where no subscriber listens, and then there is no trace to join.
+    // Fails only without a subscriber. Then there are no traces.
     let _ = span.set_parent(context_of(caller));
     span
 }
 
-/// Notes in a request's span how it was answered.
+/// Records the status of the response in the span of the request.
 pub fn record_status(span: &Span, status: StatusCode) {
     span.record("http.response.status_code", status.as_u16());
-    // HTTP semantic conventions: for a server span only 5xx is an error, and success stays unset.
+    // OpenTelemetry: only a 5xx is an error of a server span, and success is not recorded.
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
     }
 }
 
-/// The span of a request.
+/// Makes the span of each request.
 pub struct RequestSpan;
 
 impl RootSpanBuilder for RequestSpan {

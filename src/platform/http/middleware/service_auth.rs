@@ -1,4 +1,4 @@
-//! Admits only requests that carry the token which the services share, if one is configured.
+//! Requires the token that the services share, if one is configured.
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -14,16 +14,17 @@ use crate::platform::http::problem::Problem;
 #[derive(Clone)]
 pub struct ServiceToken(pub Option<String>);
 
-/// Whether the headers carry this token. Compares in constant time.
+/// Whether the headers contain this bearer token. Compares in constant time.
 #[must_use]
 pub fn has_bearer_token(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers
+    let sent = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    given.is_some_and(|given| bool::from(given.ct_eq(token.as_bytes())))
+    sent.is_some_and(|sent| bool::from(sent.ct_eq(token.as_bytes())))
 }
 
-/// Routes for people, probes and Prometheus, which have no token. The gremlin has its own token.
+/// Whether a route needs no token: routes for people, probes and Prometheus, which have none, and
+/// those of the gremlin, which has a token of its own.
 fn is_open(path: &str) -> bool {
     ["/gremlin/", "/docs"]
         .iter()
@@ -47,7 +48,8 @@ pub async fn authenticate<B: MessageBody>(
     if is_admitted {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let detail = "Only other services may call this one. Send the header Authorization: Bearer with their token.";
+    let detail = "Only other services may call this one. Send their token in the header \
+        Authorization: Bearer.";
     let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
     Ok(request.error_response(problem).map_into_right_body())
 }
