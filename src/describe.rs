@@ -49,7 +49,7 @@ pub struct Service {
     /// Its name in metrics, traces and `/health`.
     pub service_name: &'static str,
     pub default_port: u16,
-    /// The routes in the service's OpenAPI document, if no flag or variable changes its configuration.
+    /// The routes in the OpenAPI document of a service that has its default configuration.
     pub routes: BTreeSet<Route>,
 }
 

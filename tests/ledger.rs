@@ -83,7 +83,7 @@ impl ProductLedger {
             ReservePlan::BumpEpoch => {
                 self.rows
                     .get_mut(&order)
-                    .expect("an epoch is raised in a row")
+                    .expect("only an existing row has an epoch to raise")
                     .epoch = epoch
             }
             ReservePlan::AlreadyHeld | ReservePlan::Stale => {}
@@ -104,7 +104,10 @@ impl ProductLedger {
                 );
             }
             plan @ (ReleasePlan::GiveBack | ReleasePlan::BumpEpoch) => {
-                let entry = self.rows.get_mut(&order).expect("the plan has a row");
+                let entry = self
+                    .rows
+                    .get_mut(&order)
+                    .expect("the plan is for an existing row");
                 entry.epoch = epoch;
                 entry.hold = Hold::Released;
                 if plan == ReleasePlan::GiveBack {

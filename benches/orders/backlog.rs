@@ -35,10 +35,8 @@ pub struct Backlog {
     pub per_second: f64,
     pub new_orders_per_second: f64,
     /// The latency of new orders without a backlog.
-    #[serde(rename = "calm")]
     pub latency_without: Option<Latency>,
     /// The latency of new orders while the backlog was finished.
-    #[serde(rename = "meanwhile")]
     pub latency_during: Latency,
     /// The number of new orders that failed while the backlog was finished.
     pub failed: u32,

@@ -1,5 +1,5 @@
-//! Deadlines: how long the caller of a service waits. A service passes its own deadlines on in the calls
-//! that it makes.
+//! Deadlines: how long the caller of a service waits. A service passes its own deadlines on in the
+//! calls that it makes.
 
 use std::future::{Ready, ready};
 use std::time::{Duration, Instant};
@@ -38,8 +38,8 @@ impl Deadline {
         Self(self.0.max(other.0))
     }
 
-    /// Returns the deadline this many milliseconds after the arrival of the request, or 30 s after it
-    /// for `None`. `name` is the field or header that holds the milliseconds.
+    /// Returns the deadline this many milliseconds after the arrival of the request, or 30 s after
+    /// it for `None`. `name` is the field or header that holds the milliseconds.
     ///
     /// # Errors
     /// 400 when it is more than one hour.
@@ -70,8 +70,8 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Checks that the deadline has not passed. Must be called before a transaction starts, because a
-    /// caller whose deadline has passed treats the outcome as unknown.
+    /// Checks that the deadline has not passed. Must be called before a transaction starts, because
+    /// a caller whose deadline has passed treats the outcome as unknown.
     ///
     /// # Errors
     /// `deadline-passed` (503) when the deadline has passed.

@@ -1,5 +1,5 @@
-//! Reads environment variables. A blank variable counts as not set, and white space around a value is
-//! removed.
+//! Reads environment variables. A blank variable counts as not set, and white space around a value
+//! is removed.
 
 use std::ffi::OsString;
 

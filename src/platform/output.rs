@@ -19,8 +19,8 @@ pub fn print_line(text: impl Display) {
 /// Writes text to standard output. If it is a pipe that the reader has closed, the process stops
 /// without a message.
 ///
-/// A separate thread writes, because a write blocks while the reader does not read. The process must
-/// still be able to stop and clean up.
+/// A separate thread writes, because a write blocks while the reader does not read. The process
+/// must still be able to stop and clean up.
 pub fn print(text: impl Display) {
     let (sender, written) = mpsc::channel();
     let mut unsent = Some((text.to_string(), sender));
@@ -51,7 +51,8 @@ type Text = (String, mpsc::Sender<()>);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a write may take after a request to stop. After that, all writes are abandoned.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Upper bound on the texts that wait to be written. Each caller waits for its own, so there are few.
+/// Upper bound on the texts that wait to be written. Each caller waits for its own, so there are
+/// few.
 const MAX_QUEUED_TEXTS: usize = 16;
 
 /// Writes are abandoned.
@@ -89,8 +90,8 @@ pub fn print_error(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "valerix: {text}");
 }
 
-/// Whether to use colours on a stream: it is a terminal, `TERM` is not `dumb`, and `NO_COLOR` is not
-/// set.
+/// Whether to use colours on a stream: it is a terminal, `TERM` is not `dumb`, and `NO_COLOR` is
+/// not set.
 #[must_use]
 pub fn supports_colours(stream: &impl IsTerminal) -> bool {
     is_capable_terminal(stream) && variable("NO_COLOR").is_none()

@@ -26,8 +26,8 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Returns the exit code of a command that was stopped before it finished, after the convention of
-    /// shells.
+    /// Returns the exit code of a command that was stopped before it finished, after the convention
+    /// of shells.
     #[must_use]
     pub fn exit_code(self) -> ExitCode {
         self.code().into()
@@ -80,15 +80,15 @@ pub fn cause() -> Option<Cause> {
 pub struct Shutdown(watch::Receiver<Option<Cause>>);
 
 impl Shutdown {
-    /// Listens for SIGINT, SIGTERM and SIGHUP. SIGHUP stays ignored if the process was started with it
-    /// ignored, as `nohup` does.
+    /// Listens for SIGINT, SIGTERM and SIGHUP. SIGHUP stays ignored if the process was started with
+    /// it ignored, as `nohup` does.
     ///
     /// # Errors
     /// When a signal handler cannot be installed.
     pub fn listen() -> io::Result<Self> {
         let (ready, outcome) = std::sync::mpsc::channel();
-        // On a separate thread, because the others may be busy, or blocked by output that the reader
-        // does not read.
+        // On a separate thread, because the others may be busy, or blocked by output that the
+        // reader does not read.
         std::thread::spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread()
                 .enable_io()
@@ -115,8 +115,8 @@ impl Shutdown {
         Ok(Self(REQUEST.subscribe()))
     }
 
-    /// Also requests to stop when standard input ends. The supervisor holds it open, so it ends with the
-    /// supervisor, whatever the reason.
+    /// Also requests to stop when standard input ends. The supervisor holds it open, so it ends
+    /// with the supervisor, whatever the reason.
     pub fn watch_supervisor(&self) {
         tokio::spawn(async {
             wait_for_end_of_input().await;
@@ -125,8 +125,8 @@ impl Shutdown {
         });
     }
 
-    /// Also requests to stop as soon as the reader of standard output closes it, and not only when the
-    /// next line is written.
+    /// Also requests to stop as soon as the reader of standard output closes it, and not only when
+    /// the next line is written.
     pub fn watch_output(&self) {
         std::thread::spawn(|| {
             if wait_for_closed_output() {
@@ -190,7 +190,8 @@ impl Signals {
     }
 }
 
-/// Whether the process was started with the signal ignored. Returns false on systems without `/proc`.
+/// Whether the process was started with the signal ignored. Returns false on systems without
+/// `/proc`.
 fn is_ignored(signal: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -200,8 +201,8 @@ fn is_ignored(signal: SignalKind) -> bool {
     mask >> (signal.as_raw_value() - 1) & 1 == 1
 }
 
-/// Waits for the end of standard input. A separate thread reads it, because a pending read of tokio's
-/// standard input would prevent the runtime from shutting down.
+/// Waits for the end of standard input. A separate thread reads it, because a pending read of
+/// tokio's standard input would prevent the runtime from shutting down.
 async fn wait_for_end_of_input() {
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! What a web page can make a browser send, in a real Chromium.
+//! Requests that a web page can make a browser send, in a real Chromium.
 
 use reqwest::Method;
 use serde_json::json;
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use crate::harness::browser::Browser;
 use crate::harness::{Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
 
-/// Names that the browser finds on this machine.
+/// Maps the host names of the tests to this machine.
 const NAMES: &str = "--host-resolver-rules=MAP evil.test 127.0.0.1, MAP friend.test 127.0.0.1";
 
 /// Serves the same page at every path.
@@ -59,7 +59,7 @@ fn forms(order: &str) -> String {
     .concat()
 }
 
-async fn submits_in_vain(browser: &Browser, site: &str) {
+async fn submit_is_rejected(browser: &Browser, site: &str) {
     for form in ["plain", "urlencoded", "multipart", "proxy", "buy"] {
         browser.goto(site).await;
         browser
@@ -72,7 +72,7 @@ async fn submits_in_vain(browser: &Browser, site: &str) {
     }
 }
 
-/// A request of which the page does not see the response. Returns once there is one.
+/// Sends a request whose response the page cannot see. Returns once there is one.
 async fn fetch_unseen(browser: &Browser, url: &str) {
     let body = json!({"kind": "crash"}).to_string();
     let script = format!(
@@ -81,7 +81,7 @@ async fn fetch_unseen(browser: &Browser, url: &str) {
     assert_eq!(browser.run(&script).await, "opaque", "{url}");
 }
 
-/// The same from a sandboxed frame, whose origin is `null`.
+/// Sends the same request from a sandboxed frame, whose origin is `null`.
 async fn fetch_unseen_from_a_sandbox(browser: &Browser, url: &str) {
     let body = json!({"kind": "crash"}).to_string();
     let script = "const [url, body] = arguments;
@@ -121,7 +121,7 @@ async fn pages_of_other_sites_change_nothing() {
         ["127.0.0.1", "localhost", "evil.test"].map(|host| format!("http://{host}:{port}/"));
     let browser = Browser::open_with(&format!("http://evil.test:{port}"), &[NAMES]).await;
     for site in &sites {
-        submits_in_vain(&browser, site).await;
+        submit_is_rejected(&browser, site).await;
         browser.goto(site).await;
         for service in [&stack.order, &stack.inventory, &stack.payment] {
             let rules = format!("{}/gremlin/rules", service.url);
@@ -144,7 +144,7 @@ async fn pages_of_other_sites_change_nothing() {
     }
     assert_eq!(stack.database.count("SELECT count(*) FROM orders").await, 0);
 
-    // DNS rebinding: the page's own name becomes the name of this machine.
+    // DNS rebinding: the name of the page resolves to this machine.
     let order_port = stack.order.url.rsplit_once(':').unwrap().1;
     let rebound = format!("http://evil.test:{order_port}");
     browser.goto(&format!("{rebound}/sla")).await;
@@ -184,7 +184,7 @@ async fn the_documentation_works_under_a_policy_that_forbids_framing() {
         browser.goto(&format!("{}/docs/", service.url)).await;
         browser.shows(".opblock").await;
     }
-    let complaints = browser.complaints().await;
+    let complaints = browser.console_errors().await;
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
@@ -196,7 +196,7 @@ async fn post(service: &Service, headers: &[(&str, &str)]) -> crate::harness::Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_behind_a_proxy_knows_its_origin_by_the_host_it_is_asked_for() {
+async fn behind_a_proxy_the_host_header_is_the_origin_of_the_service() {
     let database = TestDatabase::create().await;
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let env = [
@@ -223,7 +223,7 @@ async fn a_service_behind_a_proxy_knows_its_origin_by_the_host_it_is_asked_for()
     post(&service, &[host, ("sec-fetch-site", "same-site")])
         .await
         .assert_problem(403, "cross-site-request");
-    // Programs say nothing, and are served under any name where the service listens for others.
+    // Programs send no such headers. A service on a public address accepts any host name.
     assert_eq!(
         post(&service, &[("host", "order-service:5001")])
             .await
@@ -234,7 +234,7 @@ async fn a_service_behind_a_proxy_knows_its_origin_by_the_host_it_is_asked_for()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_loopback_service_is_served_under_names_that_are_listed() {
+async fn a_loopback_service_accepts_the_listed_host_names() {
     let stack = Stack::with(&[("ALLOWED_HOSTS", "valerix.test, other.test")]).await;
     for service in [&stack.order, &stack.inventory, &stack.payment] {
         let named = async |host| {
@@ -257,8 +257,7 @@ async fn a_loopback_service_is_served_under_names_that_are_listed() {
     }
 }
 
-/// What a page that may not call gets before its call, and what it gets for one it makes all the
-/// same.
+/// A page of another origin gets a problem document for its preflight request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_preflight_is_a_problem_document() {
     let stack = Stack::with(&[("CORS_ALLOWED_ORIGINS", "http://shop.example")]).await;
@@ -291,7 +290,7 @@ async fn a_refused_preflight_is_a_problem_document() {
         "http://shop.example"
     );
     assert_eq!(allowed.header("x-trace-id").len(), 32);
-    // A page that may call can read what went wrong.
+    // A page of a listed origin can read the error.
     let unknown = json!({"product_id": "PROD-404", "quantity": 1}).to_string();
     let page = [("origin", "http://shop.example")];
     let answer = stack
@@ -306,7 +305,7 @@ async fn a_refused_preflight_is_a_problem_document() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_on_an_ipv6_loopback_address_is_guarded_too() {
+async fn a_service_on_the_ipv6_loopback_address_is_guarded() {
     let database = TestDatabase::create().await;
     let port = free_port();
     let env = [("DATABASE_URL", database.url()), ("HOST", "::1".to_owned())];

@@ -1,4 +1,4 @@
-//! The dashboard as its users meet it: in a real browser, on real processes.
+//! The dashboard in a real browser, on real processes.
 
 use fantoccini::key::Key;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::harness::{Service, Stack, eventually};
 
 const NEWEST: &str = "#orders tr:first-child";
 
-/// A page that shows everything: health, live orders, books.
+/// Opens the page and waits until it shows the health, the live orders and the audit.
 async fn open(stack: &Stack) -> Browser {
     let browser = Browser::open(&stack.order.url).await;
     browser.shows("#stream-status[data-state=live]").await;
@@ -23,7 +23,7 @@ fn row(id: &str) -> String {
     format!("#orders tr[data-order-id=\"{id}\"]")
 }
 
-/// Orders through the form, and waits for the answer.
+/// Places an order through the form, and waits for its response.
 async fn order(browser: &Browser, code: u16) -> String {
     let before = browser.attributes("#orders tr", "data-order-id").await;
     browser.click("#submit-order").await;
@@ -55,7 +55,7 @@ async fn place(service: &Service, product: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_checklist_through_the_page() {
+async fn the_checklist_works_through_the_page() {
     let stack = Stack::start().await;
     let browser = open(&stack).await;
     for dependency in ["database", "inventory-service", "payment-service"] {
@@ -78,13 +78,13 @@ async fn the_checklist_through_the_page() {
         .shows(&format!("{}[data-status=CONFIRMED]", row(&first)))
         .await;
 
-    // A slow warehouse: the customer waits no longer than the step's deadline, and the light turns
-    // red.
+    // A slow inventory: the client waits no longer than the deadline of the step, and the light
+    // turns red.
     browser.click("#latency-toggle").await;
     browser.shows("#latency-toggle[aria-pressed=true]").await;
     let pending = order(&browser, 202).await;
-    let told = browser.text("#order-result").await;
-    let seconds: f64 = told
+    let shown = browser.text("#order-result").await;
+    let seconds: f64 = shown
         .split_once("after ")
         .unwrap()
         .1
@@ -94,15 +94,15 @@ async fn the_checklist_through_the_page() {
         .parse()
         .unwrap();
     assert!(
-        (1.9..4.0).contains(&seconds) && told.contains("Order is being processed"),
-        "{told}"
+        (1.9..4.0).contains(&seconds) && shown.contains("Order is being processed"),
+        "{shown}"
     );
     browser
         .shows(&format!("{}[data-status=PENDING_INVENTORY]", row(&pending)))
         .await;
     browser
         .run_with(
-            "window.seen = document.querySelector(arguments[0])",
+            "window.orderRow = document.querySelector(arguments[0])",
             json!([row(&pending)]),
         )
         .await;
@@ -118,18 +118,17 @@ async fn the_checklist_through_the_page() {
             .contains("too slow")
     );
 
-    // It answers again: the order becomes confirmed where it stands, in the row that was seen all
-    // the while.
+    // Inventory recovers: the order becomes confirmed in the same row of the page.
     browser.click("#latency-toggle").await;
     browser.shows("#latency-toggle[aria-pressed=false]").await;
     browser
         .until(
             "the order to be confirmed",
-            "seen.dataset.status === 'CONFIRMED'",
+            "orderRow.dataset.status === 'CONFIRMED'",
         )
         .await;
     assert_eq!(
-        browser.run("return seen.isConnected").await,
+        browser.run("return orderRow.isConnected").await,
         true,
         "the same row, no reload"
     );
@@ -155,15 +154,15 @@ async fn the_checklist_through_the_page() {
         ("placed", "inventory-unavailable"),
         "{reasons:?}"
     );
-    let told = browser.text(".events").await;
+    let shown = browser.text(".events").await;
     assert!(
-        told.contains("the customer’s request") && told.contains("recovery"),
-        "{told}"
+        shown.contains("the customer’s request") && shown.contains("recovery"),
+        "{shown}"
     );
     browser.press(Key::Escape).await;
     browser.shows_no("dialog[open]").await;
 
-    // What was stocked is there or held, and every invariant holds.
+    // All units are available or held, and every invariant holds.
     browser.shows("#audit[data-clean=true]").await;
     assert_eq!(
         browser
@@ -178,7 +177,7 @@ async fn the_checklist_through_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
+async fn a_page_that_loses_its_service_says_so_and_misses_no_change() {
     let mut stack = Stack::start().await;
     let elsewhere = stack.start_order_replica().await;
     let browser = open(&stack).await;
@@ -190,10 +189,10 @@ async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
     stack.order.process.kill().await.unwrap();
     browser.shows("#stream-status:not([data-state=live])").await;
     browser.shows("body[data-offline=true]").await;
-    let told = browser.text("#notices").await;
-    assert!(told.contains("order-service has not responded"), "{told}");
+    let shown = browser.text("#notices").await;
+    assert!(shown.contains("order-service has not responded"), "{shown}");
     assert!(browser.text("#stream-status").await.contains("not live"));
-    // What was known stays in sight and in reach.
+    // The orders that it knows stay visible and can be opened.
     browser.shows(&row(&seen)).await;
     browser
         .fill("#order-form [name=product_id]", "PROD-002")
@@ -201,7 +200,7 @@ async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
     browser.click(&format!("{} .open-order", row(&seen))).await;
     browser
         .until(
-            "the timeline to say why",
+            "the timeline to show the error",
             "document.querySelector('#timeline-body .bad')",
         )
         .await;
@@ -226,8 +225,7 @@ async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
             },
         ));
     }
-    // The list cannot be asked any more: only a stream that goes on where it ended can tell of
-    // them.
+    // The list of orders fails from now on, so only a resumed stream can show these orders.
     browser.devtools("Network.enable", json!({})).await;
     browser
         .devtools("Network.setBlockedURLs", json!({"urls": ["*/orders?*"]}))
@@ -255,7 +253,7 @@ async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
     );
     browser.shows_no("#notices *").await;
 
-    // A page that nobody looks at listens no more; looked at again, it goes on where it ended.
+    // A hidden page closes its stream. When it is visible again, it resumes where it ended.
     let hidden = async |is_hidden: bool| {
         let script = "Object.defineProperty(document, 'hidden', { value: arguments[0], configurable: true });
             document.dispatchEvent(new Event('visibilitychange'))";
@@ -271,7 +269,7 @@ async fn a_page_that_lost_its_service_says_so_and_misses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
+async fn a_dead_service_injected_faults_and_a_violated_invariant_are_shown() {
     let mut stack = Stack::start().await;
     let browser = open(&stack).await;
 
@@ -301,7 +299,7 @@ async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
         .await;
     browser.shows_no("#notices *").await;
 
-    // The gremlin: a rule from a preset, what it did, and the end of it.
+    // The gremlin: a rule from a preset, its counts, and its end.
     browser.click("[data-preset=slow-inventory]").await;
     browser
         .shows(
@@ -341,7 +339,7 @@ async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
         json!([])
     );
 
-    // The books: somebody takes five from the shelf.
+    // The audit: five units disappear from the stock.
     stack.wait_until_settled().await;
     browser.shows("#audit[data-clean=true]").await;
     let by_hand = json!({"product_id": "PROD-003", "quantity": 4});
@@ -378,10 +376,9 @@ async fn a_dead_warehouse_a_gremlin_and_tampered_books_are_shown_and_pass() {
     browser.was_clean().await;
 }
 
-/// Somebody else's words are shown as words, however they look, on a phone in the dark, and without
-/// a mouse.
+/// Text that looks like markup is shown as text, also on a phone, in dark mode and by keyboard.
 #[tokio::test(flavor = "multi_thread")]
-async fn hostile_words_stay_words_on_a_phone_and_by_keyboard() {
+async fn hostile_text_is_shown_as_text_on_a_phone_and_by_keyboard() {
     const HOSTILE: &str = "<img src=x onerror=alert(1)>";
     let stack = Stack::start().await;
     let long = "M".repeat(255);
@@ -392,11 +389,11 @@ async fn hostile_words_stay_words_on_a_phone_and_by_keyboard() {
     let browser = open(&stack).await;
     let images = browser.run("return document.images.length").await;
 
-    // By keyboard alone: the form, the row, the timeline, and back to where one was.
+    // By keyboard: the form, the row, the timeline, and back to the row.
     browser.press(Key::Tab).await;
     assert!(
         browser.is_focused(".skip-link").await,
-        "the first stop skips to the form"
+        "the first tab stop skips to the form"
     );
     browser.press(Key::Enter).await;
     browser.tab_to("[name=product_id]").await;
@@ -425,7 +422,7 @@ async fn hostile_words_stay_words_on_a_phone_and_by_keyboard() {
     browser.shows_no("dialog[open]").await;
     assert!(
         browser.is_focused("#orders .open-order").await,
-        "the focus is where it was"
+        "the focus returns to the row"
     );
 
     let rule = json!({"kind": "error", "product_id": HOSTILE, "ttl_seconds": 60});
@@ -448,7 +445,7 @@ async fn hostile_words_stay_words_on_a_phone_and_by_keyboard() {
     assert_eq!(
         browser.run("return document.images.length").await,
         images,
-        "no element was made of it"
+        "the text created no element"
     );
     browser.shows_no("[onerror], [src=x]").await;
 

@@ -1,4 +1,4 @@
-//! What the page is made of, and what the order service does for it.
+//! The files of the dashboard, and the routes that the order service has for it.
 
 use std::sync::{Arc, Mutex};
 
@@ -38,7 +38,7 @@ async fn files_are_served_compressed_cached_and_under_a_strict_policy() {
     }
     assert!(
         !policy.contains("http") && !policy.contains('*'),
-        "nobody else: {policy}"
+        "no other host: {policy}"
     );
 
     let mut files = references(&page.text, &["src=\"/static/", "href=\"/static/"]);
@@ -70,7 +70,7 @@ async fn files_are_served_compressed_cached_and_under_a_strict_policy() {
     }
     assert!(seen.len() >= 15, "{seen:?}");
 
-    // Each route compresses by itself.
+    // Compression is set for each route.
     for path in ["/", "/static/app.js", "/static/app.css"] {
         let plain = stack.order.get(path).await;
         let small = get(&stack.order, path, &[("accept-encoding", "gzip")]).await;
@@ -111,7 +111,7 @@ async fn files_are_served_compressed_cached_and_under_a_strict_policy() {
     }
 }
 
-/// What follows one of these, up to the closing quote.
+/// Returns the texts between each of the marks and the next quote.
 fn references(text: &str, marks: &[&str]) -> Vec<String> {
     let after = marks.iter().flat_map(|mark| text.split(mark).skip(1));
     after
@@ -120,7 +120,7 @@ fn references(text: &str, marks: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_services_behind_are_reached_through_the_order_service() {
+async fn the_order_service_passes_requests_on_to_the_other_services() {
     let mut stack = Stack::with(&[("GREMLIN_TOKEN", "s3cret")]).await;
     let token = [("authorization", "Bearer s3cret")];
     for (name, service) in [
@@ -231,7 +231,7 @@ async fn the_services_behind_are_reached_through_the_order_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_is_told_where_traces_are_and_what_the_last_minutes_were_like() {
+async fn the_page_gets_the_trace_links_and_the_history_of_the_service_level() {
     let pattern = "http://localhost:16686/trace/{trace_id}";
     let stack = Stack::with(&[
         ("TRACE_URL", pattern),
@@ -282,7 +282,7 @@ async fn the_page_is_told_where_traces_are_and_what_the_last_minutes_were_like()
     );
 }
 
-/// Stands in for inventory: gives the same response to each request, and remembers the heads.
+/// A fake inventory: sends the same response to each request, and records the heads of the requests.
 struct Behind {
     url: String,
     heads: Arc<Mutex<Vec<String>>>,
@@ -320,7 +320,7 @@ const EMPTY: &[u8] =
 const HEALTH: &str = "/services/inventory-service/health";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_passed_on_to_the_gremlin_and_to_nothing_else() {
+async fn a_token_is_passed_on_only_to_gremlin_routes() {
     let database = TestDatabase::create().await;
     let behind = Behind::start(EMPTY, false).await;
     let order = start_order_service(database.url(), &[("INVENTORY_SERVICE_URL", &behind.url)]);
@@ -345,7 +345,7 @@ async fn a_token_is_passed_on_to_the_gremlin_and_to_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_response_of_a_service_behind_counts_once_it_is_final_and_whole() {
+async fn only_a_final_and_complete_response_is_passed_on() {
     let database = TestDatabase::create().await;
     for (response, ends, wanted) in [
         (&b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"[..], false, 200),
@@ -358,7 +358,7 @@ async fn a_response_of_a_service_behind_counts_once_it_is_final_and_whole() {
         let behind = Behind::start(response, ends).await;
         let order = start_order_service(database.url(), &[("INVENTORY_SERVICE_URL", &behind.url)]);
         order.wait_until_ready().await;
-        // Connections are kept: none may be left with the response to another request.
+        // Connections are reused, so none may be left with the response to another request.
         for _ in 0..3 {
             let answer = order.get(HEALTH).await;
             let shown = String::from_utf8_lossy(response);
@@ -373,7 +373,7 @@ async fn a_response_of_a_service_behind_counts_once_it_is_final_and_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_for_the_gremlin_behind_that_dribbles_is_given_up() {
+async fn a_gremlin_body_that_arrives_too_slowly_is_rejected() {
     let stack = Stack::start().await;
     let mut stream = TcpStream::connect(stack.order.url.strip_prefix("http://").unwrap())
         .await

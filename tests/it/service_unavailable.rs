@@ -192,17 +192,22 @@ async fn an_order_whose_session_ends_while_its_commit_waits_is_answered_outcome_
     let service = postgres.order_service(&[]).await;
     assert_eq!(place_order(&service).await.status, 202);
     make_commits_wait(&postgres).await;
-    let end = async {
-        let client = postgres.client().await;
-        let end_waiting = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-            WHERE wait_event = 'SyncRep'";
+    let client = postgres.client().await;
+    let end_waiting = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE wait_event = 'SyncRep'";
+    let end_session = async || {
         eventually("a commit to wait", async || {
             let ended: i64 = client.query_one(end_waiting, &[]).await.unwrap().get(0);
             (ended > 0).then_some(())
         })
         .await;
     };
-    let (response, ()) = tokio::join!(place_order(&service), end);
+    // The order is repeated, because a session reads the new setting late: its insert may not wait.
+    let response = eventually("the insert of an order to wait", async || {
+        let (response, ()) = tokio::join!(place_order(&service), end_session());
+        (response.status != 202).then_some(response)
+    })
+    .await;
     let id = assert_outcome_unknown(&response);
     let_commits_finish(&postgres).await;
     wait_until_stored(&service, &id).await;

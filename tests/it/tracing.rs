@@ -339,7 +339,7 @@ async fn a_recovery_attempt_has_its_own_trace_with_a_link_to_the_order() {
     assert_eq!(call.span.status.as_ref().map(|status| status.code), Some(2));
     assert_eq!(
         call.attribute("error.type").as_deref(),
-        Some("no answer in time")
+        Some("no response in time")
     );
     stack.inventory.set_latency(false, 0).await;
     stack.wait_until_settled().await;

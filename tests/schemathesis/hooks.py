@@ -1,4 +1,7 @@
-"""What Valerix promises beyond what an OpenAPI document can say, and how its gremlin is kept from spoiling the test."""
+"""Checks promises that an OpenAPI document cannot express, and keeps the gremlin harmless.
+
+tests/it/schemathesis.rs runs Schemathesis with this file.
+"""
 
 import json
 
@@ -7,80 +10,110 @@ import schemathesis
 from schemathesis.core.parameters import ParameterLocation
 
 PROBLEM = "application/problem+json"
-MEMBERS = {"type": str, "title": str, "status": int, "detail": str, "instance": str, "code": str, "trace_id": str}
+MEMBERS = {
+    "type": str,
+    "title": str,
+    "status": int,
+    "detail": str,
+    "instance": str,
+    "code": str,
+    "trace_id": str,
+}
+MAX_DELAY_MS = 60_000
+# Calls get at least this long, so that a slow machine does not answer them with 503.
+MIN_DEADLINE_MS = 10_000
+# Below the limit of 32 rules, so that no valid rule is rejected.
+KEPT_RULES = 16
 
 
-def is_described_otherwise(case, response):
-    """A declined charge is answered with the payment, as the description of that status says."""
-    described = case.operation.definition.raw.get("responses", {}).get(str(response.status_code), {})
-    media_types = described.get("content", {})
+def has_another_media_type(case, response):
+    """Whether the document describes this error as something else than a problem document.
+
+    A declined charge, for example, returns the payment.
+    """
+    responses = case.operation.definition.raw.get("responses", {})
+    media_types = responses.get(str(response.status_code), {}).get("content", {})
     return bool(media_types) and PROBLEM not in media_types
 
 
 @schemathesis.check
 def errors_are_problem_documents(ctx, response, case):
-    if response.status_code < 400 or is_described_otherwise(case, response):
+    if response.status_code < 400 or has_another_media_type(case, response):
         return
+    status = response.status_code
     media_type = (response.headers.get("content-type") or [""])[0]
-    assert media_type == PROBLEM, f"{response.status_code} is {media_type or 'without a type'}, not {PROBLEM}"
+    assert media_type == PROBLEM, f"the content type of {status} is {media_type!r}, not {PROBLEM}"
     if case.method.upper() == "HEAD":
         return
     body = response.json()
     wrong = [name for name, kind in MEMBERS.items() if not isinstance(body.get(name), kind)]
-    assert not wrong, f"a problem without {', '.join(wrong)}: {body}"
-    assert body["status"] == response.status_code, f"status {body['status']} in a {response.status_code}"
+    assert not wrong, f"members are missing or have a wrong type: {', '.join(wrong)}: {body}"
+    assert body["status"] == status, f"the document of a {status} has the status {body['status']}"
     trace = (response.headers.get("x-trace-id") or [""])[0]
-    assert body["trace_id"] == trace, f"trace_id {body['trace_id']}, but the header says {trace}"
+    assert body["trace_id"] == trace, f"x-trace-id is {trace}, but trace_id is {body['trace_id']}"
 
 
 @schemathesis.check
-def every_answer_has_a_trace_id(ctx, response, case):
+def every_response_has_a_trace_id(ctx, response, case):
     trace = (response.headers.get("x-trace-id") or [""])[0]
     assert len(trace) == 32, f"x-trace-id is {trace!r}"
 
 
 @schemathesis.check
-def each_call_of_a_bundle_has_its_line(ctx, response, case):
-    """What is wrong is refused: the bundle as a whole, or in it the call."""
+def each_call_of_a_request_batch_has_a_line(ctx, response, case):
+    """A malformed batch is rejected as a whole, and an invalid call in its own line."""
     if not case.path.endswith("/batch") or response.status_code != 200:
         return
     lines = [json.loads(line) for line in response.content.splitlines()]
     calls = json.loads(response.request.body)["calls"]
-    assert sorted(line["call"] for line in lines) == list(range(len(calls))), f"{len(calls)} calls: {lines}"
+    numbers = sorted(line["call"] for line in lines)
+    assert numbers == list(range(len(calls))), f"{len(calls)} calls, but these lines: {lines}"
     if case.meta is not None and case.meta.is_negative_at(ParameterLocation.BODY):
-        assert any(line["status"] == 400 for line in lines), f"all taken: {calls}"
+        assert any(line["status"] == 400 for line in lines), f"no call was rejected: {calls}"
 
 
-def sets_the_gremlin(case):
+def configures_gremlin(case):
     return case.method.upper() == "POST" and "gremlin" in case.path
 
 
 def calls_of(case):
-    calls = case.body.get("calls") if case.path.endswith("/batch") and isinstance(case.body, dict) else None
+    """The calls of a request batch that are objects."""
+    if not case.path.endswith("/batch") or not isinstance(case.body, dict):
+        return []
+    calls = case.body.get("calls")
     return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """What has no time is answered with 503, and so is what has a little on a slow machine: calls in bundles get enough.
+    """Gives each call of a request batch enough time, and makes valid faults harmless.
 
-    A gremlin that does as it is told would slow or kill the very service under test: its rules hit no route that there
-    is, and its switch delays by nothing. What it would refuse stays as refusable as it was."""
+    A fault would slow or kill the service under test. So the latency switch gets a delay of 0 ms,
+    and a rule gets a route that does not exist. Invalid values stay as they are, so that the
+    service still has to reject them.
+    """
     for call in calls_of(case):
-        if type(call.get("deadline_ms")) is int and 0 <= call["deadline_ms"] < 10000:
-            call["deadline_ms"] = 10000
-    if not sets_the_gremlin(case) or not isinstance(case.body, dict):
+        # `bool` is a subclass of `int`.
+        if type(call.get("deadline_ms")) is int and 0 <= call["deadline_ms"] < MIN_DEADLINE_MS:
+            call["deadline_ms"] = MIN_DEADLINE_MS
+    if not configures_gremlin(case) or not isinstance(case.body, dict):
         return
     if "enabled" in case.body:
-        if isinstance(case.body.get("delay_ms", 0), int) and 0 <= case.body.get("delay_ms", 0) <= 60000:
+        delay = case.body.get("delay_ms", 0)
+        if isinstance(delay, int) and 0 <= delay <= MAX_DELAY_MS:
             case.body["delay_ms"] = 0
-    elif isinstance(case.body.get("route", "/"), str) and case.body.get("route", "/").startswith("/"):
-        case.body["route"] = "/nowhere"
+    else:
+        route = case.body.get("route", "/")
+        if isinstance(route, str) and route.startswith("/"):
+            case.body["route"] = "/nowhere"
 
 
 @schemathesis.hook
 def after_call(context, case, response):
-    """There is room for 32 rules: each makes an older one leave, so that there is always one to be asked for."""
-    if sets_the_gremlin(case) and response.status_code == 201:
+    """Removes an old rule for each new one, so that the limit is never reached.
+
+    Some rules always remain, so that requests for a single rule can find one.
+    """
+    if configures_gremlin(case) and response.status_code == 201:
         rules = f"{case.operation.base_url.rstrip('/')}{case.formatted_path}"
-        requests.delete(f"{rules}/{response.json()['id'] - 16}", timeout=5)
+        requests.delete(f"{rules}/{response.json()['id'] - KEPT_RULES}", timeout=5)

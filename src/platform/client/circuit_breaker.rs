@@ -1,4 +1,4 @@
-//! A circuit breaker: a state machine. The time is an argument of its methods.
+//! A circuit breaker as a state machine. The time is an argument of its methods.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,11 +11,14 @@ const MIN_CALLS: usize = 10;
 const MAX_CALLS: usize = 100;
 /// How long the breaker stays open at first. The time doubles with each probe that fails.
 const MIN_OPEN_TIME: Duration = Duration::from_secs(1);
-/// Limits how long the breaker takes to notice that the dependency has recovered.
+/// Upper bound on the open time, and so on the time until the breaker notices that the dependency
+/// works again.
 const MAX_OPEN_TIME: Duration = Duration::from_secs(3);
 
+/// The state of a circuit breaker at a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
+    /// Every call is admitted.
     Closed,
     /// One call at a time is admitted, as a probe.
     HalfOpen,
@@ -87,7 +90,8 @@ impl CircuitBreaker {
     }
 
     /// Returns a ticket if a call is admitted now. The caller must later pass it to
-    /// [`record`](Self::record), [`record_probe`](Self::record_probe) or [`abandon`](Self::abandon).
+    /// [`record`](Self::record), [`record_probe`](Self::record_probe) or
+    /// [`abandon`](Self::abandon).
     pub fn admit(&mut self, now: Instant) -> Option<Ticket> {
         match self.phase {
             Phase::Closed => {}

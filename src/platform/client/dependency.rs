@@ -245,8 +245,8 @@ fn product_id_in<T: Serialize>(body: &T) -> Option<String> {
 }
 
 /// Whether the service certainly did not handle a call. Only such a call is retried here; the
-/// caller handles the others. A call that was rejected because of a lock has already waited, and a retry
-/// would use up the caller's time.
+/// caller handles the others. A call that was rejected because of a lock has already waited, and a
+/// retry would use up the caller's time.
 fn was_certainly_not_handled(outcome: &Result<Response, CallError>) -> bool {
     match outcome {
         Ok(response) => response.guarantees_no_effect() && !response.is_locked(),

@@ -25,8 +25,8 @@ pub struct Route {
     pub path: &'static str,
 }
 
-/// Protects one dependency with a circuit breaker for each route, one bulkhead and one retry budget.
-/// All worker threads share it.
+/// Protects one dependency with a circuit breaker for each route, one bulkhead and one retry
+/// budget. All worker threads share it.
 pub struct DependencyGuard {
     pub(super) name: &'static str,
     /// Each route has its own breaker: a route that fails must not stop the calls to the others.
@@ -211,9 +211,9 @@ impl CallPermit<'_> {
         let (ticket, may_open_breaker) = (self.ticket, self.may_open_breaker);
         self.guard.with_breaker(self.route, |breaker, now| {
             if may_open_breaker {
-                breaker.record(ticket, now, succeeded)
+                breaker.record(ticket, now, succeeded);
             } else {
-                breaker.record_probe(ticket, now, succeeded)
+                breaker.record_probe(ticket, now, succeeded);
             }
         });
     }

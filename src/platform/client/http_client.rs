@@ -95,7 +95,8 @@ impl Client {
         .await
     }
 
-    /// Sends JSON, and passes each line of the response to `on_line` as soon as the line is complete.
+    /// Sends JSON, and passes each line of the response to `on_line` as soon as the line is
+    /// complete.
     ///
     /// # Errors
     /// See [`CallError`]. Some lines may have been passed on before the error.
@@ -124,8 +125,10 @@ impl Client {
         .await
     }
 
+    /// Sends a GET request in the current trace.
+    ///
     /// # Errors
-    /// See [`CallError`].
+    /// See [`CallError`]. A response with an error status is not an error.
     pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Response, CallError> {
         let request = self.http.get(format!("{}{path}", self.base));
         within(deadline, async {
@@ -134,8 +137,10 @@ impl Client {
         .await
     }
 
+    /// Sends a DELETE request in the current trace.
+    ///
     /// # Errors
-    /// See [`CallError`].
+    /// See [`CallError`]. A response with an error status is not an error.
     pub async fn delete(&self, path: &str, deadline: Deadline) -> Result<Response, CallError> {
         let request = self.http.delete(format!("{}{path}", self.base));
         within(deadline, async {

@@ -3,8 +3,8 @@
 //! - awc mistakes an interim response (RFC 9110, section 15.2: 100, 103) for the final one, and
 //!   returns the connection to its pool. The next request on that connection would then get the
 //!   final response of this one. The stream removes interim responses.
-//! - awc accepts a body as complete although the connection ended early. The stream reports an early
-//!   end as an error.
+//! - awc accepts a body as complete although the connection ended early. The stream reports an
+//!   early end as an error.
 //!
 //! The stream relies on the way in which awc uses a connection: it sends one request at a time, and
 //! writes it whole before it reads the response. So the first bytes that are read after a write are
@@ -29,8 +29,8 @@ const VERSION: &[u8] = b"HTTP/1.";
 pub struct ResponseStream<Io> {
     io: Io,
     state: State,
-    /// In the state `Head`: the part of the head that has arrived. In `Body`: bytes that awc has not
-    /// read yet.
+    /// In the state `Head`: the part of the head that has arrived. In `Body`: bytes that awc has
+    /// not read yet.
     buffer: BytesMut,
 }
 
@@ -52,8 +52,8 @@ impl<Io> ResponseStream<Io> {
         }
     }
 
-    /// Removes interim responses from the buffer, and changes the state to `Body` if the buffer holds
-    /// a complete final head.
+    /// Removes interim responses from the buffer, and changes the state to `Body` if the buffer
+    /// holds a complete final head.
     fn parse_head(&mut self) {
         while let Some(length) = head_length(&self.buffer) {
             let head = &self.buffer[..length];
@@ -155,8 +155,8 @@ impl<Io: ActixStream> ActixStream for ResponseStream<Io> {
     }
 }
 
-/// Returns the length of the head with which the bytes start, if it is complete. The length includes
-/// the empty line after the head. Lines may end in a bare line feed.
+/// Returns the length of the head with which the bytes start, if it is complete. The length
+/// includes the empty line after the head. Lines may end in a bare line feed.
 fn head_length(bytes: &[u8]) -> Option<usize> {
     let mut line_ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
     line_ends.find_map(|(end, _)| match bytes[end + 1..] {

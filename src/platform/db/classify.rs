@@ -14,7 +14,7 @@ use super::timeouts::LOCK_TIMEOUT;
 /// Classifies an error whose cause Diesel does not report.
 ///
 /// A server that ends the session may have committed the work before, so the error counts as a
-/// rejection only if the session still works. Work that was rejected after a wait met a lock or a
+/// rejection only if the session still works. Work that is rejected after a wait met a lock or a
 /// slow server: nothing was done, and the same work may succeed later.
 pub async fn classify(
     connection: &mut AsyncPgConnection,

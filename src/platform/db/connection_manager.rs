@@ -63,10 +63,10 @@ impl ManageConnection for Manager {
 async fn open(url: &DatabaseUrl) -> Result<AsyncPgConnection, ConnectionError> {
     let mut connection = url.connect().await?;
     let (statement, lock) = (STATEMENT_TIMEOUT.as_millis(), LOCK_TIMEOUT.as_millis());
-    // A prepared statement keeps its plan. A plan that was made while a table was small must not read
-    // the whole table after it has grown. Each query finds its rows by an index, so sequential scans
-    // are off and plans do not depend on values. Without bitmap scans, rows are found and locked in
-    // the order of the index.
+    // A prepared statement keeps its plan. A plan that was made while a table was small must not
+    // read the whole table after it has grown. Each query finds its rows by an index, so
+    // sequential scans are off and plans do not depend on values. Without bitmap scans, rows
+    // are found and locked in the order of the index.
     let settings = format!(
         "SET statement_timeout = {statement}; SET lock_timeout = {lock}; SET jit = off; \
          SET enable_seqscan = off; SET enable_bitmapscan = off; \

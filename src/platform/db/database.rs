@@ -45,7 +45,8 @@ impl Database {
         &self.metrics
     }
 
-    /// Runs work on one connection, within [`WORK_TIMEOUT`]. That includes the wait for a connection.
+    /// Runs work on one connection, within [`WORK_TIMEOUT`]. That includes the wait for a
+    /// connection.
     ///
     /// # Errors
     /// Those of the work, and a [`DatabaseError`] if there is no connection or not enough time.
@@ -69,8 +70,8 @@ impl Database {
         self.run_once(deadline, deadline, work).await
     }
 
-    /// Runs work as [`Database::run`] does. If the work fails because another session holds a lock, it
-    /// is retried until the timeout.
+    /// Runs work as [`Database::run`] does. If the work fails because another session holds a lock,
+    /// it is retried until the timeout.
     ///
     /// # Errors
     /// Those of [`Database::run`].
@@ -126,8 +127,8 @@ impl Database {
         outcome
     }
 
-    /// Whether `read` succeeds and the database takes writes. Logs when this starts and stops to be
-    /// the case.
+    /// Whether the database can be used: `read` succeeds, and the database takes writes. Logs when
+    /// that begins to fail, and when it works again.
     pub async fn is_usable<T>(
         &self,
         read: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, DatabaseError>,

@@ -179,8 +179,8 @@ impl DatabaseError {
     }
 }
 
-/// Raises or resolves an incident, depending on the outcome of database work. An unreachable database
-/// raises nothing, because the pools already raise their own incident.
+/// Raises or resolves an incident, depending on the outcome of database work. An unreachable
+/// database raises nothing, because the pools already raise their own incident.
 pub fn observe<T>(incident: &IncidentLog, outcome: &Result<T, DatabaseError>) {
     match outcome {
         Ok(_) => {

@@ -35,7 +35,7 @@ impl DatabaseMetrics {
             )?,
             batch_locked_items: registry.counters(
                 "valerix_batch_locked_items_total",
-                "Items that met a lock of another session and left their batch.",
+                "Items that were parked because another session held a lock.",
                 &["work"],
             )?,
         })

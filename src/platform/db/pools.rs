@@ -12,21 +12,22 @@ use super::timeouts::CHECKOUT_TIMEOUT;
 use super::url::DatabaseUrl;
 use crate::platform::observability::incident_log::IncidentLog;
 
-/// Opens a pool for each thread that needs one. The runtime of a thread drives the connections of its
-/// pool: so a statement never wakes another thread, and no thread uses a connection whose runtime has
-/// ended. Clones share the list of pools.
+/// Opens a pool for each thread that needs one. The runtime of a thread drives the connections of
+/// its pool: so a statement never wakes another thread, and no thread uses a connection whose
+/// runtime has ended. Clones share the list of pools.
 #[derive(Clone)]
 pub struct Pools {
     url: DatabaseUrl,
     /// Maximum number of connections of each pool.
     size: u32,
-    pools: Arc<Mutex<Vec<Pool>>>,
+    opened: Arc<Mutex<Vec<Pool>>>,
     incidents: Arc<Incidents>,
     metrics: Arc<DatabaseMetrics>,
 }
 
 impl Pools {
-    /// Divides `connections` evenly among the pools of `threads` threads. Each pool gets at least one.
+    /// Divides `connections` evenly among the pools of `threads` threads. Each pool gets at least
+    /// one.
     #[must_use]
     pub fn new(
         url: &DatabaseUrl,
@@ -39,7 +40,7 @@ impl Pools {
         Self {
             url: url.clone(),
             size,
-            pools: Arc::default(),
+            opened: Arc::default(),
             incidents: Arc::default(),
             metrics: Arc::new(metrics),
         }
@@ -60,7 +61,7 @@ impl Pools {
             // caches. The pool closes connections that stay idle.
             .queue_strategy(QueueStrategy::Lifo)
             .build_unchecked(manager);
-        self.pools
+        self.opened
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(pool.clone());
@@ -73,7 +74,8 @@ impl Pools {
         &self.incidents.unreachable
     }
 
-    /// Sets whether this process is still migrating the schema. Meanwhile, failed checks are not logged.
+    /// Sets whether this process is still migrating the schema. Meanwhile, failed checks are not
+    /// logged.
     pub fn set_migrating(&self, is_migrating: bool) {
         self.incidents
             .is_migrating
@@ -82,8 +84,8 @@ impl Pools {
 
     /// Updates the metrics of open and idle connections.
     pub fn update_metrics(&self) {
-        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let (open, idle) = pools
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let (open, idle) = opened
             .iter()
             .map(Pool::state)
             .fold((0, 0), |(open, idle), state| {

@@ -63,8 +63,8 @@ pub enum SchemaError {
 /// Applies the missing migrations, and returns their versions. Several processes may call it at the
 /// same time.
 ///
-/// The lock and all migrations are in one transaction. So the lock is released with the connection at
-/// the latest, and a pooler in transaction mode keeps all of it in one session.
+/// The lock and all migrations are in one transaction. So the lock is released with the connection
+/// at the latest, and a pooler in transaction mode keeps all of it in one session.
 ///
 /// # Errors
 /// See [`SchemaError`]. A failed migration does not change the schema.
@@ -101,8 +101,8 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, SchemaError> {
     }
 }
 
-/// Whether the database has these tables and the user may read and write them. If not, another process
-/// may still be going to migrate the schema.
+/// Whether the database has these tables and the user may read and write them. If not, another
+/// process may still be going to migrate the schema.
 ///
 /// # Errors
 /// See [`SchemaError`].

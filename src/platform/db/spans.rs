@@ -33,8 +33,8 @@ impl Instrumentation for StatementSpans {
     }
 }
 
-/// Returns a span for the time in which a caller waits for its item of a batch. `text` is the SQL that
-/// it shows. It ends when it is dropped.
+/// Returns a span for the time in which a caller waits for its item of a batch. `text` is the SQL
+/// that it shows. It ends when it is dropped.
 #[must_use]
 pub fn item_span(text: &str) -> Span {
     if trace_context::is_sampled() {
@@ -44,8 +44,8 @@ pub fn item_span(text: &str) -> Span {
     }
 }
 
-/// Returns the span of a statement. `text` is the statement as Diesel formats it, perhaps followed by
-/// its values.
+/// Returns the span of a statement. `text` is the statement as Diesel formats it, perhaps followed
+/// by its values.
 fn statement_span(text: &str) -> Span {
     // The values may be personal data, so they are left out.
     let statement = text.split(" -- binds:").next().unwrap_or_default().trim();
@@ -62,8 +62,8 @@ fn statement_span(text: &str) -> Span {
     )
 }
 
-/// Returns the operation and the table of a statement, such as `UPDATE orders`. For a statement that
-/// starts with `WITH`, it is the first change in it.
+/// Returns the operation and the table of a statement, such as `UPDATE orders`. For a statement
+/// that starts with `WITH`, it is the first change in it.
 fn operation(statement: &str) -> String {
     let mut words = statement
         .split_whitespace()

@@ -4,9 +4,9 @@
 //! to `unnest`. So each statement is a type, by which Diesel finds the prepared statement. The rows
 //! are passed as one array for each column.
 //!
-//! The result of a statement that changes rows must be read to its end (`load`, never `get_result`).
-//! The server sends rows before it commits, and only the end of the result says that the change is
-//! stored.
+//! The result of a statement that changes rows must be read to its end (`load`, never
+//! `get_result`). The server sends rows before it commits, and only the end of the result says that
+//! the change is stored.
 
 use std::marker::PhantomData;
 
@@ -21,8 +21,8 @@ pub trait BatchStatement: Send + 'static {
     /// The SQL after `WITH input AS (…)`: the main statement, or further `, name AS (…)` before it.
     ///
     /// The plan is kept, and the planner knows neither the number of rows nor the later size of a
-    /// table. Restrict each table by `= ANY ($n)`, where `$n` is the array of the nth column, so that
-    /// no plan reads a whole table.
+    /// table. Restrict each table by `= ANY ($n)`, where `$n` is the array of the nth column, so
+    /// that no plan reads a whole table.
     const TEXT: &'static str;
     /// The SQL types of the result columns.
     type Returns;

@@ -1,15 +1,15 @@
 //! Failpoints: named points between the steps of a service, at which a test makes the process abort
 //! or stall.
 //!
-//! A failpoint is armed at the start of the process, by a hidden flag or its environment variable. A
-//! failpoint that is not armed costs a load and a branch. Each service lists its own failpoints.
+//! A failpoint is armed at the start of the process, by a hidden flag or its environment variable.
+//! A failpoint that is not armed costs a load and a branch. Each service lists its own failpoints.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// What happens at which failpoint: `order.placed=abort`, `order.placed=stall:3000` (milliseconds), or
-/// `order.placed=abort@2` for the second time that the failpoint is reached.
+/// What happens at which failpoint: `order.placed=abort`, `order.placed=stall:3000` (milliseconds),
+/// or `order.placed=abort@2` for the second time that the failpoint is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     point: String,
@@ -106,14 +106,14 @@ mod tests {
             (2, Action::Stall(Duration::from_millis(30)))
         );
         assert_eq!(Plan::parse("order.placed=abort", KNOWN).unwrap().hit, 1);
-        for wrong in [
+        for invalid in [
             "",
             "order.placed",
             "nowhere=abort",
             "order.placed=stall",
             "order.placed=abort@x",
         ] {
-            assert!(Plan::parse(wrong, KNOWN).is_err(), "{wrong}");
+            assert!(Plan::parse(invalid, KNOWN).is_err(), "{invalid}");
         }
     }
 }

@@ -177,8 +177,8 @@ impl Gremlin {
         removed
     }
 
-    /// Updates `is_idle` and the metrics. Must be called after each change, and when a rule may have
-    /// ended.
+    /// Updates `is_idle` and the metrics. Must be called after each change, and when a rule may
+    /// have ended.
     fn refresh(&self, state: &State, now: Instant) {
         let active = state.rules.active(now);
         self.shared
@@ -265,7 +265,7 @@ impl Gremlin {
             fired.push(format!("{rule}:{kind}"));
         }
         if !fired.is_empty() {
-            trace_context::annotate("valerix.gremlin", fired.join(","));
+            trace_context::set_attribute("valerix.gremlin", fired.join(","));
         }
     }
 }

@@ -78,8 +78,8 @@ pub struct RuleJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1_000_000)]
     pub every: Option<u32>,
-    /// With `every`: the number of the first request for which the rule fires; 0 or absent stands for
-    /// the Nth.
+    /// With `every`: the number of the first request for which the rule fires; 0 or absent stands
+    /// for the Nth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 999_999)]
     pub offset: Option<u32>,

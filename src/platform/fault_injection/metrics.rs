@@ -10,7 +10,8 @@ pub struct GremlinMetrics {
     pub latency_seconds: Gauge,
     /// Rules that have not ended.
     pub rules: IntGauge,
-    /// Changes of the switch and the rules, by kind: switch-on, switch-off, rule-added, rule-removed, rules-cleared.
+    /// Changes of the switch and the rules, by kind: switch-on, switch-off, rule-added,
+    /// rule-removed, rules-cleared.
     pub changes: IntCounterVec,
     /// Injected faults by rule and kind. The label `rule` of the latency switch is `switch`.
     pub faults: IntCounterVec,

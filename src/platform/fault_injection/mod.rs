@@ -1,8 +1,9 @@
-//! Fault injection: the gremlin injects faults into a service on request, and failpoints abort or stall
-//! a process for a test. The state of the gremlin is in memory only and ends with the process.
+//! Fault injection: the gremlin injects faults into a service on request, and failpoints abort or
+//! stall a process for a test. The state of the gremlin is in memory only and ends with the
+//! process.
 //!
-//! `rule` and `rules` decide what happens to a request, without I/O. `inbound` injects faults into the
-//! requests that the service receives, `outbound` into the calls that it makes.
+//! `rule` and `rules` decide what happens to a request, without I/O. `inbound` injects faults into
+//! the requests that the service receives, `outbound` into the calls that it makes.
 
 mod config;
 pub mod exempt;

@@ -18,8 +18,8 @@ pub struct Call<'a> {
 }
 
 impl Gremlin {
-    /// Makes a call, and injects the faults that the rules decide on. `product_id` is called only if a
-    /// rule depends on the product.
+    /// Makes a call, and injects the faults that the rules decide on. `product_id` is called only
+    /// if a rule depends on the product.
     ///
     /// # Errors
     /// Those of the call, and injected ones.

@@ -20,7 +20,8 @@ use crate::platform::http::problem_responses::{InvalidRequest, NotFound, Unautho
 /// `GET /gremlin/rules`
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct RuleList {
-    /// In the order in which they are evaluated. A rule that has ended is shown for one more minute.
+    /// In the order in which they are evaluated. A rule that has ended is shown for one more
+    /// minute.
     pub rules: Vec<RuleView>,
     /// Upper bound on the number of rules.
     pub limit: usize,

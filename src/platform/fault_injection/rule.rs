@@ -1,4 +1,5 @@
-//! A rule and its counters: it counts the requests that match, and decides for which of them it fires.
+//! A rule and its counters: it counts the requests that match, and decides for which of them it
+//! fires.
 //!
 //! It has no I/O: the time is an argument, and random choices come from a seed.
 

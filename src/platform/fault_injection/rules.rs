@@ -23,8 +23,8 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Waits for the delay, but at most for `max`. Without a delay it does not sleep at all, because
-    /// the shortest sleep takes a millisecond.
+    /// Waits for the delay, but at most for `max`. Without a delay it does not sleep at all,
+    /// because the shortest sleep takes a millisecond.
     pub async fn wait(&self, max: Duration) {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay.min(max)).await;
@@ -40,8 +40,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Adds a rule. If there are [`MAX_RULES`], it replaces one that has ended. Returns `None` if none
-    /// has ended.
+    /// Adds a rule. If there are [`MAX_RULES`], it replaces one that has ended. Returns `None` if
+    /// none has ended.
     pub fn add(&mut self, spec: RuleSpec, now: Instant) -> Option<RuleView> {
         self.remove_ended(now);
         if self.rules.len() >= MAX_RULES {
@@ -99,9 +99,9 @@ impl Rules {
         })
     }
 
-    /// Evaluates the rules in the order in which they were added. Delays add up, to at most 60 s. The
-    /// first fault of another kind decides how the request ends. After it, only latency rules are
-    /// evaluated.
+    /// Evaluates the rules in the order in which they were added. Delays add up, to at most 60 s.
+    /// The first fault of another kind decides how the request ends. After it, only latency
+    /// rules are evaluated.
     pub fn evaluate(
         &mut self,
         request: RequestView<'_>,

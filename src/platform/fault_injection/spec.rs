@@ -87,8 +87,8 @@ pub enum Trigger {
     Always,
     /// For a share of the requests from 0 to 1, at random.
     Probability(f64),
-    /// For the request number `offset` and each Nth after it, where N is `every`. An offset of 0, or
-    /// none, stands for N.
+    /// For the request number `offset` and each Nth after it, where N is `every`. An offset of 0,
+    /// or none, stands for N.
     Every {
         every: u32,
         offset: Option<u32>,

@@ -44,7 +44,10 @@ proptest! {
     }
 
     #[test]
-    fn a_rule_fires_for_the_share_of_requests_that_is_its_probability(seed in 0..i32::MAX, probability in 0.0..=1.0_f64) {
+    fn a_rule_fires_for_the_share_of_requests_that_is_its_probability(
+        seed in 0..i32::MAX,
+        probability in 0.0..=1.0_f64,
+    ) {
         let rule = json!({"kind": "drop", "probability": probability, "seed": seed});
         let fired = fires_for(&rule, 4000).into_iter().filter(|fires| *fires).count();
         let share = f64::from(u32::try_from(fired).unwrap()) / 4000.0;

@@ -1,4 +1,5 @@
-//! The web application of a service: its own routes and those of every service, behind the middleware.
+//! The web application of a service: its own routes and those of every service, behind the
+//! middleware.
 
 use std::net::TcpListener;
 use std::sync::Arc;

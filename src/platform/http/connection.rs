@@ -1,13 +1,13 @@
-//! Limits the memory that unanswered requests may occupy, and the time in which the head of a request
-//! must arrive.
+//! Limits the memory that unanswered requests may occupy, and the time in which the head of a
+//! request must arrive.
 //!
-//! For each connection, actix buffers up to 128 KiB of an incomplete head, and the body as it arrives.
-//! So each connection counts the bytes that it has received and not answered. The bytes above a small
-//! allowance are taken from one budget of the process. A connection that exceeds the budget is
-//! closed.
+//! For each connection, actix buffers up to 128 KiB of an incomplete head, and the body as it
+//! arrives. So each connection counts the bytes that it has received and not answered. The bytes
+//! above a small allowance are taken from one budget of the process. A connection that exceeds the
+//! budget is closed.
 //!
-//! A client may send a request before it has the response to the previous one. So a response returns
-//! only the size of its own request to the budget.
+//! A client may send a request before it has the response to the previous one. So a response
+//! returns only the size of its own request to the budget.
 //!
 //! actix limits the time for the first head of a connection. [`MeteredStream`] limits it for the
 //! later ones.
@@ -61,7 +61,8 @@ impl MemoryBudget {
     }
 }
 
-/// Counts the unanswered bytes and requests of a connection. The stream and the middleware share it.
+/// Counts the unanswered bytes and requests of a connection. The stream and the middleware share
+/// it.
 pub struct Connection {
     budget: Arc<MemoryBudget>,
     /// Bytes received and not answered.
@@ -101,7 +102,7 @@ impl Connection {
     }
 
     /// Counts a request in progress until the guard is dropped.
-    fn start(self: &Rc<Self>, bytes: usize) -> RequestInProgress {
+    fn start_request(self: &Rc<Self>, bytes: usize) -> RequestInProgress {
         self.in_progress.set(self.in_progress.get() + 1);
         RequestInProgress {
             connection: Rc::clone(self),
@@ -110,7 +111,7 @@ impl Connection {
     }
 
     /// Releases the bytes of an answered request.
-    fn finish(&self, bytes: usize) {
+    fn finish_request(&self, bytes: usize) {
         self.in_progress.set(self.in_progress.get() - 1);
         self.has_responded.set(true);
         let rest = self.held.get().saturating_sub(bytes);
@@ -146,7 +147,7 @@ struct RequestInProgress {
 
 impl Drop for RequestInProgress {
     fn drop(&mut self) {
-        self.connection.finish(self.bytes);
+        self.connection.finish_request(self.bytes);
     }
 }
 
@@ -175,7 +176,8 @@ pub async fn release_answered<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let connection = request.conn_data::<Rc<Connection>>();
-    let _in_progress = connection.map(|connection| connection.start(request_size(request.head())));
+    let _in_progress =
+        connection.map(|connection| connection.start_request(request_size(request.head())));
     next.call(request).await
 }
 
@@ -305,7 +307,7 @@ mod tests {
         assert_eq!(used(), 0);
         assert!(connection.hold(1000));
         assert_eq!(used(), 1000);
-        let request = connection.start(ALLOWANCE_BYTES + 1000);
+        let request = connection.start_request(ALLOWANCE_BYTES + 1000);
         assert!(!connection.hold(MAX_BUDGET_BYTES), "more than the budget");
         assert_eq!(used(), 1000);
         drop(connection);
@@ -319,12 +321,12 @@ mod tests {
         let connection = Connection::new(Arc::clone(&budget));
         let used = || budget.used.load(Ordering::Relaxed);
         assert!(connection.hold(100 + ALLOWANCE_BYTES + 5000));
-        let first = connection.start(100);
+        let first = connection.start_request(100);
         assert!(!connection.awaits_head(), "a request is in progress");
         drop(first);
         assert_eq!(used(), 5000);
         assert!(connection.awaits_head());
-        drop(connection.start(ALLOWANCE_BYTES + 4990));
+        drop(connection.start_request(ALLOWANCE_BYTES + 4990));
         assert_eq!(used(), 0, "a few bytes may be white space");
         assert!(!connection.awaits_head());
     }

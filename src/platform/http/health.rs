@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::problem::{Problem, ProblemBody};
 use crate::platform::timestamp::timestamp;
 
-/// Upper bound on the checks of a request to `/health` or `/readyz`, which run concurrently.
+/// Upper bound on the time of the checks of one request. They run concurrently.
 pub const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// `GET /health`
@@ -32,7 +32,7 @@ pub struct Health {
     pub dependencies: BTreeMap<String, String>,
 }
 
-/// Returns whether a dependency works.
+/// A function that returns whether a dependency works.
 type Check = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = bool>>>>;
 
 /// The checks of the dependencies of a service.

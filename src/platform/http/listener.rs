@@ -1,5 +1,5 @@
-//! Accepts connections: no more than the limit of open files allows after the connections to the
-//! database.
+//! Accepts connections: as many as the limit of open files permits in addition to the connections to
+//! the database.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,14 +26,15 @@ const MAX_CONNECTIONS_PER_WORKER: usize = 4096;
 const MIN_CONNECTIONS_PER_WORKER: usize = 16;
 /// File descriptors that a process needs for its files and for calls to other services.
 const RESERVED_DESCRIPTORS: usize = 288;
-/// How long an idle connection stays open. It is longer than the 15 s of the client of the services,
-/// so that a connection is not closed just as that client sends a request.
+/// How long an idle connection stays open. It is longer than the 15 s of the client of the
+/// services, so that a connection is not closed just as that client sends a request.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long the requests in progress may take after SIGTERM, in seconds.
 pub const DRAIN_TIMEOUT_SECONDS: u64 = 5;
 
-/// Returns how many connections each worker thread may have. `descriptors` is the limit of open files
-/// of the process, and `database_connections` the upper bound on its connections to the database.
+/// Returns how many connections each worker thread may have. `descriptors` is the limit of open
+/// files of the process, and `database_connections` the upper bound on its connections to the
+/// database.
 #[must_use]
 pub fn connections_per_worker(
     descriptors: u64,
@@ -48,8 +49,8 @@ pub fn connections_per_worker(
     (available / workers.max(1)).clamp(MIN_CONNECTIONS_PER_WORKER, MAX_CONNECTIONS_PER_WORKER)
 }
 
-/// Explains why a service cannot listen on an address, and what to change. `port_settings` names the
-/// environment variable and the flag of the port.
+/// Explains why a service cannot listen on an address, and what to change. `port_settings` names
+/// the environment variable and the flag of the port.
 #[must_use]
 pub fn explain_bind_error(error: &io::Error, address: SocketAddr, port_settings: &str) -> String {
     let (host, port) = (address.ip(), address.port());
@@ -140,8 +141,8 @@ fn accept(
     stream: TcpStream,
     budget: Arc<MemoryBudget>,
 ) -> Result<(MeteredStream, Option<SocketAddr>), actix_http::error::DispatchError> {
-    // Otherwise the second part of a response waits until the client acknowledges the first one, and
-    // clients delay acknowledgements.
+    // Otherwise the second part of a response waits until the client acknowledges the first one,
+    // and clients delay acknowledgements.
     stream
         .set_nodelay(true)
         .map_err(actix_http::error::DispatchError::Io)?;

@@ -52,8 +52,8 @@ impl HttpMetrics {
     }
 }
 
-/// Returns the label of a method. Unknown methods share the label `OTHER`, so that clients cannot add
-/// series.
+/// Returns the label of a method. Unknown methods share the label `OTHER`, so that clients cannot
+/// add series.
 fn method_label(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"];
     KNOWN

@@ -1,5 +1,5 @@
-//! The OpenAPI document of a service. The known query parameters of each route and the allowed methods
-//! of each path are derived from it.
+//! The OpenAPI document of a service. The known query parameters of each route and the allowed
+//! methods of each path are derived from it.
 
 use std::collections::HashMap;
 
@@ -54,8 +54,8 @@ impl Description {
         paths.flat_map(|(path, routes)| routes.iter().map(|route| (&route.method, path.as_str())))
     }
 
-    /// Returns the names of the query parameters of a route; none for a path that the document does not
-    /// contain. Returns `None` if the path does not have the method.
+    /// Returns the names of the query parameters of a route; none for a path that the document does
+    /// not contain. Returns `None` if the path does not have the method.
     #[must_use]
     pub fn query_parameters(
         &self,
@@ -134,7 +134,7 @@ fn add_common_responses(method: &Method, operation: &mut Operation) {
     )];
     let with_body = [
         ("408", "too-slow: the body did not arrive in time"),
-        ("413", "too-large: the body is too large"),
+        ("413", "too-large: the body is too long"),
         (
             "415",
             "unsupported-content-encoding: the body has a Content-Encoding",
@@ -182,9 +182,9 @@ pub async fn no_route(
     ))
 }
 
-/// Handles a path parameter that cannot be parsed: 405 if the path also belongs to a route with other
-/// methods, 404 otherwise. For example, `GET /payments/void` does not ask for a payment with the id
-/// "void".
+/// Handles a path parameter that cannot be parsed: 405 if the path also belongs to a route with
+/// other methods, 404 otherwise. For example, `GET /payments/void` does not ask for a payment with
+/// the id "void".
 #[must_use]
 pub fn invalid_path(_: PathError, request: &HttpRequest) -> Error {
     let description = request.app_data::<web::Data<Description>>();

@@ -77,8 +77,8 @@ impl Problem {
             .with_header("allow", allow)
     }
 
-    /// Returns a 503 with `Retry-After`: the request had no effect and will have none, so the client
-    /// can retry.
+    /// Returns a 503 with `Retry-After`: the request had no effect and will have none, so the
+    /// client can retry.
     #[must_use]
     pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         Self {
@@ -92,8 +92,8 @@ impl Problem {
     /// The code for a change of which it is not known whether it was made, or still will be.
     pub const OUTCOME_UNKNOWN: &'static str = "outcome-unknown";
 
-    /// Returns a 503 without `Retry-After`: it is not known whether the change was made. `reason` is a
-    /// sentence for the client.
+    /// Returns a 503 without `Retry-After`: it is not known whether the change was made. `reason`
+    /// is a sentence for the client.
     #[must_use]
     pub fn outcome_unknown(reason: &str, order_id: Uuid) -> Self {
         let detail = format!("{reason} It is not known whether the change was made.");
@@ -200,16 +200,16 @@ impl Problem {
     pub(crate) fn log(&self, path: &str) {
         let cause = self.cause.as_deref().unwrap_or("unknown");
         match self.status {
-            // Polled routes fail every few seconds. Other code logs when such an incident starts and
-            // ends.
+            // Polled routes fail every few seconds. Other code logs when such an incident starts
+            // and ends.
             StatusCode::SERVICE_UNAVAILABLE if self.without_log || is_polled(path) => {
                 tracing::debug!(code = self.code, cause, "the service is unavailable");
             }
             StatusCode::SERVICE_UNAVAILABLE => {
-                tracing::warn!(code = self.code, cause, "the service is unavailable")
+                tracing::warn!(code = self.code, cause, "the service is unavailable");
             }
             status if status.is_server_error() => {
-                tracing::error!(code = self.code, cause, "request failed")
+                tracing::error!(code = self.code, cause, "request failed");
             }
             _ => {}
         }

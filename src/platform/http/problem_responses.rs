@@ -1,15 +1,15 @@
-//! Problems that several routes answer with, as the OpenAPI document describes them.
+//! The problems of several routes, as the OpenAPI document describes them.
 
 use utoipa::IntoResponses;
 
 use super::problem::{MEDIA_TYPE, ProblemBody};
 
-/// invalid-request or malformed-json: `errors` names each field that is wrong
+/// invalid-request or malformed-json: `errors` names each invalid field
 #[derive(IntoResponses)]
 #[response(status = 400, content_type = MEDIA_TYPE)]
 pub struct InvalidRequest(pub ProblemBody);
 
-/// The bearer token is missing or wrong
+/// The bearer token is missing or invalid
 #[derive(IntoResponses)]
 #[response(status = 401, content_type = MEDIA_TYPE)]
 pub struct Unauthorized(pub ProblemBody);

@@ -34,8 +34,8 @@ pub fn route_of(request: &ServiceRequest) -> Route {
     })
 }
 
-/// Routes that programs request every few seconds. They are logged at the level debug, because their
-/// lines would hide the others.
+/// Routes that programs request every few seconds. They are logged at the level debug, because
+/// their lines would hide the others.
 const POLLED_ROUTES: [&str; 5] = ["/health", "/livez", "/readyz", "/metrics", "/sla"];
 
 /// Whether a route is one that programs request every few seconds.

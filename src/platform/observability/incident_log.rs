@@ -58,8 +58,8 @@ impl IncidentLog {
             .and_then(|incident| incident.causes.last().cloned())
     }
 
-    /// Reports that the failure is not present. Returns whether this was logged, because the incident
-    /// ends.
+    /// Reports that the failure is not present. Returns whether this was logged, because the
+    /// incident ends.
     pub fn resolve(&self) -> bool {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Incident { since, .. }) = current.take() else {

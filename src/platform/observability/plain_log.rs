@@ -8,8 +8,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::trace_context::current_span;
 
-/// Time, level, message, the event's fields, and the first hex_trace_id of the trace: what fits a
-/// terminal.
+/// Formats an event as a line with its time, level, message and fields, and the first 8 digits of
+/// the trace id.
 pub struct PlainLine;
 
 impl<S, N> FormatEvent<S, N> for PlainLine

@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use percent_encoding::percent_decode_str;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::json_log::{JsonLine, OrderIdOnly};
@@ -20,9 +20,10 @@ pub use super::otlp::{Certificates, Export, Protocol};
 use super::plain_log::PlainLine;
 use crate::platform::output;
 
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people: one short line for each event.
+    /// One short line per event, for people.
     Pretty,
     /// One JSON object per line.
     Json,
@@ -32,7 +33,7 @@ impl LogFormat {
     /// Returns `Pretty` on a terminal and `Json` otherwise.
     #[must_use]
     pub fn detect() -> Self {
-        if std::io::stdout().is_terminal() {
+        if io::stdout().is_terminal() {
             Self::Pretty
         } else {
             Self::Json
@@ -40,92 +41,84 @@ impl LogFormat {
     }
 }
 
+/// The configuration of logs and traces.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub format: LogFormat,
     /// `RUST_LOG`: levels by target.
     pub filter: Targets,
-    /// The name of the service in traces. When absent, the one in `OTEL_RESOURCE_ATTRIBUTES`, or else
-    /// the service's own.
+    /// The name of the service in traces. `None`: the one in `OTEL_RESOURCE_ATTRIBUTES`, or
+    /// otherwise the service's own name.
     pub service_name: Option<String>,
-    /// Where spans are sent. When absent, they are not sent.
+    /// Where spans are sent. `None`: they are not sent.
     pub export: Option<Export>,
-    /// What the configuration says and this program ignores.
+    /// Settings that this program ignores. They are logged at the start.
     pub warnings: Vec<String>,
 }
 
-/// Whether spans are exported. If not, they exist only for their ids and have no attributes.
-static EXPORTED: AtomicBool = AtomicBool::new(false);
+/// Whether spans are exported. If not, they have an id but no attributes.
+static IS_EXPORTING: AtomicBool = AtomicBool::new(false);
 
 /// Whether this process exports spans.
 #[must_use]
-pub fn is_exported() -> bool {
-    EXPORTED.load(Ordering::Relaxed)
+pub fn is_exporting() -> bool {
+    IS_EXPORTING.load(Ordering::Relaxed)
 }
 
-/// Upper bound on sending the last spans at shutdown, for a collector that does not respond.
+/// Upper bound on sending the remaining spans at shutdown, in case the collector does not respond.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The target under which actix-http logs faults of clients as errors: bytes that are not HTTP, a TLS
-/// handshake, a connection that ends early. Any client can cause them, so they are shown only at the
-/// level debug.
+/// The target under which actix-http logs faults of clients as errors: bytes that are not HTTP, a
+/// TLS handshake, a connection that ends early. Any client can cause them, so they are logged only
+/// if the level debug is enabled.
 const CLIENT_FAULTS: &str = "actix_http::h1::dispatcher";
 
-/// Keeps telemetry alive. It must be flushed last.
+/// The tracer provider of the process. It must be flushed before the process ends.
 pub struct Telemetry {
     provider: SdkTracerProvider,
 }
 
 impl Telemetry {
-    /// Installs the subscriber of the process. Must be called on the main runtime, on which the exporter
-    /// runs.
+    /// Installs the subscriber of the process. Must be called on the main runtime, because the
+    /// exporter runs there.
     ///
     /// # Errors
-    /// When a subscriber is installed already, or the exporter cannot be set up.
+    /// When a subscriber is installed already, or the exporter cannot be built.
     pub fn install(service: &'static str, config: &Config) -> Result<Self, String> {
         let provider = provider(service, config)?;
-        let exported = config.export.is_some();
-        EXPORTED.store(exported, Ordering::Relaxed);
-        // Traces do not depend on RUST_LOG, because every response carries a trace id.
+        let exports = config.export.is_some();
+        IS_EXPORTING.store(exports, Ordering::Relaxed);
+        // RUST_LOG has no effect on traces, because every response has a trace id.
         let traces = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("valerix"))
             .with_location(false)
-            // The times at which a span was polled would cost a clock and a lock at every poll.
+            // Tracking when a span is polled would cost a clock and a lock at every poll.
             .with_tracked_inactivity(false)
             .with_threads(false)
             .with_target(false)
             // Log events are added to their spans only if spans are exported.
             .with_filter(filter_fn(move |metadata| {
-                is_ours(metadata) && (exported || metadata.is_span())
+                is_ours(metadata) && (exports || metadata.is_span())
             }));
-        let levels = config.filter.clone();
-        let shows_clients = config
-            .filter
-            .would_enable(CLIENT_FAULTS, &tracing::Level::DEBUG);
-        let levels = levels.and(filter_fn(move |event| {
-            shows_clients || event.target() != CLIENT_FAULTS
-        }));
-        let logged = levels.or(filter_fn(|metadata| {
-            metadata.is_span() && is_ours(metadata)
-        }));
         let registry = tracing_subscriber::registry().with(traces);
-        // A line that cannot be written is lost. The layer would otherwise report it on standard
+        // A line that cannot be written is lost. Otherwise the layer would report that on standard
         // error, and panic if that fails too.
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(io::stdout)
             .log_internal_errors(false);
+        let filter = log_filter(&config.filter);
         match config.format {
             LogFormat::Json => {
                 let lines = lines
                     .fmt_fields(OrderIdOnly)
                     .event_format(JsonLine { service });
-                registry.with(lines.with_filter(logged)).try_init()
+                registry.with(lines.with_filter(filter)).try_init()
             }
             LogFormat::Pretty => {
                 let lines = lines
                     .with_ansi(output::supports_colours(&io::stdout()))
                     .event_format(PlainLine);
-                registry.with(lines.with_filter(logged)).try_init()
+                registry.with(lines.with_filter(filter)).try_init()
             }
         }
         .map_err(|error| error.to_string())?;
@@ -135,7 +128,7 @@ impl Telemetry {
         Ok(Self { provider })
     }
 
-    /// Sends the remaining spans, within [`FLUSH_TIMEOUT`].
+    /// Sends the remaining spans, for at most [`FLUSH_TIMEOUT`].
     pub fn flush(self) {
         if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_TIMEOUT) {
             tracing::warn!(%error, "the last spans were not sent");
@@ -143,18 +136,32 @@ impl Telemetry {
     }
 }
 
-/// Excludes the libraries of the exporter, because each export would cause another one.
+/// Returns the filter of the log: the levels of `RUST_LOG`, and the spans of this program, of which
+/// the log shows the `order_id`.
+fn log_filter<S: tracing::Subscriber>(levels: &Targets) -> impl Filter<S> + use<S> {
+    let shows_client_faults = levels.would_enable(CLIENT_FAULTS, &tracing::Level::DEBUG);
+    let events = levels.clone().and(filter_fn(move |event| {
+        shows_client_faults || event.target() != CLIENT_FAULTS
+    }));
+    events.or(filter_fn(|metadata| {
+        metadata.is_span() && is_ours(metadata)
+    }))
+}
+
+/// Whether a span or an event is of this program. Those of the libraries are excluded, because each
+/// export would cause another one.
 fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
     metadata.target().starts_with("valerix") && *metadata.level() <= tracing::Level::INFO
 }
 
-/// Exports spans in batches from a thread of its own. If its queue is full, spans are dropped and
-/// requests are not delayed. The sampler and the batches follow the standard `OTEL_*` variables.
+/// Returns the tracer provider. A separate thread exports spans in batches. If its queue is full,
+/// spans are dropped, and requests are not delayed. The standard `OTEL_*` variables configure the
+/// sampler and the batches.
 fn provider(service: &'static str, config: &Config) -> Result<SdkTracerProvider, String> {
     let builder = SdkTracerProvider::builder()
         .with_resource(resource(service, config.service_name.as_deref()));
     let Some(export) = &config.export else {
-        // Responses and log lines have a trace id all the same.
+        // Nothing is sampled, but responses and log lines still have a trace id.
         return Ok(builder
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
             .build());
@@ -162,21 +169,22 @@ fn provider(service: &'static str, config: &Config) -> Result<SdkTracerProvider,
     Ok(builder.with_batch_exporter(export.exporter()?).build())
 }
 
-/// Describes this process in its traces. The attributes that the operator sets take precedence.
+/// Returns the attributes of this process in its traces. Attributes in the environment take
+/// precedence.
 fn resource(service: &'static str, configured_name: Option<&str>) -> Resource {
-    let given = EnvResourceDetector::new().detect();
-    // The SDK leaves values percent-encoded.
-    let given = given.iter().map(|(key, value)| {
+    let attributes = EnvResourceDetector::new().detect();
+    // The SDK does not decode the percent-encoded values.
+    let attributes = attributes.iter().map(|(key, value)| {
         let value = value.as_str();
         KeyValue::new(
             key.clone(),
             percent_decode_str(&value).decode_utf8_lossy().into_owned(),
         )
     });
-    let given: Vec<_> = given
+    let attributes: Vec<_> = attributes
         .filter(|pair| !pair.value.as_str().is_empty())
         .collect();
-    let named = given
+    let named = attributes
         .iter()
         .find(|pair| pair.key == Key::from_static_str("service.name"));
     let name = configured_name
@@ -184,7 +192,7 @@ fn resource(service: &'static str, configured_name: Option<&str>) -> Resource {
         .or_else(|| Some(named?.value.as_str().into_owned()));
     Resource::builder()
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-        .with_attributes(given)
+        .with_attributes(attributes)
         .with_service_name(name.unwrap_or_else(|| service.to_owned()))
         .build()
 }

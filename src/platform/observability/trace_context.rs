@@ -1,4 +1,4 @@
-//! The trace of the current span, and the headers that carry it from service to service.
+//! The trace of the current span, and the headers that pass it from service to service.
 
 use std::fmt;
 
@@ -11,25 +11,28 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
-/// The headers that carry a trace from service to service: W3C Trace Context.
+/// The header with the trace id, the id of the calling span and whether it is sampled (W3C Trace
+/// Context).
 pub const TRACEPARENT: &str = "traceparent";
-
+/// The header with what other tracing systems keep in the trace (W3C Trace Context).
 pub const TRACESTATE: &str = "tracestate";
 
-/// A longer `tracestate` is not passed on. The standard requires this many characters.
+/// A longer `tracestate` is not passed on. The standard requires that at least this many characters
+/// are.
 const MAX_TRACESTATE_LENGTH: usize = 512;
 
 /// The trace headers of a request.
 #[derive(Debug, Clone, Default)]
 pub struct TraceHeaders {
     pub traceparent: Option<String>,
-    /// The state that other systems keep in the trace. It is passed on unchanged.
+    /// What other tracing systems keep in the trace. It is passed on unchanged.
     pub tracestate: Option<String>,
 }
 
 impl TraceHeaders {
+    /// Reads the headers of a request.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         let values = headers
             .get_all(TRACESTATE)
             .filter_map(|value| value.to_str().ok());
@@ -53,8 +56,8 @@ impl TraceHeaders {
         }
     }
 
-    /// Returns headers of a new trace that is not sampled, for a request that only carries the calls of
-    /// other traces.
+    /// Returns the headers of a new trace that is not sampled, for a request that only carries the
+    /// calls of other traces.
     #[must_use]
     pub fn unsampled() -> Self {
         Self {
@@ -87,7 +90,7 @@ pub fn is_sampled() -> bool {
     Context::current().span().span_context().is_sampled()
 }
 
-/// Links a span to the trace of a stored `traceparent`.
+/// Links a span to the span of a stored `traceparent`.
 pub fn link(span: &Span, traceparent: &str) {
     let headers = TraceHeaders {
         traceparent: Some(traceparent.to_owned()),
@@ -99,17 +102,18 @@ pub fn link(span: &Span, traceparent: &str) {
     }
 }
 
+/// Returns the context of the caller that sent these headers.
 pub(crate) fn context_of(headers: &TraceHeaders) -> Context {
     TraceContextPropagator::new().extract_with_context(&Context::new(), headers)
 }
 
-/// Returns the trace id of the current span, as 32 hex hex_trace_id.
+/// Returns the trace id of the current span, as 32 hex digits.
 #[must_use]
 pub fn current_trace_id() -> Option<String> {
     current_span().map(|span| hex_trace_id(&span).to_string())
 }
 
-/// Returns the `traceparent` of the current span, for calls and for storing.
+/// Returns the `traceparent` of the current span.
 #[must_use]
 pub fn current_traceparent() -> Option<String> {
     let span = current_span()?;
@@ -123,8 +127,8 @@ pub fn current_traceparent() -> Option<String> {
     ))
 }
 
-/// Formats a trace id as 32 hex hex_trace_id. It goes through a UUID, which has the same length and formats
-/// its hex_trace_id from a table.
+/// Formats a trace id as 32 hex digits. It goes through a UUID, which has the same length and
+/// formats its digits from a table.
 pub(crate) fn hex_trace_id(span: &SpanContext) -> impl fmt::Display {
     Uuid::from_bytes(span.trace_id().to_bytes()).simple()
 }
@@ -140,7 +144,7 @@ pub fn unsampled_traceparent() -> String {
 }
 
 /// Adds an attribute to the current span.
-pub fn annotate(key: &'static str, value: String) {
+pub fn set_attribute(key: &'static str, value: String) {
     Span::current().set_attribute(key, value);
 }
 
@@ -150,7 +154,7 @@ pub fn trace_id_of(traceparent: &str) -> Option<String> {
     traceparent.split('-').nth(1).map(str::to_owned)
 }
 
-/// Returns the current span. It is read from OpenTelemetry's own context, because a log formatter
+/// Returns the context of the current span. It comes from OpenTelemetry, because a log formatter
 /// cannot access the subscriber.
 pub(crate) fn current_span() -> Option<SpanContext> {
     let current = Context::current();

@@ -1,11 +1,17 @@
 //! Waits for the schema, and then starts the background work of a service.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use super::config::{Config, StartError};
 use super::role::{Platform, Role};
 use crate::platform::db::{SchemaError, is_ready, migrate};
 use crate::platform::shutdown::Shutdown;
+
+/// The first pause before the schema is checked again. It doubles up to
+/// [`MAX_SCHEMA_CHECK_INTERVAL`].
+const MIN_SCHEMA_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+const MAX_SCHEMA_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The background work of a service, which needs the schema.
 pub struct Background<R> {
@@ -15,8 +21,9 @@ pub struct Background<R> {
 }
 
 impl<R: Role> Background<R> {
-    /// Starts the work on a thread with a runtime of its own, because HTTP clients belong to a thread.
-    /// The process does not wait for it to end: unfinished work is taken over as after a crash.
+    /// Starts the work on a thread with its own runtime, because HTTP clients belong to one thread.
+    /// The process does not wait for the end of the work: another process takes it over, as
+    /// after a crash.
     fn start(self) -> std::io::Result<()> {
         let Self {
             role,
@@ -37,15 +44,15 @@ impl<R: Role> Background<R> {
     }
 }
 
-/// Migrates the schema, or waits until another process has migrated it, for as long as the database
-/// is unreachable. Then starts the background work. Never returns `Ok`, so that it can run beside the
-/// server in a `select!`.
+/// Migrates the schema, or waits until another process has migrated it, and retries while the
+/// database is unreachable. Then starts the background work. Never returns `Ok`, so that it can run
+/// beside the server in a `select!`.
 pub async fn await_schema<R: Role>(
     config: &Config,
     shutdown: Shutdown,
     background: Background<R>,
-) -> Result<std::convert::Infallible, StartError> {
-    let mut pause = Duration::from_millis(250);
+) -> Result<Infallible, StartError> {
+    let mut pause = MIN_SCHEMA_CHECK_INTERVAL;
     let pools = background.platform.pools.clone();
     let unreachable = pools.unreachable_incident();
     pools.set_migrating(config.migrate);
@@ -65,13 +72,13 @@ pub async fn await_schema<R: Role>(
             Err(error) => return Err(error.into()),
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(2)),
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(MAX_SCHEMA_CHECK_INTERVAL),
             () = shutdown.requested() => std::future::pending().await,
         }
     }
 }
 
-/// Whether the schema is up to date and the service may use its tables.
+/// Migrates the schema if this process is to do so. Returns whether the service can use its tables.
 async fn prepare<R: Role>(config: &Config) -> Result<bool, SchemaError> {
     let applied = if config.migrate {
         Some(migrate(&config.database_url).await?)

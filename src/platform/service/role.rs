@@ -1,4 +1,4 @@
-//! What a service adds to the platform, and what it gets from it.
+//! What a service adds to the platform, and what the platform provides.
 
 use std::future::Future;
 
@@ -17,11 +17,12 @@ use crate::platform::shutdown::Shutdown;
 
 /// A kind of service: what it adds to the platform.
 pub trait Role: Clone + Send + 'static {
+    /// The name of the service in health checks, metrics, logs and traces.
     const SERVICE: &'static str;
-    /// Routes that the gremlin never touches, beside the platform's own. A path that ends with `/*`
-    /// stands for all paths below it.
+    /// Routes into which the gremlin injects no faults, in addition to those of every service. A
+    /// path that ends with `/*` stands for all paths below it.
     const EXEMPT_FROM_FAULTS: &'static [&'static str] = &[];
-    /// Whether only other services call this one.
+    /// Whether only other services call this one. Such a service requires the service token.
     const INTERNAL: bool;
     /// The tables that the service reads and writes.
     const TABLES: &'static [&'static str];
@@ -32,25 +33,25 @@ pub trait Role: Clone + Send + 'static {
     /// Adds the routes and their state. Called once in each worker thread.
     fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>);
 
-    /// Returns a function that is called for each finished request.
+    /// Returns a function that is called after each request.
     fn observer(&self) -> Option<RequestObserver> {
         None
     }
 
-    /// Works beside the requests, on a thread of its own, until it is asked to stop.
+    /// Does the background work of the service on a separate thread, until a request to stop.
     fn background(self, _: Platform, _: Shutdown) -> impl Future<Output = ()> {
         std::future::ready(())
     }
 }
 
-/// What the platform gives to a service. Clones share it, on one thread.
+/// What the platform provides to a service on one thread. Clones share everything.
 #[derive(Clone)]
 pub struct Platform {
-    /// The pool of this thread.
+    /// The connection pool of this thread.
     pub database: Database,
     pub(super) pools: Pools,
     pub gremlin: Gremlin,
-    /// Where a service registers its own metrics.
+    /// The registry in which a service registers its own metrics.
     pub registry: Registry,
     pub http_metrics: web::Data<HttpMetrics>,
     pub client_metrics: web::Data<ClientMetrics>,
@@ -58,7 +59,8 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Returns the platform for the current thread, which gets database connections of its own.
+    /// Returns the platform for the current thread, with a connection pool of its own.
+    #[must_use]
     pub fn for_this_thread(&self) -> Self {
         self.task_metrics.add_current_runtime();
         Self {

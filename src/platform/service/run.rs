@@ -22,62 +22,41 @@ use crate::platform::observability::task_metrics::TaskMetrics;
 use crate::platform::observability::telemetry::Telemetry;
 use crate::platform::shutdown::Shutdown;
 
+/// How often the metrics are updated that are not counted as things happen.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Returns the number of worker threads: half of the processors. The other services and the database
-/// need the rest, and fewer threads form larger batches.
-fn workers() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
-}
+/// Assumed if the limit of open files cannot be read.
+const DEFAULT_DESCRIPTOR_LIMIT: u64 = 1024;
 
 /// Runs a service until it is asked to stop.
 ///
 /// # Errors
-/// When it cannot start, or the database cannot hold its schema.
+/// When it cannot start, or the database is unsuitable for its schema.
 pub async fn run<R: Role>(
     config: Config,
     role: impl FnOnce(&Platform) -> prometheus::Result<R>,
 ) -> Result<(), StartError> {
-    let address = SocketAddr::new(config.host, config.port);
-    let listener = TcpListener::bind(address).map_err(|error| StartError::Listen {
-        address,
-        cause: listener::explain_bind_error(&error, address, "PORT (--port)"),
-    })?;
+    let listener = bind(&config)?;
     let telemetry =
         Telemetry::install(R::SERVICE, &config.telemetry).map_err(StartError::Telemetry)?;
     let shutdown = Shutdown::listen()?;
     if config.supervised {
         shutdown.watch_supervisor();
     }
-    let descriptors = raise_descriptor_limit();
     if let Some(plan) = config.failpoint.clone() {
         tracing::warn!(?plan, "a failpoint is armed");
         failpoint::arm(plan);
     }
+    let settings = server_settings(&config, shutdown.clone());
     let platform = platform::<R>(&config)?;
     tokio::spawn(update_metrics(platform.clone()));
-    if config.gremlin.is_open() && !config.host.is_loopback() {
-        tracing::warn!(
-            host = %config.host,
-            "every client that reaches this port can inject faults: set GREMLIN_TOKEN, or \
-             GREMLIN_ENABLED=false"
-        );
-    }
+    warn_of_open_gremlin(&config);
     let role = role(&platform)?;
     let address = listener.local_addr()?;
-    tracing::info!(%address, database = %config.database_url, version = env!("CARGO_PKG_VERSION"), "listening");
+    let (database, version) = (&config.database_url, env!("CARGO_PKG_VERSION"));
+    tracing::info!(%address, %database, version, "listening");
     let background = Background {
         role: role.clone(),
         platform: platform.clone(),
-        shutdown: shutdown.clone(),
-    };
-    let settings = listener::Settings {
-        workers: workers(),
-        connections_per_worker: listener::connections_per_worker(
-            descriptors,
-            config.database_pool_size,
-            workers(),
-        ),
         shutdown: shutdown.clone(),
     };
     let server = app::serve(listener, &config, platform, role, settings)?;
@@ -95,14 +74,51 @@ pub async fn run<R: Role>(
     outcome
 }
 
+fn bind(config: &Config) -> Result<TcpListener, StartError> {
+    let address = SocketAddr::new(config.host, config.port);
+    TcpListener::bind(address).map_err(|error| StartError::Listen {
+        address,
+        cause: listener::explain_bind_error(&error, address, "PORT (--port)"),
+    })
+}
+
+fn server_settings(config: &Config, shutdown: Shutdown) -> listener::Settings {
+    let (descriptors, workers) = (raise_descriptor_limit(), worker_count());
+    listener::Settings {
+        workers,
+        connections_per_worker: listener::connections_per_worker(
+            descriptors,
+            config.database_pool_size,
+            workers,
+        ),
+        shutdown,
+    }
+}
+
+fn warn_of_open_gremlin(config: &Config) {
+    if config.gremlin.is_open() && !config.host.is_loopback() {
+        tracing::warn!(
+            host = %config.host,
+            "every client that reaches this port can inject faults: set GREMLIN_TOKEN, or \
+             GREMLIN_ENABLED=false"
+        );
+    }
+}
+
+/// Returns the number of worker threads: half of the processors, rounded up. The other services and
+/// the database need the rest, and fewer threads form larger batches.
+fn worker_count() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
+}
+
+/// Registers the metrics, and builds the platform of the main thread.
 pub(super) fn platform<R: Role>(config: &Config) -> prometheus::Result<Platform> {
     let registry = Registry::new()?;
-    // Two threads more than those that answer requests: the one of the background work, and this
-    // one, on which the live stream is read.
+    // The worker threads, the background thread and the main thread have a pool each.
     let pools = Pools::new(
         &config.database_url,
         config.database_pool_size,
-        workers() + 2,
+        worker_count() + 2,
         DatabaseMetrics::new(&registry)?,
     );
     let gremlin = Gremlin::new(
@@ -123,11 +139,12 @@ pub(super) fn platform<R: Role>(config: &Config) -> prometheus::Result<Platform>
     })
 }
 
-/// Raises the limit of open files, and returns it. On many systems the soft limit is 1,024, which idle
-/// connections alone can exceed. If it cannot be raised, fewer connections are accepted.
+/// Raises the limit of open files to the hard limit, and returns it. On many systems the soft limit
+/// is 1,024, which idle connections alone can exceed. If it cannot be raised, fewer connections are
+/// accepted.
 fn raise_descriptor_limit() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return 1024;
+        return DEFAULT_DESCRIPTOR_LIMIT;
     };
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => hard,
@@ -138,7 +155,7 @@ fn raise_descriptor_limit() -> u64 {
     }
 }
 
-/// Updates the series that must be read at intervals.
+/// Updates the metrics of connections and tasks at intervals.
 async fn update_metrics(platform: Platform) {
     let mut tick = tokio::time::interval(METRICS_INTERVAL);
     loop {

@@ -1,5 +1,5 @@
-//! A real Chromium without a window, and what it has to say at the end: console errors, and every
-//! address it asked.
+//! A headless Chromium. At the end of a test it reports console errors and every address that it
+//! requested.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::eventually;
 
-/// Root may not have a sandbox; what is not about the page stays quiet, and asks nobody.
+/// Root cannot use the sandbox. The other flags turn off background requests of the browser itself.
 const FLAGS: [&str; 10] = [
     "--headless=new",
     "--no-sandbox",
@@ -31,13 +31,12 @@ const FLAGS: [&str; 10] = [
     "--window-size=1440,1000",
 ];
 
-/// Chromedriver and the browsers it starts, all in one process group, with a profile that nobody
-/// used before.
+/// Chromedriver and the browsers that it starts, in one process group and with a new profile.
 struct Driver {
     child: Child,
     watcher: Child,
-    /// When this closes, however the test process ends, the watcher ends the whole group and
-    /// removes the profile.
+    /// When this closes, for example because the test process was killed, the watcher kills the whole
+    /// group and removes the profile.
     lifeline: Option<ChildStdin>,
     profile: PathBuf,
     port: u16,
@@ -107,7 +106,7 @@ impl Drop for Driver {
     }
 }
 
-/// A command of Chromium's driver that the standard does not have.
+/// A command of Chromedriver that is not in the standard.
 #[derive(Debug)]
 struct Vendor {
     path: &'static str,
@@ -132,7 +131,7 @@ impl WebDriverCompatibleCommand for Vendor {
     }
 }
 
-/// A page in a browser of its own.
+/// A page in a browser session of its own.
 pub struct Browser {
     client: Client,
     origin: String,
@@ -145,7 +144,7 @@ impl Browser {
         Self::open_with(origin, &[]).await
     }
 
-    /// The same, in a browser that was started with further flags.
+    /// Opens the page of a service in a browser with further flags.
     pub async fn open_with(origin: &str, flags: &[&str]) -> Self {
         let driver = Driver::start().await;
         let client = driver.session(flags).await;
@@ -162,7 +161,7 @@ impl Browser {
         self.client.goto(url).await.unwrap();
     }
 
-    /// What a script gives; it says `return`.
+    /// Runs a script, and returns the value that it returns.
     pub async fn run(&self, script: &str) -> Value {
         self.run_with(script, json!([])).await
     }
@@ -175,7 +174,7 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// Waits until an element is there.
+    /// Waits until an element exists.
     pub async fn shows(&self, css: &str) {
         self.until(
             &format!("{css} to be there"),
@@ -184,7 +183,7 @@ impl Browser {
         .await;
     }
 
-    /// Waits until no such element is there.
+    /// Waits until no such element exists.
     pub async fn shows_no(&self, css: &str) {
         self.until(
             &format!("{css} to be gone"),
@@ -220,7 +219,7 @@ impl Browser {
             .to_owned()
     }
 
-    /// The values of an attribute of all such elements, in order.
+    /// Returns the values of an attribute of all such elements, in order.
     pub async fn attributes(&self, css: &str, name: &str) -> Vec<String> {
         let script = format!(
             "return [...document.querySelectorAll({css:?})].map((node) => node.getAttribute({name:?}))"
@@ -241,7 +240,7 @@ impl Browser {
             });
     }
 
-    /// Replaces what a field holds.
+    /// Replaces the text of a field.
     pub async fn fill(&self, css: &str, text: &str) {
         let field = self.client.find(Locator::Css(css)).await.unwrap();
         field.clear().await.unwrap();
@@ -283,7 +282,7 @@ impl Browser {
         .await
     }
 
-    /// As a phone of this width, or a system that is set to dark, would show it.
+    /// Emulates a screen of this width and the colour scheme.
     pub async fn emulate(&self, width: u32, scheme: &str) {
         let metrics =
             json!({"width": width, "height": 844, "deviceScaleFactor": 2, "mobile": width < 600});
@@ -302,22 +301,22 @@ impl Browser {
         entries.as_array().unwrap().clone()
     }
 
-    /// What the console holds since the last time: errors and warnings, of scripts and of policies.
-    pub async fn complaints(&self) -> Vec<Value> {
+    /// Returns the errors and warnings of the console since the last call.
+    pub async fn console_errors(&self) -> Vec<Value> {
         self.log("browser")
             .await
             .into_iter()
-            .filter(is_complaint)
+            .filter(is_page_error)
             .collect()
     }
 
-    /// To be called at the end of each story: the console told of no error, and the page asked
-    /// nobody but its service.
+    /// Checks at the end of a test that the console has no error, and that the page sent requests only
+    /// to its own service.
     #[track_caller]
     pub fn was_clean(&self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
-            let complaints = self.complaints().await;
+            let complaints = self.console_errors().await;
             assert!(complaints.is_empty(), "{caller}: {complaints:#?}");
             let asked = requested(&self.log("performance").await);
             let postgres = format!("{}/", self.origin);
@@ -334,21 +333,20 @@ impl Browser {
     }
 }
 
-/// That an answer was 4xx, or did not come, the browser says by itself; what the page makes of it
-/// is looked at there.
-fn is_complaint(entry: &Value) -> bool {
+/// Whether a console entry is an error of the page. The browser itself reports failed requests and
+/// responses with 4xx, which other tests check.
+fn is_page_error(entry: &Value) -> bool {
     let is_serious = entry["level"] == "SEVERE" || entry["level"] == "WARNING";
     is_serious && entry["source"] != "network"
 }
 
-/// Every address that the page asked for, with those that were refused before they left the
-/// browser.
+/// Returns every address that the page requested, including requests that the browser blocked.
 fn requested(log: &[Value]) -> Vec<String> {
     let messages = log.iter().map(|entry| {
         let message: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
         message["message"].clone()
     });
-    // The browser begins with a page of its own.
+    // The browser starts with a page of its own.
     let own_page = |parameters: &Value| {
         parameters["documentURL"]
             .as_str()

@@ -17,7 +17,8 @@ use crate::platform::deadline::Deadline;
 use crate::platform::http::route::BATCH_SUFFIX;
 use crate::platform::observability::trace_context::TraceHeaders;
 
-/// Yields to the thread's other tasks before a batch is sent, so that ready calls can still join it.
+/// Yields to the thread's other tasks before a batch is sent, so that ready calls can still join
+/// it.
 const YIELDS_BEFORE_SEND: usize = 4;
 
 /// Sends the calls that one thread makes to a route. Clones share the pending calls.

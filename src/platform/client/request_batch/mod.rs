@@ -6,9 +6,10 @@
 //! as soon as it is ready, so a slow call does not delay the others.
 //!
 //! A route that takes batches adds the header `x-max-batch-size` to each response to a single call.
-//! The client then sends batches to the path of the route with the suffix `/batch`. While the header
-//! is absent, the client sends single calls. While the gremlin has a fault to inject, a service does
-//! not send the header and rejects batches with 409, so that each fault hits a single call.
+//! The client then sends batches to the path of the route with the suffix `/batch`. While the
+//! header is absent, the client sends single calls. While the gremlin has a fault to inject, a
+//! service does not send the header and rejects batches with 409, so that each fault hits a single
+//! call.
 //!
 //! `client` makes the calls, `server` responds to them.
 

@@ -68,7 +68,7 @@ pub struct Batch<T> {
 
 struct Call<T> {
     span: Span,
-    /// The request, or why it is not valid.
+    /// The body and the deadline, or why they are not valid.
     request: Result<(T, Deadline), Problem>,
 }
 
@@ -92,44 +92,55 @@ impl<T: FromFields> FromRequest for Batch<T> {
                 return Err(Problem::new(StatusCode::CONFLICT, "one-by-one", detail));
             }
             let body = body.await?;
-            let calls = parse_calls(&body)?;
-            let metrics = request.app_data::<web::Data<HttpMetrics>>().cloned();
-            let metrics =
-                metrics.ok_or_else(|| Problem::internal("the metrics are not registered"))?;
-            // The pattern and not the path, because the same path can be written in several ways.
-            let pattern = request.match_pattern().unwrap_or_default();
-            let route: Rc<str> = pattern
-                .strip_suffix(BATCH_SUFFIX)
-                .unwrap_or(&pattern)
-                .into();
-            let arrived = request
-                .extensions()
-                .get::<ArrivalTime>()
-                .copied()
-                .unwrap_or_else(ArrivalTime::now);
-            let calls = calls.into_iter().map(|call| Call {
-                span: request_span::request_span(
-                    "POST",
-                    &route,
-                    &route,
-                    &TraceHeaders {
-                        traceparent: call.traceparent,
-                        tracestate: call.tracestate,
-                    },
-                ),
-                request: Deadline::from_millis("deadline_ms", arrived, call.deadline_ms)
-                    .and_then(|deadline| Ok((parse_body(call.body.get())?, deadline))),
-            });
-            let calls = calls.collect();
+            let batch = Self::new(&request, parse_calls(&body)?)?;
             // From here on each call is counted and logged instead of the request that holds them.
             request.extensions_mut().insert(BatchEnvelope);
-            Ok(Self {
-                route,
-                arrived,
-                calls,
-                metrics,
-            })
+            Ok(batch)
         })
+    }
+}
+
+impl<T: FromFields> Batch<T> {
+    fn new(request: &HttpRequest, calls: Vec<BatchCall<'_>>) -> Result<Self, Problem> {
+        let metrics = request
+            .app_data::<web::Data<HttpMetrics>>()
+            .cloned()
+            .ok_or_else(|| Problem::internal("the metrics are not registered"))?;
+        // The pattern and not the path, because the same path can be written in several ways.
+        let pattern = request.match_pattern().unwrap_or_default();
+        let route: Rc<str> = pattern
+            .strip_suffix(BATCH_SUFFIX)
+            .unwrap_or(&pattern)
+            .into();
+        let arrived = request
+            .extensions()
+            .get::<ArrivalTime>()
+            .copied()
+            .unwrap_or_else(ArrivalTime::now);
+        let calls = calls
+            .into_iter()
+            .map(|call| Call::new(call, &route, arrived));
+        let calls = calls.collect();
+        Ok(Self {
+            route,
+            arrived,
+            calls,
+            metrics,
+        })
+    }
+}
+
+impl<T: FromFields> Call<T> {
+    fn new(call: BatchCall<'_>, route: &str, arrived: ArrivalTime) -> Self {
+        let caller = TraceHeaders {
+            traceparent: call.traceparent,
+            tracestate: call.tracestate,
+        };
+        Self {
+            span: request_span::request_span("POST", route, route, &caller),
+            request: Deadline::from_millis("deadline_ms", arrived, call.deadline_ms)
+                .and_then(|deadline| Ok((parse_body(call.body.get())?, deadline))),
+        }
     }
 }
 

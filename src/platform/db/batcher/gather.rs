@@ -1,10 +1,10 @@
-//! Decides when a batch is flushed: once every ready task has joined, or after 1 ms if fewer than half
-//! of the callers in flight have submitted an item.
+//! Decides when a batch is flushed: once every ready task has joined, or after 1 ms if fewer than
+//! half of the callers in flight have submitted an item.
 //!
 //! In a closed loop every client waits for the response before it sends the next request. A caller
-//! that arrives just after a flush would be out of phase from then on, and need a transaction of its
-//! own each round. Waiting briefly for half of the callers in flight keeps two groups alternating:
-//! one in this transaction, one in the steps that follow it.
+//! that arrives just after a flush would be out of phase from then on, and need a transaction of
+//! its own each round. Waiting briefly for half of the callers in flight keeps two groups
+//! alternating: one in this transaction, one in the steps that follow it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,8 +17,8 @@ pub const YIELDS_BEFORE_FLUSH: usize = 4;
 /// Upper bound on waiting for half of the callers in flight.
 const MAX_WAIT: Duration = Duration::from_millis(1);
 
-/// Counts the callers in flight: those that submit exactly one item to a batcher and then have other
-/// steps. Clones share the count.
+/// Counts the callers in flight: those that submit exactly one item to a batcher and then have
+/// other steps. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub struct InFlight(Arc<AtomicUsize>);
 
@@ -30,8 +30,8 @@ impl InFlight {
         InFlightGuard(Arc::clone(&self.0))
     }
 
-    /// Returns the batch size worth waiting for: half of the callers in flight. So one or two callers
-    /// never wait.
+    /// Returns the batch size worth waiting for: half of the callers in flight. So one or two
+    /// callers never wait.
     fn target(&self) -> usize {
         self.0.load(Ordering::Relaxed).div_ceil(2)
     }
@@ -65,8 +65,8 @@ pub async fn gather<T>(
     if gathered.len() >= in_flight.target().min(max) {
         return;
     }
-    // A caller that does not arrive in time has left, or another of its steps takes longer. The batch
-    // is flushed without it.
+    // A caller that does not arrive in time has left, or another of its steps takes longer. The
+    // batch is flushed without it.
     let _ = tokio::time::timeout(MAX_WAIT, async {
         while gathered.len() < in_flight.target().min(max)
             && let Some(pending) = queue.recv().await

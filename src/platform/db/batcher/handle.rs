@@ -44,7 +44,7 @@ impl<I: Send + Sync + 'static, R: Send + 'static> Batcher<I, R> {
         let metrics = database.metrics();
         let metrics = BatchMetrics {
             sizes: metrics.batch_size.with_label_values(&[spec.name]),
-            locked: metrics.batch_locked_items.with_label_values(&[spec.name]),
+            parked_items: metrics.batch_locked_items.with_label_values(&[spec.name]),
         };
         let executor = DatabaseExecutor {
             database: database.clone(),

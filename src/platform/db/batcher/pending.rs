@@ -17,8 +17,8 @@ pub struct Pending<I, R> {
 }
 
 impl<I, R> Pending<I, R> {
-    /// Starts the item. Returns `None` if its caller no longer waits, or has less than `min_time` left
-    /// and so gets [`DatabaseError::TooLate`].
+    /// Starts the item. Returns `None` if its caller no longer waits, or has less than `min_time`
+    /// left and so gets [`DatabaseError::TooLate`].
     pub fn start(self, min_time: Duration) -> Option<Self> {
         if self.caller.is_gone() || !self.caller.progress.start() {
             return None;
@@ -36,6 +36,7 @@ impl<I, R> Pending<I, R> {
         parked.is_none_or(|parked| parked.retry_at <= now)
     }
 
+    /// See [`Parked::lock_is_undetected`].
     pub fn lock_is_undetected(&self) -> bool {
         let parked = self.caller.parked.as_ref();
         parked.is_some_and(|parked| parked.lock_is_undetected)
@@ -99,7 +100,7 @@ impl<R> Caller<R> {
     }
 
     pub fn send(self, result: Result<R, DatabaseError>) {
-        // Fails if the caller no longer waits. It has then reported an unknown outcome.
+        // Fails if the caller no longer waits.
         let _ = self.sender.send(result);
     }
 }

@@ -11,8 +11,8 @@ use crate::platform::db::database::Database;
 use crate::platform::db::error::DatabaseError;
 use crate::platform::db::timeouts::WORK_TIMEOUT;
 
-/// Executes all items in one transaction, and returns the result of each, in the order of the items.
-/// After an error nothing was done, or the outcome is unknown
+/// Executes all items in one transaction, and returns the result of each, in the order of the
+/// items. After an error nothing was done, or the outcome is unknown
 /// ([`DatabaseError::is_outcome_unknown`]).
 pub type BatchFn<I, R> = for<'a> fn(&'a mut AsyncPgConnection, &'a [I]) -> BatchFuture<'a, R>;
 

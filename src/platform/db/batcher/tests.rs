@@ -23,8 +23,9 @@ const FOREVER: Duration = Duration::from_secs(60);
 /// The table rejects a batch that contains this item.
 const BAD: u32 = 13;
 
-/// A table that doubles the items of a batch. It rejects a batch that contains [`BAD`]. If the first
-/// item is 404, it is unreachable; if it is 500, it panics; if it is 300, it returns no results.
+/// A table that doubles the items of a batch. It rejects a batch that contains [`BAD`]. If the
+/// first item is 404, it is unreachable; if it is 500, it panics; if it is 300, it returns no
+/// results.
 #[derive(Clone, Default)]
 struct Table {
     /// Each batch takes one permit, and waits until there is one.
@@ -146,8 +147,8 @@ async fn ready_tasks_join_the_batch() {
     assert_eq!(doubler.batches(), [vec![1, 2]]);
 }
 
-/// The clock is paused, and advances only when all tasks wait for it: a flush without a wait takes no
-/// time.
+/// The clock is paused, and advances only when all tasks wait for it: a flush without a wait takes
+/// no time.
 #[tokio::test(start_paused = true)]
 async fn a_flush_waits_for_half_of_the_callers_and_at_most_1_ms() {
     let doubler = Doubler::start(100);
@@ -361,8 +362,8 @@ async fn a_locked_item_does_not_delay_the_other_items() {
             14,
             "it is executed once the lock is released"
         );
-        // The first batch contains all items. If the lock is not reported, so does the second attempt.
-        // Later attempts contain no other item.
+        // The first batch contains all items. If the lock is not reported, so does the second
+        // attempt. Later attempts contain no other item.
         let batches_with_others = doubler
             .batches()
             .into_iter()

@@ -1,13 +1,14 @@
 //! The task behind a batcher: executes one batch after the other.
 //!
-//! An item whose row is locked by another session must not hold up the other items of its batch. The
-//! server waits for a lock only briefly (`LOCK_TIMEOUT`) and then rejects the whole batch. The worker
-//! then parks the items whose rows are locked, and executes the others.
+//! An item whose row is locked by another session must not hold up the other items of its batch.
+//! The server waits for a lock only briefly (`LOCK_TIMEOUT`) and then rejects the whole batch. The
+//! worker then parks the items whose rows are locked, and executes the others.
 //!
-//! The worker retries parked items every [`LOCK_RETRY_INTERVAL`]. Parked items occupy no connection.
-//! While there are any, the worker asks before each batch which of its rows are locked, so that the
-//! batch does not wait for their locks again. An item is parked for at most a share of its caller's
-//! remaining time. Then its caller gets [`DatabaseError::Locked`], and nothing was done.
+//! The worker retries parked items every [`LOCK_RETRY_INTERVAL`]. Parked items occupy no
+//! connection. While there are any, the worker asks before each batch which of its rows are locked,
+//! so that the batch does not wait for their locks again. An item is parked for at most a share of
+//! its caller's remaining time. Then its caller gets [`DatabaseError::Locked`], and nothing was
+//! done.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -29,12 +30,12 @@ use crate::platform::deadline::Deadline;
 const MAX_BATCH_SIZE: usize = 128;
 /// How often parked items are retried.
 pub const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(25);
-/// How often an item is retried whose lock `find_locked` does not report: another transaction is
+/// How often an item is retried if `find_locked` does not report its lock: another transaction is
 /// inserting the same key, or the table is locked against changes. It is longer, because each retry
 /// makes the batcher wait for the lock.
 const UNDETECTED_LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(250);
-/// Upper bound on the time for which an item is parked, as a share of its caller's remaining time. It
-/// is small, so that the caller's circuit breaker does not count the call as slow.
+/// Upper bound on the time for which an item is parked, as a share of its caller's remaining time.
+/// It is small, so that the caller's circuit breaker does not count the call as slow.
 const MAX_PARKED_SHARE: f64 = 0.3;
 /// Upper bound on the time for which an item is parked.
 const MAX_PARKED_TIME: Duration = Duration::from_secs(1);
@@ -45,7 +46,7 @@ const MAX_LOCKED_IN_A_ROW: usize = 3;
 /// The metrics of one batcher.
 pub struct BatchMetrics {
     pub sizes: Histogram,
-    pub locked: IntCounter,
+    pub parked_items: IntCounter,
 }
 
 /// Executes the items that callers submit. `E` is the [`Execute`] implementation.
@@ -101,6 +102,7 @@ impl<I: Send + Sync + 'static, R: Send + 'static, E: Execute<I, R>> Worker<I, R,
             }
         } else {
             let received = self.queue.recv_many(&mut self.gathered, MAX_BATCH_SIZE);
+            // Without a handle of the batcher, `recv_many` returns at once.
             if let Ok(0) = tokio::time::timeout(LOCK_RETRY_INTERVAL, received).await {
                 tokio::time::sleep(LOCK_RETRY_INTERVAL).await;
             }
@@ -137,8 +139,8 @@ impl<I: Send + Sync + 'static, R: Send + 'static, E: Execute<I, R>> Worker<I, R,
         self.execute(Batch::new(undetected)).await;
     }
 
-    /// Executes a batch. If it fails because of a lock, the items whose rows are locked are parked and
-    /// the others are executed without them.
+    /// Executes a batch. If it fails because of a lock, the items whose rows are locked are parked
+    /// and the others are executed without them.
     async fn execute(&mut self, batch: Batch<I, R>) {
         if batch.items.is_empty() {
             return;
@@ -163,9 +165,9 @@ impl<I: Send + Sync + 'static, R: Send + 'static, E: Execute<I, R>> Worker<I, R,
         }
     }
 
-    /// Executes each item of a failed batch on its own, so that an item that the server rejects does
-    /// not fail the others. After any other failure, such as an unreachable database, the remaining
-    /// items fail with the same error and are not executed.
+    /// Executes each item of a failed batch on its own, so that an item that the server rejects
+    /// does not fail the others. After any other failure, such as an unreachable database, the
+    /// remaining items fail with the same error and are not executed.
     async fn execute_one_by_one(&mut self, batch: Batch<I, R>, mut failure: DatabaseError) {
         let is_single = batch.items.len() == 1;
         let mut locked_in_a_row = 0;
@@ -207,9 +209,9 @@ impl<I: Send + Sync + 'static, R: Send + 'static, E: Execute<I, R>> Worker<I, R,
         }
     }
 
-    /// Returns until when a batch must be started. If items need a minimum time, the earliest deadline
-    /// counts. Otherwise the latest one counts, so that a caller with little time left does not
-    /// shorten the time of the others.
+    /// Returns until when a batch must be started. If items need a minimum time, the earliest
+    /// deadline counts. Otherwise the latest one counts, so that a caller with little time left
+    /// does not shorten the time of the others.
     fn start_by(&self, callers: &[Caller<R>]) -> Instant {
         let limit = Deadline::after(WORK_TIMEOUT);
         let deadlines = callers.iter().map(|caller| caller.deadline);
@@ -263,8 +265,8 @@ impl<I: Send + Sync + 'static, R: Send + 'static, E: Execute<I, R>> Worker<I, R,
         Batch::new(rest)
     }
 
-    /// Parks an item that the server rejected or did not get, or fails it with `cause` if it has been
-    /// parked for too long. `is_detected`: `find_locked` reported the lock.
+    /// Parks an item that the server rejected or did not get, or fails it with `cause` if it has
+    /// been parked for too long. `is_detected`: `find_locked` reported the lock.
     fn park(&mut self, mut pending: Pending<I, R>, cause: &DatabaseError, is_detected: bool) {
         let now = Instant::now();
         let Caller {
@@ -291,7 +293,7 @@ impl<I: Send + Sync + 'static, R: Send + 'static, E: Execute<I, R>> Worker<I, R,
             return pending.caller.send(Err(cause.clone()));
         }
         if is_first_time && let Some(metrics) = &self.metrics {
-            metrics.locked.inc();
+            metrics.parked_items.inc();
         }
         progress.requeue();
         self.parked.push(pending);

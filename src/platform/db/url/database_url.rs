@@ -82,7 +82,8 @@ impl DatabaseUrl {
         format!("{text}{separator}application_name={name}")
     }
 
-    /// Opens a connection to a host that takes writes, unless `target_session_attrs` says otherwise.
+    /// Opens a connection to a host that takes writes, unless `target_session_attrs` says
+    /// otherwise.
     ///
     /// # Errors
     /// When no host accepts the session, with the reason of each host.

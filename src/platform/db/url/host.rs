@@ -125,7 +125,8 @@ pub async fn addresses_of(
     }
 }
 
-/// Returns the deadline of the next attempt, if `remaining` attempts share the time until `deadline`.
+/// Returns the deadline of the next attempt, if `remaining` attempts share the time until
+/// `deadline`.
 pub fn share_of(deadline: Instant, remaining: usize) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now)

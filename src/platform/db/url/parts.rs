@@ -242,8 +242,8 @@ fn parse_parameters(query: &str) -> Result<Vec<Parameter>, UrlError> {
                 value: decode_text(value)?,
             },
             None if name == "password" => Parameter::Password(decode_bytes(value)),
-            // If a password contains both ? and =, its rest looks like an unknown parameter with an @
-            // in its value.
+            // If a password contains both ? and =, its rest looks like an unknown parameter with an
+            // @ in its value.
             None if value.contains('@') && !name.eq_ignore_ascii_case("password") => {
                 return Err(UrlError::Credentials);
             }

@@ -71,7 +71,8 @@ fn several_hosts_share_their_parameters() {
 
 #[test]
 fn parameters_can_hold_every_part_and_any_character() {
-    let text = "postgres://h?user=u&pass%77ord=p@ss%26SECRET&dbname=d&application_name=me@work's&options=-c%20a=b";
+    let text = "postgres://h?user=u&pass%77ord=p@ss%26SECRET&dbname=d\
+                &application_name=me@work's&options=-c%20a=b";
     let url = DatabaseUrl::from_str(text).unwrap();
     let config = &url.0.hosts[0].config;
     assert_eq!(config.get_user(), Some("u"));

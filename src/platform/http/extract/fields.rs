@@ -88,7 +88,8 @@ impl Fields {
         }
     }
 
-    /// Reads a required field. If it is missing or invalid, adds an error and returns the default value.
+    /// Reads a required field. If it is missing or invalid, adds an error and returns the default
+    /// value.
     pub fn required<T: Default>(
         &mut self,
         name: &str,
@@ -101,7 +102,8 @@ impl Fields {
         value.unwrap_or_default()
     }
 
-    /// Reads a field that may be absent or null. If it is invalid, adds an error and returns `None`.
+    /// Reads a field that may be absent or null. If it is invalid, adds an error and returns
+    /// `None`.
     pub fn optional<T>(
         &mut self,
         name: &str,
@@ -118,8 +120,8 @@ impl Fields {
     }
 }
 
-/// Removes the byte order mark that some programs put before their JSON. RFC 8259 allows a parser to
-/// ignore it.
+/// Removes the byte order mark that some programs put before their JSON. RFC 8259 allows a parser
+/// to ignore it.
 #[must_use]
 pub fn without_bom(json: &[u8]) -> &[u8] {
     json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json)

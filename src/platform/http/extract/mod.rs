@@ -1,8 +1,8 @@
-//! Reads the body or the query of a request field by field, so that one response names every invalid
-//! field.
+//! Reads the body or the query of a request field by field, so that one response names every
+//! invalid field.
 //!
-//! A body is read as JSON, whatever its Content-Type is. It must have no Content-Encoding, be at most
-//! 16 KiB long, and arrive within 5 s.
+//! A body is read as JSON, whatever its Content-Type is. It must have no Content-Encoding, be at
+//! most 16 KiB long, and arrive within 5 s.
 
 mod body;
 mod fields;

@@ -7,8 +7,8 @@
 //! - A request that changes something must come from an allowed origin. Browsers send the origin in
 //!   `Origin` and `Sec-Fetch-Site`. Other programs send neither header, and are accepted.
 //! - A request to a service on a loopback address must name this machine in `Host`. With DNS
-//!   rebinding, the host name of a malicious page resolves to `127.0.0.1`. Its origin then looks like
-//!   that of the service, and only the name in `Host` reveals it.
+//!   rebinding, the host name of a malicious page resolves to `127.0.0.1`. Its origin then looks
+//!   like that of the service, and only the name in `Host` reveals it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,14 +29,14 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Debug, Clone)]
 pub struct BrowserGuard {
     allowed_origins: Arc<[String]>,
-    /// Accepted names in addition to those of this machine; `None` if the service does not listen on a
-    /// loopback address.
+    /// Accepted names in addition to those of this machine; `None` if the service does not listen
+    /// on a loopback address.
     allowed_hosts: Option<Arc<[String]>>,
 }
 
 impl BrowserGuard {
-    /// `address` is the address on which the service listens. The lists are `CORS_ALLOWED_ORIGINS` and
-    /// `ALLOWED_HOSTS`.
+    /// `address` is the address on which the service listens. The lists are `CORS_ALLOWED_ORIGINS`
+    /// and `ALLOWED_HOSTS`.
     #[must_use]
     pub fn new(address: IpAddr, allowed_origins: &[String], allowed_hosts: &[String]) -> Self {
         let is_loopback = address.to_canonical().is_loopback();
@@ -105,8 +105,8 @@ impl BrowserGuard {
     }
 }
 
-/// Whether `origin` is that of this service, which is named `host` in the request. The scheme is not
-/// compared, because a proxy may terminate TLS.
+/// Whether `origin` is that of this service, which is named `host` in the request. The scheme is
+/// not compared, because a proxy may terminate TLS.
 fn is_own_origin(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else {
         return false;
@@ -283,6 +283,10 @@ mod tests {
         ] {
             assert_eq!(posted(rejected), 403, "{rejected:?}");
         }
+    }
+
+    #[test]
+    fn only_requests_that_change_something_are_rejected() {
         let evil = [("host", "x"), ("origin", "http://evil.example")];
         for (method, expected) in [
             ("GET", 200),

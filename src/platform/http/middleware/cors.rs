@@ -5,7 +5,6 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName};
 
 /// Returns the CORS middleware that allows these origins.
-#[must_use]
 pub fn cors(origins: &[String]) -> Cors {
     let cors = origins
         .iter()
@@ -20,7 +19,7 @@ pub fn cors(origins: &[String]) -> Cors {
         .allowed_header("idempotency-key")
         .expose_headers(["x-trace-id", "location", "retry-after"])
         .max_age(3600)
-        // A request of any other origin is handled, but without the headers that let its page read the
-        // response.
+        // A request of any other origin is handled, but without the headers that let its page read
+        // the response.
         .block_on_origin_mismatch(false)
 }

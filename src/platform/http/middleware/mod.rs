@@ -19,8 +19,8 @@ use super::connection;
 use crate::platform::fault_injection;
 use request_span::RequestSpan;
 
-/// Wraps an application in all layers. A request passes them from the bottom of this list to the top,
-/// because actix-web calls the layer first that was added last.
+/// Wraps an application in all layers. A request passes them from the bottom of this list to the
+/// top, because actix-web calls the layer first that was added last.
 pub fn stack<T>(
     app: App<T>,
     allowed_origins: &[String],

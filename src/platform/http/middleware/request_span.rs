@@ -13,11 +13,11 @@ use crate::platform::http::route::route_of;
 use crate::platform::observability::telemetry;
 use crate::platform::observability::trace_context::{TraceHeaders, context_of};
 
-/// Returns the span of a request or of a call of a batch. It is a child of the span of the caller if
-/// `caller` has a valid `traceparent`.
+/// Returns the span of a request or of a call of a batch. It is a child of the span of the caller
+/// if `caller` has a valid `traceparent`.
 #[must_use]
 pub fn request_span(method: &str, route: &str, path: &str, caller: &TraceHeaders) -> Span {
-    let span = if telemetry::is_exported() {
+    let span = if telemetry::is_exporting() {
         tracing::info_span!(
             "request",
             otel.name = format!("{method} {route}"),
@@ -52,7 +52,7 @@ pub struct RequestSpan;
 impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let route = route_of(request);
-        let caller = TraceHeaders::of(request.headers());
+        let caller = TraceHeaders::from_headers(request.headers());
         let span = request_span(
             request.method().as_str(),
             route.as_str(),

@@ -1,4 +1,5 @@
-//! The HTTP client of the exporter. OpenTelemetry has none that works on the runtime of this program.
+//! The HTTP client of the exporter. The clients of OpenTelemetry do not work on the runtime of this
+//! program.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,19 +14,20 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
-/// For one export as a whole.
+/// Upper bound on one export.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The response of a collector is short.
-const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+/// Upper bound on the response of a collector, which is short.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// Sends on the runtime where it was created, because exports come from a thread without a runtime.
+/// Sends on the runtime on which it was created, because the exporter calls it on a thread without
+/// a runtime.
 pub struct ExportClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     runtime: Handle,
 }
 
 impl ExportClient {
-    /// Must be called on the main runtime.
+    /// Returns a client for the current runtime, which must be the main one.
     pub fn new(tls: ClientConfig) -> Self {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
@@ -45,10 +47,11 @@ impl fmt::Debug for ExportClient {
     }
 }
 
-type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
+type ResponseFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
 
 impl HttpClient for ExportClient {
-    fn send_bytes<'a, 'b>(&'a self, request: Request<Bytes>) -> Answering<'b>
+    fn send_bytes<'a, 'b>(&'a self, request: Request<Bytes>) -> ResponseFuture<'b>
     where
         'a: 'b,
         Self: 'b,
@@ -56,16 +59,16 @@ impl HttpClient for ExportClient {
         let client = self.client.clone();
         let exchange = async move {
             let (head, body) = client.request(request.map(Full::new)).await?.into_parts();
-            let body = Limited::new(body, ANSWER_LIMIT_BYTES)
+            let body = Limited::new(body, MAX_RESPONSE_BYTES)
                 .collect()
                 .await?
                 .to_bytes();
             Ok::<_, HttpError>(Response::from_parts(head, body))
         };
-        // The timer belongs to the runtime as well.
-        let answer = self
+        // The timer needs the runtime too.
+        let response = self
             .runtime
             .spawn(async { tokio::time::timeout(EXPORT_TIMEOUT, exchange).await });
-        Box::pin(async move { answer.await?? })
+        Box::pin(async move { response.await?? })
     }
 }
