@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use uuid::Uuid;
 use valerix::domain::ledger;
-use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
+use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservationState, ReservePlan};
 use valerix::inventory::ledger_batch::{LedgerBatch, StockLevel};
 use valerix::inventory::requests::{
     ReleaseOutcome, ReleaseRequest, ReserveOutcome, ReserveRequest,
@@ -70,7 +70,7 @@ impl ProductLedger {
                     order,
                     Entry {
                         epoch,
-                        hold: Hold::Held,
+                        state: ReservationState::Held,
                         goods: Some(goods),
                     },
                 );
@@ -80,14 +80,14 @@ impl ProductLedger {
                     entry.epoch = epoch;
                 }
             }
-            ReservePlan::BumpEpoch => {
+            ReservePlan::KeepHeld => {
                 self.rows
                     .get_mut(&order)
                     .expect("only an existing row has an epoch to raise")
                     .epoch = epoch
             }
             ReservePlan::AlreadyHeld | ReservePlan::Stale => {}
-            ReservePlan::OtherGoods => panic!("every message of an order has the same goods"),
+            ReservePlan::Mismatch => panic!("every message of an order has the same goods"),
         }
     }
 
@@ -98,18 +98,18 @@ impl ProductLedger {
                     order,
                     Entry {
                         epoch,
-                        hold: Hold::Released,
+                        state: ReservationState::Released,
                         goods: None,
                     },
                 );
             }
-            plan @ (ReleasePlan::GiveBack | ReleasePlan::BumpEpoch) => {
+            plan @ (ReleasePlan::GiveBack | ReleasePlan::RaiseEpoch) => {
                 let entry = self
                     .rows
                     .get_mut(&order)
                     .expect("the plan is for an existing row");
                 entry.epoch = epoch;
-                entry.hold = Hold::Released;
+                entry.state = ReservationState::Released;
                 if plan == ReleasePlan::GiveBack {
                     let quantity = entry
                         .goods
@@ -127,7 +127,7 @@ impl ProductLedger {
     fn holds(&self, order: usize) -> bool {
         self.rows
             .get(&order)
-            .is_some_and(|entry| entry.hold == Hold::Held)
+            .is_some_and(|entry| entry.state == ReservationState::Held)
     }
 
     fn held(&self) -> i32 {

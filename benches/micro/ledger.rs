@@ -3,7 +3,9 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan, release, reserve};
+use valerix::domain::ledger::{
+    Entry, Goods, ReleasePlan, ReservationState, ReservePlan, release, reserve,
+};
 
 pub fn decisions(criterion: &mut Criterion) {
     let goods = Goods {
@@ -12,7 +14,7 @@ pub fn decisions(criterion: &mut Criterion) {
     };
     let held = Entry {
         epoch: 1,
-        hold: Hold::Held,
+        state: ReservationState::Held,
         goods: Some(goods.clone()),
     };
     assert_eq!(reserve(None, 1, &goods), ReservePlan::Take);

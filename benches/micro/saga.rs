@@ -3,28 +3,35 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use valerix::domain::saga::{Attempt, Event, SagaState};
+use valerix::domain::saga::{Attempt, SagaState, StepOutcome};
 
 pub fn transitions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("saga");
-    for (name, events) in [
-        ("confirmed", [Event::Reserved, Event::Charged].as_slice()),
+    for (name, outcomes) in [
+        (
+            "confirmed",
+            [StepOutcome::Reserved, StepOutcome::Charged].as_slice(),
+        ),
         (
             "payment unavailable",
-            &[Event::Reserved, Event::OutcomeUnknown, Event::Released],
+            &[
+                StepOutcome::Reserved,
+                StepOutcome::OutcomeUnknown,
+                StepOutcome::Released,
+            ],
         ),
     ] {
-        assert_eq!(run(events).next(), None);
-        group.bench_function(name, |bench| bench.iter(|| run(black_box(events))));
+        assert_eq!(run(outcomes).next(), None);
+        group.bench_function(name, |bench| bench.iter(|| run(black_box(outcomes))));
     }
 }
 
-fn run(events: &[Event]) -> Attempt {
-    events.iter().fold(
+fn run(outcomes: &[StepOutcome]) -> Attempt {
+    outcomes.iter().fold(
         Attempt::new(black_box(SagaState::PLACED)),
-        |attempt, event| {
+        |attempt, outcome| {
             black_box(attempt.next());
-            attempt.apply(*event).0
+            attempt.apply(*outcome).0
         },
     )
 }

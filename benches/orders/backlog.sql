@@ -4,7 +4,7 @@ WITH placed AS (
   INSERT INTO orders (product_id, quantity, status)
     SELECT ((g - 1) % 1000 + 1)::text, 1, 'PENDING_INVENTORY' FROM generate_series(1, $ROWS) g
     RETURNING id)
-INSERT INTO order_events (order_id, status, reason, attempt)
+INSERT INTO order_events (order_id, status, reason, epoch)
   SELECT id, status, reason, 1 FROM placed,
     (VALUES ('PENDING', 'placed'), ('PENDING_INVENTORY', 'inventory-unavailable'))
       AS event (status, reason);

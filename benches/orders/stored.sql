@@ -12,7 +12,7 @@ ALTER TABLE past ADD COLUMN id uuid;
 UPDATE past SET id = pg_temp.id_of(at, md5(n));
 INSERT INTO orders (id, product_id, quantity, status, created_at, updated_at, next_attempt_at)
   SELECT id, product_id, 1, 'CONFIRMED', at, at, at FROM past ORDER BY at;
-INSERT INTO order_events (order_id, at, status, reason, attempt)
+INSERT INTO order_events (order_id, at, status, reason, epoch)
   SELECT id, at, status, reason, 1 FROM past,
     (VALUES (1, 'PENDING', 'placed'), (2, 'CONFIRMED', 'confirmed'))
       AS event (position, status, reason)

@@ -30,7 +30,7 @@ CREATE TABLE orders (
     lease_until        TIMESTAMPTZ,
     next_attempt_at    TIMESTAMPTZ   NOT NULL DEFAULT now(),
     -- Takeovers since the status last changed. The backoff grows with them.
-    attempts           INT           NOT NULL DEFAULT 0,
+    takeovers          INT           NOT NULL DEFAULT 0,
     idempotency_key    VARCHAR(255),
     -- The last status that the request that placed the order has stored; null until it stores one.
     -- While it is null and the lease lasts, that request is in progress.
@@ -96,7 +96,7 @@ CREATE TABLE order_events (
     status   VARCHAR(50) NOT NULL,
     reason   VARCHAR(50) NOT NULL,
     -- The epoch of the attempt that made the change.
-    attempt  INT         NOT NULL,
+    epoch    INT         NOT NULL,
     trace_id VARCHAR(32),
     PRIMARY KEY (xid, id)
 );

@@ -105,11 +105,11 @@ pub struct Order {
     pub id: Uuid,
     pub product_id: String,
     pub quantity: i32,
-    /// A status that only a newer release knows is shown as it is stored.
+    /// A status that only a newer version knows is shown as it is stored.
     #[schema(value_type = OrderStatus)]
     pub status: String,
     pub message: String,
-    /// Stable, kebab-case. A reason that only a newer release knows is shown as it is stored.
+    /// Stable, kebab-case. A reason that only a newer version knows is shown as it is stored.
     #[schema(example = "payment-declined")]
     pub failure_reason: Option<String>,
     /// The order has ended and owes nothing.
@@ -130,7 +130,8 @@ pub struct OrderEvent {
     pub status: String,
     /// Stable, kebab-case.
     pub reason: String,
-    /// 1 for the request that placed the order, one more for each later attempt to finish it.
+    /// The epoch of the attempt that made the change: 1 for the request that placed the order, one
+    /// more for each takeover by recovery.
     pub attempt: i32,
     pub trace_id: Option<String>,
 }

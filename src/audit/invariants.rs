@@ -2,7 +2,7 @@
 //!
 //! An order is *settled* once it is `CONFIRMED`, or `FAILED` and owes nothing. Before that its
 //! reservation and its payment may be ahead of it, so an invariant about the rows that an order
-//! must have looks at settled orders only. A row in a state that this release does not know
+//! must have looks at settled orders only. A row in a state that this version does not know
 //! violates `states-are-known`; the other invariants would not notice it.
 //!
 //! No statement may fail because of a row's values, even if the constraints of the schema were
@@ -212,7 +212,7 @@ pub const INVARIANTS: &[InvariantQuery] = &[
     // is reported here until the invariants take it into account.
     InvariantQuery {
         name: "states-are-known",
-        meaning: "every row has a state that this release knows; a newer release may store others",
+        meaning: "every row has a state that this version knows; a newer version may store others",
         checked: "
             SELECT id FROM orders UNION ALL SELECT order_id FROM reservations
             UNION ALL SELECT order_id FROM payments",

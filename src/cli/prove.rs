@@ -12,19 +12,19 @@ use crate::prove;
 /// Printed by `prove --help` below the arguments.
 const LONG_HELP: &str = "\
 The campaign places concurrent orders and injects faults at the same time. Then it ends all faults \
-and waits until every order is finished. At last it checks the invariants, and compares every \
-response that a client received with the database: an acknowledged order exists and does not \
+and waits until every order is settled. At last it checks the invariants, and compares every \
+response that a customer received with the database: an acknowledged order exists and does not \
 contradict its response; after a 503 with Retry-After there is no order; every order was named in \
 a response, or its request received none.
 
-Each kind of fault occurs once before any kind occurs again: kills, failpoints, stops (SIGSTOP), \
+Each kind of fault occurs once before any kind occurs again: kills, failpoints, pauses (SIGSTOP), \
 slow responses and ended database sessions of each service, each kind of gremlin rule, restarts \
 and kills of the database, a locked product, locked orders, and commits that wait for a standby.
 
 Exit codes:
   0  proved: every kind of fault and every recovery path occurred, and nothing broke
-  1  broken: an invariant or a promise to a client was broken, or an order stayed unfinished; also \
-if the campaign could not run, and then without a report
+  1  broken: an invariant or a promise to a customer was broken, or an order stayed unsettled; \
+also if the campaign could not run, and then without a report
   2  incomplete: nothing broke, but a kind of fault or a recovery path never occurred; the report \
 says what to raise (also for wrong arguments, and then nothing is started)";
 

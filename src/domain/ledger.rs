@@ -12,12 +12,12 @@ use strum::{Display, EnumString, IntoStaticStr, VariantArray};
     Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray,
 )]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE", const_into_str)]
-pub enum Hold {
+pub enum ReservationState {
     Held,
     Released,
 }
 
-impl Hold {
+impl ReservationState {
     /// The text in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -36,7 +36,7 @@ pub struct Goods {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Entry {
     pub epoch: i32,
-    pub hold: Hold,
+    pub state: ReservationState,
     /// `None` where a release arrived before any reserve.
     pub goods: Option<Goods>,
 }
@@ -47,14 +47,14 @@ pub enum ReservePlan {
     /// Take the stock and hold it at the request's epoch. If there is not enough, only raise the
     /// epoch of a row that exists.
     Take,
-    /// The order holds the stock already: raise the row's epoch.
-    BumpEpoch,
-    /// The same reserve was carried out before.
+    /// The order holds the stock already: keep it held, and raise the row's epoch.
+    KeepHeld,
+    /// The order holds the stock already, at the request's epoch.
     AlreadyHeld,
     /// A later attempt has reserved or released, or this attempt has released.
     Stale,
     /// The order's reservation is of another product or quantity.
-    OtherGoods,
+    Mismatch,
 }
 
 /// Decides what a reserve at `epoch` does. `entry` is the order's row.
@@ -67,25 +67,25 @@ pub fn reserve(entry: Option<&Entry>, epoch: i32, goods: &Goods) -> ReservePlan 
         return ReservePlan::Stale;
     }
     if entry.goods.as_ref().is_some_and(|held| held != goods) {
-        return ReservePlan::OtherGoods;
+        return ReservePlan::Mismatch;
     }
-    match (entry.epoch == epoch, entry.hold) {
-        (true, Hold::Held) => ReservePlan::AlreadyHeld,
-        (true, Hold::Released) => ReservePlan::Stale,
-        (false, Hold::Held) => ReservePlan::BumpEpoch,
-        (false, Hold::Released) => ReservePlan::Take,
+    match (entry.epoch == epoch, entry.state) {
+        (true, ReservationState::Held) => ReservePlan::AlreadyHeld,
+        (true, ReservationState::Released) => ReservePlan::Stale,
+        (false, ReservationState::Held) => ReservePlan::KeepHeld,
+        (false, ReservationState::Released) => ReservePlan::Take,
     }
 }
 
 /// What a release does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleasePlan {
-    /// Insert a released row, so that a late reserve finds it.
+    /// Insert a released row, a tombstone, so that a reserve that arrives later finds it.
     Tombstone,
     /// Give the stock back and mark the row released at the request's epoch.
     GiveBack,
     /// Nothing is held: raise the row's epoch.
-    BumpEpoch,
+    RaiseEpoch,
     /// The release is late: a later attempt has written the row.
     Ignore,
 }
@@ -97,9 +97,10 @@ pub fn release(entry: Option<&Entry>, epoch: i32) -> ReleasePlan {
         None => ReleasePlan::Tombstone,
         Some(entry) if entry.epoch > epoch => ReleasePlan::Ignore,
         Some(Entry {
-            hold: Hold::Held, ..
+            state: ReservationState::Held,
+            ..
         }) => ReleasePlan::GiveBack,
-        Some(_) => ReleasePlan::BumpEpoch,
+        Some(_) => ReleasePlan::RaiseEpoch,
     }
 }
 
@@ -114,10 +115,10 @@ mod tests {
         }
     }
 
-    fn entry(epoch: i32, hold: Hold) -> Entry {
+    fn entry(epoch: i32, state: ReservationState) -> Entry {
         Entry {
             epoch,
-            hold,
+            state,
             goods: Some(goods(1)),
         }
     }
@@ -126,12 +127,27 @@ mod tests {
     fn a_reserve_is_decided_by_state_and_epoch() {
         let table = [
             (None, ReservePlan::Take),
-            (Some(entry(3, Hold::Held)), ReservePlan::Stale),
-            (Some(entry(3, Hold::Released)), ReservePlan::Stale),
-            (Some(entry(2, Hold::Held)), ReservePlan::AlreadyHeld),
-            (Some(entry(2, Hold::Released)), ReservePlan::Stale),
-            (Some(entry(1, Hold::Held)), ReservePlan::BumpEpoch),
-            (Some(entry(1, Hold::Released)), ReservePlan::Take),
+            (Some(entry(3, ReservationState::Held)), ReservePlan::Stale),
+            (
+                Some(entry(3, ReservationState::Released)),
+                ReservePlan::Stale,
+            ),
+            (
+                Some(entry(2, ReservationState::Held)),
+                ReservePlan::AlreadyHeld,
+            ),
+            (
+                Some(entry(2, ReservationState::Released)),
+                ReservePlan::Stale,
+            ),
+            (
+                Some(entry(1, ReservationState::Held)),
+                ReservePlan::KeepHeld,
+            ),
+            (
+                Some(entry(1, ReservationState::Released)),
+                ReservePlan::Take,
+            ),
         ];
         for (row, plan) in table {
             assert_eq!(reserve(row.as_ref(), 2, &goods(1)), plan, "{row:?}");
@@ -139,22 +155,22 @@ mod tests {
     }
 
     #[test]
-    fn other_goods_are_rejected_unless_the_reserve_is_stale() {
+    fn a_mismatch_is_rejected_unless_the_reserve_is_stale() {
         assert_eq!(
-            reserve(Some(&entry(1, Hold::Held)), 1, &goods(2)),
-            ReservePlan::OtherGoods
+            reserve(Some(&entry(1, ReservationState::Held)), 1, &goods(2)),
+            ReservePlan::Mismatch
         );
         assert_eq!(
-            reserve(Some(&entry(1, Hold::Held)), 2, &goods(2)),
-            ReservePlan::OtherGoods
+            reserve(Some(&entry(1, ReservationState::Held)), 2, &goods(2)),
+            ReservePlan::Mismatch
         );
         assert_eq!(
-            reserve(Some(&entry(2, Hold::Held)), 1, &goods(2)),
+            reserve(Some(&entry(2, ReservationState::Held)), 1, &goods(2)),
             ReservePlan::Stale
         );
         let tombstone = Entry {
             epoch: 1,
-            hold: Hold::Released,
+            state: ReservationState::Released,
             goods: None,
         };
         assert_eq!(reserve(Some(&tombstone), 2, &goods(2)), ReservePlan::Take);
@@ -164,11 +180,23 @@ mod tests {
     fn a_release_is_decided_by_state_and_epoch() {
         let table = [
             (None, ReleasePlan::Tombstone),
-            (Some(entry(1, Hold::Held)), ReleasePlan::GiveBack),
-            (Some(entry(2, Hold::Held)), ReleasePlan::GiveBack),
-            (Some(entry(2, Hold::Released)), ReleasePlan::BumpEpoch),
-            (Some(entry(3, Hold::Held)), ReleasePlan::Ignore),
-            (Some(entry(3, Hold::Released)), ReleasePlan::Ignore),
+            (
+                Some(entry(1, ReservationState::Held)),
+                ReleasePlan::GiveBack,
+            ),
+            (
+                Some(entry(2, ReservationState::Held)),
+                ReleasePlan::GiveBack,
+            ),
+            (
+                Some(entry(2, ReservationState::Released)),
+                ReleasePlan::RaiseEpoch,
+            ),
+            (Some(entry(3, ReservationState::Held)), ReleasePlan::Ignore),
+            (
+                Some(entry(3, ReservationState::Released)),
+                ReleasePlan::Ignore,
+            ),
         ];
         for (row, plan) in table {
             assert_eq!(release(row.as_ref(), 2), plan, "{row:?}");

@@ -1,22 +1,22 @@
-//! Decides what a charge and a void do, from the payment that is stored for the order. Pure rules,
-//! which the service and the model in `tests/model` share.
+//! The rules of voids and of amounts. Pure rules, which the service and the model in `tests/model`
+//! share.
 //!
-//! Only an order without a stored payment is charged. Every later charge, also one after a void,
-//! gets the stored payment as its answer.
+//! A repeated charge, also one after a void, gets the stored payment as its answer. The gateway's
+//! idempotency key makes it safe to ask the gateway twice.
 
 use rust_decimal::Decimal;
 
 use crate::api::PaymentStatus;
 
-/// Whether a charge of the amount `named` contradicts the stored payment. A void that was stored
-/// before any charge had no amount, so it contradicts none.
+/// Whether a charge of the amount `requested` contradicts the stored payment. A void that was
+/// stored before any charge had no amount, so it contradicts none.
 #[must_use]
-pub fn is_mismatch(named: Option<Decimal>, stored: Decimal, status: PaymentStatus) -> bool {
-    status != PaymentStatus::Voided && named.is_some_and(|named| named != stored)
+pub fn is_mismatch(requested: Option<Decimal>, stored: Decimal, status: PaymentStatus) -> bool {
+    status != PaymentStatus::Voided && requested.is_some_and(|requested| requested != stored)
 }
 
-/// The status after a void. Without a stored payment, the void leaves a tombstone, which a late
-/// charge finds.
+/// The status after a void. Without a stored payment, the void leaves a tombstone, which a charge
+/// that arrives later finds.
 #[must_use]
 pub const fn void(stored: Option<PaymentStatus>) -> PaymentStatus {
     match stored {
@@ -35,7 +35,10 @@ mod tests {
     fn another_amount_contradicts_every_payment_except_a_tombstone() {
         let [stored, other] = [Decimal::new(9999, 2), Decimal::new(5, 0)];
         for status in PaymentStatus::ALL {
-            assert!(!is_mismatch(None, stored, *status), "no amount was named");
+            assert!(
+                !is_mismatch(None, stored, *status),
+                "no amount was requested"
+            );
             assert!(
                 !is_mismatch(Some(Decimal::new(99_990, 3)), stored, *status),
                 "the same amount"

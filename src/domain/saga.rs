@@ -3,7 +3,7 @@
 //! An [`Attempt`] is one executor's try to finish an order: the request that placed the order
 //! (epoch 1), or a recovery worker that took it over (a higher epoch). The executor performs the
 //! step that [`Attempt::next`] returns, passes the result to [`Attempt::apply`], and stores the
-//! change that comes back before it goes on.
+//! transition that comes back before it goes on.
 
 use crate::api::{FailureReason, OrderStatus};
 
@@ -21,7 +21,7 @@ pub const MAX_EPOCH: i32 = i32::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SagaState {
     pub status: OrderStatus,
-    /// `None` as well where a newer release stored a reason that this release does not know.
+    /// `None` as well where a newer version stored a reason that this version does not know.
     pub failure_reason: Option<FailureReason>,
     /// The fencing token. Each takeover raises it.
     pub epoch: i32,
@@ -91,13 +91,13 @@ pub enum Step {
     Refund,
 }
 
-/// The result of a step.
+/// What a step resulted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Event {
+pub enum StepOutcome {
     Reserved,
     InsufficientStock,
     UnknownProduct,
-    /// Inventory has seen a later attempt of this order.
+    /// Inventory rejected the epoch as stale.
     Fenced,
     Charged,
     Declined,
@@ -106,7 +106,7 @@ pub enum Event {
     Released,
     /// The charge was refunded or forbidden.
     Refunded,
-    /// The call failed, or was not made. A call that failed may have been carried out.
+    /// The call failed, or was not made. The service may have done what a failed call asks for.
     OutcomeUnknown,
     /// No step was made, because the order is older than the recovery bound.
     Expired,
@@ -131,9 +131,9 @@ pub struct Attempt {
     stage: Stage,
 }
 
-/// A change of the order's state. It must be stored before the attempt goes on.
+/// A transition of the order's state. It must be stored before the attempt goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Change {
+pub struct Transition {
     /// Stable, in kebab-case.
     pub reason: &'static str,
 }
@@ -169,39 +169,39 @@ impl Attempt {
         }
     }
 
-    /// The attempt after an event, and the change to store, if the event makes one.
+    /// The attempt after an outcome, and the transition to store, if the outcome makes one.
     #[must_use]
-    pub const fn apply(self, event: Event) -> (Self, Option<Change>) {
+    pub const fn apply(self, outcome: StepOutcome) -> (Self, Option<Transition>) {
         let Some(step) = self.next() else {
             return self.enter(Stage::Stopped);
         };
-        match (step, event) {
-            (_, Event::Expired) if !self.state.is_final() => {
+        match (step, outcome) {
+            (_, StepOutcome::Expired) if !self.state.is_final() => {
                 self.fail(FailureReason::Expired, true)
             }
-            (Step::QueryPayment, Event::Charged | Event::NotCharged) => {
+            (Step::QueryPayment, StepOutcome::Charged | StepOutcome::NotCharged) => {
                 self.enter(Stage::PaymentQueried)
             }
             // An owed release does not wait until payment responds again.
-            (Step::QueryPayment, Event::OutcomeUnknown) => self.enter(Stage::Compensating),
-            (Step::Reserve, Event::Reserved) => self.enter(Stage::StockReserved),
+            (Step::QueryPayment, StepOutcome::OutcomeUnknown) => self.enter(Stage::Compensating),
+            (Step::Reserve, StepOutcome::Reserved) => self.enter(Stage::StockReserved),
             // In a takeover, an earlier attempt's charge may still be on its way.
-            (Step::Reserve, Event::InsufficientStock) => {
+            (Step::Reserve, StepOutcome::InsufficientStock) => {
                 self.fail(FailureReason::InsufficientStock, self.is_takeover())
             }
-            (Step::Reserve, Event::UnknownProduct) => {
+            (Step::Reserve, StepOutcome::UnknownProduct) => {
                 self.fail(FailureReason::UnknownProduct, self.is_takeover())
             }
-            (Step::Reserve, Event::OutcomeUnknown) => self.inventory_unavailable(),
-            (Step::Charge, Event::Charged) => self.confirm(),
-            (Step::QueryPayment | Step::Charge, Event::Declined) => {
+            (Step::Reserve, StepOutcome::OutcomeUnknown) => self.inventory_unavailable(),
+            (Step::Charge, StepOutcome::Charged) => self.confirm(),
+            (Step::QueryPayment | Step::Charge, StepOutcome::Declined) => {
                 self.fail(FailureReason::PaymentDeclined, false)
             }
-            (Step::Charge, Event::OutcomeUnknown) => self.payment_unavailable(),
-            (Step::Release, Event::Released) => self.released(),
-            (Step::Refund, Event::Refunded) => self.refunded(),
-            // The attempt was fenced, a compensation failed, or the event is no result of the
-            // step: a later attempt goes on.
+            (Step::Charge, StepOutcome::OutcomeUnknown) => self.payment_unavailable(),
+            (Step::Release, StepOutcome::Released) => self.released(),
+            (Step::Refund, StepOutcome::Refunded) => self.refunded(),
+            // The attempt was fenced, a compensation failed, or the step cannot have this
+            // outcome: a later attempt goes on.
             _ => self.enter(Stage::Stopped),
         }
     }
@@ -210,37 +210,37 @@ impl Attempt {
         self.state.epoch > 1
     }
 
-    const fn enter(self, stage: Stage) -> (Self, Option<Change>) {
+    const fn enter(self, stage: Stage) -> (Self, Option<Transition>) {
         (Self { stage, ..self }, None)
     }
 
-    const fn changed(
+    const fn transitioned(
         state: SagaState,
         reached: Stage,
         reason: &'static str,
-    ) -> (Self, Option<Change>) {
+    ) -> (Self, Option<Transition>) {
         let attempt = Self {
             state,
             stage: reached,
         };
-        (attempt, Some(Change { reason }))
+        (attempt, Some(Transition { reason }))
     }
 
-    const fn confirm(self) -> (Self, Option<Change>) {
+    const fn confirm(self) -> (Self, Option<Transition>) {
         let state = SagaState {
             status: OrderStatus::Confirmed,
             release_owed_epoch: None,
             ..self.state
         };
-        Self::changed(state, Stage::Stopped, "confirmed")
+        Self::transitioned(state, Stage::Stopped, "confirmed")
     }
 
-    const fn fail(self, reason: FailureReason, refund_owed: bool) -> (Self, Option<Change>) {
+    const fn fail(self, reason: FailureReason, refund_owed: bool) -> (Self, Option<Transition>) {
         let state = self.state.failed(reason, refund_owed);
-        Self::changed(state, Stage::Compensating, reason.as_str())
+        Self::transitioned(state, Stage::Compensating, reason.as_str())
     }
 
-    const fn inventory_unavailable(self) -> (Self, Option<Change>) {
+    const fn inventory_unavailable(self) -> (Self, Option<Transition>) {
         let status = match self.state.status {
             // The status stays, so that the next attempt asks payment first again: the order may
             // have been charged.
@@ -251,31 +251,31 @@ impl Attempt {
             status,
             ..self.state
         };
-        Self::changed(state, Stage::Stopped, "inventory-unavailable")
+        Self::transitioned(state, Stage::Stopped, "inventory-unavailable")
     }
 
-    const fn payment_unavailable(self) -> (Self, Option<Change>) {
+    const fn payment_unavailable(self) -> (Self, Option<Transition>) {
         let state = SagaState {
             status: OrderStatus::PendingPayment,
             release_owed_epoch: Some(self.state.epoch),
             ..self.state
         };
-        Self::changed(state, Stage::Compensating, "payment-unavailable")
+        Self::transitioned(state, Stage::Compensating, "payment-unavailable")
     }
 
-    const fn released(self) -> (Self, Option<Change>) {
+    const fn released(self) -> (Self, Option<Transition>) {
         let state = SagaState {
             release_owed_epoch: None,
             ..self.state
         };
-        Self::changed(state, Stage::Compensating, "stock-returned")
+        Self::transitioned(state, Stage::Compensating, "stock-returned")
     }
 
-    const fn refunded(self) -> (Self, Option<Change>) {
+    const fn refunded(self) -> (Self, Option<Transition>) {
         let state = SagaState {
             refund_owed: false,
             ..self.state
         };
-        Self::changed(state, Stage::Compensating, "payment-voided")
+        Self::transitioned(state, Stage::Compensating, "payment-voided")
     }
 }

@@ -19,6 +19,6 @@ pub struct Status {
 #[serde(untagged)]
 pub enum ListedRule {
     Known(Box<RuleView>),
-    /// A rule of a kind that a newer service knows and this release does not.
+    /// A rule of a kind that a newer service knows and this version does not.
     Unrecognized(Map<String, Value>),
 }

@@ -93,7 +93,7 @@ fn row_of_unrecognized(rule: &serde_json::Map<String, serde_json::Value>) -> [St
         })
     };
     let [id, kind] = ["id", "kind"].map(|name| field(name).unwrap_or_else(|| "?".to_owned()));
-    ["", &id, &kind, "(unknown to this release)", "", "", ""].map(str::to_owned)
+    ["", &id, &kind, "(unknown to this version)", "", "", ""].map(str::to_owned)
 }
 
 fn does(spec: &RuleSpec) -> String {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::requests::{ReleaseOutcome, ReleaseRequest, ReserveOutcome, ReserveRequest};
 use crate::domain::ledger;
-use crate::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
+use crate::domain::ledger::{Entry, Goods, ReleasePlan, ReservationState, ReservePlan};
 use crate::platform::unknown_variant::UnknownVariant;
 
 /// Units of one product.
@@ -22,10 +22,10 @@ pub struct StockLevel {
 }
 
 impl StockLevel {
-    /// Moves units from stock to reserved; back, if `quantity` is negative.
-    pub const fn reserve(&mut self, quantity: i32) {
-        self.stock -= quantity;
-        self.reserved += quantity;
+    /// Moves units from stock to reserved. Negative units move back.
+    pub const fn move_to_reserved(&mut self, units: i32) {
+        self.stock -= units;
+        self.reserved += units;
     }
 
     /// The outcome of a reserve that left the product at this level.
@@ -51,7 +51,7 @@ pub struct ChangedEntry<'a> {
 #[derive(Debug, Default)]
 pub struct LedgerBatch {
     entries: BTreeMap<Uuid, TrackedEntry>,
-    /// Entries in a state that this release does not know. Requests leave them as they are.
+    /// Entries in a state that this version does not know. Requests leave them as they are.
     unknown: BTreeMap<Uuid, UnknownVariant>,
     products: BTreeMap<String, TrackedLevel>,
 }
@@ -71,7 +71,7 @@ struct TrackedLevel {
 
 impl LedgerBatch {
     /// Makes a batch from all existing rows that its requests are about. An entry is an error if
-    /// this release does not know its state.
+    /// this version does not know its state.
     #[must_use]
     pub fn new(
         entries: impl IntoIterator<Item = (Uuid, Result<Entry, UnknownVariant>)>,
@@ -119,23 +119,23 @@ impl LedgerBatch {
         };
         match plan {
             ReservePlan::Take if level.stock >= goods.quantity => {
-                level.reserve(goods.quantity);
+                level.move_to_reserved(goods.quantity);
                 let held = level.held();
-                self.record(*order_id, *epoch, Hold::Held, Some(goods));
+                self.record(*order_id, *epoch, ReservationState::Held, Some(goods));
                 held
             }
             ReservePlan::Take => {
-                self.bump_epoch(*order_id, *epoch);
+                self.raise_epoch_of_released(*order_id, *epoch);
                 ReserveOutcome::InsufficientStock
             }
-            ReservePlan::BumpEpoch => {
+            ReservePlan::KeepHeld => {
                 let held = level.held();
-                self.record(*order_id, *epoch, Hold::Held, Some(goods));
+                self.record(*order_id, *epoch, ReservationState::Held, Some(goods));
                 held
             }
             ReservePlan::AlreadyHeld => level.held(),
             ReservePlan::Stale => ReserveOutcome::StaleEpoch,
-            ReservePlan::OtherGoods => ReserveOutcome::OtherGoods,
+            ReservePlan::Mismatch => ReserveOutcome::Mismatch,
         }
     }
 
@@ -147,13 +147,13 @@ impl LedgerBatch {
     ) -> ReserveOutcome {
         match plan {
             ReservePlan::Stale => ReserveOutcome::StaleEpoch,
-            ReservePlan::OtherGoods => ReserveOutcome::OtherGoods,
+            ReservePlan::Mismatch => ReserveOutcome::Mismatch,
             ReservePlan::Take => {
-                self.bump_epoch(order_id, epoch);
+                self.raise_epoch_of_released(order_id, epoch);
                 ReserveOutcome::UnknownProduct
             }
             // The order holds units of a product whose row was deleted later.
-            ReservePlan::BumpEpoch | ReservePlan::AlreadyHeld => ReserveOutcome::UnknownProduct,
+            ReservePlan::KeepHeld | ReservePlan::AlreadyHeld => ReserveOutcome::UnknownProduct,
         }
     }
 
@@ -169,8 +169,8 @@ impl LedgerBatch {
             .unwrap_or(1);
         match ledger::release(entry, epoch) {
             ReleasePlan::Ignore => ReleaseOutcome::Released(0),
-            ReleasePlan::Tombstone | ReleasePlan::BumpEpoch => {
-                self.record(order_id, epoch, Hold::Released, None);
+            ReleasePlan::Tombstone | ReleasePlan::RaiseEpoch => {
+                self.record(order_id, epoch, ReservationState::Released, None);
                 ReleaseOutcome::Released(0)
             }
             ReleasePlan::GiveBack => {
@@ -187,7 +187,7 @@ impl LedgerBatch {
         }) = goods
         else {
             // The schema does not allow a held row without goods.
-            self.record(order_id, epoch, Hold::Released, None);
+            self.record(order_id, epoch, ReservationState::Released, None);
             return ReleaseOutcome::Released(0);
         };
         // If the product's row was deleted, only the reservation is left to release.
@@ -198,9 +198,9 @@ impl LedgerBatch {
                     reserved: level.reserved,
                 };
             }
-            level.reserve(-quantity);
+            level.move_to_reserved(-quantity);
         }
-        self.record(order_id, epoch, Hold::Released, None);
+        self.record(order_id, epoch, ReservationState::Released, None);
         ReleaseOutcome::Released(quantity)
     }
 
@@ -210,21 +210,27 @@ impl LedgerBatch {
 
     /// Raises the epoch of an order that holds nothing, so that requests of earlier attempts are
     /// stale. An order without an entry does not get one.
-    fn bump_epoch(&mut self, order_id: Uuid, epoch: i32) {
+    fn raise_epoch_of_released(&mut self, order_id: Uuid, epoch: i32) {
         if self.entries.contains_key(&order_id) {
-            self.record(order_id, epoch, Hold::Released, None);
+            self.record(order_id, epoch, ReservationState::Released, None);
         }
     }
 
     /// Changes the order's entry, or adds one. Without `goods`, those of the entry stay.
-    fn record(&mut self, order_id: Uuid, epoch: i32, hold: Hold, goods: Option<&Goods>) {
+    fn record(
+        &mut self,
+        order_id: Uuid,
+        epoch: i32,
+        state: ReservationState,
+        goods: Option<&Goods>,
+    ) {
         let tracked = self
             .entries
             .entry(order_id)
             .or_insert_with(|| TrackedEntry {
                 entry: Entry {
                     epoch,
-                    hold,
+                    state,
                     goods: None,
                 },
                 is_new: true,
@@ -232,7 +238,7 @@ impl LedgerBatch {
             });
         tracked.is_changed = true;
         tracked.entry.epoch = epoch;
-        tracked.entry.hold = hold;
+        tracked.entry.state = state;
         if let Some(goods) = goods {
             tracked.entry.goods = Some(goods.clone());
         }
@@ -269,7 +275,7 @@ mod tests {
     #[test]
     fn an_entry_in_an_unknown_state_is_never_changed() {
         let order_id = Uuid::from_u128(1);
-        let unknown = UnknownVariant::of::<Hold>("NEWER");
+        let unknown = UnknownVariant::of::<ReservationState>("NEWER");
         let level = StockLevel {
             stock: 5,
             reserved: 2,

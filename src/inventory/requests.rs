@@ -34,8 +34,8 @@ pub enum ReserveOutcome {
     /// A later attempt has taken the order over, or this one has already released its goods.
     StaleEpoch,
     /// The order reserved another product or quantity before.
-    OtherGoods,
-    /// The order's reservation is in a state that this release does not know.
+    Mismatch,
+    /// The order's reservation is in a state that this version does not know.
     UnknownState(UnknownVariant),
 }
 
@@ -47,6 +47,6 @@ pub enum ReleaseOutcome {
     /// The order holds more than its product's `reserved`. Giving that back would make `reserved`
     /// negative. Only a change of the product by hand leads to this.
     MoreThanReserved { held: i32, reserved: i32 },
-    /// The order's reservation is in a state that this release does not know.
+    /// The order's reservation is in a state that this version does not know.
     UnknownState(UnknownVariant),
 }

@@ -107,9 +107,9 @@ pub async fn reserve(
 
 /// Reserves stock for several orders
 ///
-/// Each call is carried out as `POST /inventory/reserve` would, independently of the others. The
-/// response has one line for each, in the order in which they finish. Rejected while a gremlin rule
-/// is active.
+/// Each call is handled as `POST /inventory/reserve` would, independently of the others. The
+/// response has one line for each, in the order in which they finish. Rejected while the gremlin
+/// has a fault to inject.
 #[utoipa::path(
     tag = "inventory",
     request_body = BatchSchema<Reserve>,
@@ -192,7 +192,7 @@ fn reserve_response(request: ReserveRequest, outcome: ReserveOutcome) -> Result<
             );
             Problem::new(StatusCode::CONFLICT, "stale-epoch", detail)
         }
-        ReserveOutcome::OtherGoods => Problem::new(
+        ReserveOutcome::Mismatch => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "reservation-mismatch",
             "This order reserved another product or quantity before.",
@@ -203,8 +203,8 @@ fn reserve_response(request: ReserveRequest, outcome: ReserveOutcome) -> Result<
 
 /// Releases an order's stock
 ///
-/// A repetition changes nothing. An unknown order stays released: a reserve that arrives later is
-/// rejected.
+/// A repetition changes nothing. For an unknown order, a later reserve at the same or a lower epoch
+/// is rejected.
 #[utoipa::path(
     tag = "inventory",
     request_body = Release,
@@ -249,7 +249,7 @@ pub async fn release(
 
 fn unknown_state(order_id: Uuid, unknown: &UnknownVariant) -> Problem {
     let detail = format!(
-        "The order's reservation is in a state that this release does not know: {unknown}. \
+        "The order's reservation is in a state that this version does not know: {unknown}. \
          Nothing was changed."
     );
     Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).with_order_id(order_id)

@@ -1,11 +1,11 @@
-//! The clients of inventory and payment. The result of each call is an event of the saga.
+//! The clients of inventory and payment. The result of each call is an outcome of the saga.
 
 use actix_web::http::StatusCode;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use crate::api::{Charge, Payment, PaymentStatus, Release, Released, Reserve, Reserved, Void};
-use crate::domain::saga::Event;
+use crate::domain::saga::StepOutcome;
 use crate::platform::client::dependency::Dependency;
 use crate::platform::client::guard::Route;
 use crate::platform::client::{CallError, Response};
@@ -57,7 +57,7 @@ impl InventoryClient {
         Self(dependency.with_batches(RESERVE))
     }
 
-    pub async fn reserve(&self, order: OrderRef<'_>, deadline: Deadline) -> Event {
+    pub async fn reserve(&self, order: OrderRef<'_>, deadline: Deadline) -> StepOutcome {
         let body = Reserve {
             product_id: order.product_id.to_owned(),
             quantity: order.quantity,
@@ -71,13 +71,13 @@ impl InventoryClient {
                     response
                         .json::<Reserved>()
                         .and_then(|held| same_order(held.order_id, order))?;
-                    Some(Event::Reserved)
+                    Some(StepOutcome::Reserved)
                 }
                 StatusCode::CONFLICT | StatusCode::NOT_FOUND => {
                     match response.json::<ProblemBody>()?.code.as_str() {
-                        "insufficient-stock" => Some(Event::InsufficientStock),
-                        "unknown-product" => Some(Event::UnknownProduct),
-                        "stale-epoch" => Some(Event::Fenced),
+                        "insufficient-stock" => Some(StepOutcome::InsufficientStock),
+                        "unknown-product" => Some(StepOutcome::UnknownProduct),
+                        "stale-epoch" => Some(StepOutcome::Fenced),
                         _ => None,
                     }
                 }
@@ -87,7 +87,12 @@ impl InventoryClient {
     }
 
     /// Releases what the order has reserved at `epoch` or an earlier one.
-    pub async fn release(&self, order: OrderRef<'_>, epoch: i32, deadline: Deadline) -> Event {
+    pub async fn release(
+        &self,
+        order: OrderRef<'_>,
+        epoch: i32,
+        deadline: Deadline,
+    ) -> StepOutcome {
         let body = Release {
             order_id: order.order_id,
             epoch: Some(epoch),
@@ -100,7 +105,7 @@ impl InventoryClient {
             response
                 .json::<Released>()
                 .and_then(|released| same_order(released.order_id, order))?;
-            Ok(Some(Event::Released))
+            Ok(Some(StepOutcome::Released))
         })
     }
 }
@@ -114,7 +119,7 @@ impl PaymentClient {
         Self(dependency.with_batches(CHARGE))
     }
 
-    pub async fn charge(&self, order: OrderRef<'_>, deadline: Deadline) -> Event {
+    pub async fn charge(&self, order: OrderRef<'_>, deadline: Deadline) -> StepOutcome {
         let OrderRef {
             order_id,
             amount,
@@ -129,14 +134,14 @@ impl PaymentClient {
         let response = self.0.post(CHARGE, &body, deadline).await;
         conclude(CHARGE.name, response, |response| match response.status {
             StatusCode::CREATED | StatusCode::OK | StatusCode::PAYMENT_REQUIRED => {
-                charge_event(&response, order)
+                charge_outcome(&response, order)
             }
             _ => Ok(None),
         })
     }
 
     /// Asks for the outcome of an earlier attempt's charge.
-    pub async fn query(&self, order: OrderRef<'_>, deadline: Deadline) -> Event {
+    pub async fn query(&self, order: OrderRef<'_>, deadline: Deadline) -> StepOutcome {
         let response = self
             .0
             .get(
@@ -147,11 +152,11 @@ impl PaymentClient {
             .await;
         conclude(QUERY_PAYMENT.name, response, |response| {
             match response.status {
-                StatusCode::OK => charge_event(&response, order),
+                StatusCode::OK => charge_outcome(&response, order),
                 StatusCode::NOT_FOUND
                     if response.json::<ProblemBody>()?.code == "unknown-payment" =>
                 {
-                    Ok(Some(Event::NotCharged))
+                    Ok(Some(StepOutcome::NotCharged))
                 }
                 _ => Ok(None),
             }
@@ -159,7 +164,7 @@ impl PaymentClient {
     }
 
     /// Refunds the order's charge, or forbids it if it was never made.
-    pub async fn refund(&self, order: OrderRef<'_>, deadline: Deadline) -> Event {
+    pub async fn refund(&self, order: OrderRef<'_>, deadline: Deadline) -> StepOutcome {
         let body = Void {
             order_id: order.order_id,
         };
@@ -171,18 +176,23 @@ impl PaymentClient {
             response
                 .json::<Payment>()
                 .and_then(|payment| same_order(payment.order_id, order))?;
-            Ok(Some(Event::Refunded))
+            Ok(Some(StepOutcome::Refunded))
         })
     }
 }
 
-fn charge_event(response: &Response, order: OrderRef<'_>) -> Result<Option<Event>, CallError> {
+fn charge_outcome(
+    response: &Response,
+    order: OrderRef<'_>,
+) -> Result<Option<StepOutcome>, CallError> {
     let payment: Payment = response.json()?;
     same_order(payment.order_id, order)?;
     Ok(Some(match payment.status {
-        PaymentStatus::Success => Event::Charged,
-        PaymentStatus::Pending => Event::NotCharged,
-        PaymentStatus::Failed | PaymentStatus::Refunded | PaymentStatus::Voided => Event::Declined,
+        PaymentStatus::Success => StepOutcome::Charged,
+        PaymentStatus::Pending => StepOutcome::NotCharged,
+        PaymentStatus::Failed | PaymentStatus::Refunded | PaymentStatus::Voided => {
+            StepOutcome::Declined
+        }
     }))
 }
 
@@ -196,19 +206,19 @@ fn same_order(order_id: Uuid, order: OrderRef<'_>) -> Result<(), CallError> {
     }
 }
 
-/// The event of a response. After a timeout, an error status or a response that is not understood,
-/// the outcome is unknown.
+/// The outcome of a response. After a timeout, an error status or a response that is not
+/// understood, the outcome is unknown.
 fn conclude(
     step: &'static str,
     response: Result<Response, CallError>,
-    read: impl FnOnce(Response) -> Result<Option<Event>, CallError>,
-) -> Event {
-    let event = response.and_then(|response| {
+    read: impl FnOnce(Response) -> Result<Option<StepOutcome>, CallError>,
+) -> StepOutcome {
+    let outcome = response.and_then(|response| {
         let status = response.status;
         read(response)?.ok_or_else(|| CallError::Unusable(format!("status {status}")))
     });
-    event.unwrap_or_else(|error| {
+    outcome.unwrap_or_else(|error| {
         tracing::warn!(step, %error, "no usable response; the outcome is unknown");
-        Event::OutcomeUnknown
+        StepOutcome::OutcomeUnknown
     })
 }

@@ -8,10 +8,12 @@ use crate::platform::observability::metrics::Registry;
 pub struct OrderMetrics {
     /// Changes of an order's status, by the status reached and the reason.
     pub transitions: IntCounterVec,
-    /// Attempts of the recovery worker by outcome: settled, waiting, overtaken, error.
+    /// Attempts of the recovery worker by outcome: settled, waiting, fenced, error.
     pub recovery_attempts: IntCounterVec,
-    pub unfinished: IntGauge,
-    pub oldest_unfinished_seconds: Gauge,
+    /// Orders that are pending or still owe a release or a refund.
+    pub unsettled: IntGauge,
+    /// Age of the oldest pending order; 0 without one.
+    pub oldest_pending_seconds: Gauge,
     /// Orders that have owed a release or a refund for longer than the recovery bound.
     pub stuck: IntGauge,
     /// Orders rejected with 503 because too many were in progress.
@@ -35,13 +37,13 @@ impl OrderMetrics {
                 "Attempts of the recovery worker, by outcome.",
                 &["outcome"],
             )?,
-            unfinished: registry.gauge(
-                "valerix_orders_unfinished",
+            unsettled: registry.gauge(
+                "valerix_orders_unsettled",
                 "Orders that are pending or still owe a release or a refund.",
             )?,
-            oldest_unfinished_seconds: registry.seconds(
-                "valerix_oldest_unfinished_order_seconds",
-                "Age of the oldest unfinished order.",
+            oldest_pending_seconds: registry.seconds(
+                "valerix_oldest_pending_order_seconds",
+                "Age of the oldest pending order.",
             )?,
             stuck: registry.gauge(
                 "valerix_orders_stuck",

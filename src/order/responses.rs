@@ -78,7 +78,7 @@ impl From<ChangeRow> for OrderChange {
             at,
             trace_id,
             reason,
-            attempt,
+            epoch,
             ..
         } = change;
         // The row has the order's reason as of now. It belongs to this change if the change is the
@@ -98,7 +98,7 @@ impl From<ChangeRow> for OrderChange {
             updated_at: at,
             trace_id,
             reason,
-            attempt,
+            attempt: epoch,
         }
     }
 }
@@ -109,14 +109,14 @@ impl From<EventRow> for OrderEvent {
             at,
             status,
             reason,
-            attempt,
+            epoch,
             trace_id,
         } = row;
         Self {
             at,
             status: status.to_string(),
             reason,
-            attempt,
+            attempt: epoch,
             trace_id,
         }
     }
@@ -126,7 +126,7 @@ impl From<EventRow> for OrderEvent {
 ///
 /// # Errors
 /// The problem that a failed order is answered with; an internal error for an order whose status
-/// this release does not know.
+/// this version does not know.
 pub fn respond(row: OrderRow) -> Result<HttpResponse, Problem> {
     let SagaState {
         status,
@@ -147,7 +147,7 @@ pub fn respond(row: OrderRow) -> Result<HttpResponse, Problem> {
     }
 }
 
-/// The problem of a failed order. A reason that this release does not know is a conflict, with a
+/// The problem of a failed order. A reason that this version does not know is a conflict, with a
 /// code that says no more than that the order failed.
 fn failed(order: &Order, reason: Option<FailureReason>) -> Problem {
     let (status, code) = match reason {

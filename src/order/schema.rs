@@ -12,7 +12,7 @@ diesel::table! {
         epoch -> Int4,
         release_owed_epoch -> Nullable<Int4>,
         refund_owed -> Bool,
-        attempts -> Int4,
+        takeovers -> Int4,
         traceparent -> Nullable<Varchar>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
@@ -26,7 +26,7 @@ diesel::table! {
         at -> Timestamptz,
         status -> Varchar,
         reason -> Varchar,
-        attempt -> Int4,
+        epoch -> Int4,
         trace_id -> Nullable<Varchar>,
     }
 }

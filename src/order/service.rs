@@ -144,7 +144,7 @@ impl Role for OrderService {
     const INTERNAL: bool = false;
     const EXEMPT_FROM_FAULTS: &'static [&'static str] =
         &["/", "/dashboard.json", "/services/*", "/static/*"];
-    const TABLES: &'static [&'static str] = &["orders", "order_events"];
+    const TABLES: &'static [&'static str] = &["orders", "order_events", "sla_reports"];
 
     fn checks(&self, platform: &Platform) -> Checks {
         let database = platform.database.clone();

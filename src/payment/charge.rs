@@ -27,7 +27,7 @@ pub enum Charged {
     Before(PaymentRow),
 }
 
-/// Carries out charges. Requests that arrive together are looked up and stored together.
+/// Charges orders. Requests that arrive together are looked up and stored together.
 pub struct Charges {
     gateway: Arc<dyn Gateway>,
     find: Batcher<Uuid, Option<PaymentRow>>,

@@ -15,10 +15,10 @@ pub fn unknown_payment() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-payment", detail)
 }
 
-/// 409: a newer release stored a status that this release does not know.
+/// 409: a newer version stored a status that this version does not know.
 pub fn unknown_status(order_id: Uuid, unknown: &UnknownVariant) -> Problem {
     let detail =
-        format!("The order's payment has a status that this release does not know: {unknown}.");
+        format!("The order's payment has a status that this version does not know: {unknown}.");
     Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).with_order_id(order_id)
 }
 

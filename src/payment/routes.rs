@@ -75,9 +75,9 @@ pub async fn charge(
 
 /// Charges several orders, each once
 ///
-/// Each call is carried out as `POST /payments` would, independently of the others. The response
-/// has one line for each, in the order in which they finish. Rejected while a gremlin rule is
-/// active.
+/// Each call is handled as `POST /payments` would, independently of the others. The response has
+/// one line for each, in the order in which they finish. Rejected while the gremlin has a fault to
+/// inject.
 #[utoipa::path(
     tag = "payment",
     request_body = BatchSchema<Charge>,
@@ -114,7 +114,7 @@ async fn charge_one(
     Ok((web::Json(payment), status))
 }
 
-/// Refunds an order's charge, and prevent a later one
+/// Refunds an order's charge, and prevents a later one
 #[utoipa::path(
     tag = "payment",
     request_body = Void,

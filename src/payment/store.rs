@@ -140,7 +140,7 @@ async fn insert(
 }
 
 /// Marks an order's payment as refunded or voided. Without a payment it stores a tombstone, which a
-/// later charge finds. Returns an error, and leaves the row as it is, if this release does not know
+/// later charge finds. Returns an error, and leaves the row as it is, if this version does not know
 /// its status.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use strum::VariantArray;
 
-/// A text that is no variant of the enum as which it was parsed. A newer release may know it.
+/// A text that is no variant of the enum as which it was parsed. A newer version may know it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{value}' is not one of {known}")]
 pub struct UnknownVariant {

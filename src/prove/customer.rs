@@ -3,12 +3,12 @@
 use uuid::Uuid;
 
 use super::outcome::Outcome;
-use super::plan::Request;
+use super::plan::PlannedOrder;
 use super::stored_state::StoredOrder;
 
-/// One HTTP request of a customer, and its outcome.
+/// A try of a customer: one request that it sent, and the outcome.
 #[derive(Debug, Clone)]
-pub struct Try {
+pub struct SentRequest {
     /// The trace id that the request carried in its `traceparent`. No two tries share one. The row
     /// of an order stores the trace id of the request that created it.
     pub trace_id: String,
@@ -22,28 +22,27 @@ pub struct Try {
 /// A customer with all its tries, oldest first.
 #[derive(Debug, Clone)]
 pub struct Customer {
-    pub request: Request,
-    pub tries: Vec<Try>,
+    pub order: PlannedOrder,
+    pub tries: Vec<SentRequest>,
 }
 
 impl Customer {
     /// The last try that acknowledged the order; if none did, the last try.
     #[must_use]
-    pub fn last_answer(&self) -> Option<&Try> {
+    pub fn last_answer(&self) -> Option<&SentRequest> {
         self.tries
             .iter()
-            .rfind(|attempt| attempt.outcome.acknowledges())
+            .rfind(|sent| sent.outcome.acknowledges())
             .or(self.tries.last())
     }
 
-    /// Whether the response to this try may speak of the order. With an idempotency key, any of the
-    /// customer's tries may have created the order; without one, only this try.
-    pub fn may_have_created(&self, order: &StoredOrder, attempt: &Try) -> bool {
-        let created = |attempt: &Try| order.trace_id.as_ref() == Some(&attempt.trace_id);
-        if self.request.key.is_some() {
-            self.tries.iter().any(created)
+    /// Whether this try, or with a key any try of this customer, created the order.
+    pub fn created(&self, order: &StoredOrder, sent: &SentRequest) -> bool {
+        let has_trace = |sent: &SentRequest| order.trace_id.as_ref() == Some(&sent.trace_id);
+        if self.order.key.is_some() {
+            self.tries.iter().any(has_trace)
         } else {
-            created(attempt)
+            has_trace(sent)
         }
     }
 }

@@ -10,12 +10,12 @@ mod config;
 mod customer;
 mod error;
 pub mod faults;
+mod order_queue;
 mod outcome;
 mod place_orders;
 mod plan;
 mod recovery_paths;
 mod report;
-mod request_queue;
 mod stored_state;
 
 pub use campaign::run;

@@ -17,16 +17,16 @@ pub struct Response {
     pub replayed: bool,
 }
 
-/// What the meaning of a response depends on besides the response.
+/// Facts about the request that are needed to interpret its response.
 #[derive(Debug, Clone, Copy)]
-pub struct Context {
+pub struct RequestFacts {
     /// Whether the request has an idempotency key.
     pub keyed: bool,
     /// Whether the request is the first try of its customer.
     pub first: bool,
 }
 
-/// What a client knows after one request.
+/// What a customer knows after one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// 201
@@ -42,7 +42,7 @@ pub enum Outcome {
     /// 409: an earlier request with the same key is in progress.
     InFlight,
     /// 503 with `Retry-After`: no order is stored, and none will be.
-    Refused,
+    Rejected,
     /// 503 `outcome-unknown` with the order's id: the order may or may not be stored.
     Unknown,
     /// The connection broke or timed out, or the gremlin answered in place of the service.
@@ -53,30 +53,30 @@ pub enum Outcome {
 
 impl Outcome {
     #[must_use]
-    pub fn of(response: &Response, context: Context) -> Self {
+    pub fn of(response: &Response, facts: RequestFacts) -> Self {
         let unexpected = Self::Unexpected(response.status);
         // Without a key there are no replays, and the first try has nothing to repeat.
-        if response.replayed && (!context.keyed || context.first) {
+        if response.replayed && (!facts.keyed || facts.first) {
             return unexpected;
         }
         match (response.status, response.code.as_deref()) {
-            // The gremlin sends this without running the handler, which a client cannot know.
+            // The gremlin sends this without running the handler, which a customer cannot know.
             (_, Some("injected-fault")) => Self::NoAnswer,
             (201, _) => Self::Confirmed,
             (202, _) => Self::Pending,
             (402, _) => Self::Declined,
             (409, Some("insufficient-stock")) => Self::OutOfStock,
             (422, Some("unknown-product")) => Self::UnknownProduct,
-            (409, Some("idempotency-key-in-flight")) if context.keyed => Self::InFlight,
+            (409, Some("idempotency-key-in-flight")) if facts.keyed => Self::InFlight,
             (503, Some("outcome-unknown")) => {
-                let may_retry = !response.retry_after || context.keyed;
-                if response.order_id.is_some() && may_retry {
+                let retry_after_is_allowed = !response.retry_after || facts.keyed;
+                if response.order_id.is_some() && retry_after_is_allowed {
                     Self::Unknown
                 } else {
                     unexpected
                 }
             }
-            (503, _) if response.retry_after => Self::Refused,
+            (503, _) if response.retry_after => Self::Rejected,
             _ => unexpected,
         }
     }
@@ -91,7 +91,7 @@ impl Outcome {
             Self::UnknownProduct => Some(("FAILED", Some("unknown-product"))),
             Self::Pending
             | Self::InFlight
-            | Self::Refused
+            | Self::Rejected
             | Self::Unknown
             | Self::NoAnswer
             | Self::Unexpected(_) => None,
@@ -119,7 +119,7 @@ impl fmt::Display for Outcome {
             Self::OutOfStock => f.write_str("409 out of stock"),
             Self::UnknownProduct => f.write_str("422 unknown product"),
             Self::InFlight => f.write_str("409 key in flight"),
-            Self::Refused => f.write_str("503 refused"),
+            Self::Rejected => f.write_str("503 rejected"),
             Self::Unknown => f.write_str("503 outcome unknown"),
             Self::NoAnswer => f.write_str("no answer"),
             Self::Unexpected(status) => write!(f, "{status} unexpected"),
@@ -131,15 +131,15 @@ impl fmt::Display for Outcome {
 mod tests {
     use super::*;
 
-    const UNKEYED: Context = Context {
+    const UNKEYED: RequestFacts = RequestFacts {
         keyed: false,
         first: true,
     };
-    const KEYED: Context = Context {
+    const KEYED: RequestFacts = RequestFacts {
         keyed: true,
         first: true,
     };
-    const KEYED_AGAIN: Context = Context {
+    const KEYED_AGAIN: RequestFacts = RequestFacts {
         keyed: true,
         first: false,
     };
@@ -156,25 +156,22 @@ mod tests {
     }
 
     #[test]
-    fn a_503_with_retry_after_is_a_refusal_and_one_without_is_unexpected() {
-        for context in [UNKEYED, KEYED] {
-            let refused = unavailable("database-unavailable", None, true);
-            assert_eq!(Outcome::of(&refused, context), Outcome::Refused);
+    fn a_503_with_retry_after_is_a_rejection_and_one_without_is_unexpected() {
+        for facts in [UNKEYED, KEYED] {
+            let rejected = unavailable("database-unavailable", None, true);
+            assert_eq!(Outcome::of(&rejected, facts), Outcome::Rejected);
             let without_retry = unavailable("database-unavailable", None, false);
-            assert_eq!(
-                Outcome::of(&without_retry, context),
-                Outcome::Unexpected(503)
-            );
+            assert_eq!(Outcome::of(&without_retry, facts), Outcome::Unexpected(503));
         }
     }
 
     #[test]
     fn an_unknown_outcome_must_have_an_order_id() {
-        for context in [UNKEYED, KEYED] {
+        for facts in [UNKEYED, KEYED] {
             let named = unavailable("outcome-unknown", Some(1), false);
-            assert_eq!(Outcome::of(&named, context), Outcome::Unknown);
+            assert_eq!(Outcome::of(&named, facts), Outcome::Unknown);
             let unnamed = unavailable("outcome-unknown", None, false);
-            assert_eq!(Outcome::of(&unnamed, context), Outcome::Unexpected(503));
+            assert_eq!(Outcome::of(&unnamed, facts), Outcome::Unexpected(503));
         }
     }
 
@@ -197,7 +194,7 @@ mod tests {
         assert_eq!(
             Outcome::of(
                 &replay,
-                Context {
+                RequestFacts {
                     first: false,
                     ..UNKEYED
                 }

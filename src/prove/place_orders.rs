@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::customer::{Customer, Try};
-use super::outcome::{Context, Outcome, Response};
-use super::plan::Request;
-use super::request_queue::RequestQueue;
+use super::customer::{Customer, SentRequest};
+use super::order_queue::OrderQueue;
+use super::outcome::{Outcome, RequestFacts, Response};
+use super::plan::PlannedOrder;
 use crate::platform::observability::trace_context;
 
 /// Longer than the API lets a request take.
@@ -19,36 +19,36 @@ const MAX_TRIES: usize = 6;
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Takes requests from the queue, and places their orders one after the other, until none is left.
+/// Takes orders from the queue, and places one after the other, until none is left.
 /// `url` is that of the route, with `/orders`.
-pub async fn place_orders(queue: Rc<RequestQueue>, url: String) {
+pub async fn place_orders(queue: Rc<OrderQueue>, url: String) {
     let http = awc::Client::builder().timeout(RESPONSE_TIMEOUT).finish();
-    while let Some(request) = queue.take().await {
-        queue.finish(place_order(&http, &url, request).await);
+    while let Some(order) = queue.take().await {
+        queue.finish(place_order(&http, &url, order).await);
     }
 }
 
-async fn place_order(http: &awc::Client, url: &str, request: Request) -> Customer {
-    let mut tries = vec![send(http, url, &request, true).await];
-    while sends_again(&request, &tries) {
+async fn place_order(http: &awc::Client, url: &str, order: PlannedOrder) -> Customer {
+    let mut tries = vec![send(http, url, &order, true).await];
+    while sends_again(&order, &tries) {
         let pause = RETRY_INTERVAL * u32::try_from(tries.len()).unwrap_or(u32::MAX);
         tokio::time::sleep(pause).await;
-        tries.push(send(http, url, &request, false).await);
+        tries.push(send(http, url, &order, false).await);
     }
-    Customer { request, tries }
+    Customer { order, tries }
 }
 
 /// Whether the customer sends its request again. It does so only if that cannot create a second
 /// order.
-fn sends_again(request: &Request, tries: &[Try]) -> bool {
+fn sends_again(order: &PlannedOrder, tries: &[SentRequest]) -> bool {
     let Some(last) = tries.last().filter(|_| tries.len() < MAX_TRIES) else {
         return false;
     };
     match last.outcome {
         // No order was stored.
-        Outcome::Refused => true,
+        Outcome::Rejected => true,
         // An order may be stored. Only a key prevents a second one.
-        Outcome::NoAnswer | Outcome::Unknown | Outcome::InFlight => request.key.is_some(),
+        Outcome::NoAnswer | Outcome::Unknown | Outcome::InFlight => order.key.is_some(),
         Outcome::Unexpected(_) => false,
         // The order was acknowledged. Some customers ask a second time.
         Outcome::Confirmed
@@ -58,39 +58,39 @@ fn sends_again(request: &Request, tries: &[Try]) -> bool {
         | Outcome::UnknownProduct => {
             let acknowledgements = tries
                 .iter()
-                .filter(|attempt| attempt.outcome.acknowledges())
+                .filter(|sent| sent.outcome.acknowledges())
                 .count();
-            request.replays && acknowledgements == 1
+            order.replays && acknowledgements == 1
         }
     }
 }
 
-/// Sends the request once, with a trace id of its own.
-async fn send(http: &awc::Client, url: &str, request: &Request, first: bool) -> Try {
+/// Sends the request for an order once, with a trace id of its own.
+async fn send(http: &awc::Client, url: &str, order: &PlannedOrder, first: bool) -> SentRequest {
     let traceparent = trace_context::unsampled_traceparent();
     let trace_id = trace_context::trace_id_of(&traceparent).unwrap_or_default();
     let mut call = http
         .post(url)
         .insert_header((trace_context::TRACEPARENT, traceparent));
-    if let Some(key) = &request.key {
+    if let Some(key) = &order.key {
         call = call.insert_header(("idempotency-key", key.as_str()));
     }
-    let body = json!({"product_id": request.product_id, "quantity": request.quantity});
+    let body = json!({"product_id": order.product_id, "quantity": order.quantity});
     let Some(response) = read_response(call, &body).await else {
-        return Try {
+        return SentRequest {
             trace_id,
             outcome: Outcome::NoAnswer,
             order_id: None,
             code: None,
         };
     };
-    let context = Context {
-        keyed: request.key.is_some(),
+    let facts = RequestFacts {
+        keyed: order.key.is_some(),
         first,
     };
-    Try {
+    SentRequest {
         trace_id,
-        outcome: Outcome::of(&response, context),
+        outcome: Outcome::of(&response, facts),
         order_id: response.order_id,
         code: response.code,
     }
@@ -117,25 +117,25 @@ mod tests {
     use super::*;
 
     fn sends_again_after(key: Option<&str>, replays: bool, outcomes: &[Outcome]) -> bool {
-        let request = Request {
+        let order = PlannedOrder {
             product_id: "P".into(),
             quantity: 1,
             key: key.map(str::to_owned),
             replays,
         };
-        let attempt = |outcome: &Outcome| Try {
+        let sent = |outcome: &Outcome| SentRequest {
             trace_id: String::new(),
             outcome: *outcome,
             order_id: None,
             code: None,
         };
-        let tries: Vec<_> = outcomes.iter().map(attempt).collect();
-        sends_again(&request, &tries)
+        let tries: Vec<_> = outcomes.iter().map(sent).collect();
+        sends_again(&order, &tries)
     }
 
     #[test]
-    fn without_a_key_a_request_is_sent_again_only_after_a_refusal() {
-        assert!(sends_again_after(None, false, &[Outcome::Refused]));
+    fn without_a_key_a_request_is_sent_again_only_after_a_rejection() {
+        assert!(sends_again_after(None, false, &[Outcome::Rejected]));
         for outcome in [
             Outcome::NoAnswer,
             Outcome::Unknown,
@@ -153,7 +153,7 @@ mod tests {
             Outcome::NoAnswer,
             Outcome::Unknown,
             Outcome::InFlight,
-            Outcome::Refused,
+            Outcome::Rejected,
         ] {
             assert!(after(&[outcome]), "{outcome}");
             assert!(!after(&[outcome; MAX_TRIES]), "{outcome}");

@@ -1,4 +1,4 @@
-//! How often recovery took each of the ways in which an order can end late.
+//! How often recovery took each of the paths on which it can finish what a request has left.
 
 use std::collections::BTreeMap;
 
@@ -8,35 +8,32 @@ use tokio_postgres::Client;
 const PATHS: &[(&str, &str)] = &[
     (
         "pending-confirmed",
-        "reason = 'confirmed' AND attempt > 1 AND NOT EXISTS (
+        "reason = 'confirmed' AND epoch > 1 AND NOT EXISTS (
             SELECT FROM order_events b WHERE b.order_id = e.order_id
             AND b.reason IN ('inventory-unavailable', 'payment-unavailable'))",
     ),
     (
         "pending-inventory-confirmed",
-        "reason = 'confirmed' AND attempt > 1 AND EXISTS (
+        "reason = 'confirmed' AND epoch > 1 AND EXISTS (
             SELECT FROM order_events b WHERE b.order_id = e.order_id
             AND b.status = 'PENDING_INVENTORY')",
     ),
     (
         "pending-payment-confirmed",
-        "reason = 'confirmed' AND attempt > 1 AND EXISTS (
+        "reason = 'confirmed' AND epoch > 1 AND EXISTS (
             SELECT FROM order_events b WHERE b.order_id = e.order_id
             AND b.status = 'PENDING_PAYMENT')",
     ),
-    (
-        "declined-late",
-        "reason = 'payment-declined' AND attempt > 1",
-    ),
+    ("declined-late", "reason = 'payment-declined' AND epoch > 1"),
     (
         "out-of-stock-late",
-        "reason = 'insufficient-stock' AND attempt > 1",
+        "reason = 'insufficient-stock' AND epoch > 1",
     ),
     (
-        "release-drained",
-        "reason = 'stock-returned' AND attempt > 1",
+        "released-by-recovery",
+        "reason = 'stock-returned' AND epoch > 1",
     ),
-    ("void-drained", "reason = 'payment-voided'"),
+    ("refunded-by-recovery", "reason = 'payment-voided'"),
 ];
 
 /// Counts the events that end each path.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::error::SoakError;
-use crate::platform::fault_injection::spec::{Direction, Kind};
-use crate::prove::faults::{Fault, FaultInjector};
+use crate::platform::fault_injection::spec::{Direction, GremlinKind};
+use crate::prove::faults::{CampaignFault, ChaosCluster};
 use crate::testbed::service_kind::ServiceKind;
 
 /// From one fault to the next. Most faults end sooner.
@@ -13,7 +13,7 @@ pub const FAULT_INTERVAL: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub enum SoakFault {
     /// A fault that campaigns have too.
-    Shared(Fault),
+    Shared(CampaignFault),
     /// The database server ends all sessions of a service that has any.
     SessionsEnded(ServiceKind),
 }
@@ -24,7 +24,7 @@ impl SoakFault {
     /// them.
     pub fn round() -> Vec<Self> {
         let rule = |service, kind, direction| {
-            Self::Shared(Fault::GremlinRule {
+            Self::Shared(CampaignFault::GremlinRule {
                 service,
                 kind,
                 direction,
@@ -33,27 +33,39 @@ impl SoakFault {
             })
         };
         let latency = |service, delay_ms| {
-            Self::Shared(Fault::Latency {
+            Self::Shared(CampaignFault::Latency {
                 service,
                 delay: Duration::from_millis(delay_ms),
                 duration: Duration::from_secs(2),
             })
         };
-        let pause = Fault::Pause {
+        let pause = CampaignFault::Pause {
             service: ServiceKind::Order,
             duration: Duration::from_secs(1),
         };
         vec![
             latency(ServiceKind::Inventory, 200),
             Self::SessionsEnded(ServiceKind::Order),
-            rule(ServiceKind::Inventory, Kind::Error, Direction::Inbound),
+            rule(
+                ServiceKind::Inventory,
+                GremlinKind::Error,
+                Direction::Inbound,
+            ),
             Self::SessionsEnded(ServiceKind::Inventory),
-            rule(ServiceKind::Payment, Kind::Vanish, Direction::Inbound),
+            rule(
+                ServiceKind::Payment,
+                GremlinKind::Vanish,
+                Direction::Inbound,
+            ),
             latency(ServiceKind::Payment, 2000),
             Self::SessionsEnded(ServiceKind::Payment),
-            rule(ServiceKind::Inventory, Kind::Drop, Direction::Inbound),
+            rule(
+                ServiceKind::Inventory,
+                GremlinKind::Drop,
+                Direction::Inbound,
+            ),
             Self::Shared(pause),
-            rule(ServiceKind::Order, Kind::Drop, Direction::Outbound),
+            rule(ServiceKind::Order, GremlinKind::Drop, Direction::Outbound),
         ]
     }
 
@@ -64,15 +76,15 @@ impl SoakFault {
         }
     }
 
-    pub async fn inject(&self, injector: &mut FaultInjector) -> Result<(), SoakError> {
+    pub async fn inject(&self, chaos_cluster: &mut ChaosCluster) -> Result<(), SoakError> {
         match self {
             Self::Shared(fault) => {
-                injector.inject(fault).await?;
+                chaos_cluster.inject(fault).await?;
             }
             Self::SessionsEnded(service) => {
                 let end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE application_name = $1";
-                let client = injector.connect().await?;
+                let client = chaos_cluster.connect().await?;
                 client.execute(end_sessions, &[&service.as_str()]).await?;
             }
         }

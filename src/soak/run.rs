@@ -15,7 +15,7 @@ use crate::audit::{self, RemoteDatabases};
 use crate::load;
 use crate::platform::client::BaseUrl;
 use crate::platform::shutdown::Shutdown;
-use crate::prove::faults::FaultInjector;
+use crate::prove::faults::ChaosCluster;
 use crate::testbed::service_kind::ServiceKind;
 
 /// More than a soak of any length orders.
@@ -32,37 +32,38 @@ const RECOVERY_BOUND: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// When the soak could not be run. What it found is in the report.
 pub async fn run(config: &Config, shutdown: &Shutdown) -> Result<Option<Report>, SoakError> {
     let products = PRODUCTS.map(|name| (name.to_owned(), STOCK));
-    let mut injector = FaultInjector::open("soak", rand::random(), config.data_dir.clone()).await?;
+    let mut chaos_cluster =
+        ChaosCluster::open("soak", rand::random(), config.data_dir.clone()).await?;
     let soak = async {
-        injector.start(&products).await?;
-        soak(config, &mut injector, shutdown).await
+        chaos_cluster.start(&products).await?;
+        soak(config, &mut chaos_cluster, shutdown).await
     };
     let outcome = tokio::select! {
         outcome = soak => outcome.map(Some),
         () = shutdown.requested() => Ok(None),
     };
-    injector.stop().await?;
+    chaos_cluster.stop().await?;
     outcome
 }
 
 async fn soak(
     config: &Config,
-    injector: &mut FaultInjector,
+    chaos_cluster: &mut ChaosCluster,
     shutdown: &Shutdown,
 ) -> Result<Report, SoakError> {
-    let url = injector.cluster().url(ServiceKind::Order);
+    let url = chaos_cluster.cluster().url(ServiceKind::Order);
     let load = place_orders(config.clone(), url, shutdown.clone());
     let load = tokio::task::spawn_local(load);
-    let (samples, deaths) = inject_and_sample(config, injector).await?;
+    let (samples, deaths) = inject_and_sample(config, chaos_cluster).await?;
     let load = load.await.map_err(io::Error::other)?;
-    let unsettled = injector.wait_until_settled(SETTLE_TIMEOUT).await?;
-    let database_url = injector.cluster().database_url();
+    let unsettled = chaos_cluster.wait_until_settled(SETTLE_TIMEOUT).await?;
+    let database_url = chaos_cluster.cluster().database_url();
     let audit = audit::run(database_url, RECOVERY_BOUND, &RemoteDatabases::default()).await?;
     let result = SoakResult {
         load,
         samples,
         deaths,
-        internal_errors: injector.observed_faults().internal_errors,
+        internal_errors: chaos_cluster.observed_faults().internal_errors,
         unsettled,
         audit,
     };
@@ -88,13 +89,13 @@ async fn place_orders(config: Config, url: BaseUrl, shutdown: Shutdown) -> load:
 /// service died, which none should.
 async fn inject_and_sample(
     config: &Config,
-    injector: &mut FaultInjector,
+    chaos_cluster: &mut ChaosCluster,
 ) -> Result<(Vec<Sample>, u32), SoakError> {
     let bar = progress_bar(config);
     let http = awc::Client::builder().timeout(FAULT_INTERVAL).finish();
     let mut faults = SoakFault::round().into_iter().cycle();
     let (mut samples, mut deaths) = (Vec::new(), 0);
-    let mut pids = pids(injector);
+    let mut pids = pids(chaos_cluster);
     let started = Instant::now();
     let mut sample_due = started;
     while started.elapsed() < config.duration {
@@ -103,14 +104,14 @@ async fn inject_and_sample(
         let numbers = 1..=faults_per_sample(config.sample_interval);
         for (number, fault) in numbers.zip(faults.by_ref()) {
             bar.set_message(fault.name());
-            fault.inject(injector).await?;
+            fault.inject(chaos_cluster).await?;
             tokio::time::sleep_until(sample_due + FAULT_INTERVAL * number).await;
         }
         sample_due += config.sample_interval;
         tokio::time::sleep_until(sample_due).await;
         bar.set_position(started.elapsed().as_secs());
-        samples.extend(take_sample(injector, &http, started.elapsed()).await?);
-        let present = self::pids(injector);
+        samples.extend(take_sample(chaos_cluster, &http, started.elapsed()).await?);
+        let present = self::pids(chaos_cluster);
         let changed = present
             .iter()
             .zip(&pids)
@@ -123,8 +124,8 @@ async fn inject_and_sample(
 }
 
 /// A service that dies gets another process id, because injecting a fault starts it again.
-fn pids(injector: &FaultInjector) -> [Option<i32>; 3] {
-    ServiceKind::ALL.map(|service| injector.cluster().pid(service))
+fn pids(chaos_cluster: &ChaosCluster) -> [Option<i32>; 3] {
+    ServiceKind::ALL.map(|service| chaos_cluster.cluster().pid(service))
 }
 
 fn progress_bar(config: &Config) -> ProgressBar {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::SoakError;
 use super::trend::Tolerance;
-use crate::prove::faults::FaultInjector;
+use crate::prove::faults::ChaosCluster;
 use crate::testbed::service_kind::ServiceKind;
 
 const METRICS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -92,14 +92,14 @@ pub struct Sample {
 /// # Errors
 /// When the database does not answer, or a service lacks a metric.
 pub async fn take_sample(
-    injector: &FaultInjector,
+    chaos_cluster: &ChaosCluster,
     http: &awc::Client,
     since_start: Duration,
 ) -> Result<Option<Sample>, SoakError> {
-    let sessions = count_sessions(injector).await?;
+    let sessions = count_sessions(chaos_cluster).await?;
     let mut services = BTreeMap::new();
     for service in ServiceKind::ALL {
-        let url = format!("{}/metrics", injector.cluster().url(service));
+        let url = format!("{}/metrics", chaos_cluster.cluster().url(service));
         let Some(metrics) = read_metrics(http, &url).await else {
             return Ok(None);
         };
@@ -148,10 +148,10 @@ fn value_of(metrics: &str, series: &str) -> Option<f64> {
 }
 
 /// The number of database sessions by service name.
-async fn count_sessions(injector: &FaultInjector) -> Result<BTreeMap<String, f64>, SoakError> {
+async fn count_sessions(chaos_cluster: &ChaosCluster) -> Result<BTreeMap<String, f64>, SoakError> {
     let statement = "SELECT application_name, count(*) FROM pg_stat_activity
         WHERE datname = current_database() GROUP BY application_name";
-    let rows = injector.connect().await?.query(statement, &[]).await?;
+    let rows = chaos_cluster.connect().await?.query(statement, &[]).await?;
     #[expect(clippy::cast_precision_loss, reason = "fewer than a hundred sessions")]
     let counts = rows
         .iter()

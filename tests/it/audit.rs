@@ -229,7 +229,7 @@ fn late_obligations(ended: &EndedOrders) -> Vec<Defect> {
     ]
 }
 
-/// States that a newer release may write. The test drops the constraints that forbid them.
+/// States that a newer version may write. The test drops the constraints that forbid them.
 fn unknown_states(ended: &EndedOrders) -> Vec<Defect> {
     let EndedOrders { confirmed, .. } = ended;
     let unknown = |table: &str, column: &str, id: &str, right: &str| {

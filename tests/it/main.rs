@@ -28,7 +28,7 @@ mod http;
 mod limits;
 mod load;
 mod locks;
-mod newer_release;
+mod newer_version;
 mod obligations;
 mod observability;
 mod page;

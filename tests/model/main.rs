@@ -198,7 +198,7 @@ fn a_charge_must_be_idempotent() {
 }
 
 #[test]
-fn an_order_that_was_refused_stock_must_owe_a_release() {
+fn an_order_without_enough_stock_must_owe_a_release() {
     assert_needed(Rule::ReleaseOwedOutOfStock, FAILED_HAS_NEITHER);
 }
 

@@ -2,7 +2,7 @@
 
 use stateright::Property;
 use valerix::api::{OrderStatus, PaymentStatus};
-use valerix::domain::ledger::Hold;
+use valerix::domain::ledger::ReservationState;
 
 use crate::Protocol;
 use crate::network::Message;
@@ -114,13 +114,13 @@ fn sometimes() -> [OrderProperty; 8] {
         ),
         Property::sometimes(
             "a takeover finds the reservation of an earlier attempt",
-            |_, system: &System| finds(system, Hold::Held, |sent, row| sent > row),
+            |_, system: &System| finds(system, ReservationState::Held, |sent, row| sent > row),
         ),
         Property::sometimes(
             "a late reserve arrives after its order has failed",
             |_, system: &System| {
                 is_failed_and_settled(system)
-                    && finds(system, Hold::Released, |sent, row| sent <= row)
+                    && finds(system, ReservationState::Released, |sent, row| sent <= row)
             },
         ),
         Property::sometimes(
@@ -179,8 +179,12 @@ fn is_settled_correctly(system: &System) -> bool {
 }
 
 /// Whether a reserve that was sent would find such a row if it arrived now.
-fn finds(system: &System, hold: Hold, epochs: fn(sent: i32, row: i32) -> bool) -> bool {
-    let Some(row) = system.reservation.filter(|row| row.hold == hold) else {
+fn finds(
+    system: &System,
+    state: ReservationState,
+    epochs: fn(sent: i32, row: i32) -> bool,
+) -> bool {
+    let Some(row) = system.reservation.filter(|row| row.state == state) else {
         return false;
     };
     system

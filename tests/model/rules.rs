@@ -2,7 +2,7 @@
 
 use valerix::api::PaymentStatus;
 use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservePlan};
-use valerix::domain::saga::{Attempt, Change, Event, SagaState};
+use valerix::domain::saga::{Attempt, SagaState, StepOutcome, Transition};
 use valerix::domain::{ledger, payment};
 
 /// A rule that can be removed. The comments say what happens without it.
@@ -21,7 +21,8 @@ pub enum Rule {
     /// Each charge that arrives is made. Neither payment's row nor the gateway's idempotency key
     /// prevents it.
     ChargeIdempotence,
-    /// An order that was refused stock assumes that it holds none, and owes no release.
+    /// An order for which there is too little stock assumes that it holds none, and owes no
+    /// release.
     ReleaseOwedOutOfStock,
     /// The order's row accepts every change, whatever its epoch.
     CompareAndSet,
@@ -74,7 +75,9 @@ impl Rules {
         });
         match ledger::release(seen.as_ref(), epoch) {
             ReleasePlan::Tombstone if self.lacks(Rule::ReleaseTombstone) => ReleasePlan::Ignore,
-            ReleasePlan::BumpEpoch if self.lacks(Rule::ReleaseIdempotence) => ReleasePlan::GiveBack,
+            ReleasePlan::RaiseEpoch if self.lacks(Rule::ReleaseIdempotence) => {
+                ReleasePlan::GiveBack
+            }
             plan => plan,
         }
     }
@@ -107,10 +110,10 @@ impl Rules {
         }
     }
 
-    /// Whether the order's row accepts a change.
-    pub fn may_store(self, order: SagaState, change: SagaState) -> bool {
-        let holds_epoch = order.epoch == change.epoch;
-        let leaves_final_status = !order.may_become(change.status);
+    /// Whether the order's row accepts a change to `next`.
+    pub fn may_store(self, order: SagaState, next: SagaState) -> bool {
+        let holds_epoch = order.epoch == next.epoch;
+        let leaves_final_status = !order.may_become(next.status);
         self.lacks(Rule::CompareAndSet)
             || (holds_epoch && (!leaves_final_status || self.lacks(Rule::FinalStatusGuard)))
     }
@@ -123,14 +126,14 @@ impl Rules {
         }
     }
 
-    pub fn apply(self, attempt: Attempt, event: Event) -> (Attempt, Option<Change>) {
-        let (mut after, change) = attempt.apply(event);
+    pub fn apply(self, attempt: Attempt, outcome: StepOutcome) -> (Attempt, Option<Transition>) {
+        let (mut after, transition) = attempt.apply(outcome);
         if self.lacks(Rule::RefundOwed) {
             after.state.refund_owed = false;
         }
-        if self.lacks(Rule::ReleaseOwedOutOfStock) && event == Event::InsufficientStock {
+        if self.lacks(Rule::ReleaseOwedOutOfStock) && outcome == StepOutcome::InsufficientStock {
             after.state.release_owed_epoch = None;
         }
-        (after, change)
+        (after, transition)
     }
 }

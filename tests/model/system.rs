@@ -1,8 +1,8 @@
 //! The state of the whole system, and the actions that change it.
 
 use valerix::api::{OrderStatus, PaymentStatus};
-use valerix::domain::ledger::{Entry, Goods, Hold, ReleasePlan, ReservePlan};
-use valerix::domain::saga::{Attempt, Event, MAX_EPOCH, SagaState, Step};
+use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservationState, ReservePlan};
+use valerix::domain::saga::{Attempt, MAX_EPOCH, SagaState, Step, StepOutcome};
 
 use crate::network::{Message, Sent};
 use crate::rules::Rules;
@@ -46,7 +46,7 @@ enum ExecutorState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reservation {
     pub epoch: i32,
-    pub hold: Hold,
+    pub state: ReservationState,
 }
 
 /// The gateway's state of the order, whose id is the idempotency key.
@@ -177,7 +177,8 @@ impl System {
     }
 
     pub fn is_held(&self) -> bool {
-        self.reservation.is_some_and(|row| row.hold == Hold::Held)
+        self.reservation
+            .is_some_and(|row| row.state == ReservationState::Held)
     }
 
     pub fn actions(&self, actions: &mut Vec<Action>) {
@@ -265,14 +266,14 @@ impl System {
                 ExecutorState::Waiting(attempt)
             }
             (ExecutorState::Ready(attempt), Action::Expire(_)) => {
-                apply_event(rules, attempt, Event::Expired)
+                apply_outcome(rules, attempt, StepOutcome::Expired)
             }
             (ExecutorState::Waiting(attempt), Action::Answer(_)) => {
-                let event = self.call(rules, attempt);
-                apply_event(rules, attempt, event)
+                let outcome = self.call(rules, attempt);
+                apply_outcome(rules, attempt, outcome)
             }
             (ExecutorState::Waiting(attempt), Action::TimeOut(_)) => {
-                apply_event(rules, attempt, Event::OutcomeUnknown)
+                apply_outcome(rules, attempt, StepOutcome::OutcomeUnknown)
             }
             (ExecutorState::Storing(attempt), Action::Store(_))
                 if self.store(rules, attempt.state) =>
@@ -292,9 +293,9 @@ impl System {
         system.order = rules.claim(system.order);
         let mut attempt = Attempt::new(system.order);
         for _ in 0..MAX_STEPS {
-            let event = system.call(rules, attempt);
-            let (after, change) = rules.apply(attempt, event);
-            let goes_on = change.is_none() || system.store(rules, after.state);
+            let outcome = system.call(rules, attempt);
+            let (after, transition) = rules.apply(attempt, outcome);
+            let goes_on = transition.is_none() || system.store(rules, after.state);
             if !goes_on || after.next().is_none() {
                 break;
             }
@@ -343,7 +344,7 @@ impl System {
         if !may_become(self.order, state) {
             self.forbidden_change = Some((self.order.status, state.status));
         }
-        // A statement that stores a change never moves the epoch.
+        // A statement that stores a transition never moves the epoch.
         self.order = SagaState {
             epoch: self.order.epoch,
             ..state
@@ -352,17 +353,17 @@ impl System {
     }
 
     /// A call with its answer, in one action. A call that stops half-way is a `Deliver`.
-    fn call(&mut self, rules: Rules, attempt: Attempt) -> Event {
+    fn call(&mut self, rules: Rules, attempt: Attempt) -> StepOutcome {
         match message(rules, attempt) {
             Some(Message::Reserve(epoch)) => return self.reserve(rules, epoch),
             Some(Message::Release(epoch)) => {
                 self.release(rules, epoch);
-                return Event::Released;
+                return StepOutcome::Released;
             }
             Some(Message::Void) => {
                 self.gateway.cancel(rules);
                 self.payment = rules.void(self.payment);
-                return Event::Refunded;
+                return StepOutcome::Refunded;
             }
             Some(Message::Charge) if rules.must_charge(self.payment) => {
                 let decided = self.gateway.charge(rules);
@@ -370,12 +371,12 @@ impl System {
             }
             _ => {}
         }
-        // The event that the order service makes of payment's answer.
+        // The outcome that payment's answer stands for.
         match self.payment {
-            Some(PaymentStatus::Success) => Event::Charged,
-            None | Some(PaymentStatus::Pending) => Event::NotCharged,
+            Some(PaymentStatus::Success) => StepOutcome::Charged,
+            None | Some(PaymentStatus::Pending) => StepOutcome::NotCharged,
             Some(PaymentStatus::Failed | PaymentStatus::Refunded | PaymentStatus::Voided) => {
-                Event::Declined
+                StepOutcome::Declined
             }
         }
     }
@@ -408,33 +409,33 @@ impl System {
     }
 
     fn entry(&self) -> Option<Entry> {
-        self.reservation.map(|Reservation { epoch, hold }| Entry {
+        self.reservation.map(|Reservation { epoch, state }| Entry {
             epoch,
-            hold,
-            goods: (hold == Hold::Held).then(goods),
+            state,
+            goods: (state == ReservationState::Held).then(goods),
         })
     }
 
     /// A reserve, in one transaction as in inventory's store.
-    fn reserve(&mut self, rules: Rules, epoch: i32) -> Event {
-        let hold = match rules.reserve(self.entry(), epoch, &goods()) {
-            ReservePlan::Stale => return Event::Fenced,
-            ReservePlan::OtherGoods => return Event::OutcomeUnknown,
-            ReservePlan::AlreadyHeld => return Event::Reserved,
-            ReservePlan::BumpEpoch => Hold::Held,
+    fn reserve(&mut self, rules: Rules, epoch: i32) -> StepOutcome {
+        let state = match rules.reserve(self.entry(), epoch, &goods()) {
+            ReservePlan::Stale => return StepOutcome::Fenced,
+            ReservePlan::Mismatch => return StepOutcome::OutcomeUnknown,
+            ReservePlan::AlreadyHeld => return StepOutcome::Reserved,
+            ReservePlan::KeepHeld => ReservationState::Held,
             ReservePlan::Take if self.stock > 0 => {
                 self.stock -= 1;
-                Hold::Held
+                ReservationState::Held
             }
-            ReservePlan::Take => Hold::Released,
+            ReservePlan::Take => ReservationState::Released,
         };
-        if hold == Hold::Held || self.reservation.is_some() {
-            self.reservation = Some(Reservation { epoch, hold });
+        if state == ReservationState::Held || self.reservation.is_some() {
+            self.reservation = Some(Reservation { epoch, state });
         }
-        if hold == Hold::Held {
-            Event::Reserved
+        if state == ReservationState::Held {
+            StepOutcome::Reserved
         } else {
-            Event::InsufficientStock
+            StepOutcome::InsufficientStock
         }
     }
 
@@ -442,11 +443,11 @@ impl System {
         match rules.release(self.entry(), epoch) {
             ReleasePlan::Ignore => return,
             ReleasePlan::GiveBack => self.stock += 1,
-            ReleasePlan::Tombstone | ReleasePlan::BumpEpoch => {}
+            ReleasePlan::Tombstone | ReleasePlan::RaiseEpoch => {}
         }
         self.reservation = Some(Reservation {
             epoch,
-            hold: Hold::Released,
+            state: ReservationState::Released,
         });
     }
 }
@@ -459,10 +460,10 @@ fn ready_or_ended(attempt: Attempt) -> ExecutorState {
     }
 }
 
-/// The executor after an event. It stores a change before it goes on.
-fn apply_event(rules: Rules, attempt: Attempt, event: Event) -> ExecutorState {
-    let (after, change) = rules.apply(attempt, event);
-    if change.is_some() {
+/// The executor after an outcome. It stores a transition before it goes on.
+fn apply_outcome(rules: Rules, attempt: Attempt, outcome: StepOutcome) -> ExecutorState {
+    let (after, transition) = rules.apply(attempt, outcome);
+    if transition.is_some() {
         ExecutorState::Storing(after)
     } else {
         ready_or_ended(after)

@@ -10,14 +10,14 @@ struct Run {
 }
 
 impl Run {
-    /// Applies the events in turn.
-    fn of(state: SagaState, events: &[Event]) -> Self {
+    /// Applies the outcomes in turn.
+    fn of(state: SagaState, outcomes: &[StepOutcome]) -> Self {
         let mut attempt = Attempt::new(state);
         let (mut steps, mut reasons) = (Vec::new(), Vec::new());
-        for event in events {
+        for outcome in outcomes {
             steps.push(attempt.next());
-            let (after, change) = attempt.apply(*event);
-            reasons.extend(change.map(|change| change.reason));
+            let (after, transition) = attempt.apply(*outcome);
+            reasons.extend(transition.map(|transition| transition.reason));
             attempt = after;
         }
         steps.push(attempt.next());
@@ -49,7 +49,10 @@ fn taken_over(status: S) -> SagaState {
 
 #[test]
 fn a_reserve_and_a_charge_confirm_the_order() {
-    let run = Run::of(SagaState::PLACED, &[Event::Reserved, Event::Charged]);
+    let run = Run::of(
+        SagaState::PLACED,
+        &[StepOutcome::Reserved, StepOutcome::Charged],
+    );
     assert!(run.made(&[Step::Reserve, Step::Charge]));
     assert_eq!(
         (run.state.status, run.state.is_settled()),
@@ -60,7 +63,7 @@ fn a_reserve_and_a_charge_confirm_the_order() {
 
 #[test]
 fn an_unknown_outcome_of_a_reserve_leaves_the_order_to_recovery() {
-    let run = Run::of(SagaState::PLACED, &[Event::OutcomeUnknown]);
+    let run = Run::of(SagaState::PLACED, &[StepOutcome::OutcomeUnknown]);
     assert!(run.made(&[Step::Reserve]));
     assert_eq!(
         (run.state.status, run.state.release_owed_epoch),
@@ -72,7 +75,11 @@ fn an_unknown_outcome_of_a_reserve_leaves_the_order_to_recovery() {
 fn an_unknown_outcome_of_a_charge_releases_the_stock_in_the_same_attempt() {
     let run = Run::of(
         SagaState::PLACED,
-        &[Event::Reserved, Event::OutcomeUnknown, Event::Released],
+        &[
+            StepOutcome::Reserved,
+            StepOutcome::OutcomeUnknown,
+            StepOutcome::Released,
+        ],
     );
     assert!(run.made(&[Step::Reserve, Step::Charge, Step::Release]));
     assert_eq!(
@@ -90,7 +97,11 @@ fn an_unknown_outcome_of_a_charge_releases_the_stock_in_the_same_attempt() {
 fn a_release_that_fails_stays_owed() {
     let run = Run::of(
         SagaState::PLACED,
-        &[Event::Reserved, Event::Declined, Event::OutcomeUnknown],
+        &[
+            StepOutcome::Reserved,
+            StepOutcome::Declined,
+            StepOutcome::OutcomeUnknown,
+        ],
     );
     assert!(run.has_ended());
     assert_eq!(
@@ -105,7 +116,7 @@ fn a_release_that_fails_stays_owed() {
 
 #[test]
 fn out_of_stock_owes_a_release_and_in_a_takeover_a_refund_too() {
-    let placed = Run::of(SagaState::PLACED, &[Event::InsufficientStock]).state;
+    let placed = Run::of(SagaState::PLACED, &[StepOutcome::InsufficientStock]).state;
     assert_eq!(
         (
             placed.failure_reason,
@@ -114,37 +125,44 @@ fn out_of_stock_owes_a_release_and_in_a_takeover_a_refund_too() {
         ),
         (Some(FailureReason::InsufficientStock), Some(1), false)
     );
-    let taken = Run::of(taken_over(S::PendingInventory), &[Event::InsufficientStock]).state;
+    let taken = Run::of(
+        taken_over(S::PendingInventory),
+        &[StepOutcome::InsufficientStock],
+    )
+    .state;
     assert_eq!(
         (taken.release_owed_epoch, taken.refund_owed),
         (Some(2), true)
     );
-    let settled = Run::of(taken, &[Event::Released, Event::Refunded]);
+    let settled = Run::of(taken, &[StepOutcome::Released, StepOutcome::Refunded]);
     assert!(settled.made(&[Step::Release, Step::Refund]));
     assert!(settled.state.is_settled());
 }
 
 #[test]
 fn a_takeover_of_a_pending_payment_asks_payment_before_stock_moves() {
-    for known in [Event::Charged, Event::NotCharged] {
+    for known in [StepOutcome::Charged, StepOutcome::NotCharged] {
         let run = Run::of(
             taken_over(S::PendingPayment),
-            &[known, Event::Reserved, Event::Charged],
+            &[known, StepOutcome::Reserved, StepOutcome::Charged],
         );
         assert!(run.made(&[Step::QueryPayment, Step::Reserve, Step::Charge]));
         assert_eq!(run.state.status, S::Confirmed);
     }
-    let unknown = Run::of(taken_over(S::PendingPayment), &[Event::OutcomeUnknown]);
+    let unknown = Run::of(
+        taken_over(S::PendingPayment),
+        &[StepOutcome::OutcomeUnknown],
+    );
     assert!(unknown.has_ended());
     assert_eq!(unknown.state.status, S::PendingPayment);
-    let declined = Run::of(taken_over(S::PendingPayment), &[Event::Declined]).state;
+    let declined = Run::of(taken_over(S::PendingPayment), &[StepOutcome::Declined]).state;
     assert_eq!(
         (declined.status, declined.release_owed_epoch),
         (S::Failed, Some(2))
     );
     let not_reserved = Run::of(
         taken_over(S::PendingPayment),
-        &[Event::Charged, Event::OutcomeUnknown],
+        &[StepOutcome::Charged, StepOutcome::OutcomeUnknown],
     );
     assert_eq!(
         not_reserved.state.status,
@@ -167,7 +185,7 @@ fn a_failed_order_releases_at_the_highest_epoch_and_a_pending_one_at_its_own() {
 }
 
 #[test]
-fn a_final_status_may_become_no_other() {
+fn a_final_status_is_never_left() {
     for status in OrderStatus::ALL {
         assert!(taken_over(S::PendingPayment).may_become(*status));
         for last in [S::Confirmed, S::Failed] {
@@ -188,14 +206,17 @@ fn a_fenced_attempt_ends_and_changes_nothing() {
             release_owed_epoch: Some(2),
             ..taken_over(status)
         };
-        let (attempt, change) = Attempt::new(state).apply(Event::Fenced);
-        assert_eq!((attempt.next(), attempt.state, change), (None, state, None));
+        let (attempt, transition) = Attempt::new(state).apply(StepOutcome::Fenced);
+        assert_eq!(
+            (attempt.next(), attempt.state, transition),
+            (None, state, None)
+        );
     }
 }
 
 #[test]
 fn an_expired_order_fails_and_owes_a_release_and_a_refund() {
-    let run = Run::of(taken_over(S::PendingInventory), &[Event::Expired]);
+    let run = Run::of(taken_over(S::PendingInventory), &[StepOutcome::Expired]);
     assert_eq!(
         (
             run.state.status,
@@ -208,27 +229,27 @@ fn an_expired_order_fails_and_owes_a_release_and_a_refund() {
 }
 
 #[test]
-fn no_event_changes_a_final_status() {
-    let events = [
-        Event::Reserved,
-        Event::InsufficientStock,
-        Event::UnknownProduct,
-        Event::Fenced,
-        Event::Charged,
-        Event::Declined,
-        Event::NotCharged,
-        Event::Released,
-        Event::Refunded,
-        Event::OutcomeUnknown,
-        Event::Expired,
+fn no_outcome_changes_a_final_status() {
+    let outcomes = [
+        StepOutcome::Reserved,
+        StepOutcome::InsufficientStock,
+        StepOutcome::UnknownProduct,
+        StepOutcome::Fenced,
+        StepOutcome::Charged,
+        StepOutcome::Declined,
+        StepOutcome::NotCharged,
+        StepOutcome::Released,
+        StepOutcome::Refunded,
+        StepOutcome::OutcomeUnknown,
+        StepOutcome::Expired,
     ];
     let failed = taken_over(S::Pending).failed(FailureReason::PaymentDeclined, true);
     for state in [taken_over(S::Confirmed), failed] {
-        for event in events {
+        for outcome in outcomes {
             assert_eq!(
-                Attempt::new(state).apply(event).0.state.status,
+                Attempt::new(state).apply(outcome).0.state.status,
                 state.status,
-                "{event:?}"
+                "{outcome:?}"
             );
         }
     }

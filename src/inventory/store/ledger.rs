@@ -7,7 +7,7 @@ use diesel::sql_types::{Bool, Integer, Nullable, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::domain::ledger::{Entry, Goods, Hold};
+use crate::domain::ledger::{Entry, Goods, ReservationState};
 use crate::inventory::ledger_batch::{LedgerBatch, StockLevel};
 use crate::inventory::schema::{inventory, reservations};
 use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
@@ -19,7 +19,7 @@ use crate::platform::unknown_variant::UnknownVariant;
 struct LedgerRow {
     order_id: Uuid,
     epoch: i32,
-    state: Stored<Hold>,
+    state: Stored<ReservationState>,
     product_id: Option<String>,
     quantity: Option<i32>,
 }
@@ -29,7 +29,7 @@ impl LedgerRow {
         let goods = self.product_id.zip(self.quantity);
         Ok(Entry {
             epoch: self.epoch,
-            hold: self.state.known()?,
+            state: self.state.known()?,
             goods: goods.map(|(product_id, quantity)| Goods {
                 product_id,
                 quantity,
@@ -38,7 +38,7 @@ impl LedgerRow {
     }
 }
 
-/// Whether a row of an order was inserted that another session had inserted first.
+/// Whether an insert failed because another session inserted the order's row first.
 pub fn is_duplicate(error: &DatabaseError) -> bool {
     error.violates("reservations_pkey")
 }
@@ -102,7 +102,7 @@ pub async fn save(
 }
 
 /// Moves units between stock and reserved. The rows are locked, so the stock that the batch saw is
-/// there; the guard makes a mistake of this program an error instead of a negative stock.
+/// there. The condition `stock >= units` turns a bug into an error, never into negative stock.
 struct MoveStock;
 
 impl BatchStatement for MoveStock {
@@ -169,7 +169,7 @@ async fn save_entries(
     UnnestQuery::<SaveEntries, _>::new((
         array::<SqlUuid, _>(rows.iter().map(|row| row.order_id).collect()),
         array::<Integer, _>(rows.iter().map(|row| row.entry.epoch).collect()),
-        array::<Varchar, _>(rows.iter().map(|row| row.entry.hold.as_str()).collect()),
+        array::<Varchar, _>(rows.iter().map(|row| row.entry.state.as_str()).collect()),
         array::<Nullable<Varchar>, _>(product_ids.collect()),
         array::<Nullable<Integer>, _>(quantities.collect()),
         array::<Bool, _>(rows.iter().map(|row| row.is_new).collect()),

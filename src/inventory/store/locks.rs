@@ -9,20 +9,20 @@ use uuid::Uuid;
 use crate::inventory::schema::{inventory, reservations};
 use crate::platform::db::{DatabaseError, run_and_roll_back};
 
-/// The rows that a request names.
-pub struct NamedRows {
+/// The rows that a request needs.
+pub struct RequestRows {
     pub order_id: Uuid,
     pub product_id: Option<String>,
 }
 
-/// Tells for each request whether another session has locked its order's row of the ledger, or the
-/// product that the request names, or the one that the order holds. Changes nothing.
+/// Returns for each request whether another session has locked its order's row of the ledger, or
+/// the product that the request names, or the one that the order holds. Changes nothing.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn find_locked(
     connection: &mut AsyncPgConnection,
-    requests: Vec<NamedRows>,
+    requests: Vec<RequestRows>,
 ) -> Result<Vec<bool>, DatabaseError> {
     let order_ids: Vec<_> = requests.iter().map(|request| request.order_id).collect();
     let entries: HashMap<Uuid, Option<String>> = reservations::table
@@ -32,7 +32,7 @@ pub async fn find_locked(
         .await?
         .into_iter()
         .collect();
-    let products_of = |request: &NamedRows| {
+    let products_of = |request: &RequestRows| {
         let held = entries.get(&request.order_id).cloned().flatten();
         [request.product_id.clone(), held].into_iter().flatten()
     };
@@ -48,7 +48,7 @@ pub async fn find_locked(
         lock_free_rows(connection, &order_ids, &product_ids).await
     });
     let (free_orders, free_products) = free.await?;
-    let is_locked = |request: &NamedRows| {
+    let is_locked = |request: &RequestRows| {
         let order_id = &request.order_id;
         let has_locked_entry = entries.contains_key(order_id) && !free_orders.contains(order_id);
         let has_locked_product = products_of(request).any(|product_id| {

@@ -1,7 +1,8 @@
 //! Inventory's tables.
 //!
-//! An order's row of the ledger and the stock of its product change in one transaction, by guarded
-//! statements, for a whole batch of requests.
+//! An order's row of the ledger and the stock of its product change in one transaction, for several
+//! requests of a batch at a time. The condition `stock >= units` in the statement that takes stock
+//! turns a bug into an error, never into negative stock.
 //!
 //! Every transaction takes its locks in the same order: first ledger rows by order id, then
 //! products by id, then new ledger rows by order id. So no two batches, of this process or of

@@ -7,12 +7,12 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::FutureExt;
 
 use super::ledger::{is_duplicate, load_locked, save};
-use super::locks::{NamedRows, find_locked};
+use super::locks::{RequestRows, find_locked};
 use crate::inventory::requests::{ReleaseOutcome, ReleaseRequest};
 use crate::platform::db::DatabaseError;
 use crate::platform::db::batcher::{BatchSpec, Batcher};
 
-/// Queues releases and carries them out in batches.
+/// Executes releases in batches.
 pub type ReleaseBatcher = Batcher<ReleaseRequest, ReleaseOutcome>;
 
 pub const RELEASE: BatchSpec<ReleaseRequest, ReleaseOutcome> = BatchSpec {
@@ -20,7 +20,7 @@ pub const RELEASE: BatchSpec<ReleaseRequest, ReleaseOutcome> = BatchSpec {
     statement: "UPDATE reservations SET epoch = input.epoch, state = input.state FROM input",
     execute: |connection, requests| release(connection, requests).boxed(),
     find_locked: Some(|connection, requests| {
-        let rows = requests.iter().map(|request| NamedRows {
+        let rows = requests.iter().map(|request| RequestRows {
             order_id: request.order_id,
             product_id: None,
         });

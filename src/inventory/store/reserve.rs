@@ -9,17 +9,17 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::ledger::{is_duplicate, load_locked, save};
-use super::locks::{NamedRows, find_locked};
+use super::locks::{RequestRows, find_locked};
 use crate::inventory::ledger_batch::StockLevel;
 use crate::inventory::requests::{ReserveOutcome, ReserveRequest};
 use crate::platform::db::DatabaseError;
 use crate::platform::db::batcher::{BatchSpec, Batcher};
 use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
 
-/// Queues reserves and carries them out in batches.
+/// Executes reserves in batches.
 pub type ReserveBatcher = Batcher<ReserveRequest, ReserveOutcome>;
 
-/// How a batch of reserves is carried out.
+/// How a batch of reserves is executed.
 pub const RESERVE: BatchSpec<ReserveRequest, ReserveOutcome> = BatchSpec {
     name: "reserve",
     // The part of `ReserveNewOrders` that an order's trace shows.
@@ -27,7 +27,7 @@ pub const RESERVE: BatchSpec<ReserveRequest, ReserveOutcome> = BatchSpec {
                 WHERE stock >= wanted",
     execute: |connection, requests| reserve(connection, requests).boxed(),
     find_locked: Some(|connection, requests| {
-        let rows = requests.iter().map(|request| NamedRows {
+        let rows = requests.iter().map(|request| RequestRows {
             order_id: request.order_id,
             product_id: Some(request.goods.product_id.clone()),
         });
@@ -39,32 +39,34 @@ pub const RESERVE: BatchSpec<ReserveRequest, ReserveOutcome> = BatchSpec {
 /// Reserves goods for orders, by the rules of the ledger.
 ///
 /// The usual batch takes one statement and one commit: all orders are new, and there is enough
-/// stock. Requests that this statement leaves open are rejected without a lock if their product is
-/// unknown or has too little. All others are decided under locks.
+/// stock. Requests that this statement leaves undecided are rejected without a lock if their
+/// product is unknown or has too little. All others are decided under locks.
+///
+/// Each of these steps has a transaction of its own.
 ///
 /// # Errors
-/// Those of the database. Requests that were decided before the error may have been carried out;
-/// repeating them is safe.
+/// Those of the database. The steps before the one that failed stay committed, so some of the
+/// requests may have reserved their goods. Repeating them is safe: the ledger finds what they hold.
 async fn reserve(
     connection: &mut AsyncPgConnection,
     requests: &[ReserveRequest],
 ) -> Result<Vec<ReserveOutcome>, DatabaseError> {
     let mut outcomes = vec![None; requests.len()];
     loop {
-        let open = still_open(requests, &outcomes);
-        match reserve_new_orders(connection, &open).await {
+        let undecided = undecided_of(requests, &outcomes);
+        match reserve_new_orders(connection, &undecided).await {
             // Another session inserted a row of one of these orders in the meantime, and the
             // statement changed nothing. The order is not new any more.
             Err(error) if is_duplicate(&error) => {}
             decided => fill_in(&mut outcomes, decided?),
         }
-        let open = still_open(requests, &outcomes);
-        if open.is_empty() {
+        let undecided = undecided_of(requests, &outcomes);
+        if undecided.is_empty() {
             break;
         }
-        let rejected = reject_unavailable(connection, &open).await?;
+        let rejected = reject_unavailable(connection, &undecided).await?;
         if rejected.iter().all(Option::is_none) {
-            let decided = reserve_under_locks(connection, &open).await?;
+            let decided = reserve_under_locks(connection, &undecided).await?;
             fill_in(&mut outcomes, decided.into_iter().map(Some));
             break;
         }
@@ -77,7 +79,8 @@ async fn reserve(
     Ok(outcomes.into_iter().flatten().collect())
 }
 
-fn still_open<'a>(
+/// The requests that have no outcome yet.
+fn undecided_of<'a>(
     requests: &'a [ReserveRequest],
     outcomes: &[Option<ReserveOutcome>],
 ) -> Vec<&'a ReserveRequest> {
@@ -92,8 +95,9 @@ fn fill_in(
     outcomes: &mut [Option<ReserveOutcome>],
     decided: impl IntoIterator<Item = Option<ReserveOutcome>>,
 ) {
-    let open = outcomes.iter_mut().filter(|outcome| outcome.is_none());
-    open.zip(decided)
+    let undecided = outcomes.iter_mut().filter(|outcome| outcome.is_none());
+    undecided
+        .zip(decided)
         .for_each(|(outcome, decided)| *outcome = decided);
 }
 
@@ -104,8 +108,9 @@ struct ReserveNewOrders;
 impl BatchStatement for ReserveNewOrders {
     const COLUMNS: &'static str = "order_id, epoch, product_id, quantity";
     // Products are locked in the order of their ids, whichever join is planned: that order comes
-    // from `demand`, or from the index (bitmap scans are off, see src/platform/db/pool.rs).
-    // `held` reads `taken` whole before it inserts: every product is locked by then.
+    // from `demand`, or from the index (bitmap scans are off, see
+    // src/platform/db/connection_manager.rs). `held` reads `taken` whole before it inserts: every
+    // product is locked by then.
     const TEXT: &'static str = ",
         fresh AS (
             SELECT * FROM input
@@ -128,7 +133,7 @@ impl BatchStatement for ReserveNewOrders {
     type Returns = (SqlUuid, Integer, Integer);
 }
 
-/// Returns `None` for each request that the statement leaves open.
+/// Returns `None` for each request that the statement leaves undecided.
 async fn reserve_new_orders(
     connection: &mut AsyncPgConnection,
     requests: &[&ReserveRequest],
@@ -157,8 +162,8 @@ async fn reserve_new_orders(
     Ok(outcomes_in_turn(requests, &levels_before.collect()))
 }
 
-/// The outcomes of requests that one statement has carried out, as if it had done so one after the
-/// other. `levels_before` has the stock before the statement, by index of the request.
+/// The outcomes of requests that one statement has executed, as if it had executed them one after
+/// the other. `levels_before` has the stock before the statement, by index of the request.
 fn outcomes_in_turn(
     requests: &[&ReserveRequest],
     levels_before: &HashMap<usize, StockLevel>,
@@ -167,7 +172,7 @@ fn outcomes_in_turn(
     let outcomes = requests.iter().enumerate().map(|(index, request)| {
         let before = levels_before.get(&index)?;
         let level = levels.entry(&request.goods.product_id).or_insert(*before);
-        level.reserve(request.goods.quantity);
+        level.move_to_reserved(request.goods.quantity);
         Some(level.held())
     });
     outcomes.collect()
@@ -207,7 +212,9 @@ async fn reject_unavailable(
     .await?;
     let rows: HashMap<_, _> = rows
         .into_iter()
-        .map(|(order_id, product_id, is_known, stock)| ((order_id, product_id), (is_known, stock)))
+        .map(|(order_id, product_id, has_entry, stock)| {
+            ((order_id, product_id), (has_entry, stock))
+        })
         .collect();
     let outcome = |request: &&ReserveRequest| {
         let key = (request.order_id, request.goods.product_id.clone());

@@ -22,10 +22,10 @@ use crate::platform::observability::trace_context;
 
 const DEFAULT_PAGE_LENGTH: i32 = 20;
 /// The time that a request's attempt has beyond two step timeouts, for the order's own statements.
-const BUDGET_MARGIN: Duration = Duration::from_millis(100);
+const ATTEMPT_MARGIN: Duration = Duration::from_millis(100);
 /// The lease of a new order lasts this much longer than two step timeouts, so that recovery does
 /// not take the order over while its request is in progress.
-const LEASE_MARGIN: Duration = Duration::from_secs(2);
+const NEW_ORDER_LEASE_MARGIN: Duration = Duration::from_secs(2);
 
 /// Places an order
 ///
@@ -44,7 +44,8 @@ const LEASE_MARGIN: Duration = Duration::from_secs(2);
         content_type = "application/problem+json", body = ProblemBody),
     (status = 402, description = "payment-declined",
         content_type = "application/problem+json", body = ProblemBody),
-    (status = 409, description = "insufficient-stock, or idempotency-key-in-flight",
+    (status = 409, description = "insufficient-stock, expired, order-failed, or \
+        idempotency-key-in-flight",
         content_type = "application/problem+json", body = ProblemBody),
     (status = 422, description = "unknown-product, or idempotency-key-reused",
         content_type = "application/problem+json", body = ProblemBody),
@@ -61,13 +62,13 @@ pub async fn place(
 ) -> Result<HttpResponse, Problem> {
     let _permit = admission.try_admit(&executor.metrics)?;
     let key = idempotency::key_from(request.headers())?;
-    let budget = Deadline::after(executor.step_timeout * 2 + BUDGET_MARGIN);
+    let attempt_deadline = Deadline::after(executor.step_timeout * 2 + ATTEMPT_MARGIN);
     let new = NewOrder {
         id: Uuid::now_v7(),
         product_id: body.0.product_id.clone(),
         quantity: body.0.quantity,
         traceparent: trace_context::current_traceparent(),
-        lease: executor.step_timeout * 2 + LEASE_MARGIN,
+        lease: executor.step_timeout * 2 + NEW_ORDER_LEASE_MARGIN,
         idempotency_key: key.clone(),
     };
     let id = new.id;
@@ -88,12 +89,16 @@ pub async fn place(
         .with_label_values(&[OrderStatus::Pending.as_str(), "placed"])
         .inc();
     failpoint::point("order.placed").await;
-    respond(finish(&executor, order, budget).await)
+    respond(run_first_attempt(&executor, order, attempt_deadline).await)
 }
 
 /// Runs the order's first attempt. If that fails, returns the order as it was placed.
-async fn finish(executor: &SagaExecutor, order: OrderRow, budget: Deadline) -> OrderRow {
-    match executor.run(order.clone(), budget, false).await {
+async fn run_first_attempt(
+    executor: &SagaExecutor,
+    order: OrderRow,
+    attempt_deadline: Deadline,
+) -> OrderRow {
+    match executor.run(order.clone(), attempt_deadline, false).await {
         Ok(order) => order,
         // The order is stored and recovery will finish it. If the client were asked to retry, it
         // could create a second order.

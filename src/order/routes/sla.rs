@@ -1,15 +1,18 @@
 //! `GET /sla` and `GET /sla/history`.
 
-use actix_web::{get, web};
+use actix_web::{HttpMessage, HttpRequest, get, web};
 
 use crate::order::sla::{History, Sla, Window};
+use crate::platform::http::marker::LogAtDebug;
 
 /// The service level of `POST /orders` over the last 30 s
 ///
 /// Of all replicas together. The requests of other replicas are included within about a second.
 #[utoipa::path(tag = "order", responses((status = 200, body = Sla)))]
 #[get("/sla")]
-pub async fn sla(window: web::Data<Window>) -> web::Json<Sla> {
+pub async fn sla(request: HttpRequest, window: web::Data<Window>) -> web::Json<Sla> {
+    // Dashboards request it every few seconds.
+    request.extensions_mut().insert(LogAtDebug);
     web::Json(window.report())
 }
 

@@ -21,13 +21,13 @@ pub fn retry_after(order: &OrderRow, state: &SagaState) -> Duration {
     } else {
         MAX_PENDING_BACKOFF
     };
-    full_jitter(order.attempts_at(state.status), max, rand::random())
+    full_jitter(order.takeovers_at(state.status), max, rand::random())
 }
 
 /// Exponential backoff with full jitter: a random time below a limit that doubles with each
-/// attempt, up to `max`. `random` is from 0 to 1.
-fn full_jitter(attempts: i32, max: Duration, random: f64) -> Duration {
-    let doublings = u32::try_from(attempts)
+/// takeover, up to `max`. `random` is from 0 to 1.
+fn full_jitter(takeovers: i32, max: Duration, random: f64) -> Duration {
+    let doublings = u32::try_from(takeovers)
         .unwrap_or_default()
         .min(MAX_DOUBLINGS);
     (MIN_BACKOFF * 2_u32.pow(doublings))
@@ -43,7 +43,7 @@ mod tests {
     fn the_limit_doubles_up_to_its_maximum() {
         let limits = |max| {
             (0..10)
-                .map(|attempts| full_jitter(attempts, max, 1.0).as_millis())
+                .map(|takeovers| full_jitter(takeovers, max, 1.0).as_millis())
                 .collect::<Vec<_>>()
         };
         assert_eq!(

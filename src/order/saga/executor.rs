@@ -1,4 +1,4 @@
-//! Runs attempts of the saga: performs each step, and stores each change before the next step.
+//! Runs attempts of the saga: performs each step, and stores each transition before the next step.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 
 use super::backoff;
 use crate::api::OrderStatus;
-use crate::domain::saga::{Attempt, Event, SagaState, Step};
+use crate::domain::saga::{Attempt, SagaState, Step, StepOutcome};
 use crate::order::clients::{InventoryClient, OrderRef, PaymentClient};
 use crate::order::metrics::OrderMetrics;
 use crate::order::store;
-use crate::order::store::{NewOrder, OrderRow, Transition};
+use crate::order::store::{NewOrder, OrderRow, OrderTransition};
 use crate::platform::db::batcher::Batcher;
 use crate::platform::db::{Database, DatabaseError, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
@@ -22,7 +22,7 @@ use crate::platform::observability::trace_context;
 #[derive(Clone)]
 pub struct Batchers {
     pub inserts: Batcher<NewOrder, Option<OrderRow>>,
-    pub transitions: Batcher<Transition, Option<DateTime<Utc>>>,
+    pub transitions: Batcher<OrderTransition, Option<DateTime<Utc>>>,
 }
 
 /// Runs attempts on one worker thread.
@@ -41,16 +41,15 @@ impl SagaExecutor {
     /// Runs one attempt to finish an order: until the order is settled, must wait for a later
     /// attempt, or was taken over by one. Returns the order as it is then.
     ///
-    /// No call lasts beyond `budget`. An `expired` order, unless it has failed already, fails
-    /// without a call.
+    /// No call lasts beyond `attempt_deadline`. An `expired` order, unless it has failed already,
+    /// fails without a call.
     ///
-    /// # Errors
-    /// When the order's database fails. The changes stored before are kept, and recovery goes on
-    /// from them.
+    /// # Errors When the order's database fails. The transitions stored before are kept, and
+    /// recovery goes on from them.
     pub async fn run(
         &self,
         mut order: OrderRow,
-        budget: Deadline,
+        attempt_deadline: Deadline,
         expired: bool,
     ) -> Result<OrderRow, DatabaseError> {
         let state = order
@@ -59,25 +58,26 @@ impl SagaExecutor {
         let mut attempt = Attempt::new(state);
         let mut holds_lease = true;
         while let Some(step) = attempt.next() {
-            let event = if expired && attempt.state.status != OrderStatus::Failed {
-                Event::Expired
+            let outcome = if expired && attempt.state.status != OrderStatus::Failed {
+                StepOutcome::Expired
             } else {
-                self.perform(step, &order, attempt.state, budget).await
+                self.perform(step, &order, attempt.state, attempt_deadline)
+                    .await
             };
-            let (after, change) = attempt.apply(event);
-            if let Some(change) = change {
+            let (after, transition) = attempt.apply(outcome);
+            if let Some(transition) = transition {
                 let has_ended = after.next().is_none();
                 let retry_after = has_ended.then(|| backoff::retry_after(&order, &after.state));
                 match self
-                    .store(&order, after.state, change.reason, retry_after)
+                    .store(&order, after.state, transition.reason, retry_after)
                     .await?
                 {
                     Some(at) => order = order.changed(after.state, at),
-                    None => return self.fenced(order).await,
+                    None => return self.reload_after_fencing(order).await,
                 }
                 holds_lease = !has_ended;
-            } else if event == Event::Fenced {
-                return self.fenced(order).await;
+            } else if outcome == StepOutcome::Fenced {
+                return self.reload_after_fencing(order).await;
             }
             attempt = after;
         }
@@ -92,8 +92,8 @@ impl SagaExecutor {
         step: Step,
         order: &OrderRow,
         state: SagaState,
-        budget: Deadline,
-    ) -> Event {
+        attempt_deadline: Deadline,
+    ) -> StepOutcome {
         let order_ref = OrderRef {
             order_id: order.id,
             product_id: &order.product_id,
@@ -102,8 +102,8 @@ impl SagaExecutor {
             epoch: order.epoch,
         };
         let release_epoch = state.release_epoch();
-        let deadline = Deadline::after(self.step_timeout).min(budget);
-        let event = match step {
+        let deadline = Deadline::after(self.step_timeout).min(attempt_deadline);
+        let outcome = match step {
             Step::Reserve => self.inventory.reserve(order_ref, deadline).await,
             Step::Release => {
                 self.inventory
@@ -114,16 +114,17 @@ impl SagaExecutor {
             Step::QueryPayment => self.payment.query(order_ref, deadline).await,
             Step::Refund => self.payment.refund(order_ref, deadline).await,
         };
-        match event {
-            Event::Reserved => failpoint::point("order.reserved").await,
-            Event::Charged => failpoint::point("order.charged").await,
-            Event::Released => failpoint::point("order.released").await,
+        match outcome {
+            StepOutcome::Reserved => failpoint::point("order.reserved").await,
+            StepOutcome::Charged => failpoint::point("order.charged").await,
+            StepOutcome::Released => failpoint::point("order.released").await,
             _ => {}
         }
-        event
+        outcome
     }
 
-    /// Stores a change. Returns when it was made; `None` when the attempt was fenced.
+    /// Stores a transition. Returns when it was made; `None` when it was not made, because the
+    /// epoch or a final status has changed.
     async fn store(
         &self,
         order: &OrderRow,
@@ -131,7 +132,7 @@ impl SagaExecutor {
         reason: &'static str,
         retry_after: Option<Duration>,
     ) -> Result<Option<DateTime<Utc>>, DatabaseError> {
-        let transition = Transition {
+        let transition = OrderTransition {
             id: order.id,
             state,
             reason,
@@ -152,7 +153,7 @@ impl SagaExecutor {
                 order_id = %order.id,
                 status = %state.status,
                 reason,
-                attempt = state.epoch,
+                epoch = state.epoch,
                 "order changed"
             );
             failpoint::point(match state.status {
@@ -165,8 +166,8 @@ impl SagaExecutor {
         Ok(changed_at)
     }
 
-    /// Ends an attempt that has no change to store. Without this, the next attempt would have to
-    /// wait until the lease ends.
+    /// Ends an attempt that has no transition to store. Without this, the next attempt would have
+    /// to wait until the lease ends.
     async fn release_lease(
         &self,
         order: &OrderRow,
@@ -180,12 +181,12 @@ impl SagaExecutor {
             .await
     }
 
-    /// Reads the order that a later attempt has taken over.
-    async fn fenced(&self, order: OrderRow) -> Result<OrderRow, DatabaseError> {
+    /// Reads the order as others have changed it since this attempt began.
+    async fn reload_after_fencing(&self, order: OrderRow) -> Result<OrderRow, DatabaseError> {
         tracing::info!(
             order_id = %order.id,
-            attempt = order.epoch,
-            "attempt fenced: a later attempt has taken the order over"
+            epoch = order.epoch,
+            "attempt ended without a change: the epoch or a final status has changed"
         );
         let current = self
             .database

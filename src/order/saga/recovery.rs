@@ -38,11 +38,12 @@ const MAX_PENDING_ATTEMPTS: usize = 16;
 /// Attempts in progress in each of the queues of owed releases and refunds.
 const MAX_OWED_ATTEMPTS: usize = 8;
 /// While there may be more pending orders than permits, the worker waits for this many free
-/// permits, so that it claims as many orders with one statement.
+/// permits, so that one statement claims several orders.
 const MIN_FREE_TO_CLAIM: u32 = 8;
-/// A lease lasts this much longer than its attempt may take.
-const LEASE_MARGIN: Duration = Duration::from_secs(2);
-/// Orders that a closing breaker makes due: pending ones, and as many that owe something.
+/// The lease of a takeover lasts this much longer than its attempt may take.
+const TAKEOVER_LEASE_MARGIN: Duration = Duration::from_secs(2);
+/// When a breaker closes, up to this many pending orders, and up to this many owing ones, become
+/// due.
 const MAX_WOKEN: i32 = 1000;
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(5);
 /// Idempotency keys that each housekeeping removes.
@@ -105,9 +106,9 @@ impl Worker {
         loop {
             if last_housekeeping.is_none_or(|last| last.elapsed() >= HOUSEKEEPING_INTERVAL) {
                 last_housekeeping = Some(Instant::now());
-                let kept = worker.housekeeping().await;
-                worker.observe(&kept);
-                any_expired = kept.unwrap_or(any_expired);
+                let outcome = worker.housekeeping().await;
+                worker.observe(&outcome);
+                any_expired = outcome.unwrap_or(any_expired);
             }
             let mut pending_is_full = false;
             for permits in &queues {
@@ -163,8 +164,8 @@ impl Worker {
     }
 
     /// The worst state among the breakers of the routes that the queue needs. Only a request's call
-    /// opens a breaker, so those of the routes that recovery alone calls stay closed: the query of
-    /// payments and the refund.
+    /// opens a breaker. So the breakers of the two routes that recovery alone calls, the query of
+    /// payments and the refund, stay closed and are left out.
     fn worst_breaker(&self, queue: Queue) -> BreakerState {
         let states = match queue {
             Queue::Pending => {
@@ -174,7 +175,7 @@ impl Worker {
                 ]
             }
             Queue::Releases => vec![self.inventory.state(clients::RELEASE)],
-            Queue::Refunds => vec![self.payment.state(clients::REFUND)],
+            Queue::Refunds => Vec::new(),
         };
         if states.contains(&BreakerState::Open) {
             BreakerState::Open
@@ -185,9 +186,8 @@ impl Worker {
         }
     }
 
-    /// The time for the calls of one attempt, which makes at most four: query, reserve, charge and
-    /// release.
-    fn budget(&self) -> Duration {
+    /// The time for the calls of one attempt, which makes at most four calls.
+    fn attempt_timeout(&self) -> Duration {
         self.executor.step_timeout * 4
     }
 
@@ -197,7 +197,7 @@ impl Worker {
         claim: Claim,
         limit: i32,
     ) -> Result<Vec<Claimed>, DatabaseError> {
-        let lease = self.budget() + LEASE_MARGIN;
+        let lease = self.attempt_timeout() + TAKEOVER_LEASE_MARGIN;
         let bound = self.config.bound;
         self.executor
             .database
@@ -215,17 +215,17 @@ impl Worker {
             "recovery",
             otel.name = "recover order",
             order_id = %order.id,
-            attempt = order.epoch,
+            epoch = order.epoch,
         );
         if let Some(traceparent) = &order.traceparent {
             trace_context::link(&span, traceparent);
         }
         failpoint::point("order.claimed").await;
         let (id, epoch) = (order.id, order.epoch);
-        let budget = Deadline::after(self.budget());
+        let attempt_deadline = Deadline::after(self.attempt_timeout());
         let attempt = async {
-            match self.executor.run(order, budget, expired).await {
-                Ok(after) if after.epoch != epoch => "overtaken",
+            match self.executor.run(order, attempt_deadline, expired).await {
+                Ok(after) if after.epoch != epoch => "fenced",
                 Ok(after) if after.state().is_ok_and(|state| state.is_settled()) => "settled",
                 Ok(_) => "waiting",
                 Err(error) => {
@@ -258,10 +258,10 @@ impl Worker {
         let backlog = database
             .run(async |connection| store::backlog(connection, bound).await)
             .await?;
-        metrics.unfinished.set(backlog.orders);
+        metrics.unsettled.set(backlog.unsettled);
         metrics
-            .oldest_unfinished_seconds
-            .set(backlog.oldest_seconds);
+            .oldest_pending_seconds
+            .set(backlog.oldest_pending_seconds);
         metrics.stuck.set(backlog.stuck);
         let forgotten = database
             .run(async |connection| {
@@ -271,7 +271,7 @@ impl Worker {
         if forgotten > 0 {
             tracing::info!(forgotten, "old idempotency keys removed");
         }
-        Ok(backlog.oldest_seconds > bound.as_secs_f64())
+        Ok(backlog.oldest_pending_seconds > bound.as_secs_f64())
     }
 
     /// Logs and counts a failure of a statement of the worker.

@@ -38,7 +38,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// `None` when a newer release wrote the histogram in another form.
+    /// `None` when a newer version wrote the histogram in another form.
     pub fn packed(&self) -> Option<PackedHistogram> {
         Some(PackedHistogram {
             total_us: self.total_us,

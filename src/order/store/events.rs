@@ -20,7 +20,8 @@ pub struct EventRow {
     pub at: DateTime<Utc>,
     pub status: Stored<OrderStatus>,
     pub reason: String,
-    pub attempt: i32,
+    /// That of the attempt that made the change.
+    pub epoch: i32,
     pub trace_id: Option<String>,
 }
 
@@ -53,7 +54,7 @@ pub struct ChangeRow {
     #[diesel(sql_type = Text)]
     pub reason: String,
     #[diesel(sql_type = Integer)]
-    pub attempt: i32,
+    pub epoch: i32,
     #[diesel(sql_type = Nullable<Text>)]
     pub trace_id: Option<String>,
     #[diesel(sql_type = SqlUuid)]
@@ -140,7 +141,7 @@ const CHANGES: &str = "
             AS range (after_xid, after_id, before_xid))
     SELECT c.* FROM missing m
     CROSS JOIN LATERAL (
-        SELECT e.xid::text::bigint AS xid, e.id, e.at, e.status, e.reason, e.attempt, e.trace_id,
+        SELECT e.xid::text::bigint AS xid, e.id, e.at, e.status, e.reason, e.epoch, e.trace_id,
             e.order_id, o.product_id, o.quantity, o.failure_reason, o.created_at
         FROM order_events e
         CROSS JOIN LATERAL (

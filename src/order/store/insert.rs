@@ -49,7 +49,7 @@ impl NewOrder {
             epoch,
             release_owed_epoch,
             refund_owed,
-            attempts: 0,
+            takeovers: 0,
             traceparent: self.traceparent.clone(),
             created_at: at,
             updated_at: at,
@@ -75,7 +75,7 @@ impl BatchStatement for Insert {
             ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
             RETURNING id, amount, status, epoch, traceparent, created_at),
         event AS (
-            INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
+            INSERT INTO order_events (order_id, status, reason, epoch, trace_id)
             SELECT id, status, 'placed', epoch, NULLIF(split_part(traceparent, '-', 2), '')
             FROM placed)
         SELECT id, amount, created_at FROM placed";

@@ -1,7 +1,7 @@
 //! Order's tables.
 //!
 //! The statement that changes an order's state is a compare-and-set on its epoch, and also writes
-//! the event. Inserts and changes that wait at the same time share one statement.
+//! the event. Inserts and transitions that wait at the same time share one statement.
 
 mod duration;
 mod events;
@@ -22,4 +22,4 @@ pub use pagination::{Cursor, Filter, InvalidCursor, list};
 pub use position::{InvalidPosition, Position};
 pub use recovery_queue::{Claim, Claimed, Queue, backlog, claim, forget_keys, release_lease, wake};
 pub use snapshot::Snapshot;
-pub use transition::{TRANSITION, Transition};
+pub use transition::{OrderTransition, TRANSITION};

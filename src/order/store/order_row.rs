@@ -25,7 +25,7 @@ pub struct OrderRow {
     pub release_owed_epoch: Option<i32>,
     pub refund_owed: bool,
     /// Takeovers since the status last changed.
-    pub attempts: i32,
+    pub takeovers: i32,
     pub traceparent: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -34,11 +34,11 @@ pub struct OrderRow {
 impl OrderRow {
     /// The columns, for hand-written statements.
     pub const COLUMNS: &str = "id, product_id, quantity, amount, status, failure_reason, epoch, \
-                               release_owed_epoch, refund_owed, attempts, traceparent, created_at, \
-                               updated_at";
+                               release_owed_epoch, refund_owed, takeovers, traceparent, \
+                               created_at, updated_at";
 
     /// # Errors
-    /// When a newer release gave the order a status that this release does not know.
+    /// When a newer version gave the order a status that this version does not know.
     pub fn state(&self) -> Result<SagaState, UnknownVariant> {
         let failure_reason = self.failure_reason.as_ref();
         Ok(SagaState {
@@ -53,9 +53,9 @@ impl OrderRow {
     /// Takeovers that an attempt which leaves the order in `status` has to count: a change of
     /// status starts at zero.
     #[must_use]
-    pub fn attempts_at(&self, status: OrderStatus) -> i32 {
+    pub fn takeovers_at(&self, status: OrderStatus) -> i32 {
         if self.status == Stored::from(status) {
-            self.attempts
+            self.takeovers
         } else {
             0
         }
@@ -65,7 +65,7 @@ impl OrderRow {
     #[must_use]
     pub fn changed(self, state: SagaState, at: DateTime<Utc>) -> Self {
         Self {
-            attempts: self.attempts_at(state.status),
+            takeovers: self.takeovers_at(state.status),
             status: Stored::from(state.status),
             failure_reason: self
                 .failure_reason
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_of_status_resets_the_attempts() {
+    fn a_change_of_status_resets_the_takeovers() {
         let placed_at = Utc::now();
         let order = OrderRow {
             id: Uuid::nil(),
@@ -95,17 +95,17 @@ mod tests {
             epoch: 1,
             release_owed_epoch: None,
             refund_owed: false,
-            attempts: 7,
+            takeovers: 7,
             traceparent: None,
             created_at: placed_at,
             updated_at: placed_at,
         };
         let state = order.state().unwrap();
-        assert_eq!(order.clone().changed(state, placed_at).attempts, 7);
+        assert_eq!(order.clone().changed(state, placed_at).takeovers, 7);
         let pending_payment = SagaState {
             status: OrderStatus::PendingPayment,
             ..state
         };
-        assert_eq!(order.changed(pending_payment, placed_at).attempts, 0);
+        assert_eq!(order.changed(pending_payment, placed_at).takeovers, 0);
     }
 }

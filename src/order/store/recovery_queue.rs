@@ -11,7 +11,7 @@ use super::duration::milliseconds;
 use super::order_row::OrderRow;
 use crate::platform::db::DatabaseError;
 
-/// Ends an attempt that has no change to store: releases its lease, and lets the next attempt
+/// Ends an attempt that has no transition to store: releases its lease, and lets the next attempt
 /// follow after `retry_after`. Changes nothing where a later attempt has taken the order over.
 ///
 /// # Errors
@@ -104,7 +104,7 @@ pub async fn claim(
     // `= ANY` and not a join, which the planner might plan for any number of orders
     // (src/platform/db/unnest_query.rs).
     let statement = format!(
-        "UPDATE orders SET epoch = epoch + 1, attempts = attempts + 1,
+        "UPDATE orders SET epoch = epoch + 1, takeovers = takeovers + 1,
              lease_until = now() + $2 * interval '1 millisecond'
          WHERE id = ANY (ARRAY (
              SELECT id FROM unsettled_orders
@@ -151,10 +151,10 @@ pub async fn wake(connection: &mut AsyncPgConnection, limit: i32) -> Result<usiz
 pub struct Backlog {
     /// Unsettled orders.
     #[diesel(sql_type = BigInt)]
-    pub orders: i64,
+    pub unsettled: i64,
     /// The age of the oldest pending order in seconds; 0 without one.
     #[diesel(sql_type = Double)]
-    pub oldest_seconds: f64,
+    pub oldest_pending_seconds: f64,
     /// Orders that have ended and have owed something for longer than the recovery bound.
     #[diesel(sql_type = BigInt)]
     pub stuck: i64,
@@ -168,10 +168,10 @@ pub async fn backlog(
 ) -> Result<Backlog, DatabaseError> {
     // One query for each partial index.
     let statement = "
-        SELECT pending.orders + owing.orders AS orders, oldest_seconds, stuck
+        SELECT pending.orders + owing.orders AS unsettled, oldest_pending_seconds, stuck
         FROM (SELECT count(*) AS orders,
                      COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float8
-                         AS oldest_seconds
+                         AS oldest_pending_seconds
               FROM unsettled_orders WHERE is_pending) pending,
              (SELECT count(*) AS orders,
                      count(*) FILTER (WHERE COALESCE(owed_since, updated_at)

@@ -1,4 +1,4 @@
-//! Changes the state of orders: a compare-and-set on the epoch, which also writes the event.
+//! Stores transitions of orders: a compare-and-set on the epoch, which also writes the event.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -18,22 +18,22 @@ use crate::platform::db::batcher::BatchSpec;
 use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
 use crate::platform::db::{DatabaseError, run_and_roll_back};
 
-/// A change of an order by the attempt that holds the order's epoch.
+/// A transition of an order by the attempt that holds the order's epoch.
 #[derive(Debug)]
-pub struct Transition {
+pub struct OrderTransition {
     pub id: Uuid,
-    /// The state after the change. Its epoch is the attempt's.
+    /// The state after the transition. Its epoch is the attempt's.
     pub state: SagaState,
     pub reason: &'static str,
     pub trace_id: Option<String>,
-    /// Set with the last change of an attempt: the change also releases the lease, and the next
-    /// attempt follows after this time.
+    /// Set with the last transition of an attempt, which also releases the lease: the next attempt
+    /// follows after this time.
     pub retry_after: Option<Duration>,
 }
 
-struct Change;
+struct ApplyTransitions;
 
-impl BatchStatement for Change {
+impl BatchStatement for ApplyTransitions {
     const COLUMNS: &'static str = "id, epoch, status, failure_reason, release_owed_epoch, \
                                    refund_owed, reason, trace_id, retry_after_ms";
     const TEXT: &'static str = ",
@@ -48,7 +48,7 @@ impl BatchStatement for Change {
                 owed_since = CASE WHEN i.status IN ('CONFIRMED', 'FAILED')
                         AND (i.release_owed_epoch IS NOT NULL OR i.refund_owed)
                     THEN COALESCE(o.owed_since, now()) END,
-                attempts = CASE WHEN o.status = i.status THEN o.attempts ELSE 0 END,
+                takeovers = CASE WHEN o.status = i.status THEN o.takeovers ELSE 0 END,
                 lease_until = CASE WHEN i.retry_after_ms IS NULL THEN o.lease_until END,
                 next_attempt_at = COALESCE(
                     now() + i.retry_after_ms * interval '1 millisecond', o.next_attempt_at),
@@ -61,27 +61,27 @@ impl BatchStatement for Change {
                 AND (o.status NOT IN ('CONFIRMED', 'FAILED') OR o.status = i.status)
             RETURNING o.id, o.status, o.epoch, o.updated_at, i.reason, i.trace_id),
         event AS (
-            INSERT INTO order_events (order_id, status, reason, attempt, trace_id)
+            INSERT INTO order_events (order_id, status, reason, epoch, trace_id)
             SELECT id, status, reason, epoch, trace_id FROM changed)
         SELECT id, epoch, updated_at FROM changed";
     type Returns = (SqlUuid, Integer, Timestamptz);
 }
 
 /// Transitions in batches.
-pub const TRANSITION: BatchSpec<Transition, Option<DateTime<Utc>>> = BatchSpec {
-    name: "change",
-    statement: Change::TEXT,
-    execute: |connection, changes| transition(connection, changes).boxed(),
-    find_locked: Some(|connection, changes| find_locked(connection, changes).boxed()),
+pub const TRANSITION: BatchSpec<OrderTransition, Option<DateTime<Utc>>> = BatchSpec {
+    name: "transition",
+    statement: ApplyTransitions::TEXT,
+    execute: |connection, transitions| transition(connection, transitions).boxed(),
+    find_locked: Some(|connection, transitions| find_locked(connection, transitions).boxed()),
     min_time: Duration::ZERO,
 };
 
-/// Whether another session has locked the order of each change.
+/// Whether another session has locked the order of each transition.
 async fn find_locked(
     connection: &mut AsyncPgConnection,
-    changes: &[Transition],
+    transitions: &[OrderTransition],
 ) -> Result<Vec<bool>, DatabaseError> {
-    let ids: Vec<_> = changes.iter().map(|change| change.id).collect();
+    let ids: Vec<_> = transitions.iter().map(|transition| transition.id).collect();
     let rows = || {
         orders::table
             .filter(orders::id.eq_any(&ids))
@@ -97,28 +97,30 @@ async fn find_locked(
     Ok(ids.iter().map(is_locked).collect())
 }
 
-/// Stores the changes, all in one statement, and returns for each when it was made. A change is
-/// not made, and `None` is returned for it, when the order has another epoch by now, or when the
-/// change would leave a final status.
+/// Stores the transitions, all in one statement, and returns for each when it was made. A
+/// transition is not made, and `None` is returned for it, when the order has another epoch by now,
+/// or when the transition would leave a final status.
 ///
-/// No two changes may be of the same order and epoch. A batch has no such two: one attempt holds
-/// an epoch, and waits for each of its changes.
+/// No two transitions may be of the same order and epoch. A batch has no such two: one attempt
+/// holds an epoch, and waits for each of its transitions.
 ///
 /// # Errors
 /// Those of the database. Nothing was changed, unless [`DatabaseError::is_outcome_unknown`].
 async fn transition(
     connection: &mut AsyncPgConnection,
-    changes: &[Transition],
+    transitions: &[OrderTransition],
 ) -> Result<Vec<Option<DateTime<Utc>>>, DatabaseError> {
-    let ids = changes.iter().map(|change| change.id);
-    let states = || changes.iter().map(|change| change.state);
-    let reasons = changes.iter().map(|change| change.reason);
-    let trace_ids = changes.iter().map(|change| change.trace_id.as_deref());
-    let retries = changes
+    let ids = transitions.iter().map(|transition| transition.id);
+    let states = || transitions.iter().map(|transition| transition.state);
+    let reasons = transitions.iter().map(|transition| transition.reason);
+    let trace_ids = transitions
         .iter()
-        .map(|change| change.retry_after.map(milliseconds));
+        .map(|transition| transition.trace_id.as_deref());
+    let retries = transitions
+        .iter()
+        .map(|transition| transition.retry_after.map(milliseconds));
     let failure_reason = |state: SagaState| state.failure_reason.map(FailureReason::as_str);
-    let made: Vec<(Uuid, i32, DateTime<Utc>)> = UnnestQuery::<Change, _>::new((
+    let made: Vec<(Uuid, i32, DateTime<Utc>)> = UnnestQuery::<ApplyTransitions, _>::new((
         array::<SqlUuid, _>(ids.collect()),
         array::<Integer, _>(states().map(|state| state.epoch).collect()),
         array::<Varchar, _>(states().map(|state| state.status.as_str()).collect()),
@@ -135,6 +137,7 @@ async fn transition(
         .into_iter()
         .map(|(id, epoch, at)| ((id, epoch), at))
         .collect();
-    let made_at = |change: &Transition| made.get(&(change.id, change.state.epoch)).copied();
-    Ok(changes.iter().map(made_at).collect())
+    let made_at =
+        |transition: &OrderTransition| made.get(&(transition.id, transition.state.epoch)).copied();
+    Ok(transitions.iter().map(made_at).collect())
 }

@@ -27,7 +27,7 @@ impl ClientMetrics {
             )?,
             retries: registry.counters(
                 "valerix_dependency_retries_total",
-                "Calls retried because they cannot have been carried out.",
+                "Calls retried because the service cannot have handled them.",
                 &["dependency"],
             )?,
             breaker_state: registry.gauges(

@@ -15,6 +15,9 @@ pub enum DatabaseError {
     /// Nothing was sent.
     #[error("no free connection within {} ms", CHECKOUT_TIMEOUT.as_millis())]
     Busy,
+    /// Nothing was sent: the batcher already has its maximum number of items in its queue.
+    #[error("{0} items are already queued")]
+    QueueFull(usize),
     /// Nothing was sent.
     #[error("unreachable: {0}")]
     Unreachable(String),
@@ -161,7 +164,7 @@ impl DatabaseError {
             return Problem::internal(self).with_order_id(order_id);
         }
         if self.is_outcome_unknown() {
-            return Problem::outcome_unknown("The database did not respond in time.", order_id)
+            return Problem::outcome_unknown("The database did not confirm the change.", order_id)
                 .with_cause(self);
         }
         self.unavailable()

@@ -12,7 +12,7 @@ use crate::platform::unknown_variant::UnknownVariant;
 
 /// The value of a text column that holds an enum.
 ///
-/// A newer release may have stored a variant that this release does not know. If the column were
+/// A newer version may have stored a variant that this version does not know. If the column were
 /// read as the enum itself, such a row would fail the whole query, and with it every list and batch
 /// that contains the row. `Stored` reads any text, and fails only where the variant is needed.
 #[derive(Debug, Clone, PartialEq, Eq, FromSqlRow)]
@@ -22,7 +22,7 @@ impl<T: Clone> Stored<T> {
     /// Returns the variant.
     ///
     /// # Errors
-    /// When this release does not know it.
+    /// When this version does not know it.
     pub fn known(&self) -> Result<T, UnknownVariant> {
         self.0.clone()
     }

@@ -12,7 +12,7 @@ use super::latency::Latency;
 use super::metrics::GremlinMetrics;
 use super::rule_view::RuleView;
 use super::rules::{Decision, Rules};
-use super::spec::{Direction, Kind, RequestView, RuleSpec};
+use super::spec::{Direction, GremlinKind, RequestView, RuleSpec};
 use crate::platform::observability::trace_context;
 
 /// Upper bound on the pairs of a rule and a kind with a series in the metrics. The oldest series is
@@ -38,7 +38,7 @@ struct State {
     latency: Latency,
     rules: Rules,
     /// The series in the metrics, the oldest first.
-    series: VecDeque<(u32, Kind)>,
+    series: VecDeque<(u32, GremlinKind)>,
 }
 
 /// Why a rule was not added.
@@ -225,7 +225,7 @@ impl Gremlin {
     }
 
     /// Makes room for a series before it is counted.
-    fn keep_series(&self, series: &mut VecDeque<(u32, Kind)>, id: u32, kind: Kind) {
+    fn keep_series(&self, series: &mut VecDeque<(u32, GremlinKind)>, id: u32, kind: GremlinKind) {
         if !series.contains(&(id, kind)) {
             series.push_back((id, kind));
         }
@@ -247,7 +247,7 @@ impl Gremlin {
             .fired
             .iter()
             .map(|(id, kind)| (id.to_string(), kind.as_str()));
-        let switch = is_switched_on.then(|| ("switch".to_owned(), Kind::Latency.as_str()));
+        let switch = is_switched_on.then(|| ("switch".to_owned(), GremlinKind::Latency.as_str()));
         let mut fired = Vec::new();
         for (rule, kind) in rules.chain(switch) {
             self.shared

@@ -5,7 +5,7 @@ use rand::RngExt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::spec::{Direction, Fault, Kind, RuleSpec, Target, Trigger};
+use super::spec::{Direction, Fault, GremlinKind, RuleSpec, Target, Trigger};
 use crate::platform::http::extract::{Fields, FromFields, fraction, integer, name, text};
 
 /// Upper bound on every delay, including its jitter.
@@ -19,7 +19,7 @@ const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = RuleSpec)]
 pub struct RuleJson {
-    pub kind: Kind,
+    pub kind: GremlinKind,
     /// `latency`: for how many milliseconds the request waits; 3000 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 60000)]
@@ -101,11 +101,11 @@ impl FromFields for RuleSpec {
     fn from_fields(fields: &mut Fields) -> Self {
         let kind = fields.optional("kind", name);
         if kind.is_none() && !fields.has_error("kind") {
-            let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+            let known: Vec<_> = GremlinKind::ALL.iter().map(|kind| kind.as_str()).collect();
             fields.reject("kind", format!("is required: one of {}", known.join(", ")));
         }
         let has_kind = kind.is_some();
-        let json = RuleJson::read(kind.unwrap_or(Kind::Latency), fields);
+        let json = RuleJson::read(kind.unwrap_or(GremlinKind::Latency), fields);
         fields.reject_unread();
         // Without a kind, no field contradicts it.
         if has_kind {
@@ -117,7 +117,7 @@ impl FromFields for RuleSpec {
 }
 
 impl RuleJson {
-    fn read(kind: Kind, fields: &mut Fields) -> Self {
+    fn read(kind: GremlinKind, fields: &mut Fields) -> Self {
         let length = 1..=255;
         Self {
             kind,
@@ -143,9 +143,9 @@ impl RuleJson {
     /// Rejects fields that do not belong to the kind of the rule, and a jitter that is too large.
     fn reject_fields_of_other_kinds(&self, fields: &mut Fields) {
         for (field, is_present, kind) in [
-            ("delay_ms", self.delay_ms.is_some(), Kind::Latency),
-            ("jitter_ms", self.jitter_ms.is_some(), Kind::Latency),
-            ("status", self.status.is_some(), Kind::Error),
+            ("delay_ms", self.delay_ms.is_some(), GremlinKind::Latency),
+            ("jitter_ms", self.jitter_ms.is_some(), GremlinKind::Latency),
+            ("status", self.status.is_some(), GremlinKind::Error),
         ] {
             if is_present && self.kind != kind {
                 let detail = format!("belongs to kind {kind}, not to {}", self.kind);
@@ -204,17 +204,17 @@ impl RuleJson {
             .status
             .and_then(|status| StatusCode::from_u16(status).ok());
         let fault = match self.kind {
-            Kind::Latency => Fault::Latency {
+            GremlinKind::Latency => Fault::Latency {
                 delay_ms: self.delay_ms.unwrap_or(DEFAULT_DELAY_MS),
                 jitter_ms: self.jitter_ms,
             },
-            Kind::Error => Fault::Error {
+            GremlinKind::Error => Fault::Error {
                 status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             },
-            Kind::Drop => Fault::Drop,
-            Kind::Vanish => Fault::Vanish,
-            Kind::Crash => Fault::Crash,
-            Kind::Hang => Fault::Hang,
+            GremlinKind::Drop => Fault::Drop,
+            GremlinKind::Vanish => Fault::Vanish,
+            GremlinKind::Crash => Fault::Crash,
+            GremlinKind::Hang => Fault::Hang,
         };
         let trigger = match (self.probability, self.every) {
             (Some(probability), _) => Trigger::Probability(probability),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::json::MAX_DELAY_MS;
 use super::rule::{Effect, Outcome, Rule};
 use super::rule_view::RuleView;
-use super::spec::{Kind, RequestView, RuleSpec};
+use super::spec::{GremlinKind, RequestView, RuleSpec};
 
 /// Upper bound on the rules, including ended ones that are still shown.
 pub const MAX_RULES: usize = 32;
@@ -19,7 +19,7 @@ pub struct Decision {
     /// How the request ends, if a fault ends it.
     pub outcome: Option<Outcome>,
     /// The rules that fired, in the order in which they were added.
-    pub fired: Vec<(u32, Kind)>,
+    pub fired: Vec<(u32, GremlinKind)>,
 }
 
 impl Decision {
@@ -112,7 +112,7 @@ impl Rules {
         for rule in &mut self.rules {
             let target = &rule.spec.target;
             let kind = rule.spec.fault.kind();
-            let is_decided = decision.outcome.is_some() && kind != Kind::Latency;
+            let is_decided = decision.outcome.is_some() && kind != GremlinKind::Latency;
             if is_decided
                 || rule.ended_at(now).is_some()
                 || !target.matches(request)

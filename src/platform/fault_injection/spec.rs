@@ -15,7 +15,7 @@ use crate::platform::unknown_variant::UnknownVariant;
 #[derive(Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case", const_into_str)]
 #[strum(parse_err_ty = UnknownVariant, parse_err_fn = UnknownVariant::of::<Self>)]
-pub enum Kind {
+pub enum GremlinKind {
     /// The request is delayed.
     Latency,
     /// The response is an error status. The handler does not run.
@@ -30,7 +30,7 @@ pub enum Kind {
     Hang,
 }
 
-impl Kind {
+impl GremlinKind {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     #[must_use]
@@ -50,7 +50,7 @@ pub enum Direction {
     Outbound,
 }
 
-/// What a rule does to a request when it fires. [`Kind`] explains the variants.
+/// What a rule does to a request when it fires. [`GremlinKind`] explains the variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Latency {
@@ -69,14 +69,14 @@ pub enum Fault {
 
 impl Fault {
     #[must_use]
-    pub const fn kind(self) -> Kind {
+    pub const fn kind(self) -> GremlinKind {
         match self {
-            Self::Latency { .. } => Kind::Latency,
-            Self::Error { .. } => Kind::Error,
-            Self::Drop => Kind::Drop,
-            Self::Vanish => Kind::Vanish,
-            Self::Crash => Kind::Crash,
-            Self::Hang => Kind::Hang,
+            Self::Latency { .. } => GremlinKind::Latency,
+            Self::Error { .. } => GremlinKind::Error,
+            Self::Drop => GremlinKind::Drop,
+            Self::Vanish => GremlinKind::Vanish,
+            Self::Crash => GremlinKind::Crash,
+            Self::Hang => GremlinKind::Hang,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::gremlin::{AddError, Gremlin};
 use super::metrics::GremlinMetrics;
 use super::rule::Outcome;
 use super::rules::{MAX_RULES, Rules};
-use super::spec::{Direction, Kind, RequestView, RuleSpec};
+use super::spec::{Direction, GremlinKind, RequestView, RuleSpec};
 use crate::platform::http::extract::read;
 use crate::platform::observability::metrics::Registry;
 
@@ -207,7 +207,11 @@ fn delays_add_up_and_the_first_other_fault_decides() {
     let second = rules.evaluate(RESERVE, None, now);
     assert_eq!(
         second.fired,
-        [(1, Kind::Latency), (2, Kind::Error), (4, Kind::Latency)]
+        [
+            (1, GremlinKind::Latency),
+            (2, GremlinKind::Error),
+            (4, GremlinKind::Latency)
+        ]
     );
     let matched: Vec<_> = rules.views(now).iter().map(|rule| rule.matched).collect();
     assert_eq!(matched, [2, 2, 1, 2]);

@@ -1,5 +1,5 @@
-//! Accepts connections: as many as the limit of open files permits in addition to the connections to
-//! the database.
+//! Accepts connections: as many as the limit of open files permits in addition to the connections
+//! to the database.
 
 use std::io;
 use std::net::SocketAddr;

@@ -19,7 +19,7 @@ pub struct Unauthorized(pub ProblemBody);
 #[response(status = 404, content_type = MEDIA_TYPE)]
 pub struct NotFound(pub ProblemBody);
 
-/// unrecognized-state: a newer release stored a state that this release does not know
+/// unrecognized-state: a newer version stored a state that this version does not know
 #[derive(IntoResponses)]
 #[response(status = 409, content_type = MEDIA_TYPE)]
 pub struct UnrecognizedState(pub ProblemBody);

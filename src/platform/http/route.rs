@@ -34,9 +34,9 @@ pub fn route_of(request: &ServiceRequest) -> Route {
     })
 }
 
-/// Routes that programs request every few seconds. They are logged at the level debug, because
+/// Routes of every service that programs request every few seconds. They are logged at the level debug, because
 /// their lines would hide the others.
-const POLLED_ROUTES: [&str; 5] = ["/health", "/livez", "/readyz", "/metrics", "/sla"];
+const POLLED_ROUTES: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
 
 /// Whether a route is one that programs request every few seconds.
 #[must_use]

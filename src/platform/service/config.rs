@@ -12,8 +12,8 @@ pub struct Config {
     pub host: IpAddr,
     pub port: u16,
     pub database_url: DatabaseUrl,
-    /// How many database connections the pools of the process divide among themselves. Each pool has
-    /// at least one.
+    /// How many database connections the pools of the process divide among themselves. Each pool
+    /// has at least one.
     pub database_pool_size: u32,
     /// Whether this process migrates the schema.
     pub migrate: bool,

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 use super::findings::Findings;
-use crate::prove::customer::{Customer, Try};
+use crate::prove::customer::{Customer, SentRequest};
 use crate::prove::outcome::Outcome;
 use crate::prove::stored_state::{StoredOrder, StoredState};
 
 /// Every try by its trace id.
-type Tries<'a> = HashMap<&'a str, (&'a Customer, &'a Try)>;
+type Tries<'a> = HashMap<&'a str, (&'a Customer, &'a SentRequest)>;
 
 /// Compares every try of every customer with the tables, and every order with the try that created
 /// it.
@@ -20,16 +20,16 @@ pub fn check(customers: &[Customer], stored: &StoredState) -> Findings {
     let mut tries = Tries::new();
     for customer in customers {
         check_answers_to_key(customer, &mut findings);
-        for attempt in &customer.tries {
-            check_try(customer, attempt, stored, &mut findings);
-            tries.insert(&attempt.trace_id, (customer, attempt));
+        for sent in &customer.tries {
+            check_try(customer, sent, stored, &mut findings);
+            tries.insert(&sent.trace_id, (customer, sent));
         }
     }
     for (id, order) in &stored.orders {
         check_origin(*id, order, &tries, &mut findings);
         check_order(*id, order, stored, &mut findings);
     }
-    findings.doubled = doubled_orders(stored);
+    findings.duplicated = duplicated_orders(stored);
     check_stock(stored, &mut findings);
     check_payments(stored, &mut findings);
     findings.sort_and_dedup();
@@ -40,35 +40,40 @@ pub fn check(customers: &[Customer], stored: &StoredState) -> Findings {
 /// answer contradicts nothing.
 fn check_answers_to_key(customer: &Customer, findings: &mut Findings) {
     let mut final_answer = None;
-    for attempt in &customer.tries {
-        let is_answer = attempt.outcome.acknowledges() || attempt.outcome == Outcome::InFlight;
+    for sent in &customer.tries {
+        let is_answer = sent.outcome.acknowledges() || sent.outcome == Outcome::InFlight;
         match final_answer {
-            Some(first) if is_answer && first != attempt.outcome => {
-                let key = customer.request.key.as_deref().unwrap_or("none");
-                let later = attempt.outcome;
+            Some(first) if is_answer && first != sent.outcome => {
+                let key = customer.order.key.as_deref().unwrap_or("none");
+                let later = sent.outcome;
                 findings
-                    .contradicted
+                    .inconsistent
                     .push(format!("key {key}: answered {first}, then {later}"));
             }
-            None if attempt.outcome.is_final() => final_answer = Some(attempt.outcome),
+            None if sent.outcome.is_final() => final_answer = Some(sent.outcome),
             _ => {}
         }
     }
 }
 
 /// What the response says must be true of the order with the id in the response.
-fn check_try(customer: &Customer, attempt: &Try, stored: &StoredState, findings: &mut Findings) {
-    let Try {
+fn check_try(
+    customer: &Customer,
+    sent: &SentRequest,
+    stored: &StoredState,
+    findings: &mut Findings,
+) {
+    let SentRequest {
         trace_id,
         outcome,
         order_id,
         code,
-    } = attempt;
+    } = sent;
     if let Outcome::Unexpected(status) = outcome {
-        let (code, request) = (code.as_deref().unwrap_or("no code"), &customer.request);
+        let (code, planned) = (code.as_deref().unwrap_or("no code"), &customer.order);
         findings
             .unexpected
-            .push(format!("{status} {code} for {request:?}"));
+            .push(format!("{status} {code} for {planned:?}"));
     }
     let stored_order = order_id.and_then(|id| Some((id, stored.orders.get(&id)?)));
     let Some((id, order)) = stored_order else {
@@ -80,12 +85,12 @@ fn check_try(customer: &Customer, attempt: &Try, stored: &StoredState, findings:
         }
         return;
     };
-    if !customer.may_have_created(order, attempt) {
+    if !customer.created(order, sent) {
         findings
-            .contradicted
+            .inconsistent
             .push(format!("{id}: sent to a customer who did not place it"));
     } else if let Some(contradiction) = contradiction(*outcome, order, stored) {
-        findings.contradicted.push(format!("{id}: {contradiction}"));
+        findings.inconsistent.push(format!("{id}: {contradiction}"));
     }
 }
 
@@ -114,25 +119,25 @@ fn check_origin(id: Uuid, order: &StoredOrder, tries: &Tries<'_>, findings: &mut
         .trace_id
         .as_deref()
         .and_then(|trace_id| tries.get(trace_id));
-    let Some((Customer { request, .. }, attempt)) = origin else {
-        return findings.unasked.push(id.to_string());
+    let Some((Customer { order: planned, .. }, sent)) = origin else {
+        return findings.unexplained.push(id.to_string());
     };
-    if attempt.outcome == Outcome::Refused {
-        let code = attempt.code.as_deref().unwrap_or("no code");
+    if sent.outcome == Outcome::Rejected {
+        let code = sent.code.as_deref().unwrap_or("no code");
         findings
-            .refused_but_stored
+            .rejected_but_stored
             .push(format!("{id}: answered 503 {code}"));
-    } else if request.key != order.key || attempt.order_id.is_some_and(|other| other != id) {
-        findings.unasked.push(id.to_string());
+    } else if planned.key != order.key || sent.order_id.is_some_and(|other| other != id) {
+        findings.unexplained.push(id.to_string());
     }
     let StoredOrder {
         product_id,
         quantity,
         ..
     } = order;
-    if (&request.product_id, request.quantity) != (product_id, *quantity) {
-        findings.contradicted.push(format!(
-            "{id}: is for {quantity} {product_id}, not for {request:?}"
+    if (&planned.product_id, planned.quantity) != (product_id, *quantity) {
+        findings.inconsistent.push(format!(
+            "{id}: is for {quantity} {product_id}, not for {planned:?}"
         ));
     }
 }
@@ -142,7 +147,7 @@ fn check_order(id: Uuid, order: &StoredOrder, stored: &StoredState, findings: &m
         "CONFIRMED" => {
             let reservation = stored.reservations.get(&id);
             if reservation != Some(&(order.product_id.clone(), order.quantity)) {
-                findings.oversold.push(id.to_string());
+                findings.unreserved.push(id.to_string());
             }
             if !stored.payments.contains_key(&id) {
                 findings.uncharged.push(id.to_string());
@@ -153,8 +158,8 @@ fn check_order(id: Uuid, order: &StoredOrder, stored: &StoredState, findings: &m
     }
 }
 
-/// The keys of several orders; for orders without a key, the tries of several orders.
-fn doubled_orders(stored: &StoredState) -> Vec<String> {
+/// Returns each key, or try without a key, that created more than one order.
+fn duplicated_orders(stored: &StoredState) -> Vec<String> {
     let mut origins: BTreeMap<String, u32> = BTreeMap::new();
     for order in stored.orders.values() {
         let origin = match (&order.key, &order.trace_id) {

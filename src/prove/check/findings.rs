@@ -8,21 +8,22 @@ pub struct Findings {
     /// Acknowledged orders that are not stored.
     pub lost: Vec<String>,
     /// Stored orders whose request was answered with 503 and `Retry-After`.
-    pub refused_but_stored: Vec<String>,
+    pub rejected_but_stored: Vec<String>,
     /// Stored orders that no try explains: no try has the order's trace id, or the try with that
     /// trace id was answered with another order's id.
-    pub unasked: Vec<String>,
+    pub unexplained: Vec<String>,
     /// Orders that differ from what their customer was answered, and keys with two answers that
     /// exclude each other.
-    pub contradicted: Vec<String>,
-    /// Keys, or tries without a key, with two orders.
-    pub doubled: Vec<String>,
+    pub inconsistent: Vec<String>,
+    /// Keys, or tries without a key, that created more than one order.
+    pub duplicated: Vec<String>,
     /// Orders that were charged more than once, or charged and not confirmed.
     pub overcharged: Vec<String>,
     /// Confirmed orders without a payment.
     pub uncharged: Vec<String>,
-    /// Products of which more is held than was stocked, and confirmed orders whose reservation is
-    /// missing or differs.
+    /// Confirmed orders whose reservation is missing or differs.
+    pub unreserved: Vec<String>,
+    /// Products of which more is held than was stocked.
     pub oversold: Vec<String>,
     /// Orders that are still pending.
     pub unfinished: Vec<String>,
@@ -38,15 +39,16 @@ impl Findings {
 
     /// Every kind of finding with its name, in the order of the report.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, &[String]); 10] {
+    pub fn by_name(&self) -> [(&'static str, &[String]); 11] {
         [
             ("lost", &self.lost),
-            ("refused but stored", &self.refused_but_stored),
-            ("unasked", &self.unasked),
-            ("contradicted", &self.contradicted),
-            ("doubled", &self.doubled),
+            ("rejected but stored", &self.rejected_but_stored),
+            ("unexplained", &self.unexplained),
+            ("inconsistent", &self.inconsistent),
+            ("duplicated", &self.duplicated),
             ("overcharged", &self.overcharged),
             ("uncharged", &self.uncharged),
+            ("unreserved", &self.unreserved),
             ("oversold", &self.oversold),
             ("unfinished", &self.unfinished),
             ("unexpected", &self.unexpected),
@@ -57,12 +59,13 @@ impl Findings {
     pub fn sort_and_dedup(&mut self) {
         for found in [
             &mut self.lost,
-            &mut self.refused_but_stored,
-            &mut self.unasked,
-            &mut self.contradicted,
-            &mut self.doubled,
+            &mut self.rejected_but_stored,
+            &mut self.unexplained,
+            &mut self.inconsistent,
+            &mut self.duplicated,
             &mut self.overcharged,
             &mut self.uncharged,
+            &mut self.unreserved,
             &mut self.oversold,
             &mut self.unfinished,
             &mut self.unexpected,

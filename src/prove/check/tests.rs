@@ -3,9 +3,9 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::{Findings, check};
-use crate::prove::customer::{Customer, Try};
+use crate::prove::customer::{Customer, SentRequest};
 use crate::prove::outcome::Outcome;
-use crate::prove::plan::Request;
+use crate::prove::plan::PlannedOrder;
 use crate::prove::stored_state::{StoredOrder, StoredState};
 
 const ID: Uuid = Uuid::from_u128(1);
@@ -15,7 +15,7 @@ const OTHER_ID: Uuid = Uuid::from_u128(2);
 type Answer = (Outcome, Option<Uuid>);
 
 const NO_ANSWER: Answer = (Outcome::NoAnswer, None);
-const REFUSED: Answer = (Outcome::Refused, None);
+const REJECTED: Answer = (Outcome::Rejected, None);
 const CONFIRMED: Answer = (Outcome::Confirmed, Some(ID));
 const PENDING: Answer = (Outcome::Pending, Some(ID));
 const DECLINED: Answer = (Outcome::Declined, Some(ID));
@@ -27,20 +27,20 @@ const IN_FLIGHT: Answer = (Outcome::InFlight, Some(ID));
 /// The nth try of the customer has the trace id n, counted from 0.
 fn customer(key: Option<&str>, answers: &[Answer]) -> Customer {
     let tries = answers.iter().enumerate();
-    let tries = tries.map(|(number, (outcome, order_id))| Try {
+    let tries = tries.map(|(number, (outcome, order_id))| SentRequest {
         trace_id: number.to_string(),
         outcome: *outcome,
         order_id: *order_id,
         code: None,
     });
-    let request = Request {
+    let order = PlannedOrder {
         product_id: "P".into(),
         quantity: 1,
         key: key.map(str::to_owned),
         replays: false,
     };
     Customer {
-        request,
+        order,
         tries: tries.collect(),
     }
 }
@@ -121,7 +121,7 @@ fn an_order_of_a_try_without_an_answer_is_clean() {
     assert_clean(&with_key(&[NO_ANSWER]), &confirmed_state());
     assert_clean(&without_key(&[NO_ANSWER]), &confirmed_state_without_key(0));
     assert_clean(
-        &without_key(&[REFUSED, NO_ANSWER]),
+        &without_key(&[REJECTED, NO_ANSWER]),
         &confirmed_state_without_key(1),
     );
 }
@@ -144,47 +144,47 @@ fn an_unknown_outcome_may_leave_no_order() {
 }
 
 #[test]
-fn an_order_of_a_refused_try_is_found() {
+fn an_order_of_a_rejected_try_is_found() {
     let expected = [format!("{ID}: answered 503 no code")];
-    for later in [&[][..], &[REFUSED], &[NO_ANSWER]] {
-        let answers = [&[REFUSED], later].concat();
+    for later in [&[][..], &[REJECTED], &[NO_ANSWER]] {
+        let answers = [&[REJECTED], later].concat();
         let found = findings(without_key(&answers), &confirmed_state_without_key(0));
-        assert_eq!(found.refused_but_stored, expected);
+        assert_eq!(found.rejected_but_stored, expected);
         let found = findings(with_key(&answers), &confirmed_state());
-        assert_eq!(found.refused_but_stored, expected);
+        assert_eq!(found.rejected_but_stored, expected);
     }
     // The second answer is true, but the first was not.
-    let found = findings(with_key(&[REFUSED, CONFIRMED]), &confirmed_state());
-    assert_eq!(found.refused_but_stored, expected);
+    let found = findings(with_key(&[REJECTED, CONFIRMED]), &confirmed_state());
+    assert_eq!(found.rejected_but_stored, expected);
 }
 
 #[test]
-fn a_refused_try_before_the_one_that_created_the_order_is_clean() {
+fn a_rejected_try_before_the_one_that_created_the_order_is_clean() {
     assert_clean(
-        &without_key(&[REFUSED, CONFIRMED]),
+        &without_key(&[REJECTED, CONFIRMED]),
         &confirmed_state_without_key(1),
     );
 }
 
 #[test]
 fn an_order_that_no_try_explains_is_found() {
-    assert_eq!(check(&[], &confirmed_state()).unasked, [ID.to_string()]);
+    assert_eq!(check(&[], &confirmed_state()).unexplained, [ID.to_string()]);
     let mut without_trace = confirmed_state();
     without_trace.orders.get_mut(&ID).unwrap().trace_id = None;
     let found = findings(with_key(&[NO_ANSWER]), &without_trace);
-    assert_eq!(found.unasked, [ID.to_string()]);
+    assert_eq!(found.unexplained, [ID.to_string()]);
     // The try has a key, and the order has none.
     let found = findings(with_key(&[NO_ANSWER]), &confirmed_state_without_key(0));
-    assert_eq!(found.unasked, [ID.to_string()]);
+    assert_eq!(found.unexplained, [ID.to_string()]);
 }
 
 #[test]
 fn an_order_whose_try_was_answered_with_another_id_is_found() {
     let unknown_other = [(Outcome::Unknown, Some(OTHER_ID))];
     let found = findings(without_key(&unknown_other), &confirmed_state_without_key(0));
-    assert_eq!(found.unasked, [ID.to_string()]);
+    assert_eq!(found.unexplained, [ID.to_string()]);
     let found = findings(with_key(&unknown_other), &confirmed_state());
-    assert_eq!(found.unasked, [ID.to_string()]);
+    assert_eq!(found.unexplained, [ID.to_string()]);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn an_answer_with_the_id_of_another_customers_order_is_found() {
         &confirmed_state(),
     );
     let expected = format!("{ID}: sent to a customer who did not place it");
-    assert_eq!(found.contradicted, [expected]);
+    assert_eq!(found.inconsistent, [expected]);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn the_answer_to_a_key_may_change_from_pending_but_not_from_a_final_answer() {
         &failed_state("payment-declined"),
     );
     for later in [PENDING, DECLINED, IN_FLIGHT] {
-        let found = findings(with_key(&[CONFIRMED, later]), &confirmed_state()).contradicted;
+        let found = findings(with_key(&[CONFIRMED, later]), &confirmed_state()).inconsistent;
         assert!(
             found.iter().any(|found| found.starts_with("key k:")),
             "{found:?}"
@@ -235,13 +235,13 @@ fn each_kind_of_wrong_stored_state_is_found() {
     let removed = findings_after(|stored| stored.orders.remove(&ID));
     assert_eq!(removed.lost, id);
     let failed = findings_after(|stored| stored.orders.insert(ID, declined()));
-    assert_eq!(failed.contradicted.len(), 1);
+    assert_eq!(failed.inconsistent.len(), 1);
     let pending = findings_after(|stored| stored.orders.insert(ID, order("PENDING", None)));
     assert_eq!(pending.unfinished, id);
     let second = findings_after(|stored| stored.orders.insert(OTHER_ID, declined()));
-    assert_eq!(second.doubled, ["key k"]);
+    assert_eq!(second.duplicated, ["key k"]);
     let other_quantity = findings_after(|stored| stored.orders.get_mut(&ID).unwrap().quantity = 2);
-    assert_eq!(other_quantity.contradicted.len(), 1);
+    assert_eq!(other_quantity.inconsistent.len(), 1);
 
     let paid_twice = findings_after(|stored| stored.payments.insert(ID, 2));
     assert_eq!(paid_twice.overcharged, id);
@@ -251,7 +251,7 @@ fn each_kind_of_wrong_stored_state_is_found() {
     assert_eq!(unpaid.uncharged, id);
 
     let not_held = findings_after(|stored| stored.reservations.remove(&ID));
-    assert_eq!(not_held.oversold, id);
+    assert_eq!(not_held.unreserved, id);
     let not_stocked = findings_after(|stored| stored.stocked.insert("P".into(), 0));
     assert_eq!(not_stocked.oversold, ["P"]);
 }
@@ -265,7 +265,7 @@ fn two_orders_of_one_try_without_a_key_are_found() {
     };
     stored.orders.insert(OTHER_ID, second);
     assert_eq!(
-        findings(without_key(&[NO_ANSWER]), &stored).doubled,
+        findings(without_key(&[NO_ANSWER]), &stored).duplicated,
         ["trace 0"]
     );
 }
@@ -274,15 +274,15 @@ fn two_orders_of_one_try_without_a_key_are_found() {
 fn an_answer_that_differs_from_the_stored_order_is_found() {
     for wrong in [DECLINED, OUT_OF_STOCK, UNKNOWN_PRODUCT] {
         let found = findings(with_key(&[wrong]), &confirmed_state());
-        assert_eq!(found.contradicted.len(), 1);
+        assert_eq!(found.inconsistent.len(), 1);
     }
     let wrong_reason = findings(with_key(&[OUT_OF_STOCK]), &failed_state("payment-declined"));
-    assert_eq!(wrong_reason.contradicted.len(), 1);
+    assert_eq!(wrong_reason.inconsistent.len(), 1);
 
     let mut with_product = failed_state("unknown-product");
     with_product.stocked.insert("P".into(), 1);
     let product_exists = findings(with_key(&[UNKNOWN_PRODUCT]), &with_product);
-    assert_eq!(product_exists.contradicted.len(), 1);
+    assert_eq!(product_exists.inconsistent.len(), 1);
 }
 
 #[test]
@@ -305,5 +305,8 @@ fn a_response_that_the_api_does_not_allow_is_found() {
 fn the_last_answer_is_the_last_acknowledgement_or_else_the_last_try() {
     let last_outcome = |answers| with_key(answers).last_answer().map(|last| last.outcome);
     assert_eq!(last_outcome(&[PENDING, NO_ANSWER]), Some(Outcome::Pending));
-    assert_eq!(last_outcome(&[REFUSED, NO_ANSWER]), Some(Outcome::NoAnswer));
+    assert_eq!(
+        last_outcome(&[REJECTED, NO_ANSWER]),
+        Some(Outcome::NoAnswer)
+    );
 }

@@ -20,7 +20,7 @@ use crate::testbed::service_kind::ServiceKind;
 /// No standby has this name.
 const ABSENT_STANDBY: &str = "nobody";
 /// Longer than another fault keeps the lock that this one waits for.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(6);
+const FAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(6);
 /// Limits the time in which the server must read a changed setting, or come back after a restart.
 const SETTING_TIMEOUT: Duration = Duration::from_secs(30);
 /// Limits the time in which a service must open a session.
@@ -90,7 +90,7 @@ impl DatabaseFaults {
 
     async fn begin(&self) -> Result<Client, ProveError> {
         let client = connect(&self.url).await?;
-        let timeout = LOCK_TIMEOUT.as_millis();
+        let timeout = FAULT_LOCK_TIMEOUT.as_millis();
         client
             .batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = {timeout}"))
             .await?;
@@ -213,8 +213,8 @@ async fn change_setting(url: &DatabaseUrl, statement: &str, value: &str) -> Resu
     }
 }
 
-/// Commits until a commit of this or of another session waits for the standby. A session that sees
-/// the new setting does not show that commits wait: another process of the server decides that.
+/// Commits until a commit of this or of another session waits for the standby. Seeing the setting
+/// is not enough: a different server process applies it.
 async fn commits_wait(url: &DatabaseUrl) -> Result<bool, ProveError> {
     let (committer, watcher) = (connect(url).await?, connect(url).await?);
     let started = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::kind::FaultKind;
+use super::kind::CampaignFaultKind;
 use crate::platform::fault_injection::spec::{self, Direction};
 use crate::testbed::service_kind::ServiceKind;
 
@@ -18,7 +18,7 @@ pub enum OrdersLock {
 /// One fault with all its parameters. A `duration` is the time from the start to the end of a
 /// fault that lasts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum CampaignFault {
     /// A service is killed with SIGKILL, and started again.
     Kill(ServiceKind),
     /// A service is killed, and started again with a failpoint. When the failpoint is reached for
@@ -41,10 +41,10 @@ pub enum Fault {
         delay: Duration,
         duration: Duration,
     },
-    /// The gremlin has a rule until it has fired `max_fires` times.
+    /// The gremlin has a rule until it has fired `max_fires` times, but for at most 4 s.
     GremlinRule {
         service: ServiceKind,
-        kind: spec::Kind,
+        kind: spec::GremlinKind,
         direction: Direction,
         every: u32,
         max_fires: u32,
@@ -63,28 +63,28 @@ pub enum Fault {
         lock: OrdersLock,
         duration: Duration,
     },
-    /// Commits wait for a standby that does not exist. The data that they commit is stored all the
-    /// same.
+    /// Commits wait for a standby that does not exist. The data is committed locally and stays
+    /// stored.
     StandbyWait { duration: Duration },
     /// The database server ends all sessions of a service.
     EndSessions(ServiceKind),
 }
 
-impl Fault {
+impl CampaignFault {
     #[must_use]
-    pub const fn kind(&self) -> FaultKind {
+    pub const fn kind(&self) -> CampaignFaultKind {
         match self {
-            Self::Kill(service) => FaultKind::Kill(*service),
-            Self::Failpoint { service, .. } => FaultKind::Failpoint(*service),
-            Self::Pause { service, .. } => FaultKind::Pause(*service),
-            Self::Latency { service, .. } => FaultKind::Latency(*service),
-            Self::GremlinRule { kind, .. } => FaultKind::GremlinRule(*kind),
-            Self::DatabaseRestart => FaultKind::DatabaseRestart,
-            Self::DatabaseKill => FaultKind::DatabaseKill,
-            Self::LockProduct { .. } => FaultKind::LockProduct,
-            Self::LockOrders { .. } => FaultKind::LockOrders,
-            Self::StandbyWait { .. } => FaultKind::StandbyWait,
-            Self::EndSessions(service) => FaultKind::EndSessions(*service),
+            Self::Kill(service) => CampaignFaultKind::Kill(*service),
+            Self::Failpoint { service, .. } => CampaignFaultKind::Failpoint(*service),
+            Self::Pause { service, .. } => CampaignFaultKind::Pause(*service),
+            Self::Latency { service, .. } => CampaignFaultKind::Latency(*service),
+            Self::GremlinRule { kind, .. } => CampaignFaultKind::GremlinRule(*kind),
+            Self::DatabaseRestart => CampaignFaultKind::DatabaseRestart,
+            Self::DatabaseKill => CampaignFaultKind::DatabaseKill,
+            Self::LockProduct { .. } => CampaignFaultKind::LockProduct,
+            Self::LockOrders { .. } => CampaignFaultKind::LockOrders,
+            Self::StandbyWait { .. } => CampaignFaultKind::StandbyWait,
+            Self::EndSessions(service) => CampaignFaultKind::EndSessions(*service),
         }
     }
 }

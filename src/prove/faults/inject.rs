@@ -5,32 +5,32 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
-use super::injector::FaultInjector;
+use super::chaos_cluster::ChaosCluster;
+use super::fault::CampaignFault;
 use crate::gremlin::GremlinClient;
 use crate::platform::fault_injection::Latency;
 use crate::prove::error::ProveError;
 use crate::testbed::environment::variables;
 use crate::testbed::service_kind::ServiceKind;
 
-/// A gremlin rule that matches no request ends after this many seconds.
+/// A gremlin rule ends after this many seconds, even if it has not fired `max_fires` times.
 const RULE_TTL_SECONDS: u32 = 4;
 
-impl FaultInjector {
-    /// Starts services that have died, injects a fault, and returns when all services are up again.
-    /// Database locks and waits for a standby go on in the background.
+impl ChaosCluster {
+    /// Starts services that have died, injects a fault, and returns when each service is ready or
+    /// has died at a failpoint. Database locks and waits for a standby go on in the background.
     ///
     /// Returns whether the fault took effect: a lock may not have been acquired in time, for
     /// example. Failpoints and gremlin rules take effect later; see
-    /// [`FaultInjector::observed_faults`].
+    /// [`ChaosCluster::observed_faults`].
     ///
     /// # Errors
     /// When a service or the database does not come back.
-    pub async fn inject(&mut self, fault: &Fault) -> Result<bool, ProveError> {
+    pub async fn inject(&mut self, fault: &CampaignFault) -> Result<bool, ProveError> {
         self.revive().await?;
         match fault {
-            Fault::Kill(service) => self.replace(*service, &[]).await?,
-            Fault::Failpoint {
+            CampaignFault::Kill(service) => self.replace(*service, &[]).await?,
+            CampaignFault::Failpoint {
                 service,
                 point,
                 occurrence,
@@ -44,21 +44,22 @@ impl FaultInjector {
                 let variables = variables([("VALERIX_FAILPOINT", failpoint)]);
                 self.replace(*service, &variables).await?;
             }
-            Fault::Pause { service, duration } => {
+            CampaignFault::Pause { service, duration } => {
                 self.cluster.signal(*service, Signal::SIGSTOP);
                 tokio::time::sleep(*duration).await;
                 self.cluster.signal(*service, Signal::SIGCONT);
             }
-            Fault::Latency {
+            CampaignFault::Latency {
                 service,
                 delay,
                 duration,
             } => {
-                self.set_latency(*service, *delay).await;
+                let was_set = self.set_latency(*service, *delay).await;
                 tokio::time::sleep(*duration).await;
                 self.set_latency(*service, Duration::ZERO).await;
+                return Ok(was_set);
             }
-            Fault::GremlinRule {
+            CampaignFault::GremlinRule {
                 service,
                 kind,
                 direction,
@@ -71,9 +72,9 @@ impl FaultInjector {
                 });
                 self.add_gremlin_rule(*service, &rule).await;
             }
-            Fault::DatabaseRestart => self.cluster.restart_database().await?,
-            Fault::DatabaseKill => self.cluster.kill_database().await?,
-            Fault::LockProduct {
+            CampaignFault::DatabaseRestart => self.cluster.restart_database().await?,
+            CampaignFault::DatabaseKill => self.cluster.kill_database().await?,
+            CampaignFault::LockProduct {
                 product_id,
                 duration,
             } => {
@@ -82,29 +83,31 @@ impl FaultInjector {
                     .lock_product(product_id, *duration)
                     .await;
             }
-            Fault::LockOrders { lock, duration } => {
+            CampaignFault::LockOrders { lock, duration } => {
                 return self.database_faults.lock_orders(*lock, *duration).await;
             }
-            Fault::StandbyWait { duration } => {
+            CampaignFault::StandbyWait { duration } => {
                 return self.database_faults.delay_commits(*duration).await;
             }
-            Fault::EndSessions(service) => {
+            CampaignFault::EndSessions(service) => {
                 return self.database_faults.end_sessions(*service).await;
             }
         }
         Ok(true)
     }
 
-    /// Sets the gremlin's latency; zero switches it off. If the service has just died at a
-    /// failpoint, there is nothing to delay.
-    async fn set_latency(&self, service: ServiceKind, delay: Duration) {
+    /// Sets the gremlin's latency; zero switches it off. Returns whether it was set: a service that
+    /// has just died at a failpoint has nothing to delay.
+    async fn set_latency(&self, service: ServiceKind, delay: Duration) -> bool {
         let latency = Latency {
             enabled: !delay.is_zero(),
             delay_ms: u32::try_from(delay.as_millis()).unwrap_or(u32::MAX),
         };
-        if let Err(error) = self.gremlin(service).set_latency(latency).await {
+        let outcome = self.gremlin(service).set_latency(latency).await;
+        if let Err(error) = &outcome {
             tracing::debug!(%error, "cannot set the gremlin's latency");
         }
+        outcome.is_ok()
     }
 
     /// Adds a rule. If the service has just died at a failpoint, the rule never fires, which the

@@ -7,12 +7,12 @@ use crate::testbed::service_kind::ServiceKind;
 
 /// A fault without its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FaultKind {
+pub enum CampaignFaultKind {
     Kill(ServiceKind),
     Failpoint(ServiceKind),
     Pause(ServiceKind),
     Latency(ServiceKind),
-    GremlinRule(spec::Kind),
+    GremlinRule(spec::GremlinKind),
     DatabaseRestart,
     DatabaseKill,
     LockProduct,
@@ -21,7 +21,7 @@ pub enum FaultKind {
     EndSessions(ServiceKind),
 }
 
-impl FaultKind {
+impl CampaignFaultKind {
     /// All kinds. A campaign that lacks one of them proves too little.
     #[must_use]
     pub fn all() -> Vec<Self> {
@@ -35,7 +35,12 @@ impl FaultKind {
             ]
         };
         let mut all: Vec<_> = ServiceKind::ALL.into_iter().flat_map(of_service).collect();
-        all.extend(spec::Kind::ALL.iter().copied().map(Self::GremlinRule));
+        all.extend(
+            spec::GremlinKind::ALL
+                .iter()
+                .copied()
+                .map(Self::GremlinRule),
+        );
         all.extend([Self::DatabaseRestart, Self::DatabaseKill]);
         all.extend([Self::LockProduct, Self::LockOrders, Self::StandbyWait]);
         all.sort();
@@ -51,12 +56,12 @@ impl FaultKind {
 }
 
 /// The name in the report.
-impl fmt::Display for FaultKind {
+impl fmt::Display for CampaignFaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill(service) => write!(f, "kill-{service}"),
-            Self::Failpoint(service) => write!(f, "crash-point-{service}"),
-            Self::Pause(service) => write!(f, "stop-{service}"),
+            Self::Failpoint(service) => write!(f, "failpoint-{service}"),
+            Self::Pause(service) => write!(f, "pause-{service}"),
             Self::Latency(service) => write!(f, "latency-{service}"),
             Self::GremlinRule(kind) => write!(f, "gremlin-{kind}"),
             Self::DatabaseRestart => write!(f, "database-restart"),

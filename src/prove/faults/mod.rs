@@ -1,14 +1,14 @@
 //! Faults: what they are, how they are injected and ended, and what the services' logs show of
 //! them.
 
+mod chaos_cluster;
 mod database;
 mod fault;
 mod inject;
-mod injector;
 mod kind;
 mod observed;
 
-pub use fault::{Fault, OrdersLock};
-pub use injector::FaultInjector;
-pub use kind::FaultKind;
+pub use chaos_cluster::ChaosCluster;
+pub use fault::{CampaignFault, OrdersLock};
+pub use kind::CampaignFaultKind;
 pub use observed::ObservedFaults;

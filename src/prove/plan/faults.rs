@@ -6,9 +6,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-use super::request::{PRODUCTS, product_id};
-use crate::platform::fault_injection::spec::{Direction, Kind};
-use crate::prove::faults::{Fault, OrdersLock};
+use super::planned_order::{PRODUCTS, product_id};
+use crate::platform::fault_injection::spec::{Direction, GremlinKind};
+use crate::prove::faults::{CampaignFault, OrdersLock};
 use crate::testbed::service_kind::ServiceKind;
 use crate::{inventory, order, payment};
 
@@ -16,11 +16,11 @@ use crate::{inventory, order, payment};
 pub const MIN_KILLS: u32 = 6;
 /// With fewer, some kind of fault is not in the plan.
 pub const MIN_DATABASE_RESTARTS: u32 = 2;
-/// Two rules of each of the six kinds: one for the order service, and one for payment, for whose
-/// responses an order waits.
-const MIN_GREMLIN_RULES: u32 = 12;
+/// Two rules of each kind: one for the order service, and one for payment, for whose responses an
+/// order waits.
+const MIN_GREMLIN_RULES: usize = 2 * GremlinKind::ALL.len();
 
-/// Failpoints that every order passes that is confirmed.
+/// Failpoints that every confirmed order passes.
 const COMMON_FAILPOINTS: &[&str] = &[
     "order.placed",
     "order.reserved",
@@ -31,33 +31,32 @@ const COMMON_FAILPOINTS: &[&str] = &[
     "payment.charge.committed",
 ];
 
-/// Draws `kills` kills of services, a proportional number of the other faults but at least one of
-/// each kind, and `database_restarts` restarts and kills of the database in turn.
-pub fn draw_faults(random: &mut StdRng, kills: u32, database_restarts: u32) -> Vec<Fault> {
+/// Draws `kills` kills of services, a proportional number of the other faults, and
+/// `database_restarts` restarts and kills of the database in turn. With at least [`MIN_KILLS`]
+/// kills and [`MIN_DATABASE_RESTARTS`] restarts, there is at least one fault of each kind.
+pub fn draw_faults(random: &mut StdRng, kills: u32, database_restarts: u32) -> Vec<CampaignFault> {
     let others = (kills / 4).max(3).min(kills);
     let mut all = draw_kills(random, kills);
-    all.extend(services(others).map(|service| Fault::Pause {
+    all.extend(services(others).map(|service| CampaignFault::Pause {
         service,
         duration: draw_duration(random, 300, 2500),
     }));
-    all.extend(services(others).map(|service| Fault::Latency {
+    all.extend(services(others).map(|service| CampaignFault::Latency {
         service,
         delay: draw_duration(random, 200, 2000),
         duration: draw_duration(random, 300, 1500),
     }));
     // Without any kill there are no other faults either.
     let one_if_any = kills.min(1);
-    all.extend(draw_gremlin_rules(
-        random,
-        others.max(one_if_any * MIN_GREMLIN_RULES),
-    ));
-    all.extend(services(others.max(one_if_any * 3)).map(Fault::EndSessions));
+    let rules = (others as usize).max(one_if_any as usize * MIN_GREMLIN_RULES);
+    all.extend(draw_gremlin_rules(random, rules));
+    all.extend(services(others.max(one_if_any * 3)).map(CampaignFault::EndSessions));
     all.extend(draw_locks_and_waits(random, others));
     let database_fault = |number: u32| {
         if number.is_multiple_of(2) {
-            Fault::DatabaseRestart
+            CampaignFault::DatabaseRestart
         } else {
-            Fault::DatabaseKill
+            CampaignFault::DatabaseKill
         }
     };
     all.extend((0..database_restarts).map(database_fault));
@@ -73,10 +72,13 @@ fn draw_duration(random: &mut StdRng, min_ms: u64, max_ms: u64) -> Duration {
     Duration::from_millis(random.random_range(min_ms..=max_ms))
 }
 
-/// A third of the kills happen at a failpoint, the others at a random moment.
-fn draw_kills(random: &mut StdRng, kills: u32) -> Vec<Fault> {
+/// Draws the kills. A third of them, and at least three if there are so many, restart the service
+/// with an armed failpoint. The others only kill and restart it.
+fn draw_kills(random: &mut StdRng, kills: u32) -> Vec<CampaignFault> {
     let failpoints = (kills / 3).max(3).min(kills);
-    let mut all: Vec<_> = services(kills - failpoints).map(Fault::Kill).collect();
+    let mut all: Vec<_> = services(kills - failpoints)
+        .map(CampaignFault::Kill)
+        .collect();
     for (number, service) in services(failpoints).enumerate() {
         // The first failpoint of each service is surely reached: it is a common one.
         let is_first = number < ServiceKind::ALL.len();
@@ -85,7 +87,7 @@ fn draw_kills(random: &mut StdRng, kills: u32) -> Vec<Fault> {
     all
 }
 
-fn draw_failpoint(random: &mut StdRng, service: ServiceKind, is_first: bool) -> Fault {
+fn draw_failpoint(random: &mut StdRng, service: ServiceKind, is_first: bool) -> CampaignFault {
     let failpoints = failpoints(service);
     let candidates: Vec<_> = failpoints
         .iter()
@@ -101,7 +103,7 @@ fn draw_failpoint(random: &mut StdRng, service: ServiceKind, is_first: bool) -> 
     };
     let stall = draw_duration(random, 1000, 4000);
     let stall = (!is_first && random.random_bool(0.5)).then_some(stall);
-    Fault::Failpoint {
+    CampaignFault::Failpoint {
         service,
         point,
         occurrence,
@@ -118,10 +120,10 @@ const fn failpoints(service: ServiceKind) -> &'static [&'static str] {
 }
 
 /// Draws `count` locks of products, `count` locks of orders, and `count` waits for a standby.
-fn draw_locks_and_waits(random: &mut StdRng, count: u32) -> Vec<Fault> {
+fn draw_locks_and_waits(random: &mut StdRng, count: u32) -> Vec<CampaignFault> {
     let mut all = Vec::new();
     for number in 0..count {
-        all.push(Fault::LockProduct {
+        all.push(CampaignFault::LockProduct {
             product_id: product_id(random.random_range(0..PRODUCTS)),
             duration: draw_duration(random, 300, 2500),
         });
@@ -132,8 +134,8 @@ fn draw_locks_and_waits(random: &mut StdRng, count: u32) -> Vec<Fault> {
             OrdersLock::NewestRows
         };
         let duration = draw_duration(random, 300, 2500);
-        all.push(Fault::LockOrders { lock, duration });
-        all.push(Fault::StandbyWait {
+        all.push(CampaignFault::LockOrders { lock, duration });
+        all.push(CampaignFault::StandbyWait {
             duration: draw_duration(random, 500, 4000),
         });
     }
@@ -141,22 +143,26 @@ fn draw_locks_and_waits(random: &mut StdRng, count: u32) -> Vec<Fault> {
 }
 
 /// Draws `count` gremlin rules, each kind in turn.
-fn draw_gremlin_rules(random: &mut StdRng, count: u32) -> Vec<Fault> {
-    let kinds = Kind::ALL.iter().copied().cycle().take(count as usize);
+fn draw_gremlin_rules(random: &mut StdRng, count: usize) -> Vec<CampaignFault> {
+    let kinds = GremlinKind::ALL
+        .iter()
+        .copied()
+        .cycle()
+        .take(count as usize);
     kinds
         .enumerate()
         .map(|(number, kind)| {
-            let round = number / Kind::ALL.len();
+            let round = number / GremlinKind::ALL.len();
             let services = [
                 ServiceKind::Order,
                 ServiceKind::Payment,
                 ServiceKind::Inventory,
             ];
             let service = services[round % services.len()];
-            // The first rule of each kind surely fires: it applies to the clients' requests. Only
+            // The first rule of each kind surely fires: it applies to the customers' requests. Only
             // the order service calls other services.
             let is_outbound = round > 0 && service == ServiceKind::Order && random.random_bool(0.5);
-            Fault::GremlinRule {
+            CampaignFault::GremlinRule {
                 service,
                 kind,
                 direction: if is_outbound {

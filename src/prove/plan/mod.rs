@@ -1,12 +1,12 @@
-//! What a seed decides: every request, every fault, and before which request each fault comes.
+//! What a seed decides: every order, every fault, and before which order each fault comes.
 //! Nothing here does I/O.
 
 mod faults;
-mod request;
+mod planned_order;
 mod schedule;
 #[cfg(test)]
 mod tests;
 
 pub use faults::{MIN_DATABASE_RESTARTS, MIN_KILLS};
-pub use request::Request;
+pub use planned_order::PlannedOrder;
 pub use schedule::Plan;

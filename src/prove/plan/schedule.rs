@@ -7,16 +7,16 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::faults::draw_faults;
-use super::request::{Request, products};
-use crate::prove::faults::Fault;
+use super::planned_order::{PlannedOrder, products};
+use crate::prove::faults::CampaignFault;
 
-/// The requests, products and faults of a campaign.
+/// The orders, products and faults of a campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub seed: u64,
-    pub requests: Vec<Request>,
-    /// Each fault with the number of requests that are released before it.
-    pub faults: Vec<(usize, Fault)>,
+    pub orders: Vec<PlannedOrder>,
+    /// Each fault with the number of orders that customers may place before it.
+    pub faults: Vec<(usize, CampaignFault)>,
     /// Each product with its stock. Half of the products sell out.
     pub products: Vec<(String, i32)>,
 }
@@ -27,12 +27,14 @@ impl Plan {
     #[must_use]
     pub fn new(seed: u64, orders: u32, kills: u32, database_restarts: u32) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let requests: Vec<_> = (0..orders).map(|_| Request::draw(&mut random)).collect();
+        let orders: Vec<_> = (0..orders)
+            .map(|_| PlannedOrder::draw(&mut random))
+            .collect();
         let faults = draw_faults(&mut random, kills, database_restarts);
         let faults = shuffle_each_kind_first(&mut random, faults);
-        // The last tenth of the requests comes after all faults, so that the last failpoints and
+        // The last tenth of the orders comes after all faults, so that the last failpoints and
         // rules have requests to act on.
-        let last_position = requests.len() * 9 / 10;
+        let last_position = orders.len() * 9 / 10;
         let mut positions: Vec<_> = faults
             .iter()
             .map(|_| random.random_range(0..=last_position))
@@ -40,15 +42,15 @@ impl Plan {
         positions.sort_unstable();
         Self {
             seed,
-            products: products(&requests),
-            requests,
+            products: products(&orders),
+            orders,
             faults: positions.into_iter().zip(faults).collect(),
         }
     }
 }
 
 /// Returns the first fault of each kind in random order, then all others in random order.
-fn shuffle_each_kind_first(random: &mut StdRng, faults: Vec<Fault>) -> Vec<Fault> {
+fn shuffle_each_kind_first(random: &mut StdRng, faults: Vec<CampaignFault>) -> Vec<CampaignFault> {
     let mut kinds = BTreeSet::new();
     let (mut first, mut others): (Vec<_>, Vec<_>) = faults
         .into_iter()

@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
 use super::faults::{MIN_DATABASE_RESTARTS, MIN_KILLS};
-use super::request::{PRODUCTS, demand};
+use super::planned_order::{PRODUCTS, demand};
 use super::schedule::Plan;
-use crate::prove::faults::{Fault, FaultKind, OrdersLock};
+use crate::prove::faults::{CampaignFault, CampaignFaultKind, OrdersLock};
 use crate::testbed::service_kind::ServiceKind;
 
 #[test]
@@ -12,11 +12,11 @@ fn the_same_seed_gives_the_same_plan_and_another_seed_another() {
     assert_ne!(Plan::new(7, 500, 20, 2), Plan::new(8, 500, 20, 2));
 }
 
-fn kinds(plan: &Plan) -> Vec<FaultKind> {
+fn kinds(plan: &Plan) -> Vec<CampaignFaultKind> {
     plan.faults.iter().map(|(_, fault)| fault.kind()).collect()
 }
 
-fn distinct(kinds: &[FaultKind]) -> Vec<FaultKind> {
+fn distinct(kinds: &[CampaignFaultKind]) -> Vec<CampaignFaultKind> {
     kinds
         .iter()
         .copied()
@@ -31,10 +31,15 @@ fn a_plan_has_every_kind_of_fault_and_the_requested_number_of_kills() {
     let kinds = kinds(&plan);
     let kills = kinds
         .iter()
-        .filter(|kind| matches!(kind, FaultKind::Kill(_) | FaultKind::Failpoint(_)))
+        .filter(|kind| {
+            matches!(
+                kind,
+                CampaignFaultKind::Kill(_) | CampaignFaultKind::Failpoint(_)
+            )
+        })
         .count();
     assert_eq!(kills, 12);
-    assert_eq!(distinct(&kinds), FaultKind::all());
+    assert_eq!(distinct(&kinds), CampaignFaultKind::all());
     assert!(plan.faults.is_sorted_by_key(|(position, _)| *position));
 }
 
@@ -56,32 +61,36 @@ fn the_order_of_the_kinds_depends_on_the_seed() {
 #[test]
 fn the_minimum_numbers_plan_every_kind_and_smaller_ones_do_not() {
     let planned = |kills, restarts| distinct(&kinds(&Plan::new(5, 300, kills, restarts)));
-    assert_eq!(planned(MIN_KILLS, MIN_DATABASE_RESTARTS), FaultKind::all());
+    assert_eq!(
+        planned(MIN_KILLS, MIN_DATABASE_RESTARTS),
+        CampaignFaultKind::all()
+    );
     assert_ne!(
         planned(MIN_KILLS - 1, MIN_DATABASE_RESTARTS),
-        FaultKind::all()
+        CampaignFaultKind::all()
     );
     assert_ne!(
         planned(MIN_KILLS, MIN_DATABASE_RESTARTS - 1),
-        FaultKind::all()
+        CampaignFaultKind::all()
     );
 }
 
 #[test]
 fn one_kill_brings_locks_waits_and_ended_sessions_of_every_service() {
-    let count =
-        |kinds: &[FaultKind], kind: FaultKind| kinds.iter().filter(|other| **other == kind).count();
+    let count = |kinds: &[CampaignFaultKind], kind: CampaignFaultKind| {
+        kinds.iter().filter(|other| **other == kind).count()
+    };
     for (kills, expected) in [(0, 0), (1, 1), (3, 3), (40, 10)] {
         let kinds = kinds(&Plan::new(6, 300, kills, 0));
         for kind in [
-            FaultKind::LockProduct,
-            FaultKind::LockOrders,
-            FaultKind::StandbyWait,
+            CampaignFaultKind::LockProduct,
+            CampaignFaultKind::LockOrders,
+            CampaignFaultKind::StandbyWait,
         ] {
             assert_eq!(count(&kinds, kind), expected, "{kind} of {kills} kills");
         }
         for service in ServiceKind::ALL {
-            let ended = kinds.contains(&FaultKind::EndSessions(service));
+            let ended = kinds.contains(&CampaignFaultKind::EndSessions(service));
             assert_eq!(ended, kills > 0, "{service} of {kills} kills");
         }
     }
@@ -94,7 +103,7 @@ fn the_first_lock_of_orders_is_a_table_lock_and_later_ones_are_of_both_kinds() {
         .faults
         .iter()
         .filter_map(|(_, fault)| match fault {
-            Fault::LockOrders { lock, .. } => Some(*lock),
+            CampaignFault::LockOrders { lock, .. } => Some(*lock),
             _ => None,
         })
         .collect();
@@ -110,18 +119,18 @@ fn the_first_lock_of_orders_is_a_table_lock_and_later_ones_are_of_both_kinds() {
 }
 
 #[test]
-fn only_requests_with_a_key_are_replayed() {
+fn only_orders_with_a_key_are_replayed() {
     let plan = Plan::new(8, 500, 0, 0);
-    assert!(plan.requests.iter().any(|request| request.replays));
+    assert!(plan.orders.iter().any(|order| order.replays));
     assert!(
-        plan.requests
+        plan.orders
             .iter()
-            .all(|request| request.key.is_some() || !request.replays)
+            .all(|order| order.key.is_some() || !order.replays)
     );
     assert!(
-        plan.requests
+        plan.orders
             .iter()
-            .any(|request| request.key.is_some() && !request.replays)
+            .any(|order| order.key.is_some() && !order.replays)
     );
 }
 
@@ -131,7 +140,7 @@ fn half_of_the_products_sell_out() {
     let scarce = plan
         .products
         .iter()
-        .filter(|(name, stock)| *stock < demand(&plan.requests, name))
+        .filter(|(name, stock)| *stock < demand(&plan.orders, name))
         .count();
     assert_eq!(scarce, PRODUCTS / 2);
 }

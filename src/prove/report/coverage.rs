@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use super::injected_faults::InjectedFaults;
 use crate::prove::config::Config;
-use crate::prove::faults::FaultKind;
+use crate::prove::faults::CampaignFaultKind;
 use crate::prove::plan::{MIN_DATABASE_RESTARTS, MIN_KILLS};
 
 /// The fault kinds that never took effect, and the recovery paths that were never taken.
 pub struct Gaps {
-    kinds: Vec<FaultKind>,
+    kinds: Vec<CampaignFaultKind>,
     recovery_paths: Vec<String>,
 }
 
 impl Gaps {
     pub fn of(faults: &InjectedFaults, recovery_paths: &BTreeMap<String, i64>) -> Self {
-        let kinds = FaultKind::all()
+        let kinds = CampaignFaultKind::all()
             .into_iter()
             .filter(|kind| faults.took_effect(*kind) == 0);
         let recovery_paths = recovery_paths
@@ -38,7 +38,7 @@ impl Gaps {
     /// are twice as many faults and orders.
     pub fn flags_to_raise(&self, config: &Config) -> BTreeMap<&'static str, u32> {
         let mut flags = BTreeMap::new();
-        let (database_restarts, others): (Vec<FaultKind>, Vec<FaultKind>) = self
+        let (database_restarts, others): (Vec<CampaignFaultKind>, Vec<CampaignFaultKind>) = self
             .kinds
             .iter()
             .partition(|kind| kind.follows_database_restarts());

@@ -14,13 +14,13 @@ use crate::audit::Audit;
 use crate::prove::check::Findings;
 use crate::prove::config::Config;
 use crate::prove::customer::Customer;
-use crate::prove::faults::FaultKind;
+use crate::prove::faults::CampaignFaultKind;
 
 /// What a campaign did and found.
 pub struct CampaignResult {
     pub customers: Vec<Customer>,
     pub faults: InjectedFaults,
-    /// The number of orders that took each recovery path.
+    /// The number of events that end each recovery path.
     pub recovery_paths: BTreeMap<String, i64>,
     /// From the end of the last fault until every order was settled.
     pub time_to_settle: Duration,
@@ -38,22 +38,21 @@ pub struct Report {
     pub seed: u64,
     /// From the start of the campaign to the end of the check.
     pub seconds: f64,
-    #[serde(rename = "seconds_to_quiet")]
     pub seconds_to_settle: f64,
     /// The number of customers by their last answer.
     pub answers: BTreeMap<String, usize>,
     /// The number of tries of all customers by their outcome.
     pub tries: BTreeMap<String, usize>,
     /// The number of customers with more than one try.
-    pub asked_again: usize,
+    pub tried_again: usize,
     /// How often each kind of fault took effect.
     pub faults: BTreeMap<String, u32>,
     /// How often each failpoint was reached.
-    #[serde(rename = "crash_points")]
     pub failpoints: BTreeMap<String, u32>,
+    /// The number of events that end each recovery path.
     pub recovery_paths: BTreeMap<String, i64>,
-    /// Fault kinds that never took effect, and recovery paths that were never taken. The campaign
-    /// shows nothing about them.
+    /// Fault kinds that never took effect, and recovery paths that were never taken. The
+    /// campaign shows nothing about them.
     pub never_ran: Vec<String>,
     /// Flags to raise, with the values to raise them to, so that everything may run.
     #[serde(rename = "raise")]
@@ -85,17 +84,17 @@ impl Report {
         };
         let last_answers = customers.iter().filter_map(Customer::last_answer);
         let all_tries = customers.iter().flat_map(|customer| &customer.tries);
-        let asked_again = customers.iter().filter(|customer| customer.tries.len() > 1);
-        let fault_counts = FaultKind::all().into_iter();
+        let tried_again = customers.iter().filter(|customer| customer.tries.len() > 1);
+        let fault_counts = CampaignFaultKind::all().into_iter();
         Self {
             proved: verdict == Verdict::Proved,
             verdict,
             seed: config.seed,
             seconds: tenths(duration),
             seconds_to_settle: tenths(time_to_settle),
-            answers: counts(last_answers.map(|attempt| attempt.outcome)),
-            tries: counts(all_tries.map(|attempt| attempt.outcome)),
-            asked_again: asked_again.count(),
+            answers: counts(last_answers.map(|sent| sent.outcome)),
+            tries: counts(all_tries.map(|sent| sent.outcome)),
+            tried_again: tried_again.count(),
             faults: fault_counts
                 .map(|kind| (kind.to_string(), faults.took_effect(kind)))
                 .collect(),

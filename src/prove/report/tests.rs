@@ -6,7 +6,7 @@ use super::{CampaignResult, InjectedFaults, Report, Verdict};
 use crate::audit::{Audit, Invariant, Orders};
 use crate::prove::check::Findings;
 use crate::prove::config::Config;
-use crate::prove::faults::Fault;
+use crate::prove::faults::CampaignFault;
 use crate::prove::plan::{MIN_DATABASE_RESTARTS, MIN_KILLS, Plan};
 
 const ORDERS: u32 = 100;
@@ -54,10 +54,10 @@ fn all_faults() -> InjectedFaults {
     for (_, fault) in Plan::new(1, ORDERS, KILLS, MIN_DATABASE_RESTARTS).faults {
         faults.count(fault.kind());
         match &fault {
-            Fault::Failpoint { point, .. } => {
+            CampaignFault::Failpoint { point, .. } => {
                 faults.observed.failpoints.insert((*point).to_owned(), 1);
             }
-            Fault::GremlinRule { kind, .. } => {
+            CampaignFault::GremlinRule { kind, .. } => {
                 faults.observed.gremlin_rules.insert(kind.to_string(), 1);
             }
             _ => {}
@@ -71,7 +71,7 @@ fn complete_result() -> CampaignResult {
     CampaignResult {
         customers: Vec::new(),
         faults: all_faults(),
-        recovery_paths: BTreeMap::from([("void-drained".to_owned(), 1)]),
+        recovery_paths: BTreeMap::from([("refunded-by-recovery".to_owned(), 1)]),
         time_to_settle: Duration::ZERO,
         unsettled: 0,
         findings: Findings::default(),
@@ -83,7 +83,7 @@ fn complete_result() -> CampaignResult {
 fn empty_result() -> CampaignResult {
     CampaignResult {
         faults: InjectedFaults::default(),
-        recovery_paths: BTreeMap::from([("void-drained".to_owned(), 0)]),
+        recovery_paths: BTreeMap::from([("refunded-by-recovery".to_owned(), 0)]),
         ..complete_result()
     }
 }
@@ -93,7 +93,7 @@ fn report(kills: u32, result: CampaignResult) -> Report {
 }
 
 #[test]
-fn a_campaign_in_which_everything_ran_and_nothing_broke_proves() {
+fn a_campaign_in_which_everything_ran_and_nothing_broke_is_proved() {
     let report = report(KILLS, complete_result());
     assert_eq!((report.verdict, report.proved), (Verdict::Proved, true));
     assert!(report.never_ran.is_empty() && report.flags_to_raise.is_empty());
@@ -102,12 +102,12 @@ fn a_campaign_in_which_everything_ran_and_nothing_broke_proves() {
 
 #[test]
 fn a_campaign_that_broke_something_is_broken_even_if_something_never_ran() {
-    let two_unasked = Findings {
-        unasked: vec!["1".into(), "2".into()],
+    let two_unexplained = Findings {
+        unexplained: vec!["1".into(), "2".into()],
         ..Findings::default()
     };
     for (findings, unsettled, violations, summary) in [
-        (two_unasked, 0, 0, "Broken: 2 unasked."),
+        (two_unexplained, 0, 0, "Broken: 2 unexplained."),
         (Findings::default(), 3, 0, "Broken: 3 orders unsettled."),
         (
             Findings::default(),
@@ -159,7 +159,7 @@ fn a_planned_fault_or_a_recovery_path_that_never_ran_asks_for_twice_as_much() {
     without_path.recovery_paths = empty_result().recovery_paths;
     let without_path = report(KILLS, without_path);
     assert_eq!(without_path.verdict, Verdict::Incomplete);
-    assert_eq!(without_path.never_ran, ["void-drained"]);
+    assert_eq!(without_path.never_ran, ["refunded-by-recovery"]);
     assert_eq!(without_path.flags_to_raise, twice);
 
     let mut without_rule = complete_result();

@@ -25,7 +25,7 @@ impl fmt::Display for Report {
                 SETTLE_TIMEOUT.as_secs()
             ),
         };
-        let tried_again = format!("{} customers", self.asked_again);
+        let tried_again = format!("{} customers", self.tried_again);
         for (title, pieces) in [
             ("answers", list(&self.answers)),
             ("tried again", words(&tried_again)),

@@ -6,7 +6,7 @@ use std::fmt;
 pub const WIDTH: usize = 100;
 
 /// Writes pieces of text with spaces between them, in lines of at most [`WIDTH`] columns. The first
-/// line starts with the title, all others with `indent` spaces. No piece is broken.
+/// line starts with the title, all others with `indent` spaces. A piece is never split.
 pub fn write_wrapped(
     f: &mut fmt::Formatter<'_>,
     title: &str,

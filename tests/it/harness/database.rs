@@ -12,6 +12,8 @@ use tokio_postgres::{Client, NoTls, Row};
 use valerix::platform::db::{DatabaseUrl, migrate};
 use valerix::testbed::postgres::{Home, Server};
 
+use super::eventually;
+
 const TEMPLATE: &str = "template_valerix";
 
 struct Shared {
@@ -120,9 +122,13 @@ impl TestDatabase {
             .await
             .unwrap();
         let end = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'"
         );
-        postgres.batch_execute(&end).await.unwrap();
+        eventually("every session to end", async || {
+            let sessions: i64 = postgres.query_one(&end, &[]).await.unwrap().get(0);
+            (sessions == 0).then_some(())
+        })
+        .await;
     }
 
     pub async fn accept_connections(&self) {

@@ -17,8 +17,7 @@ pub const YIELDS_BEFORE_FLUSH: usize = 4;
 /// Upper bound on waiting for half of the callers in flight.
 const MAX_WAIT: Duration = Duration::from_millis(1);
 
-/// Counts the callers in flight: those that submit exactly one item to a batcher and then have
-/// other steps. Clones share the count.
+/// Counts callers from before their one `submit` until they are answered. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub struct InFlight(Arc<AtomicUsize>);
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::gather::{InFlight, InFlightGuard};
@@ -80,7 +81,7 @@ impl<I: Send + Sync + 'static, R: Send + 'static> Batcher<I, R> {
     /// [`WORK_TIMEOUT`].
     ///
     /// # Errors
-    /// Those of the work. [`DatabaseError::Busy`] if too many items are queued, and
+    /// Those of the work. [`DatabaseError::QueueFull`] if too many items are queued, and
     /// [`DatabaseError::TooLate`] if the item was not started in time: in both cases it never will
     /// be.
     pub async fn submit(&self, item: I, deadline: Deadline) -> Result<R, DatabaseError> {
@@ -95,15 +96,20 @@ impl<I: Send + Sync + 'static, R: Send + 'static> Batcher<I, R> {
         };
         self.queue
             .try_send(Pending { item, caller })
-            .map_err(|_| DatabaseError::Busy)?;
+            .map_err(|error| match error {
+                TrySendError::Full(_) => DatabaseError::QueueFull(MAX_QUEUED_ITEMS),
+                TrySendError::Closed(_) => worker_has_ended(),
+            })?;
         let limit = deadline.remaining().min(WORK_TIMEOUT);
         match tokio::time::timeout(limit, receiver).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(DatabaseError::Internal(
-                "the batch worker has ended".to_owned(),
-            )),
+            Ok(Err(_)) => Err(worker_has_ended()),
             Err(_) if progress.abandon() => Err(DatabaseError::TooLate),
             Err(_) => Err(DatabaseError::TimedOut),
         }
     }
+}
+
+fn worker_has_ended() -> DatabaseError {
+    DatabaseError::Internal("the batch worker has ended".to_owned())
 }

@@ -22,10 +22,15 @@ use crate::platform::deadline::Deadline;
 const FOREVER: Duration = Duration::from_secs(60);
 /// The table rejects a batch that contains this item.
 const BAD: u32 = 13;
+/// The table is unreachable for a batch that starts with this item.
+const UNREACHABLE: u32 = 9001;
+/// The table panics at a batch that starts with this item.
+const PANIC: u32 = 9002;
+/// The table returns no results for a batch that starts with this item.
+const NO_RESULTS: u32 = 9003;
 
-/// A table that doubles the items of a batch. It rejects a batch that contains [`BAD`]. If the
-/// first item is 404, it is unreachable; if it is 500, it panics; if it is 300, it returns no
-/// results.
+/// A table that doubles the items of a batch, except those that contain [`BAD`] or start with
+/// [`UNREACHABLE`], [`PANIC`] or [`NO_RESULTS`].
 #[derive(Clone, Default)]
 struct Table {
     /// Each batch takes one permit, and waits until there is one.
@@ -50,13 +55,13 @@ impl Table {
         }
         if items.contains(&BAD) {
             let rejection =
-                Error::DatabaseError(DatabaseErrorKind::CheckViolation, Box::new("13".to_owned()));
+                Error::DatabaseError(DatabaseErrorKind::CheckViolation, Box::new(BAD.to_string()));
             return Err(rejection.into());
         }
         match items {
-            [404, ..] => Err(DatabaseError::Unreachable("gone".to_owned())),
-            [500, ..] => panic!("500"),
-            [300, ..] => Ok(Vec::new()),
+            [UNREACHABLE, ..] => Err(DatabaseError::Unreachable("gone".to_owned())),
+            [PANIC, ..] => panic!("the table panics"),
+            [NO_RESULTS, ..] => Ok(Vec::new()),
             _ => Ok(items.iter().map(|item| item * 2).collect()),
         }
     }
@@ -213,7 +218,7 @@ async fn an_idle_batcher_flushes_at_once_and_a_busy_one_gathers() {
 #[tokio::test]
 async fn an_unreachable_database_is_not_tried_again_for_each_item() {
     let doubler = Doubler::start(0);
-    for result in doubler.double_all(&[404, 1, 2, 3]).await {
+    for result in doubler.double_all(&[UNREACHABLE, 1, 2, 3]).await {
         assert!(
             matches!(result, Err(DatabaseError::Unreachable(_))),
             "{result:?}"
@@ -230,7 +235,7 @@ async fn an_unreachable_database_is_not_tried_again_for_each_item() {
 #[tokio::test]
 async fn a_panic_or_a_missing_result_is_an_internal_error_and_does_not_end_the_batcher() {
     let doubler = Doubler::start(0);
-    for broken in [500, 300] {
+    for broken in [PANIC, NO_RESULTS] {
         for result in doubler.double_all(&[broken, 1]).await {
             assert!(
                 matches!(result, Err(DatabaseError::Internal(_))),
@@ -307,11 +312,11 @@ async fn a_full_queue_rejects_further_items_and_loses_none() {
     let doubler = Doubler::start(0);
     let items: Vec<_> = (1000..1000 + u32::try_from(MAX_QUEUED_ITEMS).unwrap() + 5).collect();
     let results = doubler.double_all(&items).await;
-    let busy = results
+    let rejected = results
         .iter()
-        .filter(|result| matches!(result, Err(DatabaseError::Busy)))
+        .filter(|result| matches!(result, Err(DatabaseError::QueueFull(_))))
         .count();
-    assert_eq!(busy, 5);
+    assert_eq!(rejected, 5);
     for (item, result) in items
         .iter()
         .zip(results)

@@ -102,7 +102,8 @@ impl<I: Send + Sync + 'static, R: Send + 'static, E: Execute<I, R>> Worker<I, R,
             }
         } else {
             let received = self.queue.recv_many(&mut self.gathered, MAX_BATCH_SIZE);
-            // Without a handle of the batcher, `recv_many` returns at once.
+            // The queue is closed: only retries of parked items remain. `recv_many` returns at
+            // once.
             if let Ok(0) = tokio::time::timeout(LOCK_RETRY_INTERVAL, received).await {
                 tokio::time::sleep(LOCK_RETRY_INTERVAL).await;
             }
@@ -227,7 +228,7 @@ impl<I: Send + Sync + 'static, R: Send + 'static, E: Execute<I, R>> Worker<I, R,
             .earlier_by(self.min_time)
     }
 
-    /// Executes items in one transaction.
+    /// Executes items in one call of the executor.
     async fn attempt(&self, items: &[I], callers: &[Caller<R>]) -> Result<Vec<R>, DatabaseError> {
         let results = catch_panic(self.executor.execute(items, self.start_by(callers))).await?;
         if results.len() == items.len() {
@@ -282,7 +283,8 @@ impl<I: Send + Sync + 'static, R: Send + 'static, E: Execute<I, R>> Worker<I, R,
             retry_at: now,
             lock_is_undetected: false,
         });
-        // The first time, the lock may have been taken after the check.
+        // On the first failure the lock may be newer than `find_locked`'s answer, so it does not
+        // count as undetected yet.
         state.lock_is_undetected = !is_detected && !is_first_time;
         state.retry_at = if state.lock_is_undetected {
             now + UNDETECTED_LOCK_RETRY_INTERVAL

@@ -9,7 +9,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 
-use crate::platform::http::marker::{BatchEnvelope, SkipLog};
+use crate::platform::http::marker::{BatchEnvelope, LogAtDebug};
 use crate::platform::http::metrics::HttpMetrics;
 use crate::platform::http::route::{is_polled, route_of};
 
@@ -34,11 +34,11 @@ pub async fn record<B: MessageBody>(
         Err(error) => error.as_response_error().status_code(),
     };
     let duration = started.elapsed();
-    let (is_batch, skips_log) = outcome.as_ref().map_or((false, false), |response| {
+    let (is_batch, is_debug_only) = outcome.as_ref().map_or((false, false), |response| {
         let marks = response.request().extensions();
         (
             marks.contains::<BatchEnvelope>(),
-            marks.contains::<SkipLog>(),
+            marks.contains::<LogAtDebug>(),
         )
     });
     if let Some(metrics) = metrics.filter(|_| !is_batch) {
@@ -47,7 +47,7 @@ pub async fn record<B: MessageBody>(
     if let Some(observer) = observer {
         observer(&method, route.as_str(), duration);
     }
-    let is_debug = is_batch || skips_log || is_polled(route.as_str());
+    let is_debug = is_batch || is_debug_only || is_polled(route.as_str());
     log(&method, route.as_str(), status, duration, is_debug);
     outcome
 }

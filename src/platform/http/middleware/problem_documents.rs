@@ -7,7 +7,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 
-use crate::platform::http::marker::{ConnectionDropped, SkipLog};
+use crate::platform::http::marker::{ConnectionDropped, LogAtDebug};
 use crate::platform::http::problem::Problem;
 use crate::platform::observability::trace_context;
 
@@ -69,7 +69,7 @@ fn render_error<B: MessageBody + 'static>(
         &fallback
     };
     if problem.is_without_log() {
-        request.extensions_mut().insert(SkipLog);
+        request.extensions_mut().insert(LogAtDebug);
     }
     problem.log(request.path());
     let mut rendered = problem.response(Some(request.path()), trace_id);

@@ -121,7 +121,7 @@ async fn a_standby_wait_survives_restarts_and_can_still_be_ended() {
     database.faults.end_all().await.unwrap();
     insert.await.unwrap().unwrap();
 
-    // The two inserts whose clients got an error are stored all the same.
+    // The two inserts whose sessions got an error are stored all the same.
     let client = connect(&database.faults.url).await.unwrap();
     let count = client
         .query_one("SELECT count(*) FROM orders", &[])

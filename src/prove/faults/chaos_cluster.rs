@@ -1,4 +1,4 @@
-//! A cluster with faults: keeps its services running, and ends all faults.
+//! A cluster in which faults are injected: keeps its services running, and ends all faults.
 
 use std::io;
 use std::path::PathBuf;
@@ -22,15 +22,15 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A cluster and the faults that are in progress in it.
 ///
-/// [`FaultInjector::inject`] is in `inject.rs`.
-pub struct FaultInjector {
+/// [`ChaosCluster::inject`] is in `inject.rs`.
+pub struct ChaosCluster {
     pub(super) cluster: Cluster,
     pub(super) database_faults: DatabaseFaults,
     observed: Arc<Mutex<ObservedFaults>>,
 }
 
-impl FaultInjector {
-    /// Starts the cluster's database server. [`FaultInjector::stop`] must follow, whatever happens.
+impl ChaosCluster {
+    /// Starts the cluster's database server. [`ChaosCluster::stop`] must follow, whatever happens.
     /// `purpose` and `data_dir` are those of [`ClusterConfig`].
     ///
     /// # Errors

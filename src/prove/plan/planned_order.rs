@@ -1,4 +1,4 @@
-//! The requests of a campaign, and the products that they order.
+//! The orders that a campaign places, and the products that they order.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -7,22 +7,22 @@ use uuid::Uuid;
 pub const PRODUCTS: usize = 8;
 /// Share of the demand for a scarce product that is in stock.
 const SCARCE_SHARE: f64 = 0.35;
-/// Share of the clients with an idempotency key that send an answered request once more.
+/// Share of the customers with an idempotency key that send an answered request once more.
 const REPLAY_SHARE: f64 = 0.3;
 
-/// The order that one client places.
+/// The order that one customer places.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct PlannedOrder {
     pub product_id: String,
     pub quantity: i32,
-    /// With an idempotency key the client sends the request again when it gets no answer. Without a
-    /// key that could create a second order.
+    /// With an idempotency key the customer sends its request again when it gets no answer. Without
+    /// a key that could create a second order.
     pub key: Option<String>,
-    /// Whether the client sends the request once more after an answer. Only with a key.
+    /// Whether the customer sends its request once more after an answer. Only with a key.
     pub replays: bool,
 }
 
-impl Request {
+impl PlannedOrder {
     pub fn draw(random: &mut StdRng) -> Self {
         let has_key = random.random_bool(0.5);
         let bytes: [u8; 16] = random.random();
@@ -39,12 +39,12 @@ pub fn product_id(number: usize) -> String {
     format!("P-{number}")
 }
 
-/// Every product with its stock. Products with an even number have what all requests together
-/// order; the others sell out.
-pub fn products(requests: &[Request]) -> Vec<(String, i32)> {
+/// Every product with its stock. Products with an even number have what all orders together
+/// demand; the others sell out.
+pub fn products(orders: &[PlannedOrder]) -> Vec<(String, i32)> {
     let product = |number: usize| {
         let id = product_id(number);
-        let demand = demand(requests, &id);
+        let demand = demand(orders, &id);
         #[expect(clippy::cast_possible_truncation, reason = "a share of an i32")]
         let scarce = (f64::from(demand) * SCARCE_SHARE) as i32;
         let stock = if number.is_multiple_of(2) {
@@ -57,10 +57,8 @@ pub fn products(requests: &[Request]) -> Vec<(String, i32)> {
     (0..PRODUCTS).map(product).collect()
 }
 
-/// The number of units that all requests together order.
-pub fn demand(requests: &[Request], product_id: &str) -> i32 {
-    let of_product = requests
-        .iter()
-        .filter(|request| request.product_id == product_id);
-    of_product.map(|request| request.quantity).sum()
+/// The number of units that all orders together demand.
+pub fn demand(orders: &[PlannedOrder], product_id: &str) -> i32 {
+    let of_product = orders.iter().filter(|order| order.product_id == product_id);
+    of_product.map(|order| order.quantity).sum()
 }

@@ -1,4 +1,4 @@
-//! Values that a newer release has written. An unknown value is shown unchanged, or only the
+//! Values that a newer version has written. An unknown value is shown unchanged, or only the
 //! requests for its order fail.
 
 use serde_json::json;
