@@ -182,39 +182,66 @@ impl Certificates {
     }
 }
 
+/// Starts a server with TLS on a port of 127.0.0.1.
+async fn start_with_tls(port: u16, certificate: &Path, key: &Path) -> DedicatedPostgres {
+    DedicatedPostgres::start(vec![
+        "listen_addresses=127.0.0.1".to_owned(),
+        format!("port={port}"),
+        "ssl=on".to_owned(),
+        format!("ssl_cert_file={}", certificate.display()),
+        format!("ssl_key_file={}", key.display()),
+    ])
+    .await
+}
+
+fn url(host: &str, port: u16, query: &str) -> String {
+    format!("postgres://postgres@{host}:{port}/postgres?{query}")
+}
+
+fn with_root(mode: &str, root: &Path) -> String {
+    format!("sslmode={mode}&sslrootcert={}", root.display())
+}
+
+fn start_payment(database_url: String) -> Service {
+    Service::start("payment", free_port(), &[("DATABASE_URL", database_url)])
+}
+
+/// Checks that a service does not become ready with a URL, and logs the reason.
+async fn assert_connection_fails(database_url: String, why: &str, expected: &str) {
+    let service = start_payment(database_url);
+    let line = eventually(&format!("{why} to be rejected"), async || {
+        service
+            .lines()
+            .into_iter()
+            .find(|line| line.contains("waiting for the database"))
+    })
+    .await;
+    assert!(line.contains(expected), "{why}: {line}");
+    service
+        .get("/readyz")
+        .await
+        .assert_problem(503, "not-ready");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sslmode_decides_on_encryption_and_on_the_check_of_the_certificate() {
     let directory = std::env::temp_dir().join(format!("valerix-tls-{}", std::process::id()));
     let certificates = Certificates::make(&directory);
     let other_authority = Certificates::make(&directory.join("other"));
-    let with_tls = |port: u16, certificate: &Path, key: &Path| {
-        DedicatedPostgres::start(vec![
-            "listen_addresses=127.0.0.1".to_owned(),
-            format!("port={port}"),
-            "ssl=on".to_owned(),
-            format!("ssl_cert_file={}", certificate.display()),
-            format!("ssl_key_file={}", key.display()),
-        ])
-    };
     let (port, authority_port) = (free_port(), free_port());
-    let tls = with_tls(port, &certificates.certificate, &certificates.key).await;
-    let authority = with_tls(authority_port, &certificates.root, &certificates.root_key).await;
+    let tls = start_with_tls(port, &certificates.certificate, &certificates.key).await;
+    let authority =
+        start_with_tls(authority_port, &certificates.root, &certificates.root_key).await;
     let plain_port = free_port();
     let plain = DedicatedPostgres::start(vec![
         "listen_addresses=127.0.0.1".to_owned(),
         format!("port={plain_port}"),
     ])
     .await;
-    let url = |host: &str, port: u16, query: &str| {
-        format!("postgres://postgres@{host}:{port}/postgres?{query}")
-    };
-    let with_root =
-        |mode: &str, path: &Path| format!("sslmode={mode}&sslrootcert={}", path.display());
     let root = |path: &Path| with_root("verify-full", path);
     let encoded = root(&certificates.root)
         .replace('/', "%2F")
         .replace('@', "%40");
-    let payment = |url: String| Service::start("payment", free_port(), &[("DATABASE_URL", url)]);
 
     for (accepted, encrypted) in [
         (url("localhost", port, "sslmode=require"), "t"),
@@ -233,7 +260,7 @@ async fn sslmode_decides_on_encryption_and_on_the_check_of_the_certificate() {
         (url("127.0.0.1", plain_port, "sslmode=prefer"), "f"),
         (url("127.0.0.1", port, "sslmode=disable"), "f"),
     ] {
-        let mut service = payment(accepted.clone());
+        let mut service = start_payment(accepted.clone());
         service.wait_until_ready().await;
         let server = if accepted.contains(&plain_port.to_string()) {
             plain_port
@@ -285,19 +312,7 @@ async fn sslmode_decides_on_encryption_and_on_the_check_of_the_certificate() {
             "TLS",
         ),
     ] {
-        let service = payment(rejected.clone());
-        let line = eventually(&format!("{why} to be rejected"), async || {
-            service
-                .lines()
-                .into_iter()
-                .find(|line| line.contains("waiting for the database"))
-        })
-        .await;
-        assert!(line.contains(expected), "{why}: {line}");
-        service
-            .get("/readyz")
-            .await
-            .assert_problem(503, "not-ready");
+        assert_connection_fails(rejected, why, expected).await;
     }
     tls.end().await;
     authority.end().await;

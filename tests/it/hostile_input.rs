@@ -125,19 +125,20 @@ async fn malformed_bodies_get_a_400_and_store_nothing() {
     stack.assert_clean_audit().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn malformed_requests_are_rejected_and_the_service_keeps_working() {
-    let stack = Stack::start().await;
-    let get = |path: &str| {
-        format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").into_bytes()
-    };
+fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").into_bytes()
+}
+
+/// Malformed requests, each with a description and the statuses that are right for it. The empty
+/// status is a connection that is closed without a response.
+fn malformed_requests() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
     let many_headers = "x-flood: 1\r\n".repeat(300);
     let long_header = format!("x-fat: {}\r\n", "x".repeat(300_000));
     let post_with = |headers: &str, body: &str| {
         format!("POST /orders HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n{body}").into_bytes()
     };
     let long_key = format!("idempotency-key: \"{}\r\n", "k".repeat(300));
-    let cases: Vec<(&str, Vec<u8>, &[&str])> = vec![
+    vec![
         ("path traversal", get("/static/../Cargo.toml"), &["404"]),
         (
             "encoded traversal",
@@ -217,8 +218,13 @@ async fn malformed_requests_are_rejected_and_the_service_keeps_working() {
             ),
             &["422"],
         ),
-    ];
-    for (name, bytes, wanted) in cases {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_requests_are_rejected_and_the_service_keeps_working() {
+    let stack = Stack::start().await;
+    for (name, bytes, wanted) in malformed_requests() {
         let response = send_raw(&stack.order, &bytes).await;
         let status = response
             .strip_prefix("HTTP/1.1 ")

@@ -28,10 +28,10 @@ impl SeparateStack {
             TestDatabase::empty().await,
             TestDatabase::empty().await,
         ];
-        let [orders, stock, money] = databases.each_ref().map(TestDatabase::url);
+        let [order_url, inventory_url, payment_url] = databases.each_ref().map(TestDatabase::url);
         let [inventory_port, payment_port] = [free_port(), free_port()];
         let env = vec![
-            ("DATABASE_URL", orders),
+            ("DATABASE_URL", order_url),
             (
                 "INVENTORY_SERVICE_URL",
                 format!("http://127.0.0.1:{inventory_port}"),
@@ -43,16 +43,17 @@ impl SeparateStack {
             ("DOWNSTREAM_TIMEOUT_MS", "500".to_owned()),
         ];
         let others = [
-            ("INVENTORY_DATABASE_URL", stock.clone()),
-            ("PAYMENT_DATABASE_URL", money.clone()),
+            ("INVENTORY_DATABASE_URL", inventory_url.clone()),
+            ("PAYMENT_DATABASE_URL", payment_url.clone()),
         ];
+        let inventory = [("DATABASE_URL", inventory_url)];
         let payment = [
-            ("DATABASE_URL", money),
+            ("DATABASE_URL", payment_url),
             ("PAYMENT_SUCCESS_RATE", "0.8".to_owned()),
         ];
         let stack = Self {
             order: Service::start("order", free_port(), &[&env[..], &others].concat()),
-            inventory: Service::start("inventory", inventory_port, &[("DATABASE_URL", stock)]),
+            inventory: Service::start("inventory", inventory_port, &inventory),
             payment: Service::start("payment", payment_port, &payment),
             databases,
             env,
@@ -62,9 +63,9 @@ impl SeparateStack {
             stack.inventory.wait_until_ready(),
             stack.payment.wait_until_ready()
         );
-        let stock =
+        let fill =
             "UPDATE inventory SET stock = 100000, stocked = 100000 WHERE product_id = 'PROD-001'";
-        stack.databases[1].execute(stock).await;
+        stack.databases[1].execute(fill).await;
         stack
     }
 
@@ -181,14 +182,10 @@ async fn with_a_database_for_each_service_the_audit_stays_clean_and_finds_plante
     assert_planted_defects_are_found(&stack).await;
 }
 
-/// Plants defects in each of the databases. The expected invariant must report each one, and the
-/// audit must be clean again after its repair.
-async fn assert_planted_defects_are_found(stack: &SeparateStack) {
-    let confirmed = stack.databases[0]
-        .query("SELECT id::text FROM orders WHERE status = 'CONFIRMED' LIMIT 1")
-        .await;
-    let id: String = confirmed[0].get(0);
-    let planted = [
+/// Defects of a confirmed order, each with its database, the SQL that causes it, the invariant that
+/// must report it, and the SQL that repairs it.
+fn defects(id: &str) -> [(usize, String, &'static str, String); 8] {
+    [
         (
             0,
             format!("UPDATE orders SET quantity = 2 WHERE id = '{id}'"),
@@ -247,8 +244,17 @@ async fn assert_planted_defects_are_found(stack: &SeparateStack) {
              WHERE id = (SELECT id FROM payments ORDER BY created_at DESC LIMIT 1)"
                 .to_owned(),
         ),
-    ];
-    for (database, cause, invariant, repair) in planted {
+    ]
+}
+
+/// Plants defects in each of the databases. The expected invariant must report each one, and the
+/// audit must be clean again after its repair.
+async fn assert_planted_defects_are_found(stack: &SeparateStack) {
+    let confirmed = stack.databases[0]
+        .query("SELECT id::text FROM orders WHERE status = 'CONFIRMED' LIMIT 1")
+        .await;
+    let id: String = confirmed[0].get(0);
+    for (database, cause, invariant, repair) in defects(&id) {
         stack.databases[database].execute(&cause).await;
         // The service caches the result of a long audit for a while.
         eventually(&format!("{cause} to be found"), async || {

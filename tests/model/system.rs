@@ -207,7 +207,7 @@ impl System {
                     }
                 }
                 ExecutorState::Waiting(_) => {
-                    actions.extend([Action::Answer(executor), Action::TimeOut(executor)])
+                    actions.extend([Action::Answer(executor), Action::TimeOut(executor)]);
                 }
                 ExecutorState::Storing(_) => actions.push(Action::Store(executor)),
             }
@@ -218,10 +218,10 @@ impl System {
     pub fn perform_action(&mut self, rules: Rules, action: Action) {
         match action {
             Action::CompetitorReserves => {
-                (self.stock, self.competitor) = (self.stock - 1, self.competitor + 1)
+                (self.stock, self.competitor) = (self.stock - 1, self.competitor + 1);
             }
             Action::CompetitorReleases => {
-                (self.stock, self.competitor) = (self.stock + 1, self.competitor - 1)
+                (self.stock, self.competitor) = (self.stock + 1, self.competitor - 1);
             }
             Action::Claim => self.claim(rules),
             Action::FailOver => {

@@ -72,8 +72,8 @@ fn draw_duration(random: &mut StdRng, min_ms: u64, max_ms: u64) -> Duration {
     Duration::from_millis(random.random_range(min_ms..=max_ms))
 }
 
-/// Draws the kills. A third of them, and at least three if there are so many, restart the service
-/// with an armed failpoint. The others only kill and restart it.
+/// Draws the kills. A third of them, and at least three, restart the service with an armed
+/// failpoint. The others only kill and restart it.
 fn draw_kills(random: &mut StdRng, kills: u32) -> Vec<CampaignFault> {
     let failpoints = (kills / 3).max(3).min(kills);
     let mut all: Vec<_> = services(kills - failpoints)
@@ -144,11 +144,7 @@ fn draw_locks_and_waits(random: &mut StdRng, count: u32) -> Vec<CampaignFault> {
 
 /// Draws `count` gremlin rules, each kind in turn.
 fn draw_gremlin_rules(random: &mut StdRng, count: usize) -> Vec<CampaignFault> {
-    let kinds = GremlinKind::ALL
-        .iter()
-        .copied()
-        .cycle()
-        .take(count as usize);
+    let kinds = GremlinKind::ALL.iter().copied().cycle().take(count);
     kinds
         .enumerate()
         .map(|(number, kind)| {

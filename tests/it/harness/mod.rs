@@ -298,7 +298,7 @@ fn spec(
         arguments: vec![role.to_owned()],
         environment,
         output: Output::Lines(Arc::new(move |line| {
-            sink.lock().unwrap().push(line.to_owned())
+            sink.lock().unwrap().push(line.to_owned());
         })),
     }
 }
