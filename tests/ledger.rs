@@ -84,7 +84,7 @@ impl ProductLedger {
                 self.rows
                     .get_mut(&order)
                     .expect("only an existing row has an epoch to raise")
-                    .epoch = epoch
+                    .epoch = epoch;
             }
             ReservePlan::AlreadyHeld | ReservePlan::Stale => {}
             ReservePlan::Mismatch => panic!("every message of an order has the same goods"),

@@ -1,4 +1,4 @@
-//! Which file depends on which, and which rooms those files are in.
+//! The dependencies between the files of the crate, and between its top-level modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,44 +12,44 @@ const MAX_RE_EXPORTS: usize = 16;
 
 /// A file below `src`, such as `order/store/mod.rs`.
 type File = String;
-/// Arrows from each node to the nodes that it depends on.
-type Arrows = BTreeMap<String, BTreeSet<String>>;
+/// Dependencies from each node to the nodes that it depends on.
+type Dependencies = BTreeMap<String, BTreeSet<String>>;
 
-/// The files of the crate and the arrows between them.
+/// The files of the crate and the dependencies between them.
 pub struct Graph {
-    arrows: Arrows,
+    dependencies: Dependencies,
 }
 
 impl Graph {
     /// Reads all sources, each given with its path below `src`.
     pub fn of<'a>(sources: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let tree = Tree::of(sources);
-        let mut arrows = Arrows::new();
+        let mut dependencies = Dependencies::new();
         for (module, (file, names)) in &tree.files {
             if tree.is_for_tests(module) {
                 continue;
             }
-            let of_file = arrows.entry(file.clone()).or_default();
+            let of_file = dependencies.entry(file.clone()).or_default();
             let targets = tree.targets(names);
             of_file.extend(targets.filter(|target| target != file));
         }
-        Self { arrows }
+        Self { dependencies }
     }
 
     pub fn files(&self) -> usize {
-        self.arrows.len()
+        self.dependencies.len()
     }
 
-    pub fn arrows(&self) -> usize {
-        self.arrows.values().map(BTreeSet::len).sum()
+    pub fn dependencies(&self) -> usize {
+        self.dependencies.values().map(BTreeSet::len).sum()
     }
 
-    /// Describes each arrow from a room to one that it must not import.
-    pub fn wrong_arrows(&self, may_import: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    /// Describes each dependency on a top-level module that must not be imported there.
+    pub fn wrong_imports(&self, may_import: impl Fn(&str, &str) -> bool) -> Vec<String> {
         let mut wrong = Vec::new();
-        for (file, targets) in &self.arrows {
+        for (file, targets) in &self.dependencies {
             for target in targets {
-                let (from, to) = (room(file), room(target));
+                let (from, to) = (top_level_module(file), top_level_module(target));
                 if from != to && !may_import(from, to) {
                     wrong.push(format!("{file} -> {target}: {from} must not import {to}"));
                 }
@@ -58,57 +58,59 @@ impl Graph {
         wrong
     }
 
-    /// Describes each circle of files, with the arrows between its files.
-    pub fn circles(&self) -> Vec<String> {
-        circles(&self.arrows)
+    /// Describes each cycle of files, with the dependencies between its files.
+    pub fn cycles(&self) -> Vec<String> {
+        cycles(&self.dependencies)
     }
 
-    /// Describes each circle of rooms. Its files need not form a circle.
-    pub fn circles_of_rooms(&self) -> Vec<String> {
-        let mut rooms = Arrows::new();
-        for (file, targets) in &self.arrows {
-            let from = room(file);
-            let others = targets.iter().map(|target| room(target).to_owned());
-            let of_room = rooms.entry(from.to_owned()).or_default();
-            of_room.extend(others.filter(|to| to != from));
+    /// Describes each cycle of top-level modules. Its files need not form a cycle.
+    pub fn cycles_of_top_level_modules(&self) -> Vec<String> {
+        let mut modules = Dependencies::new();
+        for (file, targets) in &self.dependencies {
+            let from = top_level_module(file);
+            let others = targets
+                .iter()
+                .map(|target| top_level_module(target).to_owned());
+            let of_module = modules.entry(from.to_owned()).or_default();
+            of_module.extend(others.filter(|to| to != from));
         }
-        circles(&rooms)
+        cycles(&modules)
     }
 }
 
-/// The folder below `src`, or the file itself for a room of one file.
-fn room(file: &str) -> &str {
+/// The top-level module of a file: its folder below `src`, or the file itself.
+fn top_level_module(file: &str) -> &str {
     let first = file.split('/').next().unwrap_or(file);
     first.strip_suffix(".rs").unwrap_or(first)
 }
 
-fn circles(arrows: &Arrows) -> Vec<String> {
-    let reachable: BTreeMap<_, _> = arrows
+fn cycles(dependencies: &Dependencies) -> Vec<String> {
+    let reachable: BTreeMap<_, _> = dependencies
         .keys()
-        .map(|node| (node, reachable_from(arrows, node)))
+        .map(|node| (node, reachable_from(dependencies, node)))
         .collect();
     let mut described = BTreeSet::new();
-    let mut circles = Vec::new();
+    let mut cycles = Vec::new();
     for (node, reached) in &reachable {
         if !reached.contains(*node) || described.contains(*node) {
             continue;
         }
-        let circle: BTreeSet<_> = reached
+        let cycle: BTreeSet<_> = reached
             .iter()
             .filter(|other| reachable[other].contains(*node))
             .cloned()
             .collect();
-        circles.push(describe(arrows, &circle));
-        described.extend(circle);
+        cycles.push(describe(dependencies, &cycle));
+        described.extend(cycle);
     }
-    circles
+    cycles
 }
 
-fn reachable_from(arrows: &Arrows, start: &str) -> BTreeSet<String> {
+fn reachable_from(dependencies: &Dependencies, start: &str) -> BTreeSet<String> {
     let mut reached = BTreeSet::new();
     let mut waiting = vec![start];
     while let Some(node) = waiting.pop() {
-        for target in arrows.get(node).into_iter().flatten() {
+        for target in dependencies.get(node).into_iter().flatten() {
             if reached.insert(target.clone()) {
                 waiting.push(target);
             }
@@ -117,10 +119,10 @@ fn reachable_from(arrows: &Arrows, start: &str) -> BTreeSet<String> {
     reached
 }
 
-fn describe(arrows: &Arrows, circle: &BTreeSet<String>) -> String {
-    let mut text = format!("a circle of {}:", circle.len());
-    for node in circle {
-        let targets: Vec<_> = arrows[node].intersection(circle).cloned().collect();
+fn describe(dependencies: &Dependencies, cycle: &BTreeSet<String>) -> String {
+    let mut text = format!("a cycle of {}:", cycle.len());
+    for node in cycle {
+        let targets: Vec<_> = dependencies[node].intersection(cycle).cloned().collect();
         write!(text, "\n    {node} -> {}", targets.join(", ")).expect("text in memory");
     }
     text
@@ -275,20 +277,20 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_wrong_arrow_is_found() {
+    fn a_dependency_in_the_wrong_direction_is_found() {
         let sources = [
             ("platform/mod.rs", "pub mod pool;"),
             ("platform/pool.rs", "fn f() { crate::order::place() }"),
             ("order/mod.rs", "use crate::platform::pool::Pool;"),
         ];
         assert_eq!(
-            graph(&sources).wrong_arrows(platform_stands_alone),
+            graph(&sources).wrong_imports(platform_stands_alone),
             ["platform/pool.rs -> order/mod.rs: platform must not import order"]
         );
     }
 
     #[test]
-    fn a_wrong_arrow_through_an_alias_is_found() {
+    fn a_dependency_in_the_wrong_direction_through_an_alias_is_found() {
         let sources = [
             (
                 "platform.rs",
@@ -299,7 +301,7 @@ mod tests {
             ("order/store/rows.rs", ""),
         ];
         assert_eq!(
-            graph(&sources).wrong_arrows(platform_stands_alone),
+            graph(&sources).wrong_imports(platform_stands_alone),
             [
                 "platform.rs -> order/store/mod.rs: platform must not import order",
                 "platform.rs -> order/store/rows.rs: platform must not import order",
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_circle_is_found_with_its_arrows() {
+    fn a_cycle_is_found_with_its_dependencies() {
         let sources = [
             ("a.rs", "use crate::b::B; use crate::d::D;"),
             ("b.rs", "use super::c::C;"),
@@ -317,13 +319,13 @@ mod tests {
             ("e.rs", ""),
         ];
         assert_eq!(
-            graph(&sources).circles(),
-            ["a circle of 3:\n    a.rs -> b.rs\n    b.rs -> c.rs\n    c.rs -> a.rs"]
+            graph(&sources).cycles(),
+            ["a cycle of 3:\n    a.rs -> b.rs\n    b.rs -> c.rs\n    c.rs -> a.rs"]
         );
     }
 
     #[test]
-    fn a_child_that_imports_from_its_parent_and_the_other_way_round_is_a_circle() {
+    fn a_parent_and_a_child_that_import_from_each_other_are_a_cycle() {
         let sources = [
             (
                 "soak/mod.rs",
@@ -331,11 +333,11 @@ mod tests {
             ),
             ("soak/sampler.rs", "use super::Config;"),
         ];
-        assert_eq!(graph(&sources).circles().len(), 1);
+        assert_eq!(graph(&sources).cycles().len(), 1);
     }
 
     #[test]
-    fn a_circle_through_a_re_export_is_found() {
+    fn a_cycle_through_a_re_export_is_found() {
         let sources = [
             ("order/mod.rs", "mod store; pub use store::Row;"),
             (
@@ -344,11 +346,11 @@ mod tests {
             ),
             ("audit.rs", "use crate::order::Row; pub struct Report;"),
         ];
-        assert_eq!(graph(&sources).circles().len(), 1);
+        assert_eq!(graph(&sources).cycles().len(), 1);
     }
 
     #[test]
-    fn re_exports_and_declarations_of_children_are_no_arrows() {
+    fn re_exports_and_declarations_of_children_are_no_dependencies() {
         let sources = [
             (
                 "order/mod.rs",
@@ -362,26 +364,26 @@ mod tests {
             ),
         ];
         let graph = graph(&sources);
-        assert_eq!(graph.circles(), [""; 0]);
+        assert_eq!(graph.cycles(), [""; 0]);
         assert_eq!(
-            graph.arrows["order/routes.rs"],
+            graph.dependencies["order/routes.rs"],
             BTreeSet::from(["order/store/rows.rs".to_owned()])
         );
     }
 
     #[test]
-    fn modules_for_tests_have_no_arrows() {
+    fn modules_for_tests_have_no_dependencies() {
         let sources = [
             ("a/mod.rs", "#[cfg(test)] mod tests; pub struct A;"),
             ("a/tests.rs", "use super::A; use crate::b::B;"),
             ("b.rs", "use crate::a::A;"),
         ];
-        assert_eq!(graph(&sources).circles(), [""; 0]);
+        assert_eq!(graph(&sources).cycles(), [""; 0]);
         assert_eq!(graph(&sources).files(), 3);
     }
 
     #[test]
-    fn circles_of_rooms_need_no_circle_of_files() {
+    fn cycles_of_top_level_modules_need_no_cycle_of_files() {
         let sources = [
             ("demo/mod.rs", ""),
             ("demo/a.rs", "use crate::soak::b::B;"),
@@ -389,21 +391,21 @@ mod tests {
             ("soak/b.rs", ""),
             ("soak/c.rs", "use crate::demo::D;"),
         ];
-        assert_eq!(graph(&sources).circles(), [""; 0]);
-        assert_eq!(graph(&sources).circles_of_rooms().len(), 1);
+        assert_eq!(graph(&sources).cycles(), [""; 0]);
+        assert_eq!(graph(&sources).cycles_of_top_level_modules().len(), 1);
     }
 
     #[test]
-    fn a_room_is_a_folder_or_a_single_file() {
-        let rooms = ["order/store/mod.rs", "order/mod.rs", "load.rs"].map(room);
-        assert_eq!(rooms, ["order", "order", "load"]);
+    fn a_top_level_module_is_a_folder_or_a_single_file() {
+        let modules = ["order/store/mod.rs", "order/mod.rs", "load.rs"].map(top_level_module);
+        assert_eq!(modules, ["order", "order", "load"]);
     }
 
     #[test]
     fn main_imports_the_library_by_its_name() {
         let sources = [("main.rs", "use valerix::cli::Cli;"), ("cli.rs", "")];
         assert_eq!(
-            graph(&sources).arrows["main.rs"],
+            graph(&sources).dependencies["main.rs"],
             BTreeSet::from(["cli.rs".to_owned()])
         );
     }

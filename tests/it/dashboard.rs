@@ -54,10 +54,7 @@ async fn place(service: &Service, product: &str) -> String {
         .to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_checklist_works_through_the_page() {
-    let stack = Stack::start().await;
-    let browser = open(&stack).await;
+async fn shows_all_healthy(browser: &Browser) {
     for dependency in ["database", "inventory-service", "payment-service"] {
         let of = "[data-reported-by=order-service]";
         let good = "[data-state=connected], li[data-state=reachable]";
@@ -71,6 +68,27 @@ async fn the_checklist_works_through_the_page() {
         browser.attributes("#health > li", "data-state").await,
         ["healthy"; 3]
     );
+}
+
+/// All units are available or held, and every invariant holds.
+async fn shows_balanced_audit(browser: &Browser, stack: &Stack) {
+    browser.shows("#audit[data-clean=true]").await;
+    assert_eq!(
+        browser
+            .attributes("#product-balances .product-balance", "data-balanced")
+            .await,
+        ["true"; 3]
+    );
+    let invariants = browser.attributes("#invariants li", "data-ok").await;
+    let wanted = stack.audit().await.unwrap().invariants.len();
+    assert_eq!(invariants, vec!["true"; wanted]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checklist_works_through_the_page() {
+    let stack = Stack::start().await;
+    let browser = open(&stack).await;
+    shows_all_healthy(&browser).await;
 
     browser.fill("#order-form [name=quantity]", "2").await;
     let first = order(&browser, 201).await;
@@ -162,17 +180,7 @@ async fn the_checklist_works_through_the_page() {
     browser.press(Key::Escape).await;
     browser.shows_no("dialog[open]").await;
 
-    // All units are available or held, and every invariant holds.
-    browser.shows("#audit[data-clean=true]").await;
-    assert_eq!(
-        browser
-            .attributes("#product-balances .product-balance", "data-balanced")
-            .await,
-        ["true"; 3]
-    );
-    let invariants = browser.attributes("#invariants li", "data-ok").await;
-    let wanted = stack.audit().await.unwrap().invariants.len();
-    assert_eq!(invariants, vec!["true"; wanted]);
+    shows_balanced_audit(&browser, &stack).await;
     browser.was_clean().await;
 }
 

@@ -119,10 +119,68 @@ fn references(text: &str, marks: &[&str]) -> Vec<String> {
         .collect()
 }
 
+async fn gremlin_calls_are_passed_on(order: &Service, service: &Service, name: &str) {
+    let token = [("authorization", "Bearer s3cret")];
+    let through = |path: &str| format!("/services/{name}/{path}");
+    let rules = through("gremlin/rules");
+    let body = json!({"kind": "error", "route": "/none"}).to_string();
+    order
+        .request(Method::POST, &rules, &[], Some(&body))
+        .await
+        .assert_problem(401, "unauthorized");
+    let made = order
+        .request(Method::POST, &rules, &token, Some(&body))
+        .await;
+    assert_eq!(made.status, 201, "{made:?}");
+    order
+        .request(Method::POST, &rules, &token, Some(&body))
+        .await;
+    let direct = get(service, "/gremlin/rules", &token).await.json();
+    assert_eq!(get(order, &rules, &token).await.json(), direct);
+    let one = format!("{rules}/{}", made.json()["id"]);
+    assert_eq!(
+        order
+            .request(Method::DELETE, &one, &token, None)
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        get(service, "/gremlin/rules", &token).await.json()["rules"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        order
+            .request(Method::DELETE, &rules, &token, None)
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        get(service, "/gremlin/rules", &token).await.json()["rules"],
+        json!([])
+    );
+    let on = json!({"enabled": true, "delay_ms": 0}).to_string();
+    let latency = through("gremlin/latency");
+    assert_eq!(
+        order
+            .request(Method::POST, &latency, &token, Some(&on))
+            .await
+            .json()["enabled"],
+        true
+    );
+    assert_eq!(
+        get(service, "/gremlin/latency", &token).await.json()["enabled"],
+        true
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_order_service_passes_requests_on_to_the_other_services() {
     let mut stack = Stack::with(&[("GREMLIN_TOKEN", "s3cret")]).await;
-    let token = [("authorization", "Bearer s3cret")];
     for (name, service) in [
         ("inventory-service", &stack.inventory),
         ("payment-service", &stack.payment),
@@ -145,66 +203,7 @@ async fn the_order_service_passes_requests_on_to_the_other_services() {
             metrics.text
         );
 
-        let rules = through("gremlin/rules");
-        let body = json!({"kind": "error", "route": "/none"}).to_string();
-        stack
-            .order
-            .request(Method::POST, &rules, &[], Some(&body))
-            .await
-            .assert_problem(401, "unauthorized");
-        let made = stack
-            .order
-            .request(Method::POST, &rules, &token, Some(&body))
-            .await;
-        assert_eq!(made.status, 201, "{made:?}");
-        stack
-            .order
-            .request(Method::POST, &rules, &token, Some(&body))
-            .await;
-        let direct = get(service, "/gremlin/rules", &token).await.json();
-        assert_eq!(get(&stack.order, &rules, &token).await.json(), direct);
-        let one = format!("{rules}/{}", made.json()["id"]);
-        assert_eq!(
-            stack
-                .order
-                .request(Method::DELETE, &one, &token, None)
-                .await
-                .status,
-            204
-        );
-        assert_eq!(
-            get(service, "/gremlin/rules", &token).await.json()["rules"]
-                .as_array()
-                .unwrap()
-                .len(),
-            1
-        );
-        assert_eq!(
-            stack
-                .order
-                .request(Method::DELETE, &rules, &token, None)
-                .await
-                .status,
-            200
-        );
-        assert_eq!(
-            get(service, "/gremlin/rules", &token).await.json()["rules"],
-            json!([])
-        );
-        let on = json!({"enabled": true, "delay_ms": 0}).to_string();
-        let latency = through("gremlin/latency");
-        assert_eq!(
-            stack
-                .order
-                .request(Method::POST, &latency, &token, Some(&on))
-                .await
-                .json()["enabled"],
-            true
-        );
-        assert_eq!(
-            get(service, "/gremlin/latency", &token).await.json()["enabled"],
-            true
-        );
+        gremlin_calls_are_passed_on(&stack.order, service, name).await;
     }
     for path in [
         "order-service/health",

@@ -12,8 +12,8 @@ use crate::harness::{Stack, eventually};
 #[tokio::test(flavor = "multi_thread")]
 async fn no_plan_reads_a_whole_table_and_every_index_is_used() {
     let stack = Stack::start().await;
-    // A backlog of orders: with only a few of them, reading the whole table would be cheap. It is due
-    // for recovery after the lists below have been read.
+    // A backlog of orders: with only a few of them, reading the whole table would be cheap. It is
+    // due for recovery after the lists below have been read.
     let backlog = "INSERT INTO orders (product_id, quantity, next_attempt_at)
             SELECT 'PROD-002', 1, now() + interval '10 seconds' FROM generate_series(1, 5000);
         ANALYZE orders";
