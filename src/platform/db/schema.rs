@@ -239,9 +239,12 @@ async fn is_rejection(connection: &mut AsyncPgConnection) -> bool {
 /// Starts the transaction of the migrations, after that of any other process has ended.
 async fn begin_exclusive(connection: &mut AsyncPgConnection) -> Result<(), DieselError> {
     AnsiTransactionManager::begin_transaction(connection).await?;
-    connection
-        .batch_execute(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-        .await
+    // A pooler may set timeouts for the sessions of the services, which a migration can exceed.
+    let statements = format!(
+        "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
+         SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+    );
+    connection.batch_execute(&statements).await
 }
 
 fn reject_newer_schema(
