@@ -34,7 +34,7 @@ pub struct Args {
     /// latency of new orders at the same time
     #[arg(long)]
     pub backlog: bool,
-    /// Number of unfinished orders for --backlog
+    /// Number of unsettled orders for --backlog
     #[arg(long, default_value_t = 100_000, value_parser = parser!(u32).range(1..))]
     pub backlog_orders: u32,
     /// Approximate number of new orders per second for --backlog

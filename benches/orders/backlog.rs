@@ -1,4 +1,4 @@
-//! Recovery at scale: how fast unfinished orders are finished, the latency of new orders at
+//! Recovery at scale: how fast unsettled orders are settled, the latency of new orders at
 //! the same time, and whether the statement that claims orders uses an index.
 
 use std::time::{Duration, Instant};
@@ -22,13 +22,13 @@ const PAUSE_MS: u32 = 1000;
 const DRAIN_TIMEOUT_SECONDS: u32 = 3600;
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(20);
 const CLAIM_POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// Seconds between two counts of the backlog, for each unfinished order: counting takes longer the
+/// Seconds between two counts of the backlog, for each unsettled order: counting takes longer the
 /// more orders there are.
 const POLL_SECONDS_PER_ORDER: f64 = 1e-5;
 
 #[derive(Debug, Serialize)]
 pub struct Backlog {
-    /// The number of unfinished orders when the clock started.
+    /// The number of unsettled orders when the clock started.
     pub orders: u32,
     /// Until all of them were finished.
     pub seconds: f64,
@@ -78,7 +78,7 @@ pub async fn run(fixture: &Fixture<'_>) -> Fallible<Backlog> {
     let measured = wrk.finish().await?;
     database::wait_until_settled(&platform.database).await?;
     platform.stop().await?;
-    eprintln!("  {orders} were unfinished when the clock started, and none after {seconds:.1} s");
+    eprintln!("  {orders} were unsettled when the clock started, and none after {seconds:.1} s");
     Ok(report(orders, seconds, latency_without, &measured, plan))
 }
 
@@ -108,14 +108,14 @@ async fn wait_until_drained(database: &Client, since: Instant) -> Fallible<f64> 
     let statement = "SELECT count(*) FROM unsettled_orders WHERE status <> 'PENDING'";
     let timeout = Duration::from_secs(DRAIN_TIMEOUT_SECONDS.into());
     loop {
-        let unfinished: i64 = database.query_one(statement, &[]).await?.get(0);
-        if unfinished == 0 {
+        let unsettled: i64 = database.query_one(statement, &[]).await?.get(0);
+        if unsettled == 0 {
             return Ok(since.elapsed().as_secs_f64());
         }
         if since.elapsed() > timeout {
-            return Err(format!("{unfinished} orders of the backlog are still unfinished").into());
+            return Err(format!("{unsettled} orders of the backlog are still unsettled").into());
         }
-        let pause = to_f64(unfinished.unsigned_abs()) * POLL_SECONDS_PER_ORDER;
+        let pause = to_f64(unsettled.unsigned_abs()) * POLL_SECONDS_PER_ORDER;
         tokio::time::sleep(Duration::from_secs_f64(pause.clamp(0.01, 1.0))).await;
     }
 }

@@ -114,7 +114,7 @@ pub struct Order {
     pub failure_reason: Option<String>,
     /// The order has ended and owes nothing.
     pub settled: bool,
-    /// Obligations that are not met yet; an unfinished order can have some too.
+    /// Obligations that are not met yet; a pending order can have some too.
     pub owes: Vec<Obligation>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,

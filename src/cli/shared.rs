@@ -32,7 +32,7 @@ impl RemoteDatabaseArgs {
 
 #[derive(Debug, Clone, Copy, Args)]
 pub struct RecoveryBoundArgs {
-    /// Seconds after which an unfinished order fails and releases what it holds
+    /// Seconds after which a pending order fails and releases what it holds
     #[arg(long, env = "RECOVERY_BOUND_SECONDS", default_value_t = 3600, value_parser = seconds)]
     pub recovery_bound_seconds: u64,
 }
