@@ -21,7 +21,7 @@ check: lint ## Run the quick checks: format, clippy, and the tests that need no 
 	  --test architecture --test ledger --test model --test parsers
 
 TEST_TOOLS = postgres pgbouncer prometheus chromium haproxy schemathesis
-test: $(TEST_TOOLS) lint deny kubernetes ## Check and test everything
+test: $(TEST_TOOLS) lint deny kubernetes ## Run all checks and tests but the long ones
 	cargo test --locked
 
 # Each campaign: 5,000 orders, 100 kills, 5 database restarts.

@@ -67,8 +67,8 @@ function announceCrashed(previous) {
   for (const service of SERVICES) {
     const hadCrashRule = previous[service]?.rules.some((rule) => rule.kind === "crash");
     if (hadCrashRule && !gremlins[service]) {
-      setText($("gremlin-message"), `${service} has crashed, as its crash rule requested. `
-        + "Its rules are gone.");
+      setText($("gremlin-message"), `${service} does not respond. It had a crash rule. `
+        + "After a crash, its rules are gone.");
     }
   }
 }

@@ -98,7 +98,7 @@ function noticesOf(health, isOffline) {
       + "Accepted orders are not lost."]);
   }
   const consequence =
-    acceptsOrders ? " Orders are still accepted and finished once it works again." : "";
+    acceptsOrders ? " Orders are still accepted. They are finished once it works again." : "";
   for (const service of SERVICES.slice(1)) {
     const { state, text } = health[service];
     if (state === "down") {

@@ -25,8 +25,8 @@ pub struct Audit {
     /// The first 100 products by id. The invariants cover all products.
     pub products: Vec<Product>,
     pub orders: Orders,
-    /// The first 20 of `orders.reservations_without_order`, by order id. They were made directly at
-    /// the inventory service, not by the order service. `POST /inventory/release` releases one.
+    /// The first 20 of `orders.reservations_without_order`, by order id. A client made them
+    /// directly at the inventory service, or their orders were lost. `POST /inventory/release` releases one.
     #[serde(default)]
     pub holds_without_order: Vec<HoldWithoutOrder>,
 }
@@ -124,7 +124,8 @@ impl Audit {
         if total > 0 {
             writeln!(
                 f,
-                "  {total} reservations have no order: they were not made by the order service"
+                "  {total} held reservations have no order: they were made directly at inventory, or \
+                 their orders were lost"
             )?;
         }
         for HoldWithoutOrder {

@@ -46,14 +46,14 @@ pub enum Command {
     /// Run a seeded chaos campaign against freshly started services; exit 0 proved, 1 broken, 2
     /// incomplete
     Prove(ProveArgs),
-    /// Run freshly started services under load and faults for a long time; exit 1 if a process
-    /// grows or dies, or an invariant is violated
+    /// Run freshly started services under load and faults for a long time; exit 1 unless it
+    /// passes
     Soak(SoakArgs),
     /// Place orders at a fixed rate (open-loop load) and print their latencies
     Load(LoadArgs),
     /// Check that a service runs, by GET /livez; exit 0 if it answers, otherwise 1
     Healthcheck(HealthcheckArgs),
-    /// Print the services, ports, environment variables and limits of this program
+    /// Print the services, routes, ports, environment variables and limits of this program
     Describe(DescribeArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),

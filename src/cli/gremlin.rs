@@ -58,7 +58,7 @@ struct ServiceUrls {
 
 #[derive(Debug, Subcommand)]
 enum GremlinCommand {
-    /// Delay every response of a service
+    /// Delay the responses of a service, except its probes, metrics and gremlin routes
     On {
         #[command(flatten)]
         service: ServiceArg,
@@ -89,8 +89,8 @@ enum GremlinCommand {
         #[arg(long, conflicts_with = "id")]
         all: bool,
     },
-    /// Demonstrate the checklist and each kind of fault on the running platform, or on a private
-    /// one if none runs; exit 1 if a check fails
+    /// Demonstrate health checks, a slow service and each kind of fault on the running platform, or
+    /// on a private one if none runs; exit 1 if a check fails
     Tour,
 }
 
@@ -134,22 +134,22 @@ struct AddArgs {
     /// Only requests for this product
     #[arg(long)]
     product_id: Option<String>,
-    /// Probability with which a matching request is hit, from 0 to 1
+    /// Probability with which the rule fires for a matching request, from 0 to 1
     #[arg(long, allow_negative_numbers = true)]
     probability: Option<f64>,
-    /// Seed of the random choices, with --probability
+    /// Seed of the random choices, with --probability or --jitter-ms
     #[arg(long)]
     seed: Option<i64>,
-    /// Hit every Nth matching request
+    /// Fire for every Nth matching request
     #[arg(long)]
     every: Option<i64>,
-    /// Which one of every N requests to hit, with --every
+    /// Which one of every N requests to fire for, with --every
     #[arg(long)]
     offset: Option<i64>,
     /// Seconds after which the rule ends
     #[arg(long)]
     ttl_seconds: Option<i64>,
-    /// Number of hits after which the rule ends
+    /// Number of fires after which the rule ends
     #[arg(long)]
     max_fires: Option<i64>,
 }

@@ -29,7 +29,7 @@ pub struct OrderArgs {
     #[arg(long, env = "PAYMENT_SERVICE_URL",
           default_value_t = local_url(ServiceKind::Payment), value_parser = base_url)]
     payment_service_url: BaseUrl,
-    /// Milliseconds for one call to inventory or payment: connect, head and body together
+    /// Step timeout: milliseconds for one call to inventory or payment, its retries included
     #[arg(long, env = "DOWNSTREAM_TIMEOUT_MS", default_value_t = 2000, value_parser = timeout_ms)]
     downstream_timeout_ms: u64,
     #[command(flatten)]

@@ -14,7 +14,8 @@ use crate::soak;
 
 #[derive(Debug, Args)]
 pub struct SoakArgs {
-    /// Duration in minutes; below 6 there are too few samples for a verdict
+    /// Duration in minutes; below 6 there are too few samples for a verdict, unless they are taken
+    /// more often than every 3 s
     #[arg(long, default_value = "60", value_parser = minutes)]
     minutes: Duration,
     /// Orders per second
@@ -53,7 +54,7 @@ impl SoakArgs {
         };
         print_report(&report, self.json)?;
         if !report.held {
-            return Err("soak: failed; the lines with ✗ in the report say why".into());
+            return Err("soak: failed; the report says why".into());
         }
         Ok(ExitCode::SUCCESS)
     }

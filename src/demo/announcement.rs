@@ -27,16 +27,18 @@ pub async fn announce_when_ready(addresses: Addresses, database: String) -> Infa
         .any(|readiness| !matches!(readiness, Ok(Readiness::Ready)))
     {
         output::print_line("\nThe services are not ready yet. Their lines above say why.");
+        output::print_line(text("Valerix is still starting.", &addresses, &database));
+    } else {
+        output::print_line(text("Valerix is running.", &addresses, &database));
     }
-    output::print_line(text(&addresses, &database));
     std::future::pending().await
 }
 
-fn text(addresses: &Addresses, database: &str) -> String {
+fn text(state: &str, addresses: &Addresses, database: &str) -> String {
     let [order, inventory, payment] = ServiceKind::ALL.map(|kind| addresses.url(kind));
     format!(
         r#"
-  Valerix is running.
+  {state}
 
     dashboard   {order}/
     order       {order}      API: {order}/docs/

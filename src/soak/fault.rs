@@ -14,7 +14,8 @@ pub const FAULT_INTERVAL: Duration = Duration::from_secs(3);
 pub enum SoakFault {
     /// A fault that campaigns have too.
     Shared(CampaignFault),
-    /// The database server ends all sessions of a service that has any.
+    /// Ends the open sessions of a service. Unlike `CampaignFault::EndSessions`, it does not wait for
+    /// a session.
     SessionsEnded(ServiceKind),
 }
 

@@ -125,7 +125,7 @@ impl fmt::Display for Report {
         f.write_str(if self.held {
             "The soak passed."
         } else {
-            "The soak failed; the lines with ✗ say why."
+            "The soak failed. A line with ✗ says why, or reservations without an order."
         })
     }
 }
@@ -140,7 +140,7 @@ fn write_trend(f: &mut fmt::Formatter<'_>, name: &str, trend: Option<&Trend>) ->
     else {
         return writeln!(
             f,
-            "✗ {name:<18} the soak was too short; six minutes are enough"
+            "✗ {name:<18} too few samples; a soak of six minutes has enough at 3 s"
         );
     };
     let mark = if *grows { "✗" } else { "✓" };

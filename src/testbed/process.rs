@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use super::environment::Variables;
 
-/// A service drains for at most 5 s; then it is killed.
+/// A process that still runs after this time is killed. A service needs at most 5 s to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Receives each line that a process prints.

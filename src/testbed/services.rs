@@ -206,7 +206,7 @@ impl Services {
         }
     }
 
-    /// Stops all services in order, side by side.
+    /// Stops all services gracefully, at the same time.
     ///
     /// # Errors
     /// When a process cannot be waited for.

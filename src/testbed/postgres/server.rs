@@ -133,7 +133,7 @@ impl Server {
         Ok(())
     }
 
-    /// Kills the server's first process, as a power cut would.
+    /// Kills the first process of the server, so that the next start needs crash recovery.
     pub async fn kill(&mut self) {
         self.postmaster.signal(Signal::SIGKILL);
         self.ended().await;
