@@ -9,7 +9,7 @@ use tokio::process::Command;
 use uuid::Uuid;
 use valerix::audit::Audit;
 
-use crate::harness::{PROGRAM, Service, TestDatabase, eventually, free_port};
+use crate::harness::{PROGRAM, Service, TestDatabase, eventually, free_port, stock_of};
 
 /// The three services, each with its own database.
 struct SeparateStack {
@@ -62,9 +62,7 @@ impl SeparateStack {
             stack.inventory.wait_until_ready(),
             stack.payment.wait_until_ready()
         );
-        let stock =
-            "UPDATE inventory SET stock = 100000, stocked = 100000 WHERE product_id = 'PROD-001'";
-        stack.databases[1].execute(stock).await;
+        stack.databases[1].execute(&stock_of(100_000)).await;
         stack
     }
 
@@ -206,6 +204,16 @@ async fn assert_planted_defects_are_found(stack: &SeparateStack) {
             "UPDATE inventory SET stock = stock - 1 WHERE product_id = 'PROD-002'".to_owned(),
             "stock-conserved",
             "UPDATE inventory SET stock = stock + 1 WHERE product_id = 'PROD-002'".to_owned(),
+        ),
+        (
+            1,
+            "UPDATE deliveries SET quantity = quantity + 1 WHERE product_id = 'PROD-002'
+                 AND quantity > 50"
+                .to_owned(),
+            "stocked-is-delivered",
+            "UPDATE deliveries SET quantity = quantity - 1 WHERE product_id = 'PROD-002'
+                 AND quantity > 50"
+                .to_owned(),
         ),
         (
             2,

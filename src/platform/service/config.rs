@@ -20,6 +20,8 @@ pub struct Config {
     pub gremlin: fault_injection::Config,
     /// The token that the order service sends, and that the other services then require.
     pub service_token: Option<String>,
+    /// The token that the routes for operators require, if any.
+    pub operator_token: Option<String>,
     pub telemetry: telemetry::Config,
     /// Stop when standard input ends, which the supervisor holds open.
     pub supervised: bool,

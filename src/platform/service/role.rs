@@ -21,8 +21,11 @@ pub trait Role: Clone + Send + 'static {
     /// Routes that the gremlin never touches, beside the platform's own. A path that ends with `/*`
     /// stands for all paths below it.
     const EXEMPT_FROM_FAULTS: &'static [&'static str] = &[];
-    /// Whether only other services call this one.
+    /// Whether only other services call this one, apart from the routes for operators.
     const INTERNAL: bool;
+    /// Method and pattern of each route for operators. They take the extractor
+    /// [`Operator`](crate::platform::http::operator::Operator).
+    const OPERATOR_ROUTES: &'static [(&'static str, &'static str)] = &[];
     /// The tables that the service reads and writes.
     const TABLES: &'static [&'static str];
 

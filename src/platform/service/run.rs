@@ -63,6 +63,16 @@ pub async fn run<R: Role>(
              GREMLIN_ENABLED=false"
         );
     }
+    if !R::OPERATOR_ROUTES.is_empty()
+        && config.operator_token.is_none()
+        && !config.host.is_loopback()
+    {
+        tracing::warn!(
+            host = %config.host,
+            "every client that reaches this port can create products and change the stock: set \
+             OPERATOR_TOKEN"
+        );
+    }
     let role = role(&platform)?;
     let address = listener.local_addr()?;
     tracing::info!(%address, database = %config.database_url, version = env!("CARGO_PKG_VERSION"), "listening");
