@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use graph::Graph;
 
 const SERVICES: [&str; 3] = ["inventory", "order", "payment"];
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
     "demo",
     "describe",
     "gremlin",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 7] = [
     "load",
     "prove",
     "soak",
+    "stock",
 ];
 
 /// Whether a room may import another one.

@@ -46,6 +46,7 @@ mod service_unavailable;
 mod services;
 mod soak;
 mod stock;
+mod stock_command;
 mod stock_faults;
 mod stopping;
 mod stream;
