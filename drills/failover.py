@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kit.cluster import Cluster, PromotionWatch
 from kit.order_check import STORED_ORDERS_QUERY, StoredOrders
-from kit.orders import OrderLoad, count_by_status
+from kit.orders import OrderLoad, count_by_status, deliver_all
 from kit.sandbox import DrillFailed, run_drill, wait_for
 from kit.services import Services, url
 
@@ -112,7 +112,7 @@ def drill(sandbox, chosen):
     services.wait_until_ready()
     cluster.query(
         cluster.wait_until_healthy(),
-        f"UPDATE inventory SET stock = stock + {EXTRA_STOCK}, stocked = stocked + {EXTRA_STOCK}",
+        deliver_all(EXTRA_STOCK),
     )
     print(f"{chosen.rate:g} orders/s; losses: {', '.join(chosen.losses)}", flush=True)
     with OrderLoad(services.order_port, chosen.rate) as load:

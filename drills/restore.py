@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from kit.order_check import STORED_ORDERS_QUERY, StoredOrders
-from kit.orders import OrderLoad, count_by_status
+from kit.orders import OrderLoad, count_by_status, deliver_all
 from kit.sandbox import DrillFailed, run_drill, wait_for
 from kit.server import REPOSITORIES, Backups, Server
 from kit.services import Services, url
@@ -99,9 +99,7 @@ class Drill:
         self.backups.run(self.original, "check")
         self.services.start(self.url(self.original))
         self.services.wait_until_ready()
-        self.original.query(
-            f"UPDATE inventory SET stock = stock + {EXTRA_STOCK}, stocked = stocked + {EXTRA_STOCK}"
-        )
+        self.original.query(deliver_all(EXTRA_STOCK))
 
     def back_up(self):
         for kind in ("full", "diff"):

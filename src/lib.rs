@@ -17,4 +17,5 @@ pub mod payment;
 pub mod platform;
 pub mod prove;
 pub mod soak;
+pub mod stock;
 pub mod testbed;

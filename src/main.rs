@@ -35,6 +35,7 @@ async fn run(command: Command) -> Outcome {
         Command::Prove(args) => args.run().await,
         Command::Soak(args) => args.run().await,
         Command::Load(args) => args.run().await,
+        Command::Stock(args) => args.run().await,
         Command::Healthcheck(args) => args.run().await,
         Command::Describe(args) => args.run(&Cli::command()),
         Command::Completions(args) => Ok(args.run(Cli::command())),

@@ -10,6 +10,16 @@ from dataclasses import dataclass, field
 PRODUCTS = ("PROD-001", "PROD-002", "PROD-003")
 
 
+def deliver_all(units):
+    """Returns the SQL that delivers this many units of each product."""
+    return f"""
+        WITH moved AS (
+            UPDATE inventory SET stock = stock + {units}, stocked = stocked + {units}
+            RETURNING product_id, stock, reserved, stocked)
+        INSERT INTO deliveries (product_id, quantity, stock, reserved, stocked)
+        SELECT product_id, {units}, stock, reserved, stocked FROM moved"""
+
+
 @dataclass
 class Order:
     """An order that was sent. Times are seconds since 1970, as the database's are."""

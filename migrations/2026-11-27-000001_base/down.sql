@@ -1,4 +1,4 @@
-DROP TABLE payments, reservations, inventory, sla_reports, order_events;
+DROP TABLE payments, reservations, inventory, deliveries, sla_reports, order_events;
 DROP VIEW unsettled_orders;
 DROP TABLE orders;
-DROP FUNCTION inventory_opening_stock();
+DROP FUNCTION inventory_opening_stock(), inventory_opening_delivery();

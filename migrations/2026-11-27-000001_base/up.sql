@@ -137,8 +137,8 @@ CREATE TABLE inventory (
     -- Units that are held for orders.
     reserved   INT NOT NULL DEFAULT 0
         CONSTRAINT inventory_reserved_range CHECK (reserved BETWEEN 0 AND 2000000000),
-    -- What stock + reserved must add up to; the audit checks it. A trigger sets it for a new row
-    -- that has none. A statement that adds stock later must raise it as well.
+    -- The sum of the product's deliveries, and what stock + reserved must add up to; the audit
+    -- checks both. A trigger sets it for a new row that has none.
     stocked    INT NOT NULL
         CONSTRAINT inventory_stocked_range CHECK (stocked BETWEEN 0 AND 2000000000)
 ) WITH (
@@ -158,6 +158,44 @@ END $$;
 
 CREATE TRIGGER inventory_opening_stock BEFORE INSERT ON inventory
     FOR EACH ROW EXECUTE FUNCTION inventory_opening_stock();
+
+-- One row for each delivery and each correction of stock. The statement that changes `stocked` of
+-- a product also writes the row. A row never changes, so that a repetition finds what the delivery
+-- did.
+CREATE TABLE deliveries (
+    delivery_id VARCHAR(255) PRIMARY KEY DEFAULT gen_random_uuid()::text
+        CONSTRAINT deliveries_delivery_id_not_empty CHECK (delivery_id <> ''),
+    product_id  VARCHAR(255) NOT NULL
+        CONSTRAINT deliveries_product_id_not_empty CHECK (product_id <> ''),
+    -- Negative for a correction.
+    quantity    INT          NOT NULL
+        CONSTRAINT deliveries_quantity_range
+        CHECK (quantity BETWEEN -2000000000 AND 2000000000 AND quantity <> 0),
+    -- The figures of the product after the delivery.
+    stock       INT          NOT NULL
+        CONSTRAINT deliveries_stock_range CHECK (stock BETWEEN 0 AND 2000000000),
+    reserved    INT          NOT NULL
+        CONSTRAINT deliveries_reserved_range CHECK (reserved BETWEEN 0 AND 2000000000),
+    stocked     INT          NOT NULL
+        CONSTRAINT deliveries_stocked_range CHECK (stocked BETWEEN 0 AND 2000000000),
+    created_at  TIMESTAMPTZ  NOT NULL DEFAULT now()
+);
+
+CREATE INDEX deliveries_of_product ON deliveries (product_id);
+
+-- The opening stock of a new product is its first delivery. A product whose deliveries are there
+-- already gets none: its row was deleted and is restored.
+CREATE FUNCTION inventory_opening_delivery() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO deliveries (product_id, quantity, stock, reserved, stocked)
+    SELECT NEW.product_id, NEW.stocked, NEW.stock, NEW.reserved, NEW.stocked
+    WHERE NEW.stocked <> 0
+        AND NOT EXISTS (SELECT FROM deliveries d WHERE d.product_id = NEW.product_id);
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER inventory_opening_delivery AFTER INSERT ON inventory
+    FOR EACH ROW EXECUTE FUNCTION inventory_opening_delivery();
 
 INSERT INTO inventory (product_id, stock)
 VALUES ('PROD-001', 100), ('PROD-002', 50), ('PROD-003', 25);

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type};
 use uuid::Uuid;
 
-use super::fields::{epoch, product_id, quantity};
+use super::fields::{
+    MAX_STOCK, delivered_quantity, delivery_id, epoch, product_id, quantity, stock,
+};
 use crate::platform::http::extract::{Fields, FromFields, uuid};
 
 /// `POST /inventory/reserve`
@@ -87,6 +90,79 @@ pub struct Stock {
     pub stock: i32,
     /// Units held for orders.
     pub reserved: i32,
-    /// Units that the product was stocked with. The audit checks that it is stock + reserved.
+    /// Sum of the product's deliveries. The audit checks that it is stock + reserved.
+    pub stocked: i32,
+}
+
+/// `PUT /inventory/{product_id}`
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+pub struct CreateProduct {
+    /// Units of a new product; 0 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 2_000_000_000, example = 100)]
+    pub stock: Option<i32>,
+}
+
+impl FromFields for CreateProduct {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            stock: fields.optional("stock", stock()),
+        }
+    }
+}
+
+/// `POST /inventory/{product_id}/deliveries`
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Deliver {
+    /// Units to add, or to remove if it is negative. Never 0.
+    #[schema(schema_with = delivered_quantity_schema)]
+    pub quantity: i32,
+    /// Makes a repetition safe. Generated and returned when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\u0000]+$",
+        example = "2026-4711"
+    )]
+    pub delivery_id: Option<String>,
+}
+
+/// A whole number other than 0.
+fn delivered_quantity_schema() -> Schema {
+    let units = |minimum: i32, maximum: i32| {
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(minimum))
+            .maximum(Some(maximum))
+    };
+    let quantity = AnyOfBuilder::new()
+        .item(units(1, MAX_STOCK))
+        .item(units(-MAX_STOCK, -1))
+        .description(Some("Units to add, or to remove if it is negative."));
+    Schema::AnyOf(quantity.build())
+}
+
+impl FromFields for Deliver {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            quantity: fields.required("quantity", delivered_quantity),
+            delivery_id: fields.optional("delivery_id", delivery_id()),
+        }
+    }
+}
+
+/// A delivery, and the figures of its product right after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Delivery {
+    pub delivery_id: String,
+    pub product_id: String,
+    /// Units that were added; negative for a correction.
+    pub quantity: i32,
+    /// Units that could then be reserved.
+    pub stock: i32,
+    /// Units that were then held for orders.
+    pub reserved: i32,
+    /// Sum of the product's deliveries up to this one.
     pub stocked: i32,
 }

@@ -9,7 +9,10 @@ mod inventory;
 mod orders;
 mod payments;
 
-pub use inventory::{Release, Released, Reserve, Reserved, Stock};
+pub use fields::{MAX_STOCK, is_product_id, product_path};
+pub use inventory::{
+    CreateProduct, Deliver, Delivery, Release, Released, Reserve, Reserved, Stock,
+};
 pub use orders::{
     FailureReason, FollowOrders, ListOrders, Obligation, Order, OrderChange, OrderDetail,
     OrderEvent, OrderPage, OrderStatus, PlaceOrder,

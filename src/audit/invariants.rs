@@ -60,6 +60,16 @@ pub const INVARIANTS: &[InvariantQuery] = &[
                    AND stock::bigint + reserved = stocked) IS NOT TRUE",
     },
     InvariantQuery {
+        name: "stocked-is-delivered",
+        meaning: "stocked is the sum of the product's deliveries, and each delivery has a product",
+        checked: "SELECT product_id AS id FROM inventory UNION SELECT product_id FROM deliveries",
+        violations: "
+            SELECT COALESCE(i.product_id, d.product_id) AS id FROM inventory i
+            FULL JOIN (SELECT product_id, sum(quantity) AS delivered FROM deliveries
+                       GROUP BY product_id) d USING (product_id)
+            WHERE (i.stocked = COALESCE(d.delivered, 0)) IS NOT TRUE",
+    },
+    InvariantQuery {
         name: "reserved-is-held",
         meaning: "reserved is the sum of the held reservations",
         checked: "SELECT product_id AS id FROM inventory",

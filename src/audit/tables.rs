@@ -20,6 +20,10 @@ pub const INVENTORY_TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "deliveries",
+        columns: &[("product_id", "text"), ("quantity", "int")],
+    },
+    Table {
         name: "reservations",
         columns: &[
             ("order_id", "uuid"),

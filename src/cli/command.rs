@@ -16,6 +16,7 @@ use super::order::OrderArgs;
 use super::payment::PaymentArgs;
 use super::prove::ProveArgs;
 use super::soak::SoakArgs;
+use super::stock::StockArgs;
 
 /// An order platform that keeps accepting orders while its dependencies fail, and finishes each
 /// order exactly once
@@ -51,6 +52,9 @@ pub enum Command {
     Soak(SoakArgs),
     /// Place orders at a fixed rate (open-loop load) and print their latencies
     Load(LoadArgs),
+    /// List the stock of a running platform, create products and deliver units; exit 1 if the
+    /// service refuses
+    Stock(StockArgs),
     /// Check that a service runs, by GET /livez; exit 0 if it answers, otherwise 1
     Healthcheck(HealthcheckArgs),
     /// Print the services, routes, ports, environment variables and limits of this program

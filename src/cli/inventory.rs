@@ -5,6 +5,7 @@ use clap::Args;
 use super::outcome::Outcome;
 use super::service::ServiceArgs;
 use super::service_command::{self, ServiceCommand};
+use super::shared::OperatorTokenArgs;
 use crate::inventory::InventoryService;
 use crate::platform::service::{Config, Platform};
 use crate::testbed::service_kind::ServiceKind;
@@ -13,6 +14,8 @@ use crate::testbed::service_kind::ServiceKind;
 pub struct InventoryArgs {
     #[command(flatten)]
     service: ServiceArgs,
+    #[command(flatten)]
+    operator: OperatorTokenArgs,
 }
 
 impl InventoryArgs {
@@ -31,8 +34,10 @@ impl ServiceCommand for InventoryArgs {
         Config,
         impl FnOnce(&Platform) -> prometheus::Result<InventoryService>,
     ) {
-        (self.service.config(Self::KIND), |_: &Platform| {
-            Ok(InventoryService)
-        })
+        let config = Config {
+            operator_token: self.operator.token,
+            ..self.service.config(Self::KIND)
+        };
+        (config, InventoryService::new)
     }
 }

@@ -32,6 +32,7 @@ mod service;
 mod service_command;
 mod shared;
 mod soak;
+mod stock;
 #[cfg(test)]
 mod tests;
 

@@ -21,7 +21,8 @@ pub const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn";
 /// PostgreSQL adds it to a time as milliseconds in a signed integer of 32 bits.
 const MAX_SECONDS: u64 = 2_000_000;
 
-fn in_range<T>(text: &str, range: &RangeInclusive<T>, unit: &str) -> Result<T, Takes>
+/// A value that the range contains.
+pub fn in_range<T>(text: &str, range: &RangeInclusive<T>, unit: &str) -> Result<T, Takes>
 where
     T: FromStr + PartialOrd + Display,
 {

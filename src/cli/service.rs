@@ -92,6 +92,7 @@ impl ServiceArgs {
                 token: self.gremlin_token,
             },
             service_token: self.service_token,
+            operator_token: None,
             telemetry: telemetry::Config {
                 format: self.log_format.unwrap_or_else(LogFormat::detect),
                 filter: self.log_filter,

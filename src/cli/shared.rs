@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::parsers::{database_url, seconds};
+use super::parsers::{database_url, seconds, token};
 use crate::audit::RemoteDatabases;
 use crate::platform::db::DatabaseUrl;
 
@@ -41,4 +41,13 @@ impl RecoveryBoundArgs {
     pub const fn duration(self) -> Duration {
         Duration::from_secs(self.recovery_bound_seconds)
     }
+}
+
+/// The token that operators send and that their routes require.
+#[derive(Debug, Clone, Args)]
+pub struct OperatorTokenArgs {
+    /// Bearer token of the operators, who create products and deliver stock [default: none]
+    #[arg(long = "operator-token", env = "OPERATOR_TOKEN", hide_env_values = true,
+          value_parser = token, global = true)]
+    pub token: Option<String>,
 }

@@ -244,6 +244,15 @@ fn errors_never_show_secrets() {
             "{line}"
         );
     }
+    let url = ["--database-url", "postgres://h/db"];
+    let inventory = [&["inventory"][..], &url].concat();
+    for command in [&inventory[..], &["stock", "list"]] {
+        let line = line(&[command, &["--operator-token", "hunter2 "]].concat());
+        assert!(
+            line.starts_with("OPERATOR_TOKEN") && !line.contains("hunter2"),
+            "{line}"
+        );
+    }
 }
 
 /// The command line with the secrets that files hold.

@@ -5,6 +5,7 @@ use std::fs::File;
 use super::config::Config;
 use super::error::DemoError;
 use super::private_data::{lock, open_home};
+use super::stock::stock_fresh_database;
 use crate::platform::db::{DatabaseUrl, SchemaError, migrate};
 use crate::platform::output;
 use crate::testbed::postgres::Server;
@@ -20,7 +21,7 @@ pub enum Database {
 }
 
 impl Database {
-    /// Starts the private server, or migrates the external database.
+    /// Starts the private server, or takes the external database. Migrates it.
     pub async fn open(config: &Config) -> Result<Self, DemoError> {
         if let Some(url) = &config.database_url {
             return match migrate(url).await {
@@ -42,9 +43,9 @@ impl Database {
                 server.pid()
             ));
         }
-        if let Err(error) = server.ensure_database(DATABASE).await {
+        if let Err(error) = prepare(&server).await {
             server.stop().await;
-            return Err(error.into());
+            return Err(error);
         }
         Ok(Self::Private {
             server: Box::new(server),
@@ -90,4 +91,12 @@ impl Database {
             server.stop().await;
         }
     }
+}
+
+/// Creates the database unless it exists, migrates it, and stocks it if it is fresh.
+async fn prepare(server: &Server) -> Result<(), DemoError> {
+    server.ensure_database(DATABASE).await?;
+    let url = server.url(DATABASE).parse();
+    let url = url.map_err(|cause| DemoError::Stock { cause })?;
+    stock_fresh_database(&url).await
 }

@@ -21,6 +21,11 @@ pub enum DemoError {
     Postgres(#[from] PostgresError),
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    #[error(
+        "the products cannot be stocked: {cause}; if an earlier version made this database, \
+         --reset deletes its data"
+    )]
+    Stock { cause: String },
     #[error("{0}: {1}")]
     Service(ServiceKind, io::Error),
     #[error(transparent)]

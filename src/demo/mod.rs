@@ -8,6 +8,7 @@ mod error;
 mod private_data;
 mod run;
 mod services;
+mod stock;
 
 pub use config::Config;
 pub use error::DemoError;

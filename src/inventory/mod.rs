@@ -1,7 +1,11 @@
-//! The inventory service: `routes` handle requests, [`ledger_batch`] applies the rules of
-//! [`crate::domain::ledger`] to a batch of them, `store` reads and writes the tables.
+//! The inventory service: `routes` handle the requests of customers' orders, and [`ledger_batch`]
+//! applies the rules of [`crate::domain::ledger`] to a batch of them. `operator_routes` create
+//! products and take deliveries. `store` reads and writes the tables.
 
 pub mod ledger_batch;
+mod metrics;
+mod operator_routes;
+mod problems;
 pub mod requests;
 mod routes;
 mod schema;

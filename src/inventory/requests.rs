@@ -1,7 +1,8 @@
-//! What the ledger is asked to do for one order, and how that ended.
+//! What the ledger is asked to do for one order, what operators ask for, and how each ended.
 
 use uuid::Uuid;
 
+use crate::api::Delivery;
 use crate::domain::ledger::Goods;
 use crate::platform::unknown_variant::UnknownVariant;
 
@@ -49,4 +50,31 @@ pub enum ReleaseOutcome {
     MoreThanReserved { held: i32, reserved: i32 },
     /// The order's reservation is in a state that this version does not know.
     UnknownState(UnknownVariant),
+}
+
+/// Adds units to a product, or removes some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRequest {
+    pub delivery_id: String,
+    pub product_id: String,
+    /// Never 0. Negative for a correction.
+    pub quantity: i32,
+}
+
+/// How a delivery ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// This call made it.
+    Made(Delivery),
+    /// An earlier call made it.
+    MadeBefore(Delivery),
+    /// A delivery of this id is of another product or quantity.
+    OtherPayload,
+    UnknownProduct,
+    /// A correction of more than is in stock.
+    InsufficientStock {
+        stock: i32,
+    },
+    /// More would be in stock, or would have been delivered, than the tables hold.
+    TooMuchStock,
 }

@@ -5,6 +5,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, get, post, web};
 use uuid::Uuid;
 
+use super::problems::{unknown_product, unknown_state};
 use super::requests::{ReleaseOutcome, ReleaseRequest, ReserveOutcome, ReserveRequest};
 use super::store::{self, ReleaseBatcher, ReserveBatcher, StockRow};
 use crate::api::{Release, Released, Reserve, Reserved, Stock};
@@ -19,7 +20,6 @@ use crate::platform::http::problem::{MEDIA_TYPE, Problem, ProblemBody};
 use crate::platform::http::problem_responses::{
     BatchRejected, InvalidRequest, Unavailable, WriteUnavailable,
 };
-use crate::platform::unknown_variant::UnknownVariant;
 
 impl From<StockRow> for Stock {
     fn from(row: StockRow) -> Self {
@@ -245,17 +245,4 @@ pub async fn release(
         }
         ReleaseOutcome::UnknownState(unknown) => Err(unknown_state(order_id, &unknown)),
     }
-}
-
-fn unknown_state(order_id: Uuid, unknown: &UnknownVariant) -> Problem {
-    let detail = format!(
-        "The order's reservation is in a state that this version does not know: {unknown}. \
-         Nothing was changed."
-    );
-    Problem::new(StatusCode::CONFLICT, "unrecognized-state", detail).with_order_id(order_id)
-}
-
-fn unknown_product(product_id: &str) -> Problem {
-    let detail = format!("There is no product {product_id}.");
-    Problem::new(StatusCode::NOT_FOUND, "unknown-product", detail)
 }

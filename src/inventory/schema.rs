@@ -10,6 +10,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    deliveries (delivery_id) {
+        delivery_id -> Varchar,
+        product_id -> Varchar,
+        quantity -> Int4,
+        stock -> Int4,
+        reserved -> Int4,
+        stocked -> Int4,
+    }
+}
+
+diesel::table! {
     reservations (order_id) {
         order_id -> Uuid,
         epoch -> Int4,

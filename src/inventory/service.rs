@@ -3,8 +3,9 @@
 use actix_web::web;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::routes;
+use super::metrics::InventoryMetrics;
 use super::store::{self, ReleaseBatcher, ReserveBatcher};
+use super::{operator_routes, routes};
 use crate::platform::http::health::Checks;
 use crate::platform::service::{Platform, Role};
 
@@ -18,12 +19,25 @@ pub const FAILPOINTS: &[&str] = &[
 
 /// The inventory service.
 #[derive(Clone)]
-pub struct InventoryService;
+pub struct InventoryService {
+    metrics: web::Data<InventoryMetrics>,
+}
+
+impl InventoryService {
+    /// # Errors
+    /// When the registry has the metrics of the service already.
+    pub fn new(platform: &Platform) -> prometheus::Result<Self> {
+        Ok(Self {
+            metrics: web::Data::new(InventoryMetrics::new(&platform.registry)?),
+        })
+    }
+}
 
 impl Role for InventoryService {
     const SERVICE: &'static str = "inventory-service";
     const INTERNAL: bool = true;
-    const TABLES: &'static [&'static str] = &["inventory", "reservations"];
+    const TABLES: &'static [&'static str] = &["inventory", "deliveries", "reservations"];
+    const OPERATOR_ROUTES: &'static [(&'static str, &'static str)] = operator_routes::ROUTES;
 
     fn checks(&self, platform: &Platform) -> Checks {
         let database = platform.database.clone();
@@ -45,10 +59,13 @@ impl Role for InventoryService {
             .app_data(web::Data::new(database.clone()))
             .app_data(web::Data::new(reserves))
             .app_data(web::Data::new(releases))
+            .app_data(self.metrics.clone())
             .service(routes::list)
             .service(routes::reserve)
             .service(routes::reserve_batch)
             .service(routes::release)
-            .service(routes::show);
+            .service(routes::show)
+            .service(operator_routes::create_product)
+            .service(operator_routes::deliver);
     }
 }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use graph::Graph;
 
 const SERVICES: [&str; 3] = ["inventory", "order", "payment"];
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
     "demo",
     "describe",
     "gremlin",
@@ -26,6 +26,7 @@ const COMMANDS: [&str; 7] = [
     "load",
     "prove",
     "soak",
+    "stock",
 ];
 
 /// Modules that every service, the audit and every command may import.

@@ -133,6 +133,16 @@ fn missing_rows(ended: &EndedOrders) -> Vec<Defect> {
         deleted("inventory", "product_id = 'PROD-001'", "reserved-is-held"),
         deleted(
             "inventory",
+            "product_id = 'PROD-001'",
+            "stocked-is-delivered",
+        ),
+        deleted(
+            "deliveries",
+            "product_id = 'PROD-002'",
+            "stocked-is-delivered",
+        ),
+        deleted(
+            "inventory",
             "product_id = 'PROD-002'",
             "product-has-inventory",
         ),
@@ -179,6 +189,26 @@ fn wrong_rows(ended: &EndedOrders) -> Vec<Defect> {
             "confirmed-is-held-and-paid",
         ),
         changed(move_stock(-1), move_stock(1), "reserved-is-held"),
+        set(
+            "deliveries",
+            "product_id = 'PROD-003'",
+            ["quantity", "26", "25"],
+            "stocked-is-delivered",
+        ),
+        // A product whose stock was raised by hand, without a delivery.
+        changed(
+            "UPDATE inventory SET stock = stock + 1, stocked = stocked + 1
+             WHERE product_id = 'PROD-003'",
+            "UPDATE inventory SET stock = stock - 1, stocked = stocked - 1
+             WHERE product_id = 'PROD-003'",
+            "stocked-is-delivered",
+        ),
+        changed(
+            "INSERT INTO deliveries (product_id, quantity, stock, reserved, stocked)
+             VALUES ('PROD-404', 1, 1, 0, 1), ('PROD-404', -1, 0, 0, 0)",
+            "DELETE FROM deliveries WHERE product_id = 'PROD-404'",
+            "stocked-is-delivered",
+        ),
         set(
             "payments",
             &of_order,

@@ -143,6 +143,11 @@ async fn a_variable_that_is_not_utf_8_is_reported_in_one_line_by_its_name() {
             "payment",
         ),
         (
+            "OPERATOR_TOKEN",
+            "OPERATOR_TOKEN (--operator-token) is '***'; it takes UTF-8 text",
+            "inventory",
+        ),
+        (
             "GREMLIN_TOKEN",
             "GREMLIN_TOKEN (--token) is '***'; it takes UTF-8 text",
             "gremlin",
@@ -475,17 +480,35 @@ async fn of_several_processes_that_migrate_at_once_one_applies_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stock_of_a_new_product_row_is_copied_to_stocked() {
+async fn the_stock_of_a_new_product_row_is_copied_to_stocked_and_is_its_first_delivery() {
     let database = TestDatabase::create().await;
+    let insert = "INSERT INTO inventory (product_id, stock, reserved) VALUES ('NEW', 7, 2)
+        ON CONFLICT DO NOTHING";
+    for _ in 0..2 {
+        database.execute(insert).await;
+    }
+    let stocked = "SELECT stocked::bigint FROM inventory WHERE product_id = 'NEW'";
+    assert_eq!(database.count(stocked).await, 9);
+    let deliveries = "SELECT quantity, stock, reserved, stocked FROM deliveries
+        WHERE product_id = 'NEW'";
+    let deliveries = database.query(deliveries).await;
+    let figures: Vec<[i32; 4]> = deliveries
+        .iter()
+        .map(|row| [0, 1, 2, 3].map(|column| row.get(column)))
+        .collect();
+    assert_eq!(figures, [[9, 7, 2, 9]]);
+    // A product without stock has no delivery, and neither has one that is restored.
     database
-        .execute("INSERT INTO inventory (product_id, stock) VALUES ('NEW', 7)")
+        .execute(
+            "INSERT INTO inventory (product_id, stock) VALUES ('EMPTY', 0);
+             DELETE FROM inventory WHERE product_id = 'NEW';
+             INSERT INTO inventory (product_id, stock, reserved) VALUES ('NEW', 7, 2)",
+        )
         .await;
-    assert_eq!(
-        database
-            .count("SELECT stocked::bigint FROM inventory WHERE product_id = 'NEW'")
-            .await,
-        7
-    );
+    let deliveries = "SELECT count(*) FROM deliveries WHERE product_id IN ('NEW', 'EMPTY')";
+    assert_eq!(database.count(deliveries).await, 1);
+    let seeds = "SELECT sum(quantity)::bigint FROM deliveries WHERE product_id LIKE 'PROD-%'";
+    assert_eq!(database.count(seeds).await, 175);
 }
 
 #[tokio::test(flavor = "multi_thread")]

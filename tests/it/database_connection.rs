@@ -14,7 +14,7 @@ use crate::harness::dedicated_postgres::{
     DedicatedPostgres, MAX_RESPONSE_TIME, RELOAD, assert_database_unavailable, place_order,
     wait_until_orders_are_accepted,
 };
-use crate::harness::{Service, Stack, eventually, free_port};
+use crate::harness::{Service, Stack, eventually, free_port, stock_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn database_failures_are_answered_in_time_and_need_no_restart_of_the_service() {
@@ -90,10 +90,7 @@ async fn ended_sessions_lose_no_order_and_cause_no_internal_error() {
     const CUSTOMERS: usize = 8;
     const ROUNDS: usize = 40;
     let stack = Stack::start().await;
-    stack
-        .database
-        .execute("UPDATE inventory SET stock = 1000000, stocked = 1000000")
-        .await;
+    stack.database.execute(&stock_of(1_000_000)).await;
     let ended = AtomicBool::new(false);
     let place_orders = async || {
         let mut statuses = BTreeMap::<u16, u32>::new();

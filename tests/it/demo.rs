@@ -120,6 +120,24 @@ impl Demo {
             .len()
     }
 
+    /// What was delivered of each product.
+    async fn stocked(&self) -> Vec<i64> {
+        let products = self.get(1, "/inventory").await;
+        let products = products.as_array().unwrap().iter();
+        products
+            .map(|product| product["stocked"].as_i64().unwrap())
+            .collect()
+    }
+
+    async fn has_clean_audit(&self) -> bool {
+        self.get(0, "/audit").await["clean"] == true
+    }
+
+    async fn get(&self, role: usize, path: &str) -> serde_json::Value {
+        let response = reqwest::get(format!("{}{path}", self.url(role))).await;
+        response.unwrap().json().await.unwrap()
+    }
+
     /// The process ids of a service so far, the latest last.
     fn pids(&self, role: &str) -> Vec<i32> {
         let lines = self.lines();
@@ -187,7 +205,12 @@ async fn the_demo_survives_kills_and_keeps_its_data() {
     let data = Directory::new("kills");
     let demo = Demo::start(&data.0, ports(), &[]);
     demo.wait_until_running().await;
+    assert_eq!(demo.stocked().await, [10_000; 3]);
     assert_eq!(demo.place().await, Some(201));
+    let delivery = r#"{"quantity":5}"#;
+    let path = format!("{}/inventory/PROD-001/deliveries", demo.url(1));
+    let delivered = reqwest::Client::new().post(path).body(delivery);
+    assert_eq!(delivered.send().await.unwrap().status(), 201);
 
     // A second demo on the same data fails and names the first one.
     let line = Demo::start(&data.0, ports(), &[]).failure().await;
@@ -249,6 +272,12 @@ async fn the_demo_survives_kills_and_keeps_its_data() {
         (again.orders().await, server_pid(&data.0)),
         (orders, Some(server))
     );
+    let stocked = again.stocked().await;
+    assert_eq!(
+        stocked,
+        [10_005, 10_000, 10_000],
+        "only fresh data are stocked"
+    );
     again.stop().await;
     assert!(
         !is_alive(server),
@@ -259,6 +288,8 @@ async fn the_demo_survives_kills_and_keeps_its_data() {
     let fresh = Demo::start(&data.0, ports, &["--reset"]);
     fresh.wait_until_running().await;
     assert_eq!(fresh.orders().await, 0);
+    assert_eq!(fresh.stocked().await, [10_000; 3]);
+    assert!(fresh.has_clean_audit().await);
     fresh.stop().await;
 }
 
@@ -322,6 +353,11 @@ async fn the_demo_reads_the_database_url_from_a_file() {
     let env = [("DATABASE_URL_FILE", path.to_str().unwrap())];
     let demo = Demo::start_with(&data.0, ports(), &[], &env);
     demo.wait_until_running().await;
+    assert_eq!(
+        demo.stocked().await,
+        [100, 50, 25],
+        "only a private database is stocked"
+    );
     assert_eq!(demo.place().await, Some(201));
     assert_eq!(database.count("SELECT count(*) FROM orders").await, 1);
     demo.stop().await;

@@ -26,6 +26,7 @@ async fn the_description_depends_on_no_variable_and_shows_no_secret() {
         ("INVENTORY_DATABASE_URL", "postgres://u:hunter2@h/db"),
         ("GREMLIN_TOKEN", "hunter2"),
         ("SERVICE_TOKEN_FILE", "/nowhere/hunter2"),
+        ("OPERATOR_TOKEN", "hunter2"),
         ("PORT", "1"),
         ("DATABASE_POOL_SIZE", "1"),
     ];
@@ -50,6 +51,7 @@ async fn the_description_has_every_variable_once_for_each_default() {
         "PORT",
         "DATABASE_URL",
         "DATABASE_URL_FILE",
+        "OPERATOR_TOKEN_FILE",
         "ORDER_SERVICE_URL",
         "OTEL_TRACES_SAMPLER",
         "VALERIX_FAILPOINT",
@@ -70,6 +72,14 @@ async fn the_description_has_every_variable_once_for_each_default() {
         serde_json::json!(["inventory", "order", "payment"])
     );
     assert_eq!(of("PORT").count(), 2, "{settings:#?}");
+    let operator_token = of("OPERATOR_TOKEN").next().unwrap();
+    assert_eq!(operator_token["flag"], "--operator-token");
+    assert_eq!(
+        operator_token["commands"],
+        serde_json::json!(["inventory", "stock"])
+    );
+    let commands = description["commands"].as_array().unwrap();
+    assert!(commands.contains(&"stock".into()), "{commands:?}");
 }
 
 /// The (path, method) of each route in an OpenAPI document.

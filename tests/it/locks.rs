@@ -5,9 +5,10 @@ use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Stack, eventually};
+use crate::harness::{Stack, eventually, stock_of};
 
-const PLENTY: &str = "UPDATE inventory SET stock = 100000, stocked = 100000";
+/// Units of each product.
+const PLENTY: i32 = 100_000;
 
 /// Places 15 times 8 concurrent orders of a product, and checks that all are confirmed.
 async fn assert_orders_are_confirmed(stack: &Stack, product: &str) {
@@ -30,11 +31,14 @@ fn breaker_changes(stack: &Stack) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_product_delays_only_the_orders_of_that_product() {
     let stack = Stack::start().await;
-    stack.database.execute(PLENTY).await;
+    stack.database.execute(&stock_of(PLENTY)).await;
     let session = stack.database.session().await;
     let lock = "BEGIN;
-        UPDATE inventory SET stock = stock + 5, stocked = stocked + 5
-        WHERE product_id = 'PROD-001'";
+        WITH moved AS (
+            UPDATE inventory SET stock = stock + 5, stocked = stocked + 5
+            WHERE product_id = 'PROD-001' RETURNING stock, reserved, stocked)
+        INSERT INTO deliveries (product_id, quantity, stock, reserved, stocked)
+        SELECT 'PROD-001', 5, stock, reserved, stocked FROM moved";
     session.batch_execute(lock).await.unwrap();
     let locked = join_all((0..30).map(|_| stack.place("PROD-001", 1)));
     let (locked, ()) = tokio::join!(locked, assert_orders_are_confirmed(&stack, "PROD-002"));
@@ -83,7 +87,7 @@ async fn an_order_that_waits_for_a_short_lock_is_confirmed_by_its_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_ledger_row_delays_only_its_order() {
     let stack = Stack::start().await;
-    stack.database.execute(PLENTY).await;
+    stack.database.execute(&stock_of(PLENTY)).await;
     let order = Uuid::new_v4();
     let reserve = json!({"product_id": "PROD-001", "quantity": 1, "order_id": order});
     assert_eq!(
@@ -138,7 +142,7 @@ async fn a_locked_ledger_row_delays_only_its_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_order_delays_no_other_order() {
     let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "400")]).await;
-    stack.database.execute(PLENTY).await;
+    stack.database.execute(&stock_of(PLENTY)).await;
     stack.inventory.set_latency(true, 30_000).await;
     let pending = stack.place("PROD-001", 1).await;
     assert_eq!(pending.status, 202);

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Stack, eventually};
+use crate::harness::{Stack, eventually, stock_of};
 
 /// Stores failed orders that owe a refund.
 async fn store_orders_that_owe_a_refund(stack: &Stack, orders: u32) {
@@ -27,10 +27,7 @@ async fn assert_orders_are_confirmed(stack: &Stack, orders: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn refunds_that_always_fail_are_shown_as_stuck_and_open_no_breaker() {
     let stack = Stack::with(&[("RECOVERY_BOUND_SECONDS", "2")]).await;
-    stack
-        .database
-        .execute("UPDATE inventory SET stock = 1000, stocked = 1000")
-        .await;
+    stack.database.execute(&stock_of(1000)).await;
     let rule = json!({"kind": "error", "status": 500, "route": "/payments/void"});
     let rule = stack.payment.add_gremlin_rule(rule).await;
     store_orders_that_owe_a_refund(&stack, 20).await;
@@ -88,10 +85,7 @@ async fn refunds_that_always_fail_are_shown_as_stuck_and_open_no_breaker() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_exceeds_the_reserved_stock_fails_without_affecting_others() {
     let stack = Stack::start().await;
-    stack
-        .database
-        .execute("UPDATE inventory SET stock = 1000, stocked = 1000")
-        .await;
+    stack.database.execute(&stock_of(1000)).await;
     // The quantity is larger than all that other orders reserve meanwhile.
     let order = Uuid::new_v4();
     let reserve = json!({"product_id": "PROD-001", "quantity": 500, "order_id": order});
@@ -122,8 +116,11 @@ async fn a_release_that_exceeds_the_reserved_stock_fails_without_affecting_other
     let owing = stack.order.get("/orders?settled=false").await.json();
     assert_eq!(owing["orders"][0]["owes"], json!(["release", "refund"]));
     // An operator repairs the product's row.
-    let repair = "UPDATE inventory SET reserved = reserved + 500, stocked = stocked + 500
-        WHERE product_id = 'PROD-001'";
+    let repair = "WITH repaired AS (
+            UPDATE inventory SET reserved = reserved + 500, stocked = stocked + 500
+            WHERE product_id = 'PROD-001' RETURNING stock, reserved, stocked)
+        INSERT INTO deliveries (product_id, quantity, stock, reserved, stocked)
+        SELECT 'PROD-001', 500, stock, reserved, stocked FROM repaired";
     stack.database.execute(repair).await;
     stack.wait_until_settled().await;
     stack.assert_clean_audit().await;

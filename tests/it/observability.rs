@@ -258,6 +258,11 @@ async fn every_panel_has_data_and_latency_turns_the_traffic_light_red() {
         }
     }
     stack.wait_until_settled().await;
+    let delivery = serde_json::json!({"quantity": 1});
+    stack
+        .inventory
+        .post("/inventory/PROD-001/deliveries", &delivery)
+        .await;
     assert_eq!(exported(&stack).await, documented());
 }
 

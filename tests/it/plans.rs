@@ -20,7 +20,7 @@ async fn no_plan_reads_a_whole_table_and_every_index_is_used() {
     stack.database.execute(backlog).await;
     let mut listener = Listener::open(&stack.order, None).await;
     // The test does all that services do except audits: it places, repeats, lists, recovers,
-    // releases and voids.
+    // releases, voids and delivers.
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
     let key = [("idempotency-key", "k")];
     let place = || {
@@ -61,6 +61,7 @@ async fn no_plan_reads_a_whole_table_and_every_index_is_used() {
         .post("/inventory/release", &json!({"order_id": Uuid::new_v4()}))
         .await;
     stack.inventory.get("/inventory").await;
+    create_and_deliver(&stack).await;
     eventually("500 recovery attempts", async || {
         (attempts(&stack).await > 500.0).then_some(())
     })
@@ -79,7 +80,8 @@ async fn no_plan_reads_a_whole_table_and_every_index_is_used() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let whole = "SELECT relname::text, seq_scan FROM pg_stat_user_tables
         WHERE seq_scan > 0 AND relname IN
-            ('orders', 'order_events', 'sla_reports', 'inventory', 'reservations', 'payments')";
+            ('orders', 'order_events', 'sla_reports', 'inventory', 'deliveries', 'reservations',
+             'payments')";
     let whole: Vec<(String, i64)> = stack
         .database
         .query(whole)
@@ -110,6 +112,21 @@ async fn no_plan_reads_a_whole_table_and_every_index_is_used() {
         read < 10 * i64::try_from(changes).unwrap(),
         "{read} reads of {changes} changes"
     );
+}
+
+/// Creates a product, and repeats a delivery of it.
+async fn create_and_deliver(stack: &Stack) {
+    let (product, delivery) = (
+        json!({"stock": 1}),
+        json!({"quantity": 1, "delivery_id": "D"}),
+    );
+    let created = stack.inventory.put("/inventory/NEW", &product).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    for status in [201, 200] {
+        let path = "/inventory/NEW/deliveries";
+        let delivered = stack.inventory.post(path, &delivery).await;
+        assert_eq!(delivered.status, status, "{delivered:?}");
+    }
 }
 
 /// Indexes that no statement has used, without primary keys.

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use valerix::platform::db::{DatabaseUrl, migrate};
 
 use crate::harness::dedicated_postgres::DedicatedPostgres;
-use crate::harness::{PROGRAM, Service, eventually, free_port};
+use crate::harness::{PROGRAM, Service, eventually, free_port, stock_of};
 
 const POOLER: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -186,9 +186,7 @@ async fn the_services_work_behind_a_pooler_with_fewer_sessions_than_connections(
     let mut pooler = Pooler::start(&postgres);
     // All three services migrate the empty database at the same time, through the pooler.
     let ([order, mut inventory, payment], env) = start_services(&pooler).await;
-    postgres
-        .execute(&["UPDATE inventory SET stock = 100000, stocked = 100000"])
-        .await;
+    postgres.execute(&[&stock_of(100_000)]).await;
     for _ in 0..5 {
         assert_eq!(place_orders(&order, 40).await, vec![201; 40]);
     }

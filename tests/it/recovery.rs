@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use valerix::{inventory, order, payment};
 
-use crate::harness::{Response, Service, Stack, WAIT_TIMEOUT, eventually, free_port};
+use crate::harness::{Response, Service, Stack, WAIT_TIMEOUT, eventually, free_port, stock_of};
 
 fn body(product_id: &str, quantity: i32) -> String {
     json!({"product_id": product_id, "quantity": quantity}).to_string()
@@ -522,10 +522,7 @@ async fn assert_survives(point: &str, action: &str) {
         Some("inventory") => stack.restart_inventory(&armed).await,
         _ => stack.restart_payment(&armed).await,
     }
-    stack
-        .database
-        .execute("UPDATE inventory SET stock = 100000, stocked = 100000")
-        .await;
+    stack.database.execute(&stock_of(100_000)).await;
     // Some orders are confirmed and some declined. In some rounds payment is slow, so that orders
     // expire and owe a refund. Services whose process ended are restarted after each round.
     let started = Instant::now();

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::harness::forwarder::Forwarder;
-use crate::harness::{Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
+use crate::harness::{Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port, stock_of};
 
 const ROLES: [&str; 3] = ["order", "inventory", "payment"];
 /// All orders in which the three services can start.
@@ -353,9 +353,7 @@ async fn replace(old: &mut Service, role: &str, forwarder: &Forwarder, env: &Env
 async fn no_customer_notices_that_the_process_of_each_service_is_replaced() {
     const ROUNDS: u32 = 2;
     let database = TestDatabase::create().await;
-    database
-        .execute("UPDATE inventory SET stock = 1000000, stocked = 1000000")
-        .await;
+    database.execute(&stock_of(1_000_000)).await;
     let ports = [free_port(), free_port(), free_port()];
     let mut env = environment(&database, ports);
     let forwarders = [

@@ -9,7 +9,7 @@ use tokio::process::Command;
 use uuid::Uuid;
 use valerix::audit::Audit;
 
-use crate::harness::{PROGRAM, Service, TestDatabase, eventually, free_port};
+use crate::harness::{PROGRAM, Service, TestDatabase, eventually, free_port, stock_of};
 
 /// The three services, each with its own database.
 struct SeparateStack {
@@ -63,9 +63,7 @@ impl SeparateStack {
             stack.inventory.wait_until_ready(),
             stack.payment.wait_until_ready()
         );
-        let fill =
-            "UPDATE inventory SET stock = 100000, stocked = 100000 WHERE product_id = 'PROD-001'";
-        stack.databases[1].execute(fill).await;
+        stack.databases[1].execute(&stock_of(100_000)).await;
         stack
     }
 
@@ -184,7 +182,7 @@ async fn with_a_database_for_each_service_the_audit_stays_clean_and_finds_plante
 
 /// Defects of a confirmed order, each with its database, the SQL that causes it, the invariant that
 /// must report it, and the SQL that repairs it.
-fn defects(id: &str) -> [(usize, String, &'static str, String); 8] {
+fn defects(id: &str) -> [(usize, String, &'static str, String); 9] {
     [
         (
             0,
@@ -203,6 +201,16 @@ fn defects(id: &str) -> [(usize, String, &'static str, String); 8] {
             "UPDATE inventory SET stock = stock - 1 WHERE product_id = 'PROD-002'".to_owned(),
             "stock-conserved",
             "UPDATE inventory SET stock = stock + 1 WHERE product_id = 'PROD-002'".to_owned(),
+        ),
+        (
+            1,
+            "UPDATE deliveries SET quantity = quantity + 1 WHERE product_id = 'PROD-002'
+                 AND quantity > 50"
+                .to_owned(),
+            "stocked-is-delivered",
+            "UPDATE deliveries SET quantity = quantity - 1 WHERE product_id = 'PROD-002'
+                 AND quantity > 50"
+                .to_owned(),
         ),
         (
             2,

@@ -102,6 +102,57 @@ async fn an_order_whose_commit_waits_is_answered_outcome_unknown_and_can_be_foun
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_whose_commit_waits_is_answered_outcome_unknown_and_can_be_repeated() {
+    let postgres = DedicatedPostgres::start(Vec::new()).await;
+    let env = [("DATABASE_URL", postgres.server.url("postgres"))];
+    let service = Service::start("inventory", free_port(), &env);
+    service.wait_until_ready().await;
+    let deliver = async |product_id: &str, body: &Value| {
+        let path = format!("/inventory/{product_id}/deliveries");
+        service.post(&path, body).await
+    };
+    make_commits_wait(&postgres).await;
+    // Each session reads the new setting a little later.
+    let without_id = eventually("a commit to wait", async || {
+        let response = deliver("PROD-001", &json!({"quantity": 1})).await;
+        (response.status != 201).then_some(response)
+    })
+    .await;
+    let problem = without_id.assert_problem(503, "outcome-unknown");
+    assert!(
+        without_id.headers.get("retry-after").is_none(),
+        "without an id, the same request could deliver twice: {problem}"
+    );
+    let named = json!({"quantity": 1, "delivery_id": "D"});
+    // The transaction that waits keeps the first product locked.
+    let with_id = deliver("PROD-002", &named).await;
+    assert_eq!(
+        with_id.assert_problem(503, "outcome-unknown")["delivery_id"],
+        "D"
+    );
+    assert!(with_id.header("retry-after").parse::<u32>().is_ok());
+    let created = service.put("/inventory/NEW", &json!({})).await;
+    created.assert_problem(503, "outcome-unknown");
+    let_commits_finish(&postgres).await;
+    let repeated = json!({"quantity": 1, "delivery_id": problem["delivery_id"]});
+    for (product_id, body) in [("PROD-001", repeated), ("PROD-002", named)] {
+        let response = eventually("the delivery to be answered", async || {
+            let response = deliver(product_id, &body).await;
+            (response.status != 503).then_some(response)
+        })
+        .await;
+        assert_eq!(response.status, 200, "{response:?}");
+    }
+    let sum = "SELECT bool_and(stocked = (SELECT COALESCE(sum(quantity), 0) FROM deliveries d
+            WHERE d.product_id = i.product_id))
+        FROM inventory i";
+    let row = postgres.client().await.query_one(sum, &[]).await.unwrap();
+    assert!(row.get::<_, bool>(0));
+    drop(service);
+    postgres.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_rejected_with_retry_after_is_never_stored() {
     let postgres = DedicatedPostgres::start(Vec::new()).await;
     let service = postgres.order_service(&[]).await;

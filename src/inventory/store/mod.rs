@@ -6,14 +6,16 @@
 //!
 //! Every transaction takes its locks in the same order: first ledger rows by order id, then
 //! products by id, then new ledger rows by order id. So no two batches, of this process or of
-//! another, can deadlock.
+//! another, can deadlock. A delivery locks one product, and then adds its own row.
 
+mod deliveries;
 mod ledger;
 mod locks;
 mod release;
 mod reserve;
 mod stock;
 
+pub use deliveries::deliver;
 pub use release::{RELEASE, ReleaseBatcher};
 pub use reserve::{RESERVE, ReserveBatcher};
-pub use stock::{StockRow, find, list};
+pub use stock::{Created, StockRow, create, find, list};

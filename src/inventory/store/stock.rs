@@ -1,4 +1,4 @@
-//! Reads the stock of products.
+//! Reads the stock of products, and creates products.
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -41,4 +41,43 @@ pub async fn find(
         .first(connection)
         .await
         .optional()?)
+}
+
+/// What a request for a new product found.
+pub enum Created {
+    /// This call created the product.
+    Now(StockRow),
+    /// The product exists already. It was not changed.
+    Before(StockRow),
+}
+
+/// Creates a product, unless there is one of this id. A trigger records its stock as a delivery.
+///
+/// # Errors
+/// Those of the database.
+pub async fn create(
+    connection: &mut AsyncPgConnection,
+    product_id: &str,
+    stock: i32,
+) -> Result<Created, DatabaseError> {
+    // Ends after the second statement, unless the product is deleted by hand in between.
+    loop {
+        let product = (
+            inventory::product_id.eq(product_id),
+            inventory::stock.eq(stock),
+        );
+        let inserted: Vec<StockRow> = diesel::insert_into(inventory::table)
+            .values(product)
+            .on_conflict(inventory::product_id)
+            .do_nothing()
+            .returning(StockRow::as_returning())
+            .load(connection)
+            .await?;
+        if let Some(row) = inserted.into_iter().next() {
+            return Ok(Created::Now(row));
+        }
+        if let Some(row) = find(connection, product_id).await? {
+            return Ok(Created::Before(row));
+        }
+    }
 }

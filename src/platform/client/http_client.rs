@@ -15,8 +15,8 @@ use super::response::{CallError, MAX_BATCH_SIZE_HEADER, Response};
 use crate::platform::deadline::{self, Deadline};
 use crate::platform::observability::trace_context::{self, TraceHeaders};
 
-/// Upper bound on the body of a response, and on one line of the response to a batch. The services
-/// send less.
+/// Upper bound on the body of a response, unless a client has another one, and on one line of the
+/// response to a batch. The services send less to each other.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// How a request ended whose response is read line by line.
@@ -32,6 +32,7 @@ pub enum LinesOutcome {
 pub struct Client {
     pub(super) http: awc::Client,
     pub(super) base: BaseUrl,
+    max_response_bytes: usize,
 }
 
 impl Client {
@@ -56,6 +57,16 @@ impl Client {
         Self {
             http: builder.finish(),
             base,
+            max_response_bytes: MAX_RESPONSE_BYTES,
+        }
+    }
+
+    /// Returns a client that also reads responses of up to this many bytes.
+    #[must_use]
+    pub fn with_max_response_bytes(self, max_response_bytes: usize) -> Self {
+        Self {
+            max_response_bytes,
+            ..self
         }
     }
 
@@ -90,7 +101,25 @@ impl Client {
             deadline,
         );
         within(deadline, async {
-            read_response(request.send_json(body).await).await
+            self.read(request.send_json(body).await).await
+        })
+        .await
+    }
+
+    /// Sends JSON with the method PUT, in the current trace.
+    ///
+    /// # Errors
+    /// Those of [`Client::post`].
+    pub async fn put<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+        deadline: Deadline,
+    ) -> Result<Response, CallError> {
+        let request = self.http.put(format!("{}{path}", self.base));
+        within(deadline, async {
+            let request = in_current_trace(request, deadline);
+            self.read(request.send_json(body).await).await
         })
         .await
     }
@@ -132,7 +161,8 @@ impl Client {
     pub async fn get(&self, path: &str, deadline: Deadline) -> Result<Response, CallError> {
         let request = self.http.get(format!("{}{path}", self.base));
         within(deadline, async {
-            read_response(in_current_trace(request, deadline).send().await).await
+            self.read(in_current_trace(request, deadline).send().await)
+                .await
         })
         .await
     }
@@ -144,9 +174,35 @@ impl Client {
     pub async fn delete(&self, path: &str, deadline: Deadline) -> Result<Response, CallError> {
         let request = self.http.delete(format!("{}{path}", self.base));
         within(deadline, async {
-            read_response(in_current_trace(request, deadline).send().await).await
+            self.read(in_current_trace(request, deadline).send().await)
+                .await
         })
         .await
+    }
+
+    async fn read<S>(
+        &self,
+        response: Result<awc::ClientResponse<S>, SendRequestError>,
+    ) -> Result<Response, CallError>
+    where
+        S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    {
+        let mut response = response.map_err(send_failure)?;
+        let status = response.status();
+        let max_batch_size = response
+            .headers()
+            .get(MAX_BATCH_SIZE_HEADER)
+            .and_then(|size| size.to_str().ok()?.parse().ok());
+        let body = response
+            .body()
+            .limit(self.max_response_bytes)
+            .await
+            .map_err(|error| CallError::Interrupted(error.to_string()))?;
+        Ok(Response {
+            status,
+            max_batch_size,
+            body: body.to_vec(),
+        })
     }
 }
 
@@ -191,30 +247,6 @@ pub async fn within<T>(
     tokio::time::timeout(remaining, call)
         .await
         .map_err(|_| CallError::TimedOut)?
-}
-
-async fn read_response<S>(
-    response: Result<awc::ClientResponse<S>, SendRequestError>,
-) -> Result<Response, CallError>
-where
-    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-{
-    let mut response = response.map_err(send_failure)?;
-    let status = response.status();
-    let max_batch_size = response
-        .headers()
-        .get(MAX_BATCH_SIZE_HEADER)
-        .and_then(|size| size.to_str().ok()?.parse().ok());
-    let body = response
-        .body()
-        .limit(MAX_RESPONSE_BYTES)
-        .await
-        .map_err(|error| CallError::Interrupted(error.to_string()))?;
-    Ok(Response {
-        status,
-        max_batch_size,
-        body: body.to_vec(),
-    })
 }
 
 async fn read_lines<S>(

@@ -82,7 +82,11 @@ impl Database {
         self.run_with_lock_retries_within(WORK_TIMEOUT, work).await
     }
 
-    async fn run_with_lock_retries_within<T>(
+    /// Runs work as [`Database::run_with_lock_retries`] does, within another timeout.
+    ///
+    /// # Errors
+    /// Those of [`Database::run`].
+    pub async fn run_with_lock_retries_within<T>(
         &self,
         timeout: Duration,
         work: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
@@ -90,8 +94,10 @@ impl Database {
         let deadline = Instant::now() + timeout;
         loop {
             let outcome = self.run_once(deadline, deadline, &work).await;
+            // The next attempt must end before the deadline, also if it waits for the lock again.
+            // Otherwise its outcome would be unknown.
             let may_retry = outcome.as_ref().is_err_and(DatabaseError::is_locked)
-                && Instant::now() + LOCK_TIMEOUT < deadline;
+                && Instant::now() + 2 * LOCK_TIMEOUT < deadline;
             if !may_retry {
                 return outcome;
             }

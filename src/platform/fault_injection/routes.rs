@@ -12,8 +12,8 @@ use super::latency::Latency;
 use super::rule_view::RuleView;
 use super::rules::MAX_RULES;
 use super::spec::RuleSpec;
+use crate::platform::http::bearer_token::has_bearer_token;
 use crate::platform::http::extract::Body;
-use crate::platform::http::middleware::service_auth;
 use crate::platform::http::problem::{FieldError, Problem, ProblemBody};
 use crate::platform::http::problem_responses::{InvalidRequest, NotFound, Unauthorized};
 
@@ -38,7 +38,7 @@ impl Gremlin {
         let Some(token) = &self.config().token else {
             return Ok(());
         };
-        if service_auth::has_bearer_token(request.headers(), token) {
+        if has_bearer_token(request.headers(), token) {
             return Ok(());
         }
         let detail = "Send the token of the gremlin in the header Authorization: Bearer.";

@@ -16,6 +16,7 @@ use utoipa_swagger_ui::{Config as SwaggerConfig, SwaggerUi};
 use super::middleware::browser_guard::BrowserGuard;
 use super::middleware::service_auth::ServiceToken;
 use super::openapi::{self, Description};
+use super::operator::OperatorToken;
 use super::{health, listener, metrics, middleware};
 use crate::platform::fault_injection;
 use crate::platform::service::{Config, Platform, Role};
@@ -36,9 +37,11 @@ pub fn serve<R: Role>(
     role: R,
     settings: listener::Settings,
 ) -> std::io::Result<actix_web::dev::Server> {
-    let token = web::Data::new(ServiceToken(
-        config.service_token.clone().filter(|_| R::INTERNAL),
-    ));
+    let service_token = web::Data::new(ServiceToken {
+        token: config.service_token.clone().filter(|_| R::INTERNAL),
+        operator_routes: R::OPERATOR_ROUTES,
+    });
+    let operator_token = web::Data::new(OperatorToken(config.operator_token.clone()));
     let origins = Arc::new(config.cors_allowed_origins.clone());
     let guard = BrowserGuard::new(
         config.host,
@@ -53,7 +56,8 @@ pub fn serve<R: Role>(
             .app_data(web::Data::new(platform.gremlin.clone()))
             .app_data(platform.http_metrics.clone())
             .app_data(web::Data::new(platform.registry.clone()))
-            .app_data(token.clone())
+            .app_data(service_token.clone())
+            .app_data(operator_token.clone())
             .app_data(web::Data::new(guard.clone()))
             .app_data(web::Data::new(Description::new(document)))
             .app_data(web::PathConfig::default().error_handler(openapi::invalid_path))

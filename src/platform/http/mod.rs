@@ -2,6 +2,7 @@
 //! problem documents, health checks and the OpenAPI document.
 
 pub mod app;
+pub mod bearer_token;
 mod connection;
 pub mod extract;
 pub mod health;
@@ -10,6 +11,7 @@ pub mod marker;
 pub mod metrics;
 pub mod middleware;
 pub mod openapi;
+pub mod operator;
 pub mod problem;
 pub mod problem_body;
 pub mod problem_responses;

@@ -195,6 +195,22 @@ pub fn invalid_path(_: PathError, request: &HttpRequest) -> Error {
         .into()
 }
 
+/// Rejects a request whose path belongs to another route, although it matches the pattern of the
+/// route that handles it. For example, `PUT /inventory/release` creates no product "release".
+///
+/// # Errors
+/// 405 if the path is that of another route.
+pub fn check_path(request: &HttpRequest) -> Result<(), Problem> {
+    let description = request.app_data::<web::Data<Description>>();
+    match description.and_then(|known| known.allowed_methods(request.path())) {
+        Some(allow) => Err(Problem::method_not_allowed(
+            request.method().as_str(),
+            allow,
+        )),
+        None => Ok(()),
+    }
+}
+
 fn no_route_problem(
     request: &HttpRequest,
     pattern: Option<&str>,

@@ -24,6 +24,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     order_id: Option<Uuid>,
+    delivery_id: Option<String>,
     retry_after_seconds: Option<u32>,
     /// Further headers of the response.
     headers: Vec<(&'static str, String)>,
@@ -40,6 +41,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             order_id: None,
+            delivery_id: None,
             retry_after_seconds: None,
             headers: Vec::new(),
             cause: None,
@@ -96,13 +98,18 @@ impl Problem {
     /// is a sentence for the client.
     #[must_use]
     pub fn outcome_unknown(reason: &str, order_id: Uuid) -> Self {
+        Self::change_unknown(reason).with_order_id(order_id)
+    }
+
+    /// Returns the problem of [`Problem::outcome_unknown`] for a change that concerns no order.
+    #[must_use]
+    pub fn change_unknown(reason: &str) -> Self {
         let detail = format!("{reason} It is not known whether the change was made.");
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             Self::OUTCOME_UNKNOWN,
             detail,
         )
-        .with_order_id(order_id)
     }
 
     /// Returns a 500 for a fault of this program. The cause is logged, and not sent to the client.
@@ -138,6 +145,14 @@ impl Problem {
     pub fn with_order_id(self, order_id: Uuid) -> Self {
         Self {
             order_id: Some(order_id),
+            ..self
+        }
+    }
+
+    #[must_use]
+    pub fn with_delivery_id(self, delivery_id: impl Into<String>) -> Self {
+        Self {
+            delivery_id: Some(delivery_id.into()),
             ..self
         }
     }
@@ -226,6 +241,7 @@ impl Problem {
             trace_id: trace_id.map(str::to_owned),
             errors: self.errors.clone(),
             order_id: self.order_id,
+            delivery_id: self.delivery_id.clone(),
         }
     }
 

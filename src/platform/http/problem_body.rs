@@ -19,8 +19,8 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// `application/problem+json`, with the extension members `code`, `trace_id`, `errors` and
-/// `order_id`.
+/// `application/problem+json`, with the extension members `code`, `trace_id`, `errors`,
+/// `order_id` and `delivery_id`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemBody {
@@ -40,4 +40,7 @@ pub struct ProblemBody {
     /// The order that the problem concerns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order_id: Option<Uuid>,
+    /// The delivery that the problem concerns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_id: Option<String>,
 }

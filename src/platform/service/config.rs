@@ -24,6 +24,8 @@ pub struct Config {
     pub gremlin: fault_injection::Config,
     /// The token that the services share. Internal services require it if it is set.
     pub service_token: Option<String>,
+    /// The token that the routes for operators require, if any.
+    pub operator_token: Option<String>,
     pub telemetry: telemetry::Config,
     /// Stop when standard input ends. The supervisor holds it open.
     pub supervised: bool,

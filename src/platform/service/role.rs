@@ -22,8 +22,12 @@ pub trait Role: Clone + Send + 'static {
     /// Routes into which the gremlin injects no faults, in addition to those of every service. A
     /// path that ends with `/*` stands for all paths below it.
     const EXEMPT_FROM_FAULTS: &'static [&'static str] = &[];
-    /// Whether only other services call this one. Such a service requires the service token.
+    /// Whether only other services call this one, apart from the routes for operators. Such a
+    /// service requires the service token.
     const INTERNAL: bool;
+    /// Method and pattern of each route for operators. They take the extractor
+    /// [`Operator`](crate::platform::http::operator::Operator).
+    const OPERATOR_ROUTES: &'static [(&'static str, &'static str)] = &[];
     /// The tables that the service reads and writes.
     const TABLES: &'static [&'static str];
 

@@ -50,6 +50,7 @@ pub async fn run<R: Role>(
     let platform = platform::<R>(&config)?;
     tokio::spawn(update_metrics(platform.clone()));
     warn_of_open_gremlin(&config);
+    warn_of_open_operator_routes::<R>(&config);
     let role = role(&platform)?;
     let address = listener.local_addr()?;
     let (database, version) = (&config.database_url, env!("CARGO_PKG_VERSION"));
@@ -101,6 +102,17 @@ fn warn_of_open_gremlin(config: &Config) {
             host = %config.host,
             "every client that reaches this port can inject faults: set GREMLIN_TOKEN, or \
              GREMLIN_ENABLED=false"
+        );
+    }
+}
+
+fn warn_of_open_operator_routes<R: Role>(config: &Config) {
+    let is_open = !R::OPERATOR_ROUTES.is_empty() && config.operator_token.is_none();
+    if is_open && !config.host.is_loopback() {
+        tracing::warn!(
+            host = %config.host,
+            "every client that reaches this port can create products and change the stock: set \
+             OPERATOR_TOKEN"
         );
     }
 }

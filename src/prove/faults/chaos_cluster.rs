@@ -72,7 +72,8 @@ impl ChaosCluster {
     pub async fn start(&mut self, products: &[(String, i32)]) -> Result<(), ProveError> {
         self.cluster.create_database().await?;
         let client = self.cluster.connect().await?;
-        client.execute("DELETE FROM inventory", &[]).await?;
+        let products_of_the_schema = "TRUNCATE inventory, deliveries";
+        client.execute(products_of_the_schema, &[]).await?;
         let insert = "INSERT INTO inventory (product_id, stock) VALUES ($1, $2)";
         for (product_id, stock) in products {
             client.execute(insert, &[product_id, stock]).await?;

@@ -59,6 +59,23 @@ async fn start() -> Shared {
     }
 }
 
+/// Returns the SQL by which each product has this many units in stock, and the deliveries say so.
+pub fn stock_of(units: i32) -> String {
+    format!(
+        "WITH moved AS (
+            UPDATE inventory SET stock = {units}, stocked = {units} + reserved
+            RETURNING product_id, stock, reserved, stocked),
+         missing AS (
+            SELECT product_id, stocked - (
+                SELECT COALESCE(sum(quantity), 0) FROM deliveries d
+                WHERE d.product_id = moved.product_id) AS units
+            FROM moved)
+         INSERT INTO deliveries (product_id, quantity, stock, reserved, stocked)
+         SELECT product_id, units, stock, reserved, stocked
+         FROM moved JOIN missing USING (product_id) WHERE units <> 0"
+    )
+}
+
 /// A database for one test.
 pub struct TestDatabase {
     name: String,

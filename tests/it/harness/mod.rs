@@ -19,7 +19,7 @@ use valerix::audit::Audit;
 use valerix::testbed::free_ports::free_ports_in;
 use valerix::testbed::process::{Output, Process, ProcessSpec};
 
-pub use database::TestDatabase;
+pub use database::{TestDatabase, stock_of};
 
 /// How long a test waits for a condition before it fails. A loaded machine is fast enough for it;
 /// a test that passes never waits that long.
@@ -241,6 +241,11 @@ impl Service {
 
     pub async fn post(&self, path: &str, body: &Value) -> Response {
         self.request(Method::POST, path, &[], Some(&body.to_string()))
+            .await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Response {
+        self.request(Method::PUT, path, &[], Some(&body.to_string()))
             .await
     }
 

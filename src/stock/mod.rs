@@ -1,0 +1,13 @@
+//! `valerix stock`: lists the stock of a running platform, creates products and delivers units.
+//!
+//! `client` talks to the inventory service; `report` prints what it answered.
+
+mod client;
+mod command;
+mod error;
+mod report;
+
+pub use client::StockClient;
+pub use command::Command;
+pub use error::StockError;
+pub use report::Report;

@@ -1,0 +1,146 @@
+//! What the inventory service answered, as text and as JSON.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::api::{Delivery, Stock};
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Report {
+    Products(Vec<Stock>),
+    Delivered(Delivery),
+    /// An earlier call made the delivery.
+    DeliveredBefore(Delivery),
+    Created(Stock),
+    /// The product exists already. It was not changed.
+    Exists(Stock),
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Products(products) => table(products, f),
+            Self::Delivered(delivery) => describe(delivery, "now", f),
+            Self::DeliveredBefore(delivery) => {
+                writeln!(f, "this delivery was made before; nothing was changed now")?;
+                describe(delivery, "then", f)
+            }
+            Self::Created(product) => {
+                let name = printable(&product.product_id);
+                write!(f, "created {name}: {} in stock", product.stock)
+            }
+            Self::Exists(product) => {
+                let Stock {
+                    product_id,
+                    stock,
+                    reserved,
+                    ..
+                } = product;
+                let name = printable(product_id);
+                write!(
+                    f,
+                    "{name} exists already, and was not changed: {stock} in stock, {reserved} \
+                     reserved"
+                )
+            }
+        }
+    }
+}
+
+fn describe(delivery: &Delivery, when: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Delivery {
+        delivery_id,
+        product_id,
+        quantity,
+        stock,
+        reserved,
+        ..
+    } = delivery;
+    let (delivery_id, product_id) = (printable(delivery_id), printable(product_id));
+    write!(
+        f,
+        "{product_id}: {quantity:+} units, {when} {stock} in stock and {reserved} reserved \
+         (delivery {delivery_id})"
+    )
+}
+
+/// A line for each product, with the figures aligned to the right.
+fn table(products: &[Stock], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut rows = vec![["PRODUCT", "STOCK", "RESERVED", "STOCKED"].map(str::to_owned)];
+    rows.extend(products.iter().map(|product| {
+        let figures = [product.stock, product.reserved, product.stocked];
+        let [stock, reserved, stocked] = figures.map(|figure| figure.to_string());
+        [printable(&product.product_id), stock, reserved, stocked]
+    }));
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let [first, second, third, fourth] = [0, 1, 2, 3].map(width);
+    for (index, [product, stock, reserved, stocked]) in rows.iter().enumerate() {
+        let line_break = if index == 0 { "" } else { "\n" };
+        write!(
+            f,
+            "{line_break}{product:first$}  {stock:>second$}  {reserved:>third$}  \
+             {stocked:>fourth$}"
+        )?;
+    }
+    Ok(())
+}
+
+/// The text without control characters, which a terminal would obey.
+fn printable(text: &str) -> String {
+    let mut printable = String::new();
+    for character in text.chars() {
+        if character.is_control() {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn product(product_id: &str, stock: i32) -> Stock {
+        Stock {
+            product_id: product_id.to_owned(),
+            stock,
+            reserved: 2,
+            stocked: stock + 2,
+        }
+    }
+
+    #[test]
+    fn products_are_aligned_and_control_characters_are_escaped() {
+        let report = Report::Products(vec![product("PROD-001", 98), product("\u{1b}[2J", 1000)]);
+        let wanted = "\
+PRODUCT    STOCK  RESERVED  STOCKED
+PROD-001      98         2      100
+\\u{1b}[2J   1000         2     1002";
+        assert_eq!(report.to_string(), wanted);
+        let empty = Report::Products(Vec::new());
+        assert_eq!(empty.to_string(), "PRODUCT  STOCK  RESERVED  STOCKED");
+    }
+
+    #[test]
+    fn a_correction_is_shown_with_its_sign() {
+        let delivery = Delivery {
+            delivery_id: "D-1".to_owned(),
+            product_id: "P".to_owned(),
+            quantity: -5,
+            stock: 95,
+            reserved: 1,
+            stocked: 96,
+        };
+        assert_eq!(
+            Report::Delivered(delivery).to_string(),
+            "P: -5 units, now 95 in stock and 1 reserved (delivery D-1)"
+        );
+    }
+}
