@@ -13,7 +13,7 @@ use utoipa::Path;
 use crate::platform::http::{health, listener};
 use crate::testbed::postgres;
 
-/// What the description takes from the command line.
+/// The parts of the description that come from the command line.
 #[derive(Debug)]
 pub struct Inputs<'a> {
     pub command: &'a Command,

@@ -1,5 +1,5 @@
-//! What each call to another service costs: asking a circuit breaker with a full window, and
-//! recording the outcome of the call.
+//! The cost that the circuit breaker adds to each call: a question to a breaker with a full window,
+//! and the recording of the outcome.
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What the benchmark asks the database.
+//! Queries of the benchmark to the database.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ pub async fn execute(client: &Client, statements: &str) -> Fallible<()> {
     Ok(())
 }
 
-/// What the server has done.
+/// Counters of the work that the server has done.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct DatabaseWork {
     /// In the connected database.

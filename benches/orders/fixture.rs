@@ -1,5 +1,5 @@
-//! What all runs share: the private PostgreSQL server, and the directory that holds its files and
-//! the services' logs.
+//! The private PostgreSQL server that all runs share, and the directory for its files and the logs of
+//! the services.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};

@@ -1,4 +1,4 @@
-//! What was measured, and on which machine.
+//! Describes the measured program and the machine.
 
 use std::process::Command;
 
@@ -73,7 +73,7 @@ fn commit() -> String {
     }
 }
 
-/// What a program prints, without white space at the ends. `None` if it fails.
+/// Returns the output of a program, without white space at the ends. `None` if it fails.
 fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -19,7 +19,7 @@ const SCRIPT: &str = concat!(
 const LOG_PREFIX: &str = "pgbench";
 const MAX_THREADS: u32 = 2;
 
-/// What pgbench does.
+/// The load of one pgbench run.
 pub struct Load {
     pub clients: u32,
     /// The number of products that the orders are spread over.
@@ -30,7 +30,7 @@ pub struct Load {
     pub log_latencies: bool,
 }
 
-/// What pgbench measured.
+/// The result of one pgbench run.
 pub struct Measurement {
     pub orders: u32,
     pub per_second: f64,

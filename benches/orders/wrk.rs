@@ -14,7 +14,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/orders/orders
 /// wrk does not count latencies above this limit. An order takes far less.
 const TIMEOUT: &str = "20s";
 
-/// What wrk does.
+/// The load of one wrk run.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     pub clients: u32,
@@ -26,7 +26,7 @@ pub struct Load {
     pub pause_ms: u32,
 }
 
-/// What wrk measured. Latencies are in microseconds.
+/// The result of one wrk run. Latencies are in microseconds.
 #[derive(Debug, Deserialize)]
 pub struct Measurement {
     pub seconds: f64,

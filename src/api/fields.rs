@@ -23,7 +23,7 @@ pub fn epoch() -> impl FnOnce(&Value) -> Result<i32, String> {
     integer(1..=i32::MAX)
 }
 
-/// What a segment of a path has to escape (RFC 3986).
+/// The characters that a segment of a path must escape (RFC 3986).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

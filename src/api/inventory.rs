@@ -74,7 +74,7 @@ impl FromFields for Release {
     }
 }
 
-/// What a release did.
+/// The result of a release.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Released {
     pub order_id: Uuid,

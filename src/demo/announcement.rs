@@ -1,4 +1,4 @@
-//! What the demo prints when it is ready.
+//! The text that the demo prints when it is ready.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the demo is started with.
+//! The configuration of the demo.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

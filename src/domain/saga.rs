@@ -91,7 +91,7 @@ pub enum Step {
     Refund,
 }
 
-/// What a step resulted in.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StepOutcome {
     Reserved,

@@ -1,4 +1,4 @@
-//! What the gremlin of a service is asked to do.
+//! The commands that a client can send to the gremlin of a service.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! What load to produce.
+//! The configuration of a load.
 
 use std::time::Duration;
 

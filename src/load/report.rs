@@ -1,4 +1,4 @@
-//! What a load measured, as text and as JSON.
+//! The report of a load, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;

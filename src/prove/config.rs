@@ -1,4 +1,4 @@
-//! What a campaign is run with.
+//! The configuration of a campaign.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the database holds after a campaign.
+//! The contents of the database after a campaign.
 
 use std::collections::HashMap;
 

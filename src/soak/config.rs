@@ -1,4 +1,4 @@
-//! What a soak is run with.
+//! The configuration of a soak.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a soak did and found, as text and as JSON.
+//! The report of a soak, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ const MAX_TABLE_LINES: usize = 12;
 const MIN_COLUMN_WIDTH: usize = 4;
 const SECONDS_WIDTH: usize = 7;
 
-/// What a soak measured.
+/// The measurements of a soak.
 pub struct SoakResult {
     pub load: load::Report,
     pub samples: Vec<Sample>,

@@ -13,7 +13,7 @@ use crate::testbed::service_kind::ServiceKind;
 const METRICS_TIMEOUT: Duration = Duration::from_secs(2);
 const BYTES_PER_MIB: f64 = 1024.0 * 1024.0;
 
-/// What is watched of each service.
+/// The figures that are sampled of each service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {

@@ -19,7 +19,7 @@ const MIN_POINTS: usize = 5;
 /// Standard deviations of a normal distribution that are exceeded with a probability of 1 %.
 const SIGNIFICANT_DEVIATION: f64 = 2.33;
 
-/// What the second half of a series shows.
+/// The trend of the second half of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Trend {
     pub median: f64,

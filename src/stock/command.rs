@@ -1,4 +1,4 @@
-//! What the inventory service is asked to do.
+//! The commands of `valerix stock`, and their requests to the inventory service.
 
 #[derive(Debug, Clone)]
 pub enum Command {

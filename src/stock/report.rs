@@ -1,4 +1,4 @@
-//! What the inventory service answered, as text and as JSON.
+//! The response of the inventory service, as text and as JSON.
 
 use std::fmt;
 

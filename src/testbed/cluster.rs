@@ -23,7 +23,7 @@ const DATABASE: &str = "valerix";
 const SERVER_SETTINGS: [&str; 1] = ["max_connections=100"];
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What the cluster is started with.
+/// The configuration of a cluster.
 pub struct ClusterConfig {
     /// A part of the name of the temporary directory.
     pub purpose: &'static str,

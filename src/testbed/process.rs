@@ -29,7 +29,7 @@ pub enum Output {
     File(PathBuf),
 }
 
-/// What to start.
+/// The program, arguments and environment of a process.
 #[derive(Clone)]
 pub struct ProcessSpec {
     pub program: PathBuf,

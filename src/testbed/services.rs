@@ -48,7 +48,7 @@ pub struct Services {
     slots: [Slot; 3],
 }
 
-/// What is known of one service.
+/// One service and its process.
 #[derive(Default)]
 struct Slot {
     /// `None` before the first start.

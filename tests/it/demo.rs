@@ -120,7 +120,7 @@ impl Demo {
             .len()
     }
 
-    /// What was delivered of each product.
+    /// Returns the delivered units of each product.
     async fn stocked(&self) -> Vec<i64> {
         let products = self.get(1, "/inventory").await;
         let products = products.as_array().unwrap().iter();

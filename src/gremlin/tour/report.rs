@@ -1,4 +1,4 @@
-//! What a tour found.
+//! The report of a tour.
 
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ pub struct Step {
 pub struct Finding {
     /// Since the start of the tour.
     pub seconds: f64,
-    /// What was checked. Absent for a remark.
+    /// The check that was made. Absent for a remark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub check: Option<String>,
     /// Absent for a remark.

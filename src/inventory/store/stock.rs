@@ -43,7 +43,7 @@ pub async fn find(
         .optional()?)
 }
 
-/// What a request for a new product found.
+/// The result of a request for a new product.
 pub enum Created {
     /// This call created the product.
     Now(StockRow),

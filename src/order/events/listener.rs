@@ -15,7 +15,7 @@ use crate::platform::http::problem::Problem;
 /// Changes that a listener can have missed. With more, it must read the list of orders again.
 const MAX_REPLAYED: u32 = 10_000;
 
-/// What a listener is sent.
+/// A message to a listener.
 #[derive(Debug)]
 pub enum Message {
     /// Server-sent events, one for each change.

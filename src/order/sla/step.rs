@@ -11,7 +11,7 @@ pub enum Step {
     },
 }
 
-/// What the history shows of a step.
+/// The service level of one step of the history.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Summary {
     pub requests: u64,

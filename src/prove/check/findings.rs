@@ -1,4 +1,4 @@
-//! What a check finds.
+//! The findings of the check.
 
 use serde::Serialize;
 

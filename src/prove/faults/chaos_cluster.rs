@@ -175,7 +175,7 @@ impl ChaosCluster {
         Ok(self.cluster.connect().await?)
     }
 
-    /// What the services have logged so far.
+    /// The faults and errors in the logs of the services so far.
     #[must_use]
     pub fn observed_faults(&self) -> ObservedFaults {
         lock(&self.observed).clone()

@@ -6,7 +6,7 @@ use super::kind::CampaignFaultKind;
 use crate::platform::fault_injection::spec::{self, Direction};
 use crate::testbed::service_kind::ServiceKind;
 
-/// What another session locks of the table `orders`.
+/// The part of the table `orders` that another session locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrdersLock {
     /// The table, exclusively: no other session can even read it.

@@ -1,4 +1,4 @@
-//! What broke in a campaign.
+//! The promises and invariants that broke in a campaign.
 
 use crate::audit::Audit;
 use crate::prove::check::Findings;

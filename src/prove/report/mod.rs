@@ -1,4 +1,4 @@
-//! What a campaign did and found, as text and as JSON.
+//! The report of a campaign, as text and as JSON.
 
 mod breaches;
 mod coverage;

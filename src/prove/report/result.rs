@@ -16,7 +16,7 @@ use crate::prove::config::Config;
 use crate::prove::customer::Customer;
 use crate::prove::faults::CampaignFaultKind;
 
-/// What a campaign did and found.
+/// The result of a campaign.
 pub struct CampaignResult {
     pub customers: Vec<Customer>,
     pub faults: InjectedFaults,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What a campaign shows.
+/// The verdict of a campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {

@@ -1,4 +1,4 @@
-//! What the tests share: services, databases, event streams, proxies and a browser.
+//! The parts that tests share: services, databases, event streams, proxies and a browser.
 
 pub mod browser;
 pub mod database;
