@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use valerix::domain::saga::{Attempt, SagaState, StepOutcome};
+use valerix::domain::saga::{Attempt, CallFailure, SagaState, StepOutcome};
 
 pub fn transitions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("saga");
@@ -16,8 +16,10 @@ pub fn transitions(criterion: &mut Criterion) {
             "payment unavailable",
             &[
                 StepOutcome::Reserved,
-                StepOutcome::OutcomeUnknown,
-                StepOutcome::Released,
+                StepOutcome::CallFailed(CallFailure::TimedOut),
+                StepOutcome::Released {
+                    units_returned: true,
+                },
             ],
         ),
     ] {

@@ -23,6 +23,10 @@ CREATE TABLE orders (
     release_owed_epoch INT,
     -- Whether payment must still refund the order's charge, or forbid it if it was never made.
     refund_owed        BOOLEAN       NOT NULL DEFAULT FALSE,
+    -- Whether inventory must still ship what the order holds. The order cannot be cancelled then.
+    shipment_owed      BOOLEAN       NOT NULL DEFAULT FALSE,
+    -- When the goods left.
+    fulfilled_at       TIMESTAMPTZ,
     -- Since when an order with a final status has owed something without a break; null while it
     -- owes nothing or is pending.
     owed_since         TIMESTAMPTZ,
@@ -31,6 +35,8 @@ CREATE TABLE orders (
     next_attempt_at    TIMESTAMPTZ   NOT NULL DEFAULT now(),
     -- Takeovers since the status last changed. The backoff grows with them.
     takeovers          INT           NOT NULL DEFAULT 0,
+    -- The call with which the last attempt ended, if it failed: an element of order_events.steps.
+    last_failure       JSONB,
     idempotency_key    VARCHAR(255),
     -- The last status that the request that placed the order has stored; null until it stores one.
     -- While it is null and the lease lasts, that request is in progress.
@@ -40,8 +46,11 @@ CREATE TABLE orders (
     updated_at         TIMESTAMPTZ   NOT NULL DEFAULT now(),
     CONSTRAINT orders_failed_has_reason
         CHECK ((status = 'FAILED') = (failure_reason IS NOT NULL)),
-    CONSTRAINT orders_confirmed_owes_nothing
-        CHECK (status <> 'CONFIRMED' OR (release_owed_epoch IS NULL AND NOT refund_owed))
+    CONSTRAINT orders_confirmed_gives_nothing_back
+        CHECK (status <> 'CONFIRMED' OR (release_owed_epoch IS NULL AND NOT refund_owed)),
+    CONSTRAINT orders_shipped_is_confirmed
+        CHECK (status = 'CONFIRMED' OR (fulfilled_at IS NULL AND NOT shipment_owed)),
+    CONSTRAINT orders_shipped_once CHECK (fulfilled_at IS NULL OR NOT shipment_owed)
 ) WITH (
     -- Every order is updated soon after its insert. Free space keeps the new version on its page.
     fillfactor = 85,
@@ -60,14 +69,15 @@ CREATE VIEW unsettled_orders AS
         SELECT *,
             status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT') AS is_pending,
             status IN ('CONFIRMED', 'FAILED')
-                AND (release_owed_epoch IS NOT NULL OR refund_owed) AS is_owing
+                AND (release_owed_epoch IS NOT NULL OR refund_owed OR shipment_owed) AS is_owing
         FROM orders) AS classified
     WHERE is_pending OR is_owing;
 
 CREATE INDEX orders_pending ON orders (next_attempt_at)
     WHERE status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT');
 CREATE INDEX orders_owing ON orders (next_attempt_at)
-    WHERE status IN ('CONFIRMED', 'FAILED') AND (release_owed_epoch IS NOT NULL OR refund_owed);
+    WHERE status IN ('CONFIRMED', 'FAILED')
+        AND (release_owed_epoch IS NOT NULL OR refund_owed OR shipment_owed);
 
 -- Pages of orders, newest first: of one status, or of one product and status. A page of all orders
 -- is merged from a page of each status (src/order/store/pagination.rs) and needs no index of its
@@ -98,6 +108,9 @@ CREATE TABLE order_events (
     -- The epoch of the attempt that made the change.
     epoch    INT         NOT NULL,
     trace_id VARCHAR(32),
+    -- The calls that the attempt made since its change before: an array of objects with `step`,
+    -- `outcome`, `detail`, `started_at` and `duration_ms`.
+    steps    JSONB       NOT NULL DEFAULT '[]',
     PRIMARY KEY (xid, id)
 );
 

@@ -11,10 +11,10 @@ mod payments;
 
 pub use fields::{MAX_STOCK, is_product_id, product_path};
 pub use inventory::{
-    CreateProduct, Deliver, Delivery, Release, Released, Reserve, Reserved, Stock,
+    CreateProduct, Deliver, Delivery, Release, Released, Reserve, Reserved, Ship, Shipped, Stock,
 };
 pub use orders::{
     FailureReason, FollowOrders, ListOrders, Obligation, Order, OrderChange, OrderDetail,
-    OrderEvent, OrderPage, OrderStatus, PlaceOrder,
+    OrderEvent, OrderPage, OrderStatus, OrderStep, PlaceOrder,
 };
 pub use payments::{Charge, Payment, PaymentStatus, PaymentsOfOrder, Void};

@@ -51,6 +51,8 @@ pub enum Obligation {
     Release,
     /// Its charge must be given back, or a later charge prevented.
     Refund,
+    /// Its goods must leave.
+    Shipment,
 }
 
 /// Why an order failed.
@@ -65,9 +67,13 @@ pub enum FailureReason {
     PaymentDeclined,
     /// Not finished within the recovery bound.
     Expired,
+    /// Cancelled by people.
+    Cancelled,
 }
 
 impl FailureReason {
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
     /// The text on the wire and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -116,6 +122,14 @@ pub struct Order {
     pub settled: bool,
     /// Obligations that are not met yet; a pending order can have some too.
     pub owes: Vec<Obligation>,
+    /// Since when an order that has ended owes something.
+    pub owed_since: Option<DateTime<Utc>>,
+    /// When recovery tries again, at the earliest; null for a settled order.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// The call that failed last, if the last attempt ended with it.
+    pub last_failure: Option<OrderStep>,
+    /// When the goods left.
+    pub fulfilled_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     /// Trace of the request that placed the order.
@@ -134,6 +148,29 @@ pub struct OrderEvent {
     /// more for each takeover by recovery.
     pub attempt: i32,
     pub trace_id: Option<String>,
+    /// The calls that the attempt made since its change before, oldest first.
+    pub steps: Vec<OrderStep>,
+}
+
+/// A call that an attempt made to inventory or payment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OrderStep {
+    /// `reserve`, `charge`, `query-payment`, `release`, `refund` or `ship`. A newer version may
+    /// store others.
+    #[schema(example = "reserve")]
+    pub step: String,
+    /// `ok`, `rejected`, `timed-out`, `connection-lost`, `refused` (no connection), `not-called`
+    /// (breaker open or bulkhead full) or `failed`. A newer version may store others.
+    #[schema(example = "ok")]
+    pub outcome: String,
+    /// What a service that did not do it answered: the code of its problem document, or its
+    /// status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "insufficient-stock")]
+    pub detail: Option<String>,
+    pub started_at: DateTime<Utc>,
+    /// Milliseconds, retries included.
+    pub duration_ms: f64,
 }
 
 /// An order as one change left it: the data of one event of `GET /orders/stream`.

@@ -10,7 +10,7 @@ use super::outcome::Outcome;
 use super::parsers::{base_url, http_url, seconds, timeout_ms, trace_url};
 use super::service::ServiceArgs;
 use super::service_command::{self, ServiceCommand};
-use super::shared::{RecoveryBoundArgs, RemoteDatabaseArgs};
+use super::shared::{OperatorTokenArgs, RecoveryBoundArgs, RemoteDatabaseArgs};
 use crate::order::saga::recovery;
 use crate::order::{self, OrderService};
 use crate::platform::client::BaseUrl;
@@ -21,6 +21,8 @@ use crate::testbed::service_kind::ServiceKind;
 pub struct OrderArgs {
     #[command(flatten)]
     service: ServiceArgs,
+    #[command(flatten)]
+    operator: OperatorTokenArgs,
     /// Address of the inventory service
     #[arg(long, env = "INVENTORY_SERVICE_URL",
           default_value_t = local_url(ServiceKind::Inventory), value_parser = base_url)]
@@ -108,7 +110,11 @@ impl ServiceCommand for OrderArgs {
         impl FnOnce(&Platform) -> prometheus::Result<OrderService>,
     ) {
         let config = self.config();
-        (self.service.config(Self::KIND), |platform: &Platform| {
+        let service = service::Config {
+            operator_token: self.operator.token,
+            ..self.service.config(Self::KIND)
+        };
+        (service, |platform: &Platform| {
             OrderService::new(config, platform)
         })
     }

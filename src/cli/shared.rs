@@ -46,7 +46,8 @@ impl RecoveryBoundArgs {
 /// The token that operators send and that their routes require.
 #[derive(Debug, Clone, Args)]
 pub struct OperatorTokenArgs {
-    /// Bearer token of the operators, who create products and deliver stock [default: none]
+    /// Bearer token of the operators, who deliver stock, and cancel and fulfil orders [default:
+    /// none]
     #[arg(long = "operator-token", env = "OPERATOR_TOKEN", hide_env_values = true,
           value_parser = token, global = true)]
     pub token: Option<String>,

@@ -2,5 +2,7 @@
 //! `tests/model` share them.
 
 pub mod ledger;
+mod order_state;
 pub mod payment;
 pub mod saga;
+mod step;

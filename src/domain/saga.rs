@@ -7,110 +7,11 @@
 
 use crate::api::{FailureReason, OrderStatus};
 
+pub use super::order_state::{MAX_EPOCH, Refusal, SagaState};
+pub use super::step::{CallFailure, RefundOutcome, Step, StepOutcome};
+
 #[cfg(test)]
 mod tests;
-
-/// The epoch at which a failed order releases its stock.
-///
-/// Such a release gives back what the order holds, whatever epoch reserved it. Inventory rejects
-/// every reserve that arrives after it as stale. So a failed order that is settled holds nothing,
-/// and never will.
-pub const MAX_EPOCH: i32 = i32::MAX;
-
-/// The part of an order's row that decides how the order goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SagaState {
-    pub status: OrderStatus,
-    /// `None` as well where a newer version stored a reason that this version does not know.
-    pub failure_reason: Option<FailureReason>,
-    /// The fencing token. Each takeover raises it.
-    pub epoch: i32,
-    /// The epoch at which a release became owed; `None` when no release is owed.
-    pub release_owed_epoch: Option<i32>,
-    /// Payment must still refund the charge, or forbid it if it was never made.
-    pub refund_owed: bool,
-}
-
-impl SagaState {
-    /// A new order, whose request is its first attempt.
-    pub const PLACED: Self = Self {
-        status: OrderStatus::Pending,
-        failure_reason: None,
-        epoch: 1,
-        release_owed_epoch: None,
-        refund_owed: false,
-    };
-
-    /// Whether the order has ended and owes nothing.
-    #[must_use]
-    pub const fn is_settled(&self) -> bool {
-        self.is_final() && self.release_owed_epoch.is_none() && !self.refund_owed
-    }
-
-    /// Whether the order may have this status next: a final status is never left.
-    #[must_use]
-    pub fn may_become(&self, status: OrderStatus) -> bool {
-        !self.is_final() || self.status == status
-    }
-
-    /// The epoch that a release is sent with.
-    #[must_use]
-    pub const fn release_epoch(&self) -> i32 {
-        if matches!(self.status, OrderStatus::Failed) {
-            MAX_EPOCH
-        } else {
-            self.epoch
-        }
-    }
-
-    #[must_use]
-    pub const fn is_final(&self) -> bool {
-        self.status.is_final()
-    }
-
-    const fn failed(self, reason: FailureReason, refund_owed: bool) -> Self {
-        Self {
-            status: OrderStatus::Failed,
-            failure_reason: Some(reason),
-            epoch: self.epoch,
-            release_owed_epoch: Some(self.epoch),
-            refund_owed,
-        }
-    }
-}
-
-/// A call that an attempt makes to another service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// Ask payment for the outcome of an earlier attempt's charge.
-    QueryPayment,
-    Reserve,
-    Charge,
-    Release,
-    /// Refund the charge, or forbid it if it was never made.
-    Refund,
-}
-
-/// The outcome of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StepOutcome {
-    Reserved,
-    InsufficientStock,
-    UnknownProduct,
-    /// Inventory rejected the epoch as stale.
-    Fenced,
-    Charged,
-    Declined,
-    /// Payment has no decided charge. One may still be on its way.
-    NotCharged,
-    Released,
-    /// The charge was refunded or forbidden.
-    Refunded,
-    /// The call failed, or was not made. The service may have done what a failed call asks for.
-    OutcomeUnknown,
-    /// No step was made, because the order is older than the recovery bound.
-    Expired,
-}
 
 /// How far an attempt has come. It is kept in memory only and ends with its process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,6 +22,9 @@ enum Stage {
     StockReserved,
     /// Only what the order owes is left.
     Compensating,
+    /// As `Compensating`, and this attempt's release has failed. An owed refund does not wait for
+    /// it.
+    ReleaseFailed,
     Stopped,
 }
 
@@ -152,8 +56,11 @@ impl Attempt {
     #[must_use]
     pub const fn next(&self) -> Option<Step> {
         match (self.stage, self.state.status) {
-            (Stage::Stopped, _) | (_, OrderStatus::Confirmed) => None,
-            (Stage::Compensating, _) | (_, OrderStatus::Failed) => self.next_compensation(),
+            (Stage::Stopped, _) => None,
+            (_, OrderStatus::Confirmed) => self.next_shipment(),
+            (Stage::Compensating | Stage::ReleaseFailed, _) | (_, OrderStatus::Failed) => {
+                self.next_compensation()
+            }
             (Stage::StockReserved, _) => Some(Step::Charge),
             // An earlier attempt may have charged: no stock moves before payment is asked.
             (Stage::Started, OrderStatus::PendingPayment) => Some(Step::QueryPayment),
@@ -161,11 +68,23 @@ impl Attempt {
         }
     }
 
+    const fn next_shipment(&self) -> Option<Step> {
+        if self.state.shipment_owed {
+            Some(Step::Ship)
+        } else {
+            None
+        }
+    }
+
     const fn next_compensation(&self) -> Option<Step> {
-        match (self.state.release_owed_epoch, self.state.refund_owed) {
-            (Some(_), _) => Some(Step::Release),
-            (None, true) => Some(Step::Refund),
-            (None, false) => None,
+        let releases =
+            self.state.release_owed_epoch.is_some() && !matches!(self.stage, Stage::ReleaseFailed);
+        if releases {
+            Some(Step::Release)
+        } else if self.state.refund_owed {
+            Some(Step::Refund)
+        } else {
+            None
         }
     }
 
@@ -183,7 +102,7 @@ impl Attempt {
                 self.enter(Stage::PaymentQueried)
             }
             // An owed release does not wait until payment responds again.
-            (Step::QueryPayment, StepOutcome::OutcomeUnknown) => self.enter(Stage::Compensating),
+            (Step::QueryPayment, StepOutcome::CallFailed(_)) => self.enter(Stage::Compensating),
             (Step::Reserve, StepOutcome::Reserved) => self.enter(Stage::StockReserved),
             // In a takeover, an earlier attempt's charge may still be on its way.
             (Step::Reserve, StepOutcome::InsufficientStock) => {
@@ -192,14 +111,18 @@ impl Attempt {
             (Step::Reserve, StepOutcome::UnknownProduct) => {
                 self.fail(FailureReason::UnknownProduct, self.is_takeover())
             }
-            (Step::Reserve, StepOutcome::OutcomeUnknown) => self.inventory_unavailable(),
+            (Step::Reserve, StepOutcome::CallFailed(failure)) => self.not_reserved(failure),
             (Step::Charge, StepOutcome::Charged) => self.confirm(),
             (Step::QueryPayment | Step::Charge, StepOutcome::Declined) => {
                 self.fail(FailureReason::PaymentDeclined, false)
             }
-            (Step::Charge, StepOutcome::OutcomeUnknown) => self.payment_unavailable(),
-            (Step::Release, StepOutcome::Released) => self.released(),
-            (Step::Refund, StepOutcome::Refunded) => self.refunded(),
+            (Step::Charge, StepOutcome::CallFailed(failure)) => self.not_charged(failure),
+            (Step::Release, StepOutcome::Released { units_returned }) => {
+                self.released(units_returned)
+            }
+            (Step::Release, StepOutcome::CallFailed(_)) => self.enter(Stage::ReleaseFailed),
+            (Step::Refund, StepOutcome::Refunded(outcome)) => self.refunded(outcome),
+            (Step::Ship, StepOutcome::Shipped) => self.fulfilled(),
             // The attempt was fenced, a compensation failed, or the step cannot have this
             // outcome: a later attempt goes on.
             _ => self.enter(Stage::Stopped),
@@ -240,7 +163,7 @@ impl Attempt {
         Self::transitioned(state, Stage::Compensating, reason.as_str())
     }
 
-    const fn inventory_unavailable(self) -> (Self, Option<Transition>) {
+    const fn not_reserved(self, failure: CallFailure) -> (Self, Option<Transition>) {
         let status = match self.state.status {
             // The status stays, so that the next attempt asks payment first again: the order may
             // have been charged.
@@ -251,31 +174,45 @@ impl Attempt {
             status,
             ..self.state
         };
-        Self::transitioned(state, Stage::Stopped, "inventory-unavailable")
+        Self::transitioned(state, Stage::Stopped, failure.of_inventory())
     }
 
-    const fn payment_unavailable(self) -> (Self, Option<Transition>) {
+    const fn not_charged(self, failure: CallFailure) -> (Self, Option<Transition>) {
         let state = SagaState {
             status: OrderStatus::PendingPayment,
             release_owed_epoch: Some(self.state.epoch),
             ..self.state
         };
-        Self::transitioned(state, Stage::Compensating, "payment-unavailable")
+        Self::transitioned(state, Stage::Compensating, failure.of_payment())
     }
 
-    const fn released(self) -> (Self, Option<Transition>) {
+    const fn released(self, units_returned: bool) -> (Self, Option<Transition>) {
         let state = SagaState {
             release_owed_epoch: None,
             ..self.state
         };
-        Self::transitioned(state, Stage::Compensating, "stock-returned")
+        let reason = if units_returned {
+            "stock-returned"
+        } else {
+            "no-stock-held"
+        };
+        Self::transitioned(state, Stage::Compensating, reason)
     }
 
-    const fn refunded(self) -> (Self, Option<Transition>) {
+    const fn refunded(self, outcome: RefundOutcome) -> (Self, Option<Transition>) {
         let state = SagaState {
             refund_owed: false,
             ..self.state
         };
-        Self::transitioned(state, Stage::Compensating, "payment-voided")
+        Self::transitioned(state, Stage::Stopped, outcome.reason())
+    }
+
+    const fn fulfilled(self) -> (Self, Option<Transition>) {
+        let state = SagaState {
+            shipment_owed: false,
+            fulfilled: true,
+            ..self.state
+        };
+        Self::transitioned(state, Stage::Stopped, "fulfilled")
     }
 }

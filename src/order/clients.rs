@@ -4,8 +4,10 @@ use actix_web::http::StatusCode;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use crate::api::{Charge, Payment, PaymentStatus, Release, Released, Reserve, Reserved, Void};
-use crate::domain::saga::StepOutcome;
+use crate::api::{
+    Charge, Payment, PaymentStatus, Release, Released, Reserve, Reserved, Ship, Shipped, Void,
+};
+use crate::domain::saga::{CallFailure, RefundOutcome, StepOutcome};
 use crate::platform::client::dependency::Dependency;
 use crate::platform::client::guard::Route;
 use crate::platform::client::{CallError, Response};
@@ -23,6 +25,14 @@ pub struct OrderRef<'a> {
     pub epoch: i32,
 }
 
+/// How a call ended.
+#[derive(Debug)]
+pub struct CallOutcome {
+    pub outcome: StepOutcome,
+    /// What the service answered if it did not do what it was asked for: a code, or a status.
+    pub detail: Option<String>,
+}
+
 /// The names of the services in health checks, metrics and the dashboard's routes.
 pub const INVENTORY: &str = "inventory-service";
 pub const PAYMENT: &str = "payment-service";
@@ -34,6 +44,10 @@ pub const RESERVE: Route = Route {
 pub const RELEASE: Route = Route {
     name: "release",
     path: "/inventory/release",
+};
+pub const SHIP: Route = Route {
+    name: "ship",
+    path: "/inventory/ship",
 };
 pub const CHARGE: Route = Route {
     name: "charge",
@@ -57,7 +71,7 @@ impl InventoryClient {
         Self(dependency.with_batches(RESERVE))
     }
 
-    pub async fn reserve(&self, order: OrderRef<'_>, deadline: Deadline) -> StepOutcome {
+    pub async fn reserve(&self, order: OrderRef<'_>, deadline: Deadline) -> CallOutcome {
         let body = Reserve {
             product_id: order.product_id.to_owned(),
             quantity: order.quantity,
@@ -92,7 +106,7 @@ impl InventoryClient {
         order: OrderRef<'_>,
         epoch: i32,
         deadline: Deadline,
-    ) -> StepOutcome {
+    ) -> CallOutcome {
         let body = Release {
             order_id: order.order_id,
             epoch: Some(epoch),
@@ -102,11 +116,39 @@ impl InventoryClient {
             if response.status != StatusCode::OK {
                 return Ok(None);
             }
-            response
-                .json::<Released>()
-                .and_then(|released| same_order(released.order_id, order))?;
-            Ok(Some(StepOutcome::Released))
+            let released: Released = response.json()?;
+            same_order(released.order_id, order)?;
+            Ok(Some(StepOutcome::Released {
+                units_returned: released.released > 0,
+            }))
         })
+    }
+
+    /// Lets the goods leave that the order holds.
+    pub async fn ship(&self, order: OrderRef<'_>, deadline: Deadline) -> CallOutcome {
+        let body = Ship {
+            order_id: order.order_id,
+            epoch: Some(order.epoch),
+        };
+        let response = self.0.post(SHIP, &body, deadline).await;
+        conclude(SHIP.name, response, |response| match response.status {
+            StatusCode::OK => {
+                response
+                    .json::<Shipped>()
+                    .and_then(|shipped| same_order(shipped.order_id, order))?;
+                Ok(Some(StepOutcome::Shipped))
+            }
+            StatusCode::CONFLICT if response.code().as_deref() == Some("stale-epoch") => {
+                Ok(Some(StepOutcome::Fenced))
+            }
+            _ => Ok(None),
+        })
+    }
+
+    /// Returns a client whose calls do not open circuit breakers.
+    #[must_use]
+    pub fn without_opening_breakers(self) -> Self {
+        Self(self.0.without_opening_breakers())
     }
 }
 
@@ -119,7 +161,7 @@ impl PaymentClient {
         Self(dependency.with_batches(CHARGE))
     }
 
-    pub async fn charge(&self, order: OrderRef<'_>, deadline: Deadline) -> StepOutcome {
+    pub async fn charge(&self, order: OrderRef<'_>, deadline: Deadline) -> CallOutcome {
         let OrderRef {
             order_id,
             amount,
@@ -134,14 +176,14 @@ impl PaymentClient {
         let response = self.0.post(CHARGE, &body, deadline).await;
         conclude(CHARGE.name, response, |response| match response.status {
             StatusCode::CREATED | StatusCode::OK | StatusCode::PAYMENT_REQUIRED => {
-                charge_outcome(&response, order)
+                charge_outcome(response, order)
             }
             _ => Ok(None),
         })
     }
 
     /// Asks for the outcome of an earlier attempt's charge.
-    pub async fn query(&self, order: OrderRef<'_>, deadline: Deadline) -> StepOutcome {
+    pub async fn query(&self, order: OrderRef<'_>, deadline: Deadline) -> CallOutcome {
         let response = self
             .0
             .get(
@@ -152,10 +194,8 @@ impl PaymentClient {
             .await;
         conclude(QUERY_PAYMENT.name, response, |response| {
             match response.status {
-                StatusCode::OK => charge_outcome(&response, order),
-                StatusCode::NOT_FOUND
-                    if response.json::<ProblemBody>()?.code == "unknown-payment" =>
-                {
+                StatusCode::OK => charge_outcome(response, order),
+                StatusCode::NOT_FOUND if response.code().as_deref() == Some("unknown-payment") => {
                     Ok(Some(StepOutcome::NotCharged))
                 }
                 _ => Ok(None),
@@ -164,7 +204,7 @@ impl PaymentClient {
     }
 
     /// Refunds the order's charge, or forbids it if it was never made.
-    pub async fn refund(&self, order: OrderRef<'_>, deadline: Deadline) -> StepOutcome {
+    pub async fn refund(&self, order: OrderRef<'_>, deadline: Deadline) -> CallOutcome {
         let body = Void {
             order_id: order.order_id,
         };
@@ -173,11 +213,24 @@ impl PaymentClient {
             if response.status != StatusCode::OK {
                 return Ok(None);
             }
-            response
-                .json::<Payment>()
-                .and_then(|payment| same_order(payment.order_id, order))?;
-            Ok(Some(StepOutcome::Refunded))
+            let payment: Payment = response.json()?;
+            same_order(payment.order_id, order)?;
+            let outcome = match payment.status {
+                PaymentStatus::Refunded => RefundOutcome::Refunded,
+                PaymentStatus::Voided => RefundOutcome::ChargeForbidden,
+                PaymentStatus::Failed => RefundOutcome::NothingCharged,
+                status @ (PaymentStatus::Success | PaymentStatus::Pending) => {
+                    return Err(CallError::Unusable(format!("the payment is {status}")));
+                }
+            };
+            Ok(Some(StepOutcome::Refunded(outcome)))
         })
+    }
+
+    /// Returns a client whose calls do not open circuit breakers.
+    #[must_use]
+    pub fn without_opening_breakers(self) -> Self {
+        Self(self.0.without_opening_breakers())
     }
 }
 
@@ -206,19 +259,55 @@ fn same_order(order_id: Uuid, order: OrderRef<'_>) -> Result<(), CallError> {
     }
 }
 
-/// The outcome of a response. After a timeout, an error status or a response that is not
-/// understood, the outcome is unknown.
+/// The outcome of a response. `read` returns `None` for a response that is not one of those that
+/// the step expects.
 fn conclude(
     step: &'static str,
     response: Result<Response, CallError>,
-    read: impl FnOnce(Response) -> Result<Option<StepOutcome>, CallError>,
-) -> StepOutcome {
-    let outcome = response.and_then(|response| {
-        let status = response.status;
-        read(response)?.ok_or_else(|| CallError::Unusable(format!("status {status}")))
-    });
-    outcome.unwrap_or_else(|error| {
-        tracing::warn!(step, %error, "no usable response; the outcome is unknown");
-        StepOutcome::OutcomeUnknown
-    })
+    read: impl FnOnce(&Response) -> Result<Option<StepOutcome>, CallError>,
+) -> CallOutcome {
+    let response = match response {
+        Ok(response) => response,
+        Err(error) => return failed(step, &error, None),
+    };
+    let detail = response
+        .code()
+        .unwrap_or_else(|| response.status.as_str().to_owned());
+    match read(&response) {
+        Ok(Some(outcome)) => CallOutcome {
+            outcome,
+            detail: Some(detail),
+        },
+        Ok(None) if response.status.is_client_error() => {
+            tracing::warn!(step, detail, "the service rejected the call");
+            CallOutcome {
+                outcome: StepOutcome::CallFailed(CallFailure::Rejected),
+                detail: Some(detail),
+            }
+        }
+        Ok(None) => {
+            let error = CallError::Unusable(format!("status {}", response.status));
+            failed(step, &error, Some(detail))
+        }
+        Err(error) => failed(step, &error, Some(detail)),
+    }
+}
+
+fn failed(step: &'static str, error: &CallError, detail: Option<String>) -> CallOutcome {
+    tracing::warn!(step, %error, "no usable response; the outcome is unknown");
+    let failure = match error {
+        CallError::NotConnected(_) => CallFailure::ConnectionRefused,
+        CallError::TimedOut => CallFailure::TimedOut,
+        CallError::Interrupted(_) => CallFailure::ConnectionLost,
+        CallError::Rejected(_) => CallFailure::NotCalled,
+        CallError::Unusable(_) => CallFailure::Failed,
+    };
+    let why_not_called = match error {
+        CallError::Rejected(why) => Some((*why).to_owned()),
+        _ => None,
+    };
+    CallOutcome {
+        outcome: StepOutcome::CallFailed(failure),
+        detail: detail.or(why_not_called),
+    }
 }

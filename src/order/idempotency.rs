@@ -96,13 +96,18 @@ fn unquote(text: &str) -> Result<String, InvalidKey> {
 }
 
 /// Checks that a request repeats the one that placed the key's order, and returns the order as it
-/// is now. A client that got a 202 learns this way how the order has ended.
+/// is now. A client that got a 202 learns this way how the order has ended. A client that got a
+/// 201 gets the order as it was then, also after the order was cancelled or fulfilled.
 ///
 /// # Errors
 /// `idempotency-key-reused` (422) when the body differs, `idempotency-key-in-flight` (409) while
 /// the first request is in progress.
 pub fn check_replay(keyed: KeyedOrder, body: &PlaceOrder) -> Result<OrderRow, Problem> {
-    let KeyedOrder { order, in_flight } = keyed;
+    let KeyedOrder {
+        order,
+        in_flight,
+        answered_confirmed,
+    } = keyed;
     if order.product_id != body.product_id || order.quantity != body.quantity {
         let detail = "This idempotency key was used with another body.";
         let problem = Problem::new(
@@ -120,7 +125,11 @@ pub fn check_replay(keyed: KeyedOrder, body: &PlaceOrder) -> Result<OrderRow, Pr
                 .with_retry_after(1),
         );
     }
-    Ok(order)
+    Ok(if answered_confirmed {
+        order.as_confirmed()
+    } else {
+        order
+    })
 }
 
 #[cfg(test)]

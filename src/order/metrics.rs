@@ -2,6 +2,7 @@
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge};
 
+use crate::api::OrderStatus;
 use crate::platform::observability::metrics::Registry;
 
 /// The series of the order service.
@@ -10,11 +11,11 @@ pub struct OrderMetrics {
     pub transitions: IntCounterVec,
     /// Attempts of the recovery worker by outcome: settled, waiting, fenced, error.
     pub recovery_attempts: IntCounterVec,
-    /// Orders that are pending or still owe a release or a refund.
+    /// Orders that are pending, or still owe a release, a refund or a shipment.
     pub unsettled: IntGauge,
     /// Age of the oldest pending order; 0 without one.
     pub oldest_pending_seconds: Gauge,
-    /// Orders that have owed a release or a refund for longer than the recovery bound.
+    /// Orders that have owed something for longer than the recovery bound.
     pub stuck: IntGauge,
     /// Orders rejected with 503 because too many were in progress.
     pub rejected_by_overload: IntCounter,
@@ -39,7 +40,7 @@ impl OrderMetrics {
             )?,
             unsettled: registry.gauge(
                 "valerix_orders_unsettled",
-                "Orders that are pending or still owe a release or a refund.",
+                "Orders that are pending, or still owe a release, a refund or a shipment.",
             )?,
             oldest_pending_seconds: registry.seconds(
                 "valerix_oldest_pending_order_seconds",
@@ -47,7 +48,7 @@ impl OrderMetrics {
             )?,
             stuck: registry.gauge(
                 "valerix_orders_stuck",
-                "Orders that have owed a release or a refund for longer than the recovery bound.",
+                "Orders that have owed something for longer than the recovery bound.",
             )?,
             rejected_by_overload: registry.counter(
                 "valerix_requests_shed_total",
@@ -58,5 +59,12 @@ impl OrderMetrics {
                 "Requests answered from the stored order of their idempotency key.",
             )?,
         })
+    }
+
+    /// Counts a change of an order.
+    pub fn count_change(&self, status: OrderStatus, reason: &str) {
+        self.transitions
+            .with_label_values(&[status.as_str(), reason])
+            .inc();
     }
 }

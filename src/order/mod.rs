@@ -32,5 +32,10 @@ pub const FAILPOINTS: &[&str] = &[
     "order.failed",
     "order.pending",
     "order.released",
+    "order.refunded",
     "order.claimed",
+    "order.cancelled",
+    "order.fulfilment-requested",
+    "order.shipped",
+    "order.fulfilled",
 ];

@@ -2,15 +2,18 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
+use serde_json::Value;
 
 use super::store::{ChangeRow, EventRow, OrderRow};
-use crate::api::{FailureReason, Obligation, Order, OrderChange, OrderEvent, OrderStatus};
+use crate::api::{
+    FailureReason, Obligation, Order, OrderChange, OrderEvent, OrderStatus, OrderStep,
+};
 use crate::domain::saga::SagaState;
 use crate::platform::http::problem::Problem;
 use crate::platform::observability::trace_context;
 
 /// After this time the client of a pending order should ask for it again.
-const RETRY_AFTER_SECONDS: u32 = 5;
+pub const RETRY_AFTER_SECONDS: u32 = 5;
 
 impl From<OrderRow> for Order {
     fn from(row: OrderRow) -> Self {
@@ -18,21 +21,25 @@ impl From<OrderRow> for Order {
         let owes = [
             (row.release_owed_epoch.is_some(), Obligation::Release),
             (row.refund_owed, Obligation::Refund),
+            (row.shipment_owed, Obligation::Shipment),
         ];
+        let settled = state.is_some_and(|state| state.is_settled());
         Self {
             id: row.id,
             product_id: row.product_id,
             quantity: row.quantity,
-            message: state.map_or_else(
-                || row.status.to_string(),
-                |state| message(state.status, state.failure_reason),
-            ),
-            settled: state.is_some_and(|state| state.is_settled()),
+            message: state
+                .map_or_else(|| row.status.to_string(), |state| message(state).to_owned()),
+            settled,
             owes: owes
                 .into_iter()
                 .filter(|(is_owed, _)| *is_owed)
                 .map(|(_, obligation)| obligation)
                 .collect(),
+            owed_since: row.owed_since,
+            next_attempt_at: (!settled).then_some(row.next_attempt_at),
+            last_failure: row.last_failure.and_then(step),
+            fulfilled_at: row.fulfilled_at,
             status: row.status.to_string(),
             failure_reason: row.failure_reason.map(|reason| reason.to_string()),
             created_at: row.created_at,
@@ -45,8 +52,17 @@ impl From<OrderRow> for Order {
     }
 }
 
-fn message(status: OrderStatus, reason: Option<FailureReason>) -> String {
-    let text = match (status, reason) {
+/// The call as it is stored; `None` when a newer version wrote it in another form.
+fn step(stored: Value) -> Option<OrderStep> {
+    serde_json::from_value(stored).ok()
+}
+
+const fn message(state: SagaState) -> &'static str {
+    match (state.status, state.failure_reason) {
+        (OrderStatus::Confirmed, _) if state.fulfilled => "Order fulfilled",
+        (OrderStatus::Confirmed, _) if state.shipment_owed => {
+            "Order confirmed: its goods are about to leave"
+        }
         (OrderStatus::Confirmed, _) => "Order confirmed",
         (OrderStatus::Failed, Some(FailureReason::InsufficientStock)) => {
             "Order failed: not enough stock"
@@ -60,12 +76,12 @@ fn message(status: OrderStatus, reason: Option<FailureReason>) -> String {
         (OrderStatus::Failed, Some(FailureReason::Expired)) => {
             "Order failed: it could not be finished in time"
         }
+        (OrderStatus::Failed, Some(FailureReason::Cancelled)) => "Order cancelled",
         (OrderStatus::Failed, None) => "Order failed",
         (OrderStatus::Pending | OrderStatus::PendingInventory | OrderStatus::PendingPayment, _) => {
             "Order is being processed"
         }
-    };
-    text.to_owned()
+    }
 }
 
 impl From<ChangeRow> for OrderChange {
@@ -111,13 +127,19 @@ impl From<EventRow> for OrderEvent {
             reason,
             epoch,
             trace_id,
+            steps,
         } = row;
+        let steps = match steps {
+            Value::Array(steps) => steps.into_iter().filter_map(step).collect(),
+            _ => Vec::new(),
+        };
         Self {
             at,
             status: status.to_string(),
             reason,
             attempt: epoch,
             trace_id,
+            steps,
         }
     }
 }
@@ -151,9 +173,11 @@ pub fn respond(row: OrderRow) -> Result<HttpResponse, Problem> {
 /// code that says no more than that the order failed.
 fn failed(order: &Order, reason: Option<FailureReason>) -> Problem {
     let (status, code) = match reason {
-        Some(reason @ (FailureReason::InsufficientStock | FailureReason::Expired)) => {
-            (StatusCode::CONFLICT, reason.as_str())
-        }
+        Some(
+            reason @ (FailureReason::InsufficientStock
+            | FailureReason::Expired
+            | FailureReason::Cancelled),
+        ) => (StatusCode::CONFLICT, reason.as_str()),
         Some(reason @ FailureReason::UnknownProduct) => {
             (StatusCode::UNPROCESSABLE_ENTITY, reason.as_str())
         }

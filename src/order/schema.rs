@@ -4,18 +4,6 @@
 diesel::table! {
     orders (id) {
         id -> Uuid,
-        product_id -> Varchar,
-        quantity -> Int4,
-        amount -> Numeric,
-        status -> Varchar,
-        failure_reason -> Nullable<Varchar>,
-        epoch -> Int4,
-        release_owed_epoch -> Nullable<Int4>,
-        refund_owed -> Bool,
-        takeovers -> Int4,
-        traceparent -> Nullable<Varchar>,
-        created_at -> Timestamptz,
-        updated_at -> Timestamptz,
     }
 }
 
@@ -28,5 +16,6 @@ diesel::table! {
         reason -> Varchar,
         epoch -> Int4,
         trace_id -> Nullable<Varchar>,
+        steps -> Jsonb,
     }
 }

@@ -17,8 +17,9 @@ use super::dashboard::{assets, proxy};
 use super::events::feed::Feed;
 use super::events::sse::{self, StreamPermits};
 use super::metrics::OrderMetrics;
-use super::routes::{audit, orders, sla};
+use super::routes::{audit, operators, orders, sla};
 use super::saga::executor::{Batchers, SagaExecutor};
+use super::saga::operator_actions::OperatorActions;
 use super::saga::recovery::{self, Worker};
 use super::sla::{Replication, Window};
 use super::store;
@@ -91,7 +92,10 @@ impl OrderService {
             ))
         };
         Ok(Self {
-            inventory: guard(clients::INVENTORY, &[clients::RESERVE, clients::RELEASE]),
+            inventory: guard(
+                clients::INVENTORY,
+                &[clients::RESERVE, clients::RELEASE, clients::SHIP],
+            ),
             payment: guard(
                 clients::PAYMENT,
                 &[clients::CHARGE, clients::QUERY_PAYMENT, clients::REFUND],
@@ -145,6 +149,7 @@ impl Role for OrderService {
     const EXEMPT_FROM_FAULTS: &'static [&'static str] =
         &["/", "/dashboard.json", "/services/*", "/static/*"];
     const TABLES: &'static [&'static str] = &["orders", "order_events", "sla_reports"];
+    const OPERATOR_ROUTES: &'static [(&'static str, &'static str)] = operators::ROUTES;
 
     fn checks(&self, platform: &Platform) -> Checks {
         let database = platform.database.clone();
@@ -164,9 +169,11 @@ impl Role for OrderService {
 
     fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>) {
         let executor = self.executor(platform, |dependency| dependency);
+        let actions = OperatorActions::new(&executor, self.config.recovery.bound);
         service
             .app_data(web::Data::new(platform.database.clone()))
             .app_data(web::Data::new(executor))
+            .app_data(web::Data::new(actions))
             .app_data(web::Data::from(Arc::clone(&self.sla)))
             .app_data(web::Data::from(Arc::clone(&self.audits)))
             .app_data(web::Data::from(Arc::clone(&self.admission)))
@@ -177,6 +184,9 @@ impl Role for OrderService {
             // Before `orders::show`, whose pattern matches this path too.
             .service(sse::follow)
             .service(orders::show)
+            .service(operators::cancel)
+            .service(operators::fulfil)
+            .service(operators::retry)
             .service(sla::sla)
             .service(sla::sla_history)
             .service(audit::audit);

@@ -10,7 +10,7 @@ const PATHS: &[(&str, &str)] = &[
         "pending-confirmed",
         "reason = 'confirmed' AND epoch > 1 AND NOT EXISTS (
             SELECT FROM order_events b WHERE b.order_id = e.order_id
-            AND b.reason IN ('inventory-unavailable', 'payment-unavailable'))",
+            AND b.status IN ('PENDING_INVENTORY', 'PENDING_PAYMENT'))",
     ),
     (
         "pending-inventory-confirmed",
@@ -33,7 +33,10 @@ const PATHS: &[(&str, &str)] = &[
         "released-by-recovery",
         "reason = 'stock-returned' AND epoch > 1",
     ),
-    ("refunded-by-recovery", "reason = 'payment-voided'"),
+    (
+        "refunded-by-recovery",
+        "reason IN ('payment-refunded', 'charge-forbidden', 'nothing-charged') AND epoch > 1",
+    ),
 ];
 
 /// Counts the events that end each path.

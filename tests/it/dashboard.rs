@@ -169,7 +169,7 @@ async fn the_checklist_works_through_the_page() {
     let reasons = browser.attributes(".events li", "data-reason").await;
     assert_eq!(
         (reasons[0].as_str(), reasons[1].as_str()),
-        ("placed", "inventory-unavailable"),
+        ("placed", "inventory-timed-out"),
         "{reasons:?}"
     );
     let shown = browser.text(".events").await;

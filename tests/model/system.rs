@@ -2,7 +2,9 @@
 
 use valerix::api::{OrderStatus, PaymentStatus};
 use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservationState, ReservePlan};
-use valerix::domain::saga::{Attempt, MAX_EPOCH, SagaState, Step, StepOutcome};
+use valerix::domain::saga::{
+    Attempt, CallFailure, MAX_EPOCH, RefundOutcome, SagaState, Step, StepOutcome,
+};
 
 use crate::network::{Message, Sent};
 use crate::rules::Rules;
@@ -272,9 +274,11 @@ impl System {
                 let outcome = self.call(rules, attempt);
                 apply_outcome(rules, attempt, outcome)
             }
-            (ExecutorState::Waiting(attempt), Action::TimeOut(_)) => {
-                apply_outcome(rules, attempt, StepOutcome::OutcomeUnknown)
-            }
+            (ExecutorState::Waiting(attempt), Action::TimeOut(_)) => apply_outcome(
+                rules,
+                attempt,
+                StepOutcome::CallFailed(CallFailure::TimedOut),
+            ),
             (ExecutorState::Storing(attempt), Action::Store(_))
                 if self.store(rules, attempt.state) =>
             {
@@ -358,12 +362,14 @@ impl System {
             Some(Message::Reserve(epoch)) => return self.reserve(rules, epoch),
             Some(Message::Release(epoch)) => {
                 self.release(rules, epoch);
-                return StepOutcome::Released;
+                return StepOutcome::Released {
+                    units_returned: true,
+                };
             }
             Some(Message::Void) => {
                 self.gateway.cancel(rules);
                 self.payment = rules.void(self.payment);
-                return StepOutcome::Refunded;
+                return StepOutcome::Refunded(RefundOutcome::Refunded);
             }
             Some(Message::Charge) if rules.must_charge(self.payment) => {
                 let decided = self.gateway.charge(rules);
@@ -420,7 +426,7 @@ impl System {
     fn reserve(&mut self, rules: Rules, epoch: i32) -> StepOutcome {
         let state = match rules.reserve(self.entry(), epoch, &goods()) {
             ReservePlan::Stale => return StepOutcome::Fenced,
-            ReservePlan::Mismatch => return StepOutcome::OutcomeUnknown,
+            ReservePlan::Mismatch => return StepOutcome::CallFailed(CallFailure::TimedOut),
             ReservePlan::AlreadyHeld => return StepOutcome::Reserved,
             ReservePlan::KeepHeld => ReservationState::Held,
             ReservePlan::Take if self.stock > 0 => {
@@ -484,7 +490,7 @@ fn message(rules: Rules, attempt: Attempt) -> Option<Message> {
         Step::Release => Some(Message::Release(rules.release_epoch(attempt.state))),
         Step::Charge => Some(Message::Charge),
         Step::Refund => Some(Message::Void),
-        Step::QueryPayment => None,
+        Step::QueryPayment | Step::Ship => None,
     }
 }
 

@@ -63,7 +63,10 @@ fn a_reserve_and_a_charge_confirm_the_order() {
 
 #[test]
 fn an_unknown_outcome_of_a_reserve_leaves_the_order_to_recovery() {
-    let run = Run::of(SagaState::PLACED, &[StepOutcome::OutcomeUnknown]);
+    let run = Run::of(
+        SagaState::PLACED,
+        &[StepOutcome::CallFailed(CallFailure::TimedOut)],
+    );
     assert!(run.made(&[Step::Reserve]));
     assert_eq!(
         (run.state.status, run.state.release_owed_epoch),
@@ -77,8 +80,10 @@ fn an_unknown_outcome_of_a_charge_releases_the_stock_in_the_same_attempt() {
         SagaState::PLACED,
         &[
             StepOutcome::Reserved,
-            StepOutcome::OutcomeUnknown,
-            StepOutcome::Released,
+            StepOutcome::CallFailed(CallFailure::TimedOut),
+            StepOutcome::Released {
+                units_returned: true,
+            },
         ],
     );
     assert!(run.made(&[Step::Reserve, Step::Charge, Step::Release]));
@@ -90,7 +95,7 @@ fn an_unknown_outcome_of_a_charge_releases_the_stock_in_the_same_attempt() {
         ),
         (S::PendingPayment, None, false)
     );
-    assert_eq!(run.reasons, ["payment-unavailable", "stock-returned"]);
+    assert_eq!(run.reasons, ["payment-timed-out", "stock-returned"]);
 }
 
 #[test]
@@ -100,7 +105,7 @@ fn a_release_that_fails_stays_owed() {
         &[
             StepOutcome::Reserved,
             StepOutcome::Declined,
-            StepOutcome::OutcomeUnknown,
+            StepOutcome::CallFailed(CallFailure::TimedOut),
         ],
     );
     assert!(run.has_ended());
@@ -134,7 +139,15 @@ fn out_of_stock_owes_a_release_and_in_a_takeover_a_refund_too() {
         (taken.release_owed_epoch, taken.refund_owed),
         (Some(2), true)
     );
-    let settled = Run::of(taken, &[StepOutcome::Released, StepOutcome::Refunded]);
+    let settled = Run::of(
+        taken,
+        &[
+            StepOutcome::Released {
+                units_returned: true,
+            },
+            StepOutcome::Refunded(RefundOutcome::Refunded),
+        ],
+    );
     assert!(settled.made(&[Step::Release, Step::Refund]));
     assert!(settled.state.is_settled());
 }
@@ -151,7 +164,7 @@ fn a_takeover_of_a_pending_payment_asks_payment_before_stock_moves() {
     }
     let unknown = Run::of(
         taken_over(S::PendingPayment),
-        &[StepOutcome::OutcomeUnknown],
+        &[StepOutcome::CallFailed(CallFailure::TimedOut)],
     );
     assert!(unknown.has_ended());
     assert_eq!(unknown.state.status, S::PendingPayment);
@@ -162,7 +175,10 @@ fn a_takeover_of_a_pending_payment_asks_payment_before_stock_moves() {
     );
     let not_reserved = Run::of(
         taken_over(S::PendingPayment),
-        &[StepOutcome::Charged, StepOutcome::OutcomeUnknown],
+        &[
+            StepOutcome::Charged,
+            StepOutcome::CallFailed(CallFailure::TimedOut),
+        ],
     );
     assert_eq!(
         not_reserved.state.status,
@@ -238,9 +254,12 @@ fn no_outcome_changes_a_final_status() {
         StepOutcome::Charged,
         StepOutcome::Declined,
         StepOutcome::NotCharged,
-        StepOutcome::Released,
-        StepOutcome::Refunded,
-        StepOutcome::OutcomeUnknown,
+        StepOutcome::Released {
+            units_returned: true,
+        },
+        StepOutcome::Refunded(RefundOutcome::Refunded),
+        StepOutcome::Shipped,
+        StepOutcome::CallFailed(CallFailure::TimedOut),
         StepOutcome::Expired,
     ];
     let failed = taken_over(S::Pending).failed(FailureReason::PaymentDeclined, true);
@@ -253,4 +272,75 @@ fn no_outcome_changes_a_final_status() {
             );
         }
     }
+}
+
+#[test]
+fn a_cancelled_order_gets_its_money_back_although_its_release_fails() {
+    let cancelled = taken_over(S::Confirmed).cancelled().unwrap().unwrap();
+    let run = Run::of(
+        cancelled,
+        &[
+            StepOutcome::CallFailed(CallFailure::NotCalled),
+            StepOutcome::Refunded(RefundOutcome::Refunded),
+        ],
+    );
+    assert!(run.made(&[Step::Release, Step::Refund]));
+    assert_eq!(
+        (run.state.release_owed_epoch, run.state.refund_owed),
+        (Some(3), false)
+    );
+    assert_eq!(run.reasons, ["payment-refunded"]);
+}
+
+#[test]
+fn the_goods_of_an_order_that_owes_a_shipment_leave_once() {
+    let leaving = taken_over(S::Confirmed).with_shipment_owed().unwrap();
+    let run = Run::of(leaving.unwrap(), &[StepOutcome::Shipped]);
+    assert!(run.made(&[Step::Ship]));
+    assert_eq!(
+        (run.state.fulfilled, run.state.is_settled(), run.state.epoch),
+        (true, true, 3)
+    );
+    assert_eq!(run.reasons, ["fulfilled"]);
+    for failed in [
+        StepOutcome::CallFailed(CallFailure::TimedOut),
+        StepOutcome::CallFailed(CallFailure::Rejected),
+        StepOutcome::Fenced,
+    ] {
+        let run = Run::of(leaving.unwrap(), &[failed]);
+        assert!(run.has_ended() && run.state.shipment_owed, "{failed:?}");
+    }
+}
+
+#[test]
+fn the_reason_of_a_change_says_what_happened_to_the_call() {
+    let reason = |failure| {
+        let reserve = Run::of(SagaState::PLACED, &[StepOutcome::CallFailed(failure)]);
+        let charge = [StepOutcome::Reserved, StepOutcome::CallFailed(failure)];
+        let charge = Run::of(SagaState::PLACED, &charge);
+        (reserve.reasons[0], charge.reasons[0])
+    };
+    let expected = |name| (format!("inventory-{name}"), format!("payment-{name}"));
+    for (failure, name) in [
+        (CallFailure::TimedOut, "timed-out"),
+        (CallFailure::ConnectionLost, "connection-lost"),
+        (CallFailure::ConnectionRefused, "connection-refused"),
+        (CallFailure::NotCalled, "not-called"),
+        (CallFailure::Rejected, "rejected"),
+        (CallFailure::Failed, "failed"),
+    ] {
+        let (reserve, charge) = reason(failure);
+        assert_eq!((reserve.to_owned(), charge.to_owned()), expected(name));
+    }
+}
+
+#[test]
+fn stock_that_was_not_held_is_not_returned() {
+    let failed = taken_over(S::Pending).failed(FailureReason::Expired, false);
+    let reason =
+        |units_returned| Run::of(failed, &[StepOutcome::Released { units_returned }]).reasons[0];
+    assert_eq!(
+        (reason(true), reason(false)),
+        ("stock-returned", "no-stock-held")
+    );
 }

@@ -1,5 +1,6 @@
-//! The HTTP routes of orders, the service level and the audit.
+//! The HTTP routes of orders, for customers and for operators, the service level and the audit.
 
 pub mod audit;
+pub mod operators;
 pub mod orders;
 pub mod sla;

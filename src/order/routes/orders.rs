@@ -44,7 +44,7 @@ const NEW_ORDER_LEASE_MARGIN: Duration = Duration::from_secs(2);
         content_type = "application/problem+json", body = ProblemBody),
     (status = 402, description = "payment-declined",
         content_type = "application/problem+json", body = ProblemBody),
-    (status = 409, description = "insufficient-stock, expired, order-failed, or \
+    (status = 409, description = "insufficient-stock, expired, cancelled, order-failed, or \
         idempotency-key-in-flight",
         content_type = "application/problem+json", body = ProblemBody),
     (status = 422, description = "unknown-product, or idempotency-key-reused",
@@ -85,32 +85,12 @@ pub async fn place(
     tracing::Span::current().record("order_id", tracing::field::display(order.id));
     executor
         .metrics
-        .transitions
-        .with_label_values(&[OrderStatus::Pending.as_str(), "placed"])
-        .inc();
+        .count_change(OrderStatus::Pending, "placed");
     failpoint::point("order.placed").await;
-    respond(run_first_attempt(&executor, order, attempt_deadline).await)
-}
-
-/// Runs the order's first attempt. If that fails, returns the order as it was placed.
-async fn run_first_attempt(
-    executor: &SagaExecutor,
-    order: OrderRow,
-    attempt_deadline: Deadline,
-) -> OrderRow {
-    match executor.run(order.clone(), attempt_deadline, false).await {
-        Ok(order) => order,
-        // The order is stored and recovery will finish it. If the client were asked to retry, it
-        // could create a second order.
-        Err(error) => {
-            tracing::error!(
-                order_id = %order.id,
-                %error,
-                "an attempt failed; recovery finishes the order"
-            );
-            order
-        }
-    }
+    let order = executor
+        .run_or_leave_to_recovery(order, attempt_deadline, false)
+        .await;
+    respond(order)
 }
 
 /// The response to a request whose order could not be inserted.

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use actix_web::web;
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::backoff;
+use super::steps::Steps;
 use crate::api::OrderStatus;
 use crate::domain::saga::{Attempt, SagaState, Step, StepOutcome};
-use crate::order::clients::{InventoryClient, OrderRef, PaymentClient};
+use crate::order::clients::{CallOutcome, InventoryClient, OrderRef, PaymentClient};
 use crate::order::metrics::OrderMetrics;
 use crate::order::store;
 use crate::order::store::{NewOrder, OrderRow, OrderTransition};
@@ -38,13 +40,25 @@ pub struct SagaExecutor {
 }
 
 impl SagaExecutor {
+    /// Returns an executor whose calls do not open circuit breakers, for changes that operators ask
+    /// for. What fails for them must not change what customers are answered.
+    #[must_use]
+    pub fn without_opening_breakers(&self) -> Self {
+        Self {
+            inventory: self.inventory.clone().without_opening_breakers(),
+            payment: self.payment.clone().without_opening_breakers(),
+            ..self.clone()
+        }
+    }
+
     /// Runs one attempt to finish an order: until the order is settled, must wait for a later
     /// attempt, or was taken over by one. Returns the order as it is then.
     ///
-    /// No call lasts beyond `attempt_deadline`. An `expired` order, unless it has failed already,
-    /// fails without a call.
+    /// No call lasts beyond `attempt_deadline`. An `expired` order that is pending fails without a
+    /// call.
     ///
-    /// # Errors When the order's database fails. The transitions stored before are kept, and
+    /// # Errors
+    /// When the order's database fails. The transitions stored before are kept, and
     /// recovery goes on from them.
     pub async fn run(
         &self,
@@ -56,23 +70,33 @@ impl SagaExecutor {
             .state()
             .map_err(|error| DatabaseError::Internal(error.to_string()))?;
         let mut attempt = Attempt::new(state);
+        let mut steps = Steps::default();
         let mut holds_lease = true;
         while let Some(step) = attempt.next() {
-            let outcome = if expired && attempt.state.status != OrderStatus::Failed {
+            let outcome = if expired && !attempt.state.is_final() {
                 StepOutcome::Expired
             } else {
-                self.perform(step, &order, attempt.state, attempt_deadline)
-                    .await
+                let call = self.perform(step, &order, attempt.state, attempt_deadline);
+                let outcome = steps.record(step, call).await;
+                pass_failpoint(outcome).await;
+                outcome
             };
             let (after, transition) = attempt.apply(outcome);
             if let Some(transition) = transition {
                 let has_ended = after.next().is_none();
-                let retry_after = has_ended.then(|| backoff::retry_after(&order, &after.state));
-                match self
-                    .store(&order, after.state, transition.reason, retry_after)
-                    .await?
-                {
-                    Some(at) => order = order.changed(after.state, at),
+                let transition = OrderTransition {
+                    id: order.id,
+                    state: after.state,
+                    reason: transition.reason,
+                    trace_id: trace_context::current_trace_id(),
+                    retry_after: has_ended.then(|| backoff::retry_after(&order, &after.state)),
+                    steps: steps.take(),
+                    last_failure: steps.last_failure(),
+                };
+                let (retry_after, last_failure) =
+                    (transition.retry_after, transition.last_failure.clone());
+                match self.store(transition).await? {
+                    Some(at) => order = order.changed(after.state, retry_after, last_failure, at),
                     None => return self.reload_after_fencing(order).await,
                 }
                 holds_lease = !has_ended;
@@ -82,9 +106,33 @@ impl SagaExecutor {
             attempt = after;
         }
         if holds_lease {
-            self.release_lease(&order, &attempt.state).await?;
+            self.release_lease(&order, &attempt.state, steps.last_failure())
+                .await?;
         }
         Ok(order)
+    }
+
+    /// Runs one attempt as [`Self::run`] does. If it fails, returns the order as it was before it.
+    ///
+    /// The order is stored, and recovery finishes it. A client that were asked to repeat its
+    /// request could create a second order.
+    pub async fn run_or_leave_to_recovery(
+        &self,
+        order: OrderRow,
+        attempt_deadline: Deadline,
+        expired: bool,
+    ) -> OrderRow {
+        match self.run(order.clone(), attempt_deadline, expired).await {
+            Ok(order) => order,
+            Err(error) => {
+                tracing::error!(
+                    order_id = %order.id,
+                    %error,
+                    "an attempt failed; recovery finishes the order"
+                );
+                order
+            }
+        }
     }
 
     async fn perform(
@@ -93,7 +141,7 @@ impl SagaExecutor {
         order: &OrderRow,
         state: SagaState,
         attempt_deadline: Deadline,
-    ) -> StepOutcome {
+    ) -> CallOutcome {
         let order_ref = OrderRef {
             order_id: order.id,
             product_id: &order.product_id,
@@ -103,7 +151,7 @@ impl SagaExecutor {
         };
         let release_epoch = state.release_epoch();
         let deadline = Deadline::after(self.step_timeout).min(attempt_deadline);
-        let outcome = match step {
+        match step {
             Step::Reserve => self.inventory.reserve(order_ref, deadline).await,
             Step::Release => {
                 self.inventory
@@ -113,50 +161,35 @@ impl SagaExecutor {
             Step::Charge => self.payment.charge(order_ref, deadline).await,
             Step::QueryPayment => self.payment.query(order_ref, deadline).await,
             Step::Refund => self.payment.refund(order_ref, deadline).await,
-        };
-        match outcome {
-            StepOutcome::Reserved => failpoint::point("order.reserved").await,
-            StepOutcome::Charged => failpoint::point("order.charged").await,
-            StepOutcome::Released => failpoint::point("order.released").await,
-            _ => {}
+            Step::Ship => self.inventory.ship(order_ref, deadline).await,
         }
-        outcome
     }
 
     /// Stores a transition. Returns when it was made; `None` when it was not made, because the
     /// epoch or a final status has changed.
     async fn store(
         &self,
-        order: &OrderRow,
-        state: SagaState,
-        reason: &'static str,
-        retry_after: Option<Duration>,
+        transition: OrderTransition,
     ) -> Result<Option<DateTime<Utc>>, DatabaseError> {
-        let transition = OrderTransition {
-            id: order.id,
-            state,
-            reason,
-            trace_id: trace_context::current_trace_id(),
-            retry_after,
-        };
+        let OrderTransition {
+            id, state, reason, ..
+        } = transition;
         let changed_at = self
             .batchers
             .transitions
             .submit(transition, Deadline::after(WORK_TIMEOUT))
             .await?;
         if changed_at.is_some() {
-            self.metrics
-                .transitions
-                .with_label_values(&[state.status.as_str(), reason])
-                .inc();
+            self.metrics.count_change(state.status, reason);
             tracing::info!(
-                order_id = %order.id,
+                order_id = %id,
                 status = %state.status,
                 reason,
                 epoch = state.epoch,
                 "order changed"
             );
             failpoint::point(match state.status {
+                OrderStatus::Confirmed if state.fulfilled => "order.fulfilled",
                 OrderStatus::Confirmed => "order.confirmed",
                 OrderStatus::Failed => "order.failed",
                 _ => "order.pending",
@@ -172,11 +205,13 @@ impl SagaExecutor {
         &self,
         order: &OrderRow,
         state: &SagaState,
+        last_failure: Option<Value>,
     ) -> Result<(), DatabaseError> {
         let retry_after = backoff::retry_after(order, state);
         self.database
             .run_with_lock_retries(async |connection| {
-                store::release_lease(connection, order, retry_after).await
+                let last_failure = last_failure.clone();
+                store::release_lease(connection, order, retry_after, last_failure).await
             })
             .await
     }
@@ -193,5 +228,17 @@ impl SagaExecutor {
             .run_with_lock_retries(async |connection| store::find(connection, order.id).await)
             .await?;
         Ok(current.unwrap_or(order))
+    }
+}
+
+/// The points between a call and the change that follows from its outcome.
+async fn pass_failpoint(outcome: StepOutcome) {
+    match outcome {
+        StepOutcome::Reserved => failpoint::point("order.reserved").await,
+        StepOutcome::Charged => failpoint::point("order.charged").await,
+        StepOutcome::Released { .. } => failpoint::point("order.released").await,
+        StepOutcome::Refunded(_) => failpoint::point("order.refunded").await,
+        StepOutcome::Shipped => failpoint::point("order.shipped").await,
+        _ => {}
     }
 }

@@ -2,4 +2,6 @@
 
 mod backoff;
 pub mod executor;
+pub mod operator_actions;
 pub mod recovery;
+mod steps;

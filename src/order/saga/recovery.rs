@@ -1,9 +1,9 @@
 //! The recovery worker: finishes orders that a request, or an earlier attempt, has left unsettled.
 //!
 //! Each process of the order service has one worker, on a thread of its own. It claims orders that
-//! have no live lease, and runs an attempt for each. Pending orders, owed releases and owed refunds
-//! are separate queues with separate permits, so that attempts that fail in one queue do not use up
-//! those of the others.
+//! have no live lease, and runs an attempt for each. Pending orders, owed releases, owed
+//! refunds and owed shipments are separate queues with separate permits, so that attempts that fail
+//! in one queue do not use up those of the others.
 //!
 //! Recovery respects the circuit breakers of the routes that a queue needs. While one is open, the
 //! queue's orders wait, except that pending orders older than the recovery bound are failed. While
@@ -35,7 +35,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(400);
 /// Attempts in progress for pending orders. Few, so that a backlog takes little capacity from new
 /// orders.
 const MAX_PENDING_ATTEMPTS: usize = 16;
-/// Attempts in progress in each of the queues of owed releases and refunds.
+/// Attempts in progress in each of the queues of what is owed.
 const MAX_OWED_ATTEMPTS: usize = 8;
 /// While there may be more pending orders than permits, the worker waits for this many free
 /// permits, so that one statement claims several orders.
@@ -86,7 +86,7 @@ impl QueuePermits {
     fn of(queue: Queue) -> Self {
         let permits = match queue {
             Queue::Pending => MAX_PENDING_ATTEMPTS,
-            Queue::Releases | Queue::Refunds => MAX_OWED_ATTEMPTS,
+            Queue::Releases | Queue::Refunds | Queue::Shipments => MAX_OWED_ATTEMPTS,
         };
         Self {
             queue,
@@ -163,9 +163,9 @@ impl Worker {
         full
     }
 
-    /// The worst state among the breakers of the routes that the queue needs. Only a request's call
-    /// opens a breaker. So the breakers of the two routes that recovery alone calls, the query of
-    /// payments and the refund, stay closed and are left out.
+    /// The worst state among the breakers of the routes that the queue needs. Only a customer's
+    /// request opens a breaker. So the breakers of the routes that no such request calls stay
+    /// closed and are left out: the query of payments, the refund and the shipment.
     fn worst_breaker(&self, queue: Queue) -> BreakerState {
         let states = match queue {
             Queue::Pending => {
@@ -175,7 +175,7 @@ impl Worker {
                 ]
             }
             Queue::Releases => vec![self.inventory.state(clients::RELEASE)],
-            Queue::Refunds => Vec::new(),
+            Queue::Refunds | Queue::Shipments => Vec::new(),
         };
         if states.contains(&BreakerState::Open) {
             BreakerState::Open

@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 /// Whole milliseconds, at most those of an SQL `int`: about 24 days.
 pub fn milliseconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// The time that a statement adds which takes a duration as [`milliseconds`].
+pub fn whole_milliseconds(duration: Duration) -> TimeDelta {
+    TimeDelta::milliseconds(milliseconds(duration).into())
 }

@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::position::{Key, Position};
@@ -23,6 +24,7 @@ pub struct EventRow {
     /// That of the attempt that made the change.
     pub epoch: i32,
     pub trace_id: Option<String>,
+    pub steps: Value,
 }
 
 /// The events of an order, oldest first.

@@ -38,6 +38,8 @@ impl NewOrder {
             epoch,
             release_owed_epoch,
             refund_owed,
+            shipment_owed,
+            fulfilled: _,
         } = SagaState::PLACED;
         OrderRow {
             id: self.id,
@@ -49,7 +51,12 @@ impl NewOrder {
             epoch,
             release_owed_epoch,
             refund_owed,
+            shipment_owed,
+            fulfilled_at: None,
+            owed_since: None,
+            next_attempt_at: at,
             takeovers: 0,
+            last_failure: None,
             traceparent: self.traceparent.clone(),
             created_at: at,
             updated_at: at,

@@ -1,12 +1,11 @@
 //! Finds single orders.
 
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Varchar};
+use diesel::sql_types::{Bool, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::order_row::OrderRow;
-use crate::order::schema::orders;
 use crate::platform::db::DatabaseError;
 
 /// # Errors
@@ -15,8 +14,9 @@ pub async fn find(
     connection: &mut AsyncPgConnection,
     id: Uuid,
 ) -> Result<Option<OrderRow>, DatabaseError> {
-    let order = orders::table.find(id).select(OrderRow::as_select());
-    Ok(order.first(connection).await.optional()?)
+    let statement = format!("SELECT {} FROM orders WHERE id = $1", OrderRow::COLUMNS);
+    let order = diesel::sql_query(statement).bind::<SqlUuid, _>(id);
+    Ok(order.get_result(connection).await.optional()?)
 }
 
 /// The order with an idempotency key.
@@ -27,6 +27,9 @@ pub struct KeyedOrder {
     /// The request that placed the order may still be in progress.
     #[diesel(sql_type = Bool)]
     pub in_flight: bool,
+    /// The request that placed the order was answered that it is confirmed.
+    #[diesel(sql_type = Bool)]
+    pub answered_confirmed: bool,
 }
 
 /// # Errors
@@ -38,7 +41,8 @@ pub async fn find_by_key(
     let statement = format!(
         "SELECT {},
              response_status IS NULL AND epoch = 1 AND COALESCE(lease_until > now(), false)
-                 AS in_flight
+                 AS in_flight,
+             COALESCE(response_status = 'CONFIRMED', false) AS answered_confirmed
          FROM orders WHERE idempotency_key = $1",
         OrderRow::COLUMNS
     );

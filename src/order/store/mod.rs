@@ -6,6 +6,7 @@
 mod duration;
 mod events;
 mod insert;
+mod intervention;
 mod lookup;
 mod order_row;
 mod pagination;
@@ -16,10 +17,13 @@ mod transition;
 
 pub use events::{ChangeRow, EventRow, changes, current_snapshot, events, position_at};
 pub use insert::{INSERT, NewOrder};
+pub use intervention::{Intervention, intervene};
 pub use lookup::{KeyedOrder, find, find_by_key};
 pub use order_row::OrderRow;
 pub use pagination::{Cursor, Filter, InvalidCursor, list};
 pub use position::{InvalidPosition, Position};
-pub use recovery_queue::{Claim, Claimed, Queue, backlog, claim, forget_keys, release_lease, wake};
+pub use recovery_queue::{
+    Claim, Claimed, Queue, backlog, claim, claim_one, forget_keys, release_lease, wake,
+};
 pub use snapshot::Snapshot;
 pub use transition::{OrderTransition, TRANSITION};

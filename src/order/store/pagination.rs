@@ -102,7 +102,7 @@ impl Filter<'_> {
             (self.created_before.is_some(), "AND created_at < $7"),
             (
                 self.settled == Some(true),
-                "AND release_owed_epoch IS NULL AND NOT refund_owed",
+                "AND release_owed_epoch IS NULL AND NOT refund_owed AND NOT shipment_owed",
             ),
         ];
         present
@@ -133,8 +133,8 @@ impl Filter<'_> {
 ///
 /// The page is merged from one page of each status, each read from an index in the page's order:
 /// `orders_by_product` where the filter names a product, else `orders_by_status`. Besides the
-/// orders of these pages, a filter for settled orders reads the failed ones between them that owe
-/// something, and a filter for unsettled orders reads all that owe something.
+/// orders of these pages, a filter for settled orders reads those between them that have ended and
+/// owe something, and a filter for unsettled orders reads all that owe something.
 ///
 /// # Errors
 /// Those of the database.

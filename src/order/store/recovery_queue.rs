@@ -4,15 +4,17 @@
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Double, Integer, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Double, Integer, Jsonb, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::Value;
+use uuid::Uuid;
 
 use super::duration::milliseconds;
 use super::order_row::OrderRow;
 use crate::platform::db::DatabaseError;
 
 /// Ends an attempt that has no transition to store: releases its lease, and lets the next attempt
-/// follow after `retry_after`. Changes nothing where a later attempt has taken the order over.
+/// follow after `retry_after`. `last_failure` is the call with which it ended. Changes nothing where a later attempt has taken the order over.
 ///
 /// # Errors
 /// Those of the database.
@@ -20,15 +22,18 @@ pub async fn release_lease(
     connection: &mut AsyncPgConnection,
     order: &OrderRow,
     retry_after: Duration,
+    last_failure: Option<Value>,
 ) -> Result<(), DatabaseError> {
     let statement = "
         UPDATE orders
-        SET lease_until = NULL, next_attempt_at = now() + $3 * interval '1 millisecond'
+        SET lease_until = NULL, next_attempt_at = now() + $3 * interval '1 millisecond',
+            last_failure = $4
         WHERE id = $1 AND epoch = $2";
     diesel::sql_query(statement)
         .bind::<SqlUuid, _>(order.id)
         .bind::<Integer, _>(order.epoch)
         .bind::<Integer, _>(milliseconds(retry_after))
+        .bind::<Nullable<Jsonb>, _>(last_failure)
         .execute(connection)
         .await?;
     Ok(())
@@ -52,19 +57,28 @@ pub enum Queue {
     Pending,
     /// Orders that have ended and owe a release.
     Releases,
-    /// Orders that have ended and owe only a refund.
+    /// Orders that have ended and owe a refund. They may be in the queue of releases too: each
+    /// obligation is met without waiting for the other.
     Refunds,
+    /// Orders that owe a shipment.
+    Shipments,
 }
 
 impl Queue {
-    pub const ALL: [Self; 3] = [Self::Pending, Self::Releases, Self::Refunds];
+    pub const ALL: [Self; 4] = [
+        Self::Pending,
+        Self::Releases,
+        Self::Refunds,
+        Self::Shipments,
+    ];
 
     /// The condition of the queue's orders in `unsettled_orders`.
     fn condition(self) -> &'static str {
         match self {
             Self::Pending => "is_pending",
             Self::Releases => "is_owing AND release_owed_epoch IS NOT NULL",
-            Self::Refunds => "is_owing AND release_owed_epoch IS NULL",
+            Self::Refunds => "is_owing AND refund_owed",
+            Self::Shipments => "is_owing AND shipment_owed",
         }
     }
 }
@@ -103,16 +117,12 @@ pub async fn claim(
     };
     // `= ANY` and not a join, which the planner might plan for any number of orders
     // (src/platform/db/unnest_query.rs).
-    let statement = format!(
-        "UPDATE orders SET epoch = epoch + 1, takeovers = takeovers + 1,
-             lease_until = now() + $2 * interval '1 millisecond'
-         WHERE id = ANY (ARRAY (
+    let statement = take_over(&format!(
+        "id = ANY (ARRAY (
              SELECT id FROM unsettled_orders
              WHERE {in_queue} {chosen} AND (lease_until IS NULL OR lease_until <= now())
-             ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED))
-         RETURNING {}, created_at < now() - $3 * interval '1 millisecond' AS expired",
-        OrderRow::COLUMNS
-    );
+             ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
+    ));
     let claimed = diesel::sql_query(statement)
         .bind::<Integer, _>(limit)
         .bind::<Integer, _>(milliseconds(lease))
@@ -120,6 +130,42 @@ pub async fn claim(
         .load(connection)
         .await?;
     Ok(claimed)
+}
+
+/// Takes one order over, whether it is due or not. Returns `None` if it is settled, if an attempt
+/// holds its lease, or if it does not exist.
+///
+/// # Errors
+/// Those of the database.
+pub async fn claim_one(
+    connection: &mut AsyncPgConnection,
+    id: Uuid,
+    lease: Duration,
+    bound: Duration,
+) -> Result<Option<Claimed>, DatabaseError> {
+    let statement = take_over(
+        "id = $1 AND (lease_until IS NULL OR lease_until <= now())
+         AND EXISTS (SELECT FROM unsettled_orders u WHERE u.id = orders.id)",
+    );
+    let claimed: Vec<Claimed> = diesel::sql_query(statement)
+        .bind::<SqlUuid, _>(id)
+        .bind::<Integer, _>(milliseconds(lease))
+        .bind::<Integer, _>(milliseconds(bound))
+        .load(connection)
+        .await?;
+    Ok(claimed.into_iter().next())
+}
+
+/// The statement that takes the orders over which fulfil the condition. `$2` is the lease and `$3`
+/// the recovery bound, in milliseconds.
+fn take_over(condition: &str) -> String {
+    format!(
+        "UPDATE orders SET epoch = epoch + 1, takeovers = takeovers + 1,
+             lease_until = now() + $2 * interval '1 millisecond'
+         WHERE {condition}
+         RETURNING {}, created_at < now() - $3 * interval '1 millisecond' AS expired",
+        OrderRow::COLUMNS
+    )
 }
 
 /// Makes waiting orders due now: at most `limit` pending orders, and as many that owe something.
@@ -200,7 +246,7 @@ pub async fn forget_keys(
             SELECT id FROM orders
             WHERE idempotency_key IS NOT NULL AND created_at < now() - $1 * interval '1 second'
                 AND status IN ('CONFIRMED', 'FAILED')
-                AND release_owed_epoch IS NULL AND NOT refund_owed
+                AND release_owed_epoch IS NULL AND NOT refund_owed AND NOT shipment_owed
             ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
     let seconds = i32::try_from(older_than.as_secs()).unwrap_or(i32::MAX);
     Ok(diesel::sql_query(statement)

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Integer, Nullable, Timestamptz, Uuid as SqlUuid, Varchar};
+use diesel::sql_types::{Bool, Integer, Jsonb, Nullable, Timestamptz, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::FutureExt;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::duration::milliseconds;
@@ -29,13 +30,18 @@ pub struct OrderTransition {
     /// Set with the last transition of an attempt, which also releases the lease: the next attempt
     /// follows after this time.
     pub retry_after: Option<Duration>,
+    /// The calls since the attempt's transition before.
+    pub steps: Vec<Value>,
+    /// The last of these calls, if it failed.
+    pub last_failure: Option<Value>,
 }
 
 struct ApplyTransitions;
 
 impl BatchStatement for ApplyTransitions {
     const COLUMNS: &'static str = "id, epoch, status, failure_reason, release_owed_epoch, \
-                                   refund_owed, reason, trace_id, retry_after_ms";
+                                   refund_owed, shipment_owed, fulfilled, reason, \
+                                   trace_id, retry_after_ms, steps, last_failure";
     const TEXT: &'static str = ",
         changed AS (
             UPDATE orders o SET
@@ -43,11 +49,15 @@ impl BatchStatement for ApplyTransitions {
                 failure_reason = COALESCE(o.failure_reason, i.failure_reason),
                 release_owed_epoch = i.release_owed_epoch,
                 refund_owed = i.refund_owed,
+                shipment_owed = i.shipment_owed,
+                fulfilled_at = CASE WHEN i.fulfilled THEN COALESCE(o.fulfilled_at, now()) END,
                 updated_at = now(),
                 -- Null for a pending order: it can reserve and release again before it ends.
                 owed_since = CASE WHEN i.status IN ('CONFIRMED', 'FAILED')
-                        AND (i.release_owed_epoch IS NOT NULL OR i.refund_owed)
+                        AND (i.release_owed_epoch IS NOT NULL OR i.refund_owed
+                            OR i.shipment_owed)
                     THEN COALESCE(o.owed_since, now()) END,
+                last_failure = i.last_failure,
                 takeovers = CASE WHEN o.status = i.status THEN o.takeovers ELSE 0 END,
                 lease_until = CASE WHEN i.retry_after_ms IS NULL THEN o.lease_until END,
                 next_attempt_at = COALESCE(
@@ -57,12 +67,14 @@ impl BatchStatement for ApplyTransitions {
             FROM input i
             WHERE o.id = i.id AND o.epoch = i.epoch AND o.id = ANY ($1)
                 -- The epoch alone does not protect a final status: after a failover that loses
-                -- commits, a takeover can get an epoch that was used before.
+                -- commits, a takeover can get an epoch that was used before. For the same reason
+                -- goods that have left stay so.
                 AND (o.status NOT IN ('CONFIRMED', 'FAILED') OR o.status = i.status)
-            RETURNING o.id, o.status, o.epoch, o.updated_at, i.reason, i.trace_id),
+                AND (o.fulfilled_at IS NULL OR i.fulfilled)
+            RETURNING o.id, o.status, o.epoch, o.updated_at, i.reason, i.trace_id, i.steps),
         event AS (
-            INSERT INTO order_events (order_id, status, reason, epoch, trace_id)
-            SELECT id, status, reason, epoch, trace_id FROM changed)
+            INSERT INTO order_events (order_id, status, reason, epoch, trace_id, steps)
+            SELECT id, status, reason, epoch, trace_id, steps FROM changed)
         SELECT id, epoch, updated_at FROM changed";
     type Returns = (SqlUuid, Integer, Timestamptz);
 }
@@ -119,6 +131,12 @@ async fn transition(
     let retries = transitions
         .iter()
         .map(|transition| transition.retry_after.map(milliseconds));
+    let steps = transitions
+        .iter()
+        .map(|transition| Value::Array(transition.steps.clone()));
+    let last_failures = transitions
+        .iter()
+        .map(|transition| transition.last_failure.clone());
     let failure_reason = |state: SagaState| state.failure_reason.map(FailureReason::as_str);
     let made: Vec<(Uuid, i32, DateTime<Utc>)> = UnnestQuery::<ApplyTransitions, _>::new((
         array::<SqlUuid, _>(ids.collect()),
@@ -127,9 +145,13 @@ async fn transition(
         array::<Nullable<Varchar>, _>(states().map(failure_reason).collect()),
         array::<Nullable<Integer>, _>(states().map(|state| state.release_owed_epoch).collect()),
         array::<Bool, _>(states().map(|state| state.refund_owed).collect()),
+        array::<Bool, _>(states().map(|state| state.shipment_owed).collect()),
+        array::<Bool, _>(states().map(|state| state.fulfilled).collect()),
         array::<Varchar, _>(reasons.collect()),
         array::<Nullable<Varchar>, _>(trace_ids.collect()),
         array::<Nullable<Integer>, _>(retries.collect()),
+        array::<Jsonb, _>(steps.collect()),
+        array::<Nullable<Jsonb>, _>(last_failures.collect()),
     ))
     .load(connection)
     .await?;

@@ -73,7 +73,8 @@ impl Response {
     }
 
     /// Returns the code of the problem document in the body.
-    fn code(&self) -> Option<String> {
+    #[must_use]
+    pub fn code(&self) -> Option<String> {
         #[derive(serde::Deserialize)]
         struct ProblemCode {
             code: String,
