@@ -82,6 +82,34 @@ pub struct Released {
     pub released: i32,
 }
 
+/// `POST /inventory/ship`
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Ship {
+    pub order_id: Uuid,
+    /// Fencing token of the caller's attempt. When absent, the order's stock is shipped whatever
+    /// the epoch of its reservation is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub epoch: Option<i32>,
+}
+
+impl FromFields for Ship {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            order_id: fields.required("order_id", uuid),
+            epoch: fields.optional("epoch", epoch()),
+        }
+    }
+}
+
+/// Goods that have left, with this call or an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Shipped {
+    pub order_id: Uuid,
+    pub product_id: String,
+    pub quantity: i32,
+}
+
 /// Stock of one product.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Stock {
@@ -90,7 +118,9 @@ pub struct Stock {
     pub stock: i32,
     /// Units held for orders.
     pub reserved: i32,
-    /// Sum of the product's deliveries. The audit checks that it is stock + reserved.
+    /// Units that have left with shipped orders.
+    pub shipped: i32,
+    /// Sum of the product's deliveries. The audit checks that it is stock + reserved + shipped.
     pub stocked: i32,
 }
 

@@ -11,7 +11,7 @@ mod payments;
 
 pub use fields::{MAX_STOCK, is_product_id, product_path};
 pub use inventory::{
-    CreateProduct, Deliver, Delivery, Release, Released, Reserve, Reserved, Stock,
+    CreateProduct, Deliver, Delivery, Release, Released, Reserve, Reserved, Ship, Shipped, Stock,
 };
 pub use orders::{
     FailureReason, FollowOrders, ListOrders, Obligation, Order, OrderChange, OrderDetail,

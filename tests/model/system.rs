@@ -412,7 +412,7 @@ impl System {
         self.reservation.map(|Reservation { epoch, state }| Entry {
             epoch,
             state,
-            goods: (state == ReservationState::Held).then(goods),
+            goods: (state != ReservationState::Released).then(goods),
         })
     }
 
@@ -420,7 +420,9 @@ impl System {
     fn reserve(&mut self, rules: Rules, epoch: i32) -> StepOutcome {
         let state = match rules.reserve(self.entry(), epoch, &goods()) {
             ReservePlan::Stale => return StepOutcome::Fenced,
-            ReservePlan::Mismatch => return StepOutcome::OutcomeUnknown,
+            ReservePlan::Mismatch | ReservePlan::AlreadyShipped => {
+                return StepOutcome::OutcomeUnknown;
+            }
             ReservePlan::AlreadyHeld => return StepOutcome::Reserved,
             ReservePlan::KeepHeld => ReservationState::Held,
             ReservePlan::Take if self.stock > 0 => {
