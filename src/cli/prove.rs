@@ -37,7 +37,7 @@ pub struct ProveArgs {
     /// Seed of all requests and faults [default: random, and printed]
     #[arg(long)]
     seed: Option<u64>,
-    /// Number of orders to place
+    /// Number of orders to plan; directed rounds may add some
     #[arg(long, default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     orders: u32,

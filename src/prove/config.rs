@@ -12,7 +12,7 @@ pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Config {
     /// Decides every request and every fault.
     pub seed: u64,
-    /// Number of orders to place.
+    /// Number of orders to plan. Directed rounds may add some.
     pub orders: u32,
     /// Number of times that a service is killed.
     pub kills: u32,
