@@ -17,5 +17,5 @@ mod stock;
 
 pub use deliveries::deliver;
 pub use release::{RELEASE, ReleaseBatcher};
-pub use reserve::{RESERVE, ReserveBatcher};
+pub use reserve::ReserveBatcher;
 pub use stock::{Created, StockRow, create, find, list};
