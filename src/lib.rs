@@ -12,6 +12,7 @@ pub mod gremlin;
 pub mod healthcheck;
 pub mod inventory;
 pub mod load;
+pub mod operator_client;
 pub mod order;
 pub mod payment;
 pub mod platform;

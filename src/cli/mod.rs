@@ -20,6 +20,7 @@ mod healthcheck;
 mod inventory;
 mod load;
 mod migrate;
+mod operator_command;
 mod order;
 mod otlp;
 mod outcome;

@@ -18,12 +18,13 @@ use std::path::{Path, PathBuf};
 use graph::Graph;
 
 const SERVICES: [&str; 3] = ["inventory", "order", "payment"];
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "demo",
     "describe",
     "gremlin",
     "healthcheck",
     "load",
+    "operator_client",
     "prove",
     "soak",
     "stock",
