@@ -14,6 +14,7 @@ pub mod inventory;
 pub mod load;
 pub mod operator_client;
 pub mod order;
+pub mod orders;
 pub mod payment;
 pub mod platform;
 pub mod prove;

@@ -22,6 +22,7 @@ mod load;
 mod migrate;
 mod operator_command;
 mod order;
+mod orders;
 mod otlp;
 mod outcome;
 mod parse;

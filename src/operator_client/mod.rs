@@ -1,4 +1,4 @@
-//! The client of the commands for operators, such as `valerix stock`: one call to a
+//! The client of the commands for operators, `valerix stock` and `valerix orders`: one call to a
 //! service, and what its answer means for the user of the command line.
 
 mod client;
