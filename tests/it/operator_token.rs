@@ -72,11 +72,13 @@ async fn the_token_of_the_services_does_not_lock_operators_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn inventory_on_a_public_address_warns_of_open_routes_for_operators() {
+async fn a_service_on_a_public_address_warns_of_open_routes_for_operators() {
     let stack = Stack::start().await;
-    let warning = "can create products and change the stock";
+    let warning = "can use the routes for operators";
     assert!(!stack.lines().iter().any(|line| line.contains(warning)));
     for (role, token, is_warned) in [
+        ("order", "", true),
+        ("order", "s3cret", false),
         ("inventory", "", true),
         ("inventory", "s3cret", false),
         ("payment", "", false),

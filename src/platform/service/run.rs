@@ -109,9 +109,13 @@ fn warn_of_open_gremlin(config: &Config) {
 fn warn_of_open_operator_routes<R: Role>(config: &Config) {
     let is_open = !R::OPERATOR_ROUTES.is_empty() && config.operator_token.is_none();
     if is_open && !config.host.is_loopback() {
+        let routes = R::OPERATOR_ROUTES
+            .iter()
+            .map(|(method, path)| format!("{method} {path}"));
         tracing::warn!(
             host = %config.host,
-            "every client that reaches this port can create products and change the stock: set \
+            routes = routes.collect::<Vec<_>>().join(", "),
+            "every client that reaches this port can use the routes for operators: set \
              OPERATOR_TOKEN"
         );
     }
