@@ -35,12 +35,14 @@ CREATE TABLE orders (
     next_attempt_at    TIMESTAMPTZ   NOT NULL DEFAULT now(),
     -- Takeovers since the status last changed. The backoff grows with them.
     takeovers          INT           NOT NULL DEFAULT 0,
-    -- The call with which the last attempt ended, if it failed: an element of order_events.steps.
+    -- The last call that failed in the last attempt: an element of order_events.steps.
     last_failure       JSONB,
     idempotency_key    VARCHAR(255),
     -- The last status that the request that placed the order has stored; null until it stores one.
     -- While it is null and the lease lasts, that request is in progress.
     response_status    VARCHAR(50),
+    -- When it stored that status.
+    response_at        TIMESTAMPTZ,
     traceparent        VARCHAR(55),
     created_at         TIMESTAMPTZ   NOT NULL DEFAULT now(),
     updated_at         TIMESTAMPTZ   NOT NULL DEFAULT now(),

@@ -128,7 +128,7 @@ pub struct Order {
     pub owed_since: Option<DateTime<Utc>>,
     /// When recovery tries again, at the earliest; null for a settled order.
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// The call that failed last, if the last attempt ended with it.
+    /// The last call that failed in the last attempt, and for which the order waits.
     pub last_failure: Option<OrderStep>,
     /// When the goods left.
     pub fulfilled_at: Option<DateTime<Utc>>,

@@ -106,7 +106,7 @@ pub fn check_replay(keyed: KeyedOrder, body: &PlaceOrder) -> Result<OrderRow, Pr
     let KeyedOrder {
         order,
         in_flight,
-        answered_confirmed,
+        confirmed_at,
     } = keyed;
     if order.product_id != body.product_id || order.quantity != body.quantity {
         let detail = "This idempotency key was used with another body.";
@@ -125,10 +125,9 @@ pub fn check_replay(keyed: KeyedOrder, body: &PlaceOrder) -> Result<OrderRow, Pr
                 .with_retry_after(1),
         );
     }
-    Ok(if answered_confirmed {
-        order.as_confirmed()
-    } else {
-        order
+    Ok(match confirmed_at {
+        Some(at) => order.confirmed(at),
+        None => order,
     })
 }
 

@@ -1,4 +1,5 @@
-//! The routes for operators: they cancel and fulfil orders, and let them be tried again.
+//! The routes for operators: they cancel and fulfil orders, and let them be tried again. The routes
+//! need no body, and ignore what is in it.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, post, web};
@@ -10,6 +11,7 @@ use crate::order::responses::RETRY_AFTER_SECONDS;
 use crate::order::saga::operator_actions::{ActionError, OperatorActions};
 use crate::platform::db::DatabaseError;
 use crate::platform::deadline::Deadline;
+use crate::platform::http::extract::RawBody;
 use crate::platform::http::operator::Operator;
 use crate::platform::http::problem::{MEDIA_TYPE, Problem, ProblemBody};
 use crate::platform::http::problem_responses::{NotFound, Unauthorized, WriteUnavailable};
@@ -45,6 +47,7 @@ pub async fn cancel(
     actions: web::Data<OperatorActions>,
     deadline: Deadline,
     id: web::Path<Uuid>,
+    _: RawBody,
 ) -> Result<web::Json<Order>, Problem> {
     record_order(*id);
     deadline.check()?;
@@ -78,6 +81,7 @@ pub async fn fulfil(
     actions: web::Data<OperatorActions>,
     deadline: Deadline,
     id: web::Path<Uuid>,
+    _: RawBody,
 ) -> Result<HttpResponse, Problem> {
     record_order(*id);
     deadline.check()?;
@@ -112,6 +116,7 @@ pub async fn retry(
     actions: web::Data<OperatorActions>,
     deadline: Deadline,
     id: web::Path<Uuid>,
+    _: RawBody,
 ) -> Result<web::Json<Order>, Problem> {
     record_order(*id);
     deadline.check()?;
@@ -127,7 +132,8 @@ fn record_order(id: Uuid) {
 fn problem_of(error: ActionError, id: Uuid) -> Problem {
     let (code, detail) = match error {
         ActionError::UnknownOrder => return Problem::not_found("There is no such order."),
-        ActionError::Database(error) => return database_problem(error, id),
+        ActionError::Read(error) => return error.into_read_problem(),
+        ActionError::Write(error) => return write_problem(error, id),
         ActionError::UnknownStatus(unknown) => (
             "unrecognized-state",
             format!(
@@ -160,7 +166,7 @@ const fn refused(refusal: Refusal) -> (&'static str, &'static str) {
     }
 }
 
-fn database_problem(error: DatabaseError, id: Uuid) -> Problem {
+fn write_problem(error: DatabaseError, id: Uuid) -> Problem {
     let is_unknown = error.is_outcome_unknown();
     let problem = error.into_write_problem(id);
     if is_unknown {

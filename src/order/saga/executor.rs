@@ -76,7 +76,8 @@ impl SagaExecutor {
             let outcome = if expired && !attempt.state.is_final() {
                 StepOutcome::Expired
             } else {
-                let call = self.perform(step, &order, attempt.state, attempt_deadline);
+                // Boxed, because the future of a call is large, and that of an attempt contains it.
+                let call = Box::pin(self.perform(step, &order, attempt.state, attempt_deadline));
                 let outcome = steps.record(step, call).await;
                 pass_failpoint(outcome).await;
                 outcome
@@ -106,8 +107,15 @@ impl SagaExecutor {
             attempt = after;
         }
         if holds_lease {
-            self.release_lease(&order, &attempt.state, steps.last_failure())
-                .await?;
+            let last_failure = steps.last_failure();
+            let retry_after = backoff::retry_after(&order, &attempt.state);
+            match self
+                .release_lease(&order, retry_after, last_failure.as_ref())
+                .await?
+            {
+                Some(at) => (order.next_attempt_at, order.last_failure) = (at, last_failure),
+                None => return self.reload_after_fencing(order).await,
+            }
         }
         Ok(order)
     }
@@ -200,17 +208,16 @@ impl SagaExecutor {
     }
 
     /// Ends an attempt that has no transition to store. Without this, the next attempt would have
-    /// to wait until the lease ends.
+    /// to wait until the lease ends. Returns when the next attempt is due; `None` when a later
+    /// attempt has taken the order over.
     async fn release_lease(
         &self,
         order: &OrderRow,
-        state: &SagaState,
-        last_failure: Option<Value>,
-    ) -> Result<(), DatabaseError> {
-        let retry_after = backoff::retry_after(order, state);
+        retry_after: Duration,
+        last_failure: Option<&Value>,
+    ) -> Result<Option<DateTime<Utc>>, DatabaseError> {
         self.database
             .run_with_lock_retries(async |connection| {
-                let last_failure = last_failure.clone();
                 store::release_lease(connection, order, retry_after, last_failure).await
             })
             .await

@@ -27,13 +27,10 @@ pub enum ActionError {
     Refused(Refusal),
     /// A newer version gave the order a status that this version does not know.
     UnknownStatus(UnknownVariant),
-    Database(DatabaseError),
-}
-
-impl From<DatabaseError> for ActionError {
-    fn from(error: DatabaseError) -> Self {
-        Self::Database(error)
-    }
+    /// The order could not be read. Nothing was changed.
+    Read(DatabaseError),
+    /// The order could not be changed.
+    Write(DatabaseError),
 }
 
 /// A change that was asked for.
@@ -118,7 +115,8 @@ impl OperatorActions {
             .run_with_lock_retries_within(time_left(deadline), async |connection| {
                 store::claim_one(connection, id, lease, bound).await
             })
-            .await?;
+            .await
+            .map_err(ActionError::Write)?;
         match claimed {
             Some(claimed) => Ok(self.attempt(claimed.order, deadline, claimed.expired).await),
             None => self.find(id, deadline).await,
@@ -151,7 +149,8 @@ impl OperatorActions {
                 .run_with_lock_retries_within(time_left(deadline), async |connection| {
                     store::intervene(connection, &order, &intervention).await
                 })
-                .await?;
+                .await
+                .map_err(ActionError::Write)?;
             if let Some(order) = changed {
                 self.executor
                     .metrics
@@ -171,7 +170,8 @@ impl OperatorActions {
             .run_with_lock_retries_within(time_left(deadline), async |connection| {
                 store::find(connection, id).await
             })
-            .await?;
+            .await
+            .map_err(ActionError::Read)?;
         order.ok_or(ActionError::UnknownOrder)
     }
 

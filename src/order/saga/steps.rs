@@ -13,7 +13,7 @@ use crate::order::clients::CallOutcome;
 #[derive(Default)]
 pub struct Steps {
     made: Vec<Value>,
-    /// The last call, if it failed.
+    /// The last call of the attempt that failed.
     last_failure: Option<Value>,
 }
 
@@ -36,7 +36,9 @@ impl Steps {
         };
         // An `OrderStep` is always an object.
         let made = serde_json::to_value(made).unwrap_or_default();
-        self.last_failure = (!is_ok).then(|| made.clone());
+        if matches!(outcome, StepOutcome::CallFailed(_)) {
+            self.last_failure = Some(made.clone());
+        }
         self.made.push(made);
         outcome
     }
@@ -46,6 +48,8 @@ impl Steps {
         std::mem::take(&mut self.made)
     }
 
+    /// The last call that failed, and for which the order waits if it is not settled. A call that
+    /// was answered with a decision, such as a declined payment, has not failed.
     pub fn last_failure(&self) -> Option<Value> {
         self.last_failure.clone()
     }

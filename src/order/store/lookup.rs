@@ -1,7 +1,8 @@
 //! Finds single orders.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Uuid as SqlUuid, Varchar};
+use diesel::sql_types::{Bool, Nullable, Timestamptz, Uuid as SqlUuid, Varchar};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
@@ -27,9 +28,10 @@ pub struct KeyedOrder {
     /// The request that placed the order may still be in progress.
     #[diesel(sql_type = Bool)]
     pub in_flight: bool,
-    /// The request that placed the order was answered that it is confirmed.
-    #[diesel(sql_type = Bool)]
-    pub answered_confirmed: bool,
+    /// When the request that placed the order stored that it is confirmed, and was answered so;
+    /// `None` if it ended in another way.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub confirmed_at: Option<DateTime<Utc>>,
 }
 
 /// # Errors
@@ -42,7 +44,7 @@ pub async fn find_by_key(
         "SELECT {},
              response_status IS NULL AND epoch = 1 AND COALESCE(lease_until > now(), false)
                  AS in_flight,
-             COALESCE(response_status = 'CONFIRMED', false) AS answered_confirmed
+             CASE WHEN response_status = 'CONFIRMED' THEN response_at END AS confirmed_at
          FROM orders WHERE idempotency_key = $1",
         OrderRow::COLUMNS
     );

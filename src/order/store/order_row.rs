@@ -50,7 +50,7 @@ pub struct OrderRow {
     /// Takeovers since the status last changed.
     #[diesel(sql_type = Integer)]
     pub takeovers: i32,
-    /// The call with which the last attempt ended, if it failed.
+    /// The last call that failed in the last attempt.
     #[diesel(sql_type = Nullable<Jsonb>)]
     pub last_failure: Option<Value>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -85,7 +85,7 @@ impl OrderRow {
 
     /// The order as it was when it became confirmed.
     #[must_use]
-    pub fn as_confirmed(self) -> Self {
+    pub fn confirmed(self, at: DateTime<Utc>) -> Self {
         Self {
             status: Stored::from(OrderStatus::Confirmed),
             failure_reason: None,
@@ -95,6 +95,7 @@ impl OrderRow {
             fulfilled_at: None,
             owed_since: None,
             last_failure: None,
+            updated_at: at,
             ..self
         }
     }

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Double, Integer, Jsonb, Nullable, Uuid as SqlUuid};
+use diesel::sql_types::{
+    BigInt, Bool, Double, Integer, Jsonb, Nullable, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use uuid::Uuid;
@@ -14,7 +17,8 @@ use super::order_row::OrderRow;
 use crate::platform::db::DatabaseError;
 
 /// Ends an attempt that has no transition to store: releases its lease, and lets the next attempt
-/// follow after `retry_after`. `last_failure` is the call with which it ended. Changes nothing where a later attempt has taken the order over.
+/// follow after `retry_after`. `last_failure` is its last call that failed. Returns when the next
+/// attempt is due; `None` if a later attempt has taken the order over, and nothing was changed.
 ///
 /// # Errors
 /// Those of the database.
@@ -22,21 +26,27 @@ pub async fn release_lease(
     connection: &mut AsyncPgConnection,
     order: &OrderRow,
     retry_after: Duration,
-    last_failure: Option<Value>,
-) -> Result<(), DatabaseError> {
+    last_failure: Option<&Value>,
+) -> Result<Option<DateTime<Utc>>, DatabaseError> {
     let statement = "
         UPDATE orders
         SET lease_until = NULL, next_attempt_at = now() + $3 * interval '1 millisecond',
             last_failure = $4
-        WHERE id = $1 AND epoch = $2";
-    diesel::sql_query(statement)
+        WHERE id = $1 AND epoch = $2
+        RETURNING next_attempt_at";
+    let released = diesel::sql_query(statement)
         .bind::<SqlUuid, _>(order.id)
         .bind::<Integer, _>(order.epoch)
         .bind::<Integer, _>(milliseconds(retry_after))
-        .bind::<Nullable<Jsonb>, _>(last_failure)
-        .execute(connection)
-        .await?;
-    Ok(())
+        .bind::<Nullable<Jsonb>, _>(last_failure);
+    let due: Option<Due> = released.get_result(connection).await.optional()?;
+    Ok(due.map(|due| due.next_attempt_at))
+}
+
+#[derive(QueryableByName)]
+struct Due {
+    #[diesel(sql_type = Timestamptz)]
+    next_attempt_at: DateTime<Utc>,
 }
 
 /// An order that a recovery worker has taken over.

@@ -32,7 +32,7 @@ pub struct OrderTransition {
     pub retry_after: Option<Duration>,
     /// The calls since the attempt's transition before.
     pub steps: Vec<Value>,
-    /// The last of these calls, if it failed.
+    /// The last call of the attempt that failed.
     pub last_failure: Option<Value>,
 }
 
@@ -63,7 +63,8 @@ impl BatchStatement for ApplyTransitions {
                 next_attempt_at = COALESCE(
                     now() + i.retry_after_ms * interval '1 millisecond', o.next_attempt_at),
                 -- The attempt at epoch 1 is the request that placed the order.
-                response_status = CASE WHEN o.epoch = 1 THEN i.status ELSE o.response_status END
+                response_status = CASE WHEN o.epoch = 1 THEN i.status ELSE o.response_status END,
+                response_at = CASE WHEN o.epoch = 1 THEN now() ELSE o.response_at END
             FROM input i
             WHERE o.id = i.id AND o.epoch = i.epoch AND o.id = ANY ($1)
                 -- The epoch alone does not protect a final status: after a failover that loses

@@ -141,9 +141,9 @@ fn add_common_responses(method: &Method, operation: &mut Operation) {
         ),
     ];
     let on_change = on_change.into_iter().filter(|_| *method != Method::GET);
-    let with_body = with_body
-        .into_iter()
-        .filter(|_| operation.request_body.is_some());
+    // The POST routes that need no body read it nevertheless.
+    let reads_body = operation.request_body.is_some() || *method == Method::POST;
+    let with_body = with_body.into_iter().filter(|_| reads_body);
     for (status, description) in always.into_iter().chain(on_change).chain(with_body) {
         operation
             .responses
