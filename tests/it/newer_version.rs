@@ -50,6 +50,64 @@ async fn an_unknown_status_of_an_order_or_event_is_listed_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn orders_that_a_newer_version_has_written_are_not_changed_by_operators() {
+    let stack = Stack::start().await;
+    let failed = stack.place("PROD-404", 1).await.order_id();
+    let unknown = stack.confirmed("PROD-001", 1).await;
+    stack.wait_until_settled().await;
+    let newer = format!(
+        "ALTER TABLE orders DROP CONSTRAINT orders_status_known;
+         UPDATE orders SET failure_reason = 'something-newer' WHERE id = '{failed}';
+         UPDATE orders SET status = 'NEWER' WHERE id = '{unknown}'"
+    );
+    stack.database.execute(&newer).await;
+    for (id, action, code) in [
+        (&failed, "cancel", "already-failed"),
+        (&failed, "fulfil", "not-confirmed"),
+        (&unknown, "cancel", "unrecognized-state"),
+        (&unknown, "fulfil", "unrecognized-state"),
+    ] {
+        let row = stack.row(id).await;
+        let refused = stack.order.act(action, id).await;
+        assert_eq!(refused.assert_problem(409, code)["order_id"], json!(id));
+        assert_eq!(stack.row(id).await, row, "{action}");
+    }
+    for (id, status) in [(&failed, "FAILED"), (&unknown, "NEWER")] {
+        let row = stack.row(id).await;
+        let retried = stack.order.act("retry", id).await;
+        assert_eq!(
+            (retried.status.as_u16(), &retried.json()["status"]),
+            (200, &json!(status))
+        );
+        assert_eq!(stack.row(id).await, row);
+    }
+    assert_eq!(stack.holdings(&unknown).await, "HELD SUCCESS");
+    let other = stack.confirmed("PROD-001", 1).await;
+    assert_eq!(stack.order.act("cancel", &other).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reservation_that_a_newer_version_has_written_is_not_shipped() {
+    let stack = Stack::start().await;
+    let id = stack.confirmed("PROD-001", 1).await;
+    let newer = "ALTER TABLE reservations DROP CONSTRAINT reservations_state_known;
+        UPDATE reservations SET state = 'NEWER'";
+    stack.database.execute(newer).await;
+    let accepted = stack.order.act("fulfil", &id).await;
+    let order = accepted.json();
+    assert_eq!(
+        (accepted.status.as_u16(), &order["owes"]),
+        (202, &json!(["shipment"]))
+    );
+    assert_eq!(order["last_failure"]["detail"], "unrecognized-state");
+    assert_eq!(stack.place("PROD-001", 1).await.status, 201);
+    let known = "UPDATE reservations SET state = 'HELD' WHERE state = 'NEWER'";
+    stack.database.execute(known).await;
+    stack.wait_until_settled().await;
+    assert_eq!(stack.holdings(&id).await, "SHIPPED SUCCESS");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_for_a_reservation_with_an_unknown_state_are_rejected_and_change_nothing() {
     let stack = Stack::start().await;
     let order = stack.place("PROD-001", 2).await.json();

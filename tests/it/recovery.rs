@@ -546,8 +546,11 @@ async fn assert_survives(point: &str, action: &str) {
                 WHERE status LIKE 'PENDING%'";
             stack.database.execute(expire).await;
         }
-        if point.contains("ship") {
+        if point.starts_with("inventory.ship") {
             try_to_ship(&stack, shipment).await;
+        }
+        if point.starts_with("order") {
+            cancel_and_fulfil(&stack).await;
         }
         if is_slow {
             try_latency(&stack.payment, false).await;
@@ -566,13 +569,32 @@ async fn assert_survives(point: &str, action: &str) {
         );
     }
     stack.restart_until_settled(&plan).await;
-    if point.contains("ship") {
+    if point.starts_with("inventory.ship") {
         let status = try_to_ship(&stack, shipment).await;
         assert_eq!(status, Some(StatusCode::OK), "{plan}");
         let shipped = "SELECT sum(shipped) FROM inventory";
         assert_eq!(stack.database.count(shipped).await, 1, "{plan}");
     }
     stack.assert_clean_audit().await;
+}
+
+/// Asks that of two confirmed orders one is cancelled and one is fulfilled. The order service may
+/// not be running.
+async fn cancel_and_fulfil(stack: &Stack) {
+    let confirmed = "SELECT id::text FROM orders WHERE status = 'CONFIRMED'
+            AND NOT shipment_owed AND fulfilled_at IS NULL ORDER BY id LIMIT 2";
+    let orders = stack.database.query(confirmed).await;
+    let actions = ["cancel", "fulfil"].into_iter().zip(&orders);
+    join_all(actions.map(|(action, order)| {
+        let path = format!("/orders/{}/{action}", order.get::<_, String>(0));
+        async move {
+            let _ = stack
+                .order
+                .try_request(Method::POST, &path, &[], None)
+                .await;
+        }
+    }))
+    .await;
 }
 
 /// Reserves a unit for an order and ships it. Both are repeated after each round, and the inventory

@@ -16,7 +16,7 @@ use crate::harness::{Response, Service, eventually, free_port};
 const ORDER: &str = r#"{"product_id":"PROD-001","quantity":1}"#;
 
 /// Makes commits wait for a standby that does not exist. Their changes are stored nevertheless.
-async fn make_commits_wait(postgres: &DedicatedPostgres) {
+pub async fn make_commits_wait(postgres: &DedicatedPostgres) {
     postgres
         .execute(&[
             "ALTER SYSTEM SET synchronous_standby_names = 'absent'",
@@ -25,7 +25,7 @@ async fn make_commits_wait(postgres: &DedicatedPostgres) {
         .await;
 }
 
-async fn let_commits_finish(postgres: &DedicatedPostgres) {
+pub async fn let_commits_finish(postgres: &DedicatedPostgres) {
     postgres
         .execute(&["ALTER SYSTEM RESET synchronous_standby_names", RELOAD])
         .await;

@@ -8,6 +8,7 @@ pub mod events;
 pub mod faulty_service;
 pub mod forwarder;
 pub mod haproxy;
+mod operator;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -316,7 +317,7 @@ pub struct Stack {
     pub order: Service,
     pub inventory: Service,
     pub payment: Service,
-    env: Vec<(&'static str, String)>,
+    pub env: Vec<(&'static str, String)>,
 }
 
 impl Stack {

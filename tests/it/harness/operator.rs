@@ -1,0 +1,67 @@
+//! What operators do with orders, and what the platform then holds for an order.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{Response, Service, Stack};
+
+impl Service {
+    /// Sends `cancel`, `fulfil` or `retry`.
+    pub async fn act(&self, action: &str, order_id: &str) -> Response {
+        let path = format!("/orders/{order_id}/{action}");
+        self.request(Method::POST, &path, &[], None).await
+    }
+
+    /// The order as `GET /orders/{id}` shows it.
+    pub async fn order(&self, id: &str) -> Value {
+        let response = self.get(&format!("/orders/{id}")).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        response.json()
+    }
+}
+
+impl Response {
+    /// The id of the order in the body, or in the problem.
+    #[track_caller]
+    pub fn order_id(&self) -> String {
+        let body = self.json();
+        let id = body["id"].as_str().or(body["order_id"].as_str());
+        id.unwrap_or_else(|| panic!("no order: {self:?}"))
+            .to_owned()
+    }
+}
+
+impl Stack {
+    /// Places an order that is confirmed, and returns its id.
+    pub async fn confirmed(&self, product_id: &str, quantity: i32) -> String {
+        let placed = self.place(product_id, quantity).await;
+        assert_eq!(placed.status, 201, "{placed:?}");
+        placed.order_id()
+    }
+
+    /// The order's row, as text.
+    pub async fn row(&self, id: &str) -> String {
+        let row = format!("SELECT o::text FROM orders o WHERE id = '{id}'");
+        self.database.query(&row).await[0].get(0)
+    }
+
+    /// The state of the order's reservation, and the status of its payment, in this form:
+    /// `HELD SUCCESS`. A dash stands for a row that does not exist.
+    pub async fn holdings(&self, id: &str) -> String {
+        let statement = format!(
+            "SELECT COALESCE((SELECT state FROM reservations WHERE order_id = '{id}'), '-')
+                 || ' ' || COALESCE((SELECT status FROM payments WHERE order_id = '{id}'), '-')"
+        );
+        self.database.query(&statement).await[0].get(0)
+    }
+
+    /// The reasons of the order's events, oldest first.
+    pub async fn reasons(&self, id: &str) -> Vec<String> {
+        let order = self.order.order(id).await;
+        let events = order["events"].as_array().unwrap();
+        events
+            .iter()
+            .map(|event| event["reason"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
