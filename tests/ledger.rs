@@ -1,16 +1,18 @@
-//! Compares the reservation ledger with a simple reference. Of all messages of an order, those with
-//! the highest epoch count, and among them a release takes precedence over a reserve.
+//! Compares the reservation ledger with a simple reference. Of all reserves and releases of an
+//! order, those with the highest epoch count, and among them a release takes precedence over a
+//! reserve. A ship ends the order's part in this, so the reference has none.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use uuid::Uuid;
 use valerix::domain::ledger;
-use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservationState, ReservePlan};
-use valerix::inventory::ledger_batch::{LedgerBatch, StockLevel};
+use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservationState, ReservePlan, ShipPlan};
+use valerix::inventory::ledger_batch::LedgerBatch;
 use valerix::inventory::requests::{
-    ReleaseOutcome, ReleaseRequest, ReserveOutcome, ReserveRequest,
+    ReleaseOutcome, ReleaseRequest, ReserveOutcome, ReserveRequest, ShipOutcome, ShipRequest,
 };
+use valerix::inventory::stock_level::{StockDelta, StockLevel};
 
 const ORDERS: usize = 3;
 
@@ -18,9 +20,33 @@ const ORDERS: usize = 3;
 enum Message {
     Reserve { order: usize, epoch: i32 },
     Release { order: usize, epoch: i32 },
+    Ship { order: usize, epoch: i32 },
+}
+
+impl Message {
+    const fn order(self) -> usize {
+        match self {
+            Self::Reserve { order, .. }
+            | Self::Release { order, .. }
+            | Self::Ship { order, .. } => order,
+        }
+    }
+
+    const fn epoch(self) -> i32 {
+        match self {
+            Self::Reserve { epoch, .. }
+            | Self::Release { epoch, .. }
+            | Self::Ship { epoch, .. } => epoch,
+        }
+    }
 }
 
 fn message() -> impl Strategy<Value = Message> {
+    let ship = (0..ORDERS, 1..=4).prop_map(|(order, epoch)| Message::Ship { order, epoch });
+    prop_oneof![4 => reserve_or_release(), 1 => ship]
+}
+
+fn reserve_or_release() -> impl Strategy<Value = Message> {
     (0..ORDERS, 1..=4, any::<bool>()).prop_map(|(order, epoch, reserve)| {
         if reserve {
             Message::Reserve { order, epoch }
@@ -34,6 +60,7 @@ fn message() -> impl Strategy<Value = Message> {
 struct ProductLedger {
     stock: i32,
     reserved: i32,
+    shipped: i32,
     rows: BTreeMap<usize, Entry>,
 }
 
@@ -42,6 +69,7 @@ impl ProductLedger {
         Self {
             stock,
             reserved: 0,
+            shipped: 0,
             rows: BTreeMap::new(),
         }
     }
@@ -50,6 +78,7 @@ impl ProductLedger {
         match message {
             Message::Reserve { order, epoch } => self.reserve(order, epoch),
             Message::Release { order, epoch } => self.release(order, epoch),
+            Message::Ship { order, epoch } => self.ship(order, epoch),
         }
     }
 
@@ -86,7 +115,7 @@ impl ProductLedger {
                     .expect("only an existing row has an epoch to raise")
                     .epoch = epoch;
             }
-            ReservePlan::AlreadyHeld | ReservePlan::Stale => {}
+            ReservePlan::AlreadyHeld | ReservePlan::Stale | ReservePlan::AlreadyShipped => {}
             ReservePlan::Mismatch => panic!("every message of an order has the same goods"),
         }
     }
@@ -124,15 +153,35 @@ impl ProductLedger {
         }
     }
 
-    fn holds(&self, order: usize) -> bool {
-        self.rows
-            .get(&order)
-            .is_some_and(|entry| entry.state == ReservationState::Held)
+    fn ship(&mut self, order: usize, epoch: i32) {
+        match ledger::ship(self.rows.get(&order), epoch) {
+            ShipPlan::Ship => {
+                let entry = self
+                    .rows
+                    .get_mut(&order)
+                    .expect("the plan is for an existing row");
+                entry.epoch = epoch;
+                entry.state = ReservationState::Shipped;
+                self.reserved -= goods(order).quantity;
+                self.shipped += goods(order).quantity;
+            }
+            ShipPlan::NothingHeld | ShipPlan::Stale | ShipPlan::AlreadyShipped => {}
+        }
     }
 
-    fn held(&self) -> i32 {
+    fn is(&self, order: usize, state: ReservationState) -> bool {
+        let entry = self.rows.get(&order);
+        entry.is_some_and(|entry| entry.state == state)
+    }
+
+    fn holds(&self, order: usize) -> bool {
+        self.is(order, ReservationState::Held)
+    }
+
+    /// The units of all orders in this state.
+    fn units(&self, state: ReservationState) -> i32 {
         (0..ORDERS)
-            .filter(|order| self.holds(*order))
+            .filter(|order| self.is(*order, state))
             .map(|order| goods(order).quantity)
             .sum()
     }
@@ -147,21 +196,12 @@ fn goods(order: usize) -> Goods {
 
 /// Whether an order holds stock after these messages, if there is enough stock for all orders.
 fn is_held_by_reference(messages: &[Message], order: usize) -> bool {
-    let of_order = |message: &&Message| match message {
-        Message::Reserve { order: o, .. } | Message::Release { order: o, .. } => *o == order,
-    };
-    let epoch = |message: &Message| match message {
-        Message::Reserve { epoch, .. } | Message::Release { epoch, .. } => *epoch,
-    };
-    let Some(highest) = messages.iter().filter(of_order).map(epoch).max() else {
+    let of_order = || messages.iter().filter(|message| message.order() == order);
+    let Some(highest) = of_order().map(|message| message.epoch()).max() else {
         return false;
     };
-    let decisive = messages
-        .iter()
-        .filter(of_order)
-        .filter(|message| epoch(message) == highest);
-    decisive
-        .clone()
+    of_order()
+        .filter(|message| message.epoch() == highest)
         .all(|message| matches!(message, Message::Reserve { .. }))
 }
 
@@ -170,18 +210,24 @@ fn is_held_by_reference(messages: &[Message], order: usize) -> bool {
 struct Tables {
     stock: i32,
     reserved: i32,
+    shipped: i32,
     rows: BTreeMap<Uuid, Entry>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Reserve(ReserveOutcome),
-    Released(ReleaseOutcome),
+    Release(ReleaseOutcome),
+    Ship(ShipOutcome),
 }
 
 impl Tables {
     fn apply_batch(&mut self, batch: &[Message]) -> Vec<Answer> {
-        let about = |order: &Uuid| batch.iter().any(|message| order_id(message) == *order);
+        let about = |order: &Uuid| {
+            batch
+                .iter()
+                .any(|message| uuid_of(message.order()) == *order)
+        };
         let entries = self.rows.iter().filter(|(order, _)| about(order));
         let entries = entries.map(|(order, entry)| (*order, Ok(entry.clone())));
         let level = StockLevel {
@@ -197,34 +243,46 @@ impl Tables {
             let before = self.rows.insert(changed.order_id, changed.entry.clone());
             assert_eq!(before.is_none(), changed.is_new, "{}", changed.order_id);
         }
-        for (product_id, units) in ledger.stock_deltas() {
-            assert_eq!(product_id, "P");
-            assert!(self.stock >= units, "the statement would change no row");
-            self.stock -= units;
-            self.reserved += units;
+        for delta in ledger.stock_deltas() {
+            self.move_stock(delta);
         }
         answers
+    }
+
+    /// The statement of the store, with its conditions.
+    fn move_stock(&mut self, delta: StockDelta<'_>) {
+        let StockDelta {
+            product_id,
+            reserving,
+            shipping,
+        } = delta;
+        assert_eq!(product_id, "P");
+        assert!(
+            self.stock >= reserving && self.reserved + reserving >= shipping,
+            "the statement would change no row"
+        );
+        self.stock -= reserving;
+        self.reserved += reserving - shipping;
+        self.shipped += shipping;
     }
 }
 
 fn answer(ledger: &mut LedgerBatch, message: Message) -> Answer {
-    let order_id = order_id(&message);
+    let order_id = uuid_of(message.order());
     match message {
         Message::Reserve { order, epoch } => Answer::Reserve(ledger.reserve(&ReserveRequest {
             order_id,
             epoch,
             goods: goods(order),
         })),
-        Message::Release { epoch, .. } => Answer::Released(ledger.release(ReleaseRequest {
+        Message::Release { epoch, .. } => Answer::Release(ledger.release(ReleaseRequest {
             order_id,
             epoch: Some(epoch),
         })),
-    }
-}
-
-fn order_id(message: &Message) -> Uuid {
-    match message {
-        Message::Reserve { order, .. } | Message::Release { order, .. } => uuid_of(*order),
+        Message::Ship { epoch, .. } => Answer::Ship(ledger.ship(ShipRequest {
+            order_id,
+            epoch: Some(epoch),
+        })),
     }
 }
 
@@ -237,7 +295,7 @@ proptest! {
 
     #[test]
     fn with_enough_stock_the_ledger_agrees_with_the_reference(
-        messages in prop::collection::vec(message(), 0..20),
+        messages in prop::collection::vec(reserve_or_release(), 0..20),
     ) {
         let mut ledger = ProductLedger::new(100);
         ledger.apply_all(&messages);
@@ -249,7 +307,7 @@ proptest! {
 
     #[test]
     fn the_order_of_arrival_does_not_matter(
-        messages in prop::collection::vec(message(), 0..12)
+        messages in prop::collection::vec(reserve_or_release(), 0..12)
             .prop_flat_map(|messages| (Just(messages.clone()), Just(messages).prop_shuffle()))
     ) {
         let [one, other] = [&messages.0, &messages.1].map(|messages| {
@@ -268,9 +326,29 @@ proptest! {
         let mut ledger = ProductLedger::new(stock);
         for message in messages {
             ledger.apply(message);
-            prop_assert!(ledger.stock >= 0 && ledger.reserved >= 0);
-            prop_assert_eq!(ledger.stock + ledger.reserved, stock);
-            prop_assert_eq!(ledger.reserved, ledger.held());
+            prop_assert!(ledger.stock >= 0 && ledger.reserved >= 0 && ledger.shipped >= 0);
+            prop_assert_eq!(ledger.stock + ledger.reserved + ledger.shipped, stock);
+            prop_assert_eq!(ledger.reserved, ledger.units(ReservationState::Held));
+            prop_assert_eq!(ledger.shipped, ledger.units(ReservationState::Shipped));
+        }
+    }
+
+    #[test]
+    fn nothing_changes_a_shipped_row_or_one_with_a_higher_epoch(
+        stock in 0..6,
+        messages in prop::collection::vec(message(), 0..30),
+    ) {
+        let mut ledger = ProductLedger::new(stock);
+        for message in messages {
+            let row = |ledger: &ProductLedger| ledger.rows.get(&message.order()).cloned();
+            let before = row(&ledger);
+            ledger.apply(message);
+            let is_fixed = before.as_ref().is_some_and(|row| {
+                row.state == ReservationState::Shipped || row.epoch > message.epoch()
+            });
+            if is_fixed {
+                prop_assert_eq!(before, row(&ledger), "{:?}", message);
+            }
         }
     }
 
@@ -282,7 +360,8 @@ proptest! {
             twice.apply(*message);
             twice.apply(*message);
         }
-        prop_assert_eq!((once.stock, once.rows), (twice.stock, twice.rows));
+        prop_assert_eq!((once.stock, once.shipped), (twice.stock, twice.shipped));
+        prop_assert_eq!(once.rows, twice.rows);
     }
 
     #[test]
@@ -290,7 +369,7 @@ proptest! {
         stock in 0..8,
         batches in prop::collection::vec(prop::collection::vec(message(), 0..12), 0..6),
     ) {
-        let empty = Tables { stock, reserved: 0, rows: BTreeMap::new() };
+        let empty = Tables { stock, reserved: 0, shipped: 0, rows: BTreeMap::new() };
         let (mut batched, mut single) = (empty.clone(), empty);
         let mut reference = ProductLedger::new(stock);
         for batch in batches {
@@ -301,7 +380,12 @@ proptest! {
             reference.apply_all(&batch);
             let rows = reference.rows.iter();
             let rows = rows.map(|(order, entry)| (uuid_of(*order), entry.clone())).collect();
-            let expected = Tables { stock: reference.stock, reserved: reference.reserved, rows };
+            let expected = Tables {
+                stock: reference.stock,
+                reserved: reference.reserved,
+                shipped: reference.shipped,
+                rows,
+            };
             prop_assert_eq!(&batched, &expected);
         }
     }

@@ -150,8 +150,11 @@ CREATE TABLE inventory (
     -- Units that are held for orders.
     reserved   INT NOT NULL DEFAULT 0
         CONSTRAINT inventory_reserved_range CHECK (reserved BETWEEN 0 AND 2000000000),
-    -- The sum of the product's deliveries, and what stock + reserved must add up to; the audit
-    -- checks both. A trigger sets it for a new row that has none.
+    -- Units that have left with shipped orders.
+    shipped    INT NOT NULL DEFAULT 0
+        CONSTRAINT inventory_shipped_range CHECK (shipped BETWEEN 0 AND 2000000000),
+    -- The sum of the product's deliveries, and what stock + reserved + shipped must add up to; the
+    -- audit checks both. A trigger sets it for a new row that has none.
     stocked    INT NOT NULL
         CONSTRAINT inventory_stocked_range CHECK (stocked BETWEEN 0 AND 2000000000)
 ) WITH (
@@ -165,7 +168,7 @@ CREATE TABLE inventory (
 
 CREATE FUNCTION inventory_opening_stock() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.stocked := COALESCE(NEW.stocked, NEW.stock + NEW.reserved);
+    NEW.stocked := COALESCE(NEW.stocked, NEW.stock + NEW.reserved + NEW.shipped);
     RETURN NEW;
 END $$;
 
@@ -215,18 +218,18 @@ VALUES ('PROD-001', 100), ('PROD-002', 50), ('PROD-003', 25);
 
 -- The ledger: one row for each order that has held stock or was released. A row changes in the
 -- transaction that moves the stock. A release that arrives before its reserve inserts a row without
--- a product: a tombstone, which the late reserve finds.
+-- a product: a tombstone, which the late reserve finds. A shipped row does not change any more.
 CREATE TABLE reservations (
     order_id   UUID         PRIMARY KEY,
     -- The highest epoch that has written the row.
     epoch      INT          NOT NULL CONSTRAINT reservations_epoch_positive CHECK (epoch >= 1),
     state      VARCHAR(20)  NOT NULL
-        CONSTRAINT reservations_state_known CHECK (state IN ('HELD', 'RELEASED')),
+        CONSTRAINT reservations_state_known CHECK (state IN ('HELD', 'RELEASED', 'SHIPPED')),
     product_id VARCHAR(255),
     quantity   INT          CONSTRAINT reservations_quantity_positive CHECK (quantity > 0),
     created_at TIMESTAMPTZ  NOT NULL DEFAULT now(),
     updated_at TIMESTAMPTZ  NOT NULL DEFAULT now(),
-    CONSTRAINT reservations_held_has_product
+    CONSTRAINT reservations_has_product_unless_released
         CHECK (state = 'RELEASED' OR (product_id IS NOT NULL AND quantity IS NOT NULL))
 );
 

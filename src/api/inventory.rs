@@ -118,7 +118,9 @@ pub struct Stock {
     pub stock: i32,
     /// Units held for orders.
     pub reserved: i32,
-    /// Sum of the product's deliveries. The audit checks that it is stock + reserved.
+    /// Units that have left with shipped orders.
+    pub shipped: i32,
+    /// Sum of the product's deliveries. The audit checks that it is stock + reserved + shipped.
     pub stocked: i32,
 }
 

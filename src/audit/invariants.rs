@@ -52,12 +52,12 @@ pub const PAYMENT_HAS_ORDER: &str = "payment-has-order";
 pub const INVARIANTS: &[InvariantQuery] = &[
     InvariantQuery {
         name: "stock-conserved",
-        meaning: "stock and reserved are not negative and add up to what was stocked",
+        meaning: "stock, reserved and shipped are not negative and add up to what was stocked",
         checked: "SELECT product_id AS id FROM inventory",
         violations: "
             SELECT product_id AS id FROM inventory
-            WHERE (stock >= 0 AND reserved >= 0
-                   AND stock::bigint + reserved = stocked) IS NOT TRUE",
+            WHERE (stock >= 0 AND reserved >= 0 AND shipped >= 0
+                   AND stock::bigint + reserved + shipped = stocked) IS NOT TRUE",
     },
     InvariantQuery {
         name: "stocked-is-delivered",
@@ -78,6 +78,16 @@ pub const INVARIANTS: &[InvariantQuery] = &[
             FULL JOIN (SELECT product_id, sum(quantity) AS held FROM reservations
                        WHERE state = 'HELD' GROUP BY product_id) r USING (product_id)
             WHERE COALESCE(i.reserved, 0) <> COALESCE(r.held, 0)",
+    },
+    InvariantQuery {
+        name: "shipped-matches-ledger",
+        meaning: "shipped is the sum of the shipped reservations",
+        checked: "SELECT product_id AS id FROM inventory",
+        violations: "
+            SELECT COALESCE(i.product_id, r.product_id) AS id FROM inventory i
+            FULL JOIN (SELECT product_id, sum(quantity) AS total FROM reservations
+                       WHERE state = 'SHIPPED' GROUP BY product_id) r USING (product_id)
+            WHERE COALESCE(i.shipped, 0) <> COALESCE(r.total, 0)",
     },
     InvariantQuery {
         name: "product-has-inventory",
@@ -232,7 +242,7 @@ pub const INVARIANTS: &[InvariantQuery] = &[
                               'PENDING_INVENTORY', 'PENDING_PAYMENT')) IS NOT TRUE
             UNION ALL
             SELECT format('reservation of order %s is %s', order_id, COALESCE(state, 'NULL'))
-            FROM reservations WHERE (state IN ('HELD', 'RELEASED')) IS NOT TRUE
+            FROM reservations WHERE (state IN ('HELD', 'RELEASED', 'SHIPPED')) IS NOT TRUE
             UNION ALL
             SELECT format('payment of order %s is %s', order_id, COALESCE(status, 'NULL'))
             FROM payments

@@ -16,6 +16,7 @@ pub const INVENTORY_TABLES: &[Table] = &[
             ("product_id", "text"),
             ("stock", "int"),
             ("reserved", "int"),
+            ("shipped", "int"),
             ("stocked", "int"),
         ],
     },

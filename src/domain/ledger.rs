@@ -1,5 +1,5 @@
-//! The reservation ledger: decides what a reserve or a release does, from the ledger's row of its
-//! order. Pure rules, which the service and the model in `tests/model` share.
+//! The reservation ledger: decides what a reserve, a release or a ship does, from the ledger's row
+//! of its order. Pure rules, which the service and the model in `tests/model` share.
 //!
 //! The epoch is a fencing token. Each takeover of an order raises it, so that a late message of an
 //! earlier attempt can neither release what a later attempt holds nor take stock for an order that
@@ -15,6 +15,8 @@ use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 pub enum ReservationState {
     Held,
     Released,
+    /// The goods have left. Nothing changes the row any more.
+    Shipped,
 }
 
 impl ReservationState {
@@ -51,8 +53,10 @@ pub enum ReservePlan {
     KeepHeld,
     /// The order holds the stock already, at the request's epoch.
     AlreadyHeld,
-    /// A later attempt has reserved or released, or this attempt has released.
+    /// A later attempt has written the row, or this attempt has released.
     Stale,
+    /// The order's goods have left. It is over, and reserves nothing more.
+    AlreadyShipped,
     /// The order's reservation is of another product or quantity.
     Mismatch,
 }
@@ -74,6 +78,7 @@ pub fn reserve(entry: Option<&Entry>, epoch: i32, goods: &Goods) -> ReservePlan 
         (true, ReservationState::Released) => ReservePlan::Stale,
         (false, ReservationState::Held) => ReservePlan::KeepHeld,
         (false, ReservationState::Released) => ReservePlan::Take,
+        (_, ReservationState::Shipped) => ReservePlan::AlreadyShipped,
     }
 }
 
@@ -86,21 +91,53 @@ pub enum ReleasePlan {
     GiveBack,
     /// Nothing is held: raise the row's epoch.
     RaiseEpoch,
-    /// The release is late: a later attempt has written the row.
+    /// A later attempt has written the row, so the release is late; or the goods have left, and
+    /// nothing can be given back.
     Ignore,
 }
 
 /// Decides what a release at `epoch` does. `entry` is the order's row.
 #[must_use]
 pub fn release(entry: Option<&Entry>, epoch: i32) -> ReleasePlan {
-    match entry {
-        None => ReleasePlan::Tombstone,
-        Some(entry) if entry.epoch > epoch => ReleasePlan::Ignore,
-        Some(Entry {
-            state: ReservationState::Held,
-            ..
-        }) => ReleasePlan::GiveBack,
-        Some(_) => ReleasePlan::RaiseEpoch,
+    let Some(entry) = entry else {
+        return ReleasePlan::Tombstone;
+    };
+    if entry.epoch > epoch {
+        return ReleasePlan::Ignore;
+    }
+    match entry.state {
+        ReservationState::Held => ReleasePlan::GiveBack,
+        ReservationState::Released => ReleasePlan::RaiseEpoch,
+        ReservationState::Shipped => ReleasePlan::Ignore,
+    }
+}
+
+/// What a ship does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShipPlan {
+    /// The order holds nothing: it reserved nothing, or has released it.
+    NothingHeld,
+    /// A later attempt has written the row.
+    Stale,
+    /// Take the goods out of the reserved stock, and mark the row shipped at the request's epoch.
+    Ship,
+    /// The goods have left already.
+    AlreadyShipped,
+}
+
+/// Decides what a ship at `epoch` does. `entry` is the order's row.
+#[must_use]
+pub fn ship(entry: Option<&Entry>, epoch: i32) -> ShipPlan {
+    let Some(entry) = entry else {
+        return ShipPlan::NothingHeld;
+    };
+    if entry.epoch > epoch {
+        return ShipPlan::Stale;
+    }
+    match entry.state {
+        ReservationState::Held => ShipPlan::Ship,
+        ReservationState::Released => ShipPlan::NothingHeld,
+        ReservationState::Shipped => ShipPlan::AlreadyShipped,
     }
 }
 
@@ -148,6 +185,18 @@ mod tests {
                 Some(entry(1, ReservationState::Released)),
                 ReservePlan::Take,
             ),
+            (
+                Some(entry(3, ReservationState::Shipped)),
+                ReservePlan::Stale,
+            ),
+            (
+                Some(entry(2, ReservationState::Shipped)),
+                ReservePlan::AlreadyShipped,
+            ),
+            (
+                Some(entry(1, ReservationState::Shipped)),
+                ReservePlan::AlreadyShipped,
+            ),
         ];
         for (row, plan) in table {
             assert_eq!(reserve(row.as_ref(), 2, &goods(1)), plan, "{row:?}");
@@ -167,6 +216,10 @@ mod tests {
         assert_eq!(
             reserve(Some(&entry(2, ReservationState::Held)), 1, &goods(2)),
             ReservePlan::Stale
+        );
+        assert_eq!(
+            reserve(Some(&entry(1, ReservationState::Shipped)), 2, &goods(2)),
+            ReservePlan::Mismatch
         );
         let tombstone = Entry {
             epoch: 1,
@@ -197,9 +250,52 @@ mod tests {
                 Some(entry(3, ReservationState::Released)),
                 ReleasePlan::Ignore,
             ),
+            (
+                Some(entry(1, ReservationState::Shipped)),
+                ReleasePlan::Ignore,
+            ),
+            (
+                Some(entry(2, ReservationState::Shipped)),
+                ReleasePlan::Ignore,
+            ),
+            (
+                Some(entry(3, ReservationState::Shipped)),
+                ReleasePlan::Ignore,
+            ),
         ];
         for (row, plan) in table {
             assert_eq!(release(row.as_ref(), 2), plan, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_ship_is_decided_by_state_and_epoch() {
+        let table = [
+            (None, ShipPlan::NothingHeld),
+            (Some(entry(1, ReservationState::Held)), ShipPlan::Ship),
+            (Some(entry(2, ReservationState::Held)), ShipPlan::Ship),
+            (Some(entry(3, ReservationState::Held)), ShipPlan::Stale),
+            (
+                Some(entry(1, ReservationState::Released)),
+                ShipPlan::NothingHeld,
+            ),
+            (
+                Some(entry(2, ReservationState::Released)),
+                ShipPlan::NothingHeld,
+            ),
+            (Some(entry(3, ReservationState::Released)), ShipPlan::Stale),
+            (
+                Some(entry(1, ReservationState::Shipped)),
+                ShipPlan::AlreadyShipped,
+            ),
+            (
+                Some(entry(2, ReservationState::Shipped)),
+                ShipPlan::AlreadyShipped,
+            ),
+            (Some(entry(3, ReservationState::Shipped)), ShipPlan::Stale),
+        ];
+        for (row, plan) in table {
+            assert_eq!(ship(row.as_ref(), 2), plan, "{row:?}");
         }
     }
 }

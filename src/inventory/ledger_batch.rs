@@ -7,36 +7,13 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::requests::{ReleaseOutcome, ReleaseRequest, ReserveOutcome, ReserveRequest};
+use super::requests::{
+    ReleaseOutcome, ReleaseRequest, ReserveOutcome, ReserveRequest, ShipOutcome, ShipRequest,
+};
+use super::stock_level::{StockDelta, StockLevel, TrackedLevel};
 use crate::domain::ledger;
-use crate::domain::ledger::{Entry, Goods, ReleasePlan, ReservationState, ReservePlan};
+use crate::domain::ledger::{Entry, Goods, ReleasePlan, ReservationState, ReservePlan, ShipPlan};
 use crate::platform::unknown_variant::UnknownVariant;
-
-/// Units of one product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StockLevel {
-    /// Units that can still be reserved.
-    pub stock: i32,
-    /// Units held for orders.
-    pub reserved: i32,
-}
-
-impl StockLevel {
-    /// Moves units from stock to reserved. Negative units move back.
-    pub const fn move_to_reserved(&mut self, units: i32) {
-        self.stock -= units;
-        self.reserved += units;
-    }
-
-    /// The outcome of a reserve that left the product at this level.
-    #[must_use]
-    pub const fn held(&self) -> ReserveOutcome {
-        ReserveOutcome::Held {
-            stock: self.stock,
-            reserved: self.reserved,
-        }
-    }
-}
 
 /// An entry of the ledger that has to be written.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,12 +38,6 @@ struct TrackedEntry {
     entry: Entry,
     is_new: bool,
     is_changed: bool,
-}
-
-#[derive(Debug)]
-struct TrackedLevel {
-    before: StockLevel,
-    now: StockLevel,
 }
 
 impl LedgerBatch {
@@ -94,11 +65,7 @@ impl LedgerBatch {
             }
         }
         for (product_id, level) in products {
-            let level = TrackedLevel {
-                before: level,
-                now: level,
-            };
-            batch.products.insert(product_id, level);
+            batch.products.insert(product_id, TrackedLevel::new(level));
         }
         batch
     }
@@ -135,6 +102,7 @@ impl LedgerBatch {
             }
             ReservePlan::AlreadyHeld => level.held(),
             ReservePlan::Stale => ReserveOutcome::StaleEpoch,
+            ReservePlan::AlreadyShipped => ReserveOutcome::AlreadyShipped,
             ReservePlan::Mismatch => ReserveOutcome::Mismatch,
         }
     }
@@ -147,6 +115,7 @@ impl LedgerBatch {
     ) -> ReserveOutcome {
         match plan {
             ReservePlan::Stale => ReserveOutcome::StaleEpoch,
+            ReservePlan::AlreadyShipped => ReserveOutcome::AlreadyShipped,
             ReservePlan::Mismatch => ReserveOutcome::Mismatch,
             ReservePlan::Take => {
                 self.raise_epoch_of_released(order_id, epoch);
@@ -204,6 +173,45 @@ impl LedgerBatch {
         ReleaseOutcome::Released(quantity)
     }
 
+    /// Applies a ship, and returns its outcome.
+    pub fn ship(&mut self, request: ShipRequest) -> ShipOutcome {
+        let ShipRequest { order_id, epoch } = request;
+        if let Some(unknown) = self.unknown.get(&order_id) {
+            return ShipOutcome::UnknownState(unknown.clone());
+        }
+        let entry = self.entry(order_id);
+        let epoch = epoch
+            .or_else(|| entry.map(|entry| entry.epoch))
+            .unwrap_or(1);
+        let plan = ledger::ship(entry, epoch);
+        // The schema allows a row without goods only if it is released.
+        let goods = entry.and_then(|entry| entry.goods.clone());
+        match (plan, goods) {
+            (ShipPlan::Stale, _) => ShipOutcome::StaleEpoch,
+            (ShipPlan::NothingHeld, _) | (_, None) => ShipOutcome::NothingHeld,
+            (ShipPlan::AlreadyShipped, Some(goods)) => ShipOutcome::Shipped(goods),
+            (ShipPlan::Ship, Some(goods)) => self.take_out(order_id, epoch, goods),
+        }
+    }
+
+    /// Ships what an order holds. Goods of a product whose row was deleted, or has too little
+    /// reserved, stay held, so that they can be shipped once the row is corrected.
+    fn take_out(&mut self, order_id: Uuid, epoch: i32, goods: Goods) -> ShipOutcome {
+        let level = self.products.get_mut(&goods.product_id);
+        let reserved = level.as_ref().map_or(0, |level| level.now.reserved);
+        match level {
+            Some(level) if reserved >= goods.quantity => level.ship(goods.quantity),
+            _ => {
+                return ShipOutcome::MoreThanReserved {
+                    held: goods.quantity,
+                    reserved,
+                };
+            }
+        }
+        self.record(order_id, epoch, ReservationState::Shipped, None);
+        ShipOutcome::Shipped(goods)
+    }
+
     fn entry(&self, order_id: Uuid) -> Option<&Entry> {
         Some(&self.entries.get(&order_id)?.entry)
     }
@@ -257,14 +265,10 @@ impl LedgerBatch {
         })
     }
 
-    /// The units to move from stock to reserved, for each product where this is not 0, ordered by
-    /// product id. Negative units move back.
-    pub fn stock_deltas(&self) -> impl Iterator<Item = (&str, i32)> {
-        let deltas = self.products.iter().map(|(product_id, level)| {
-            let units = level.before.stock - level.now.stock;
-            (product_id.as_str(), units)
-        });
-        deltas.filter(|(_, units)| *units != 0)
+    /// The units to move, for each product of which some are to be moved, ordered by product id.
+    pub fn stock_deltas(&self) -> impl Iterator<Item = StockDelta<'_>> {
+        let products = self.products.iter();
+        products.filter_map(|(product_id, level)| level.delta(product_id))
     }
 }
 
@@ -302,9 +306,43 @@ mod tests {
         };
         assert_eq!(
             batch.release(request),
-            ReleaseOutcome::UnknownState(unknown)
+            ReleaseOutcome::UnknownState(unknown.clone())
         );
+        let request = ShipRequest {
+            order_id,
+            epoch: None,
+        };
+        assert_eq!(batch.ship(request), ShipOutcome::UnknownState(unknown));
         assert_eq!(batch.changed_entries().count(), 0);
         assert_eq!(batch.stock_deltas().count(), 0);
+    }
+
+    #[test]
+    fn goods_of_a_product_that_was_changed_by_hand_stay_held() {
+        let (order_id, epoch) = (Uuid::from_u128(1), 1);
+        let entry = Entry {
+            epoch,
+            state: ReservationState::Held,
+            goods: Some(Goods {
+                product_id: "P".to_owned(),
+                quantity: 3,
+            }),
+        };
+        let changed = StockLevel {
+            stock: 5,
+            reserved: 2,
+        };
+        let changed = ("P".to_owned(), changed);
+        for (products, reserved) in [(vec![changed], 2), (Vec::new(), 0)] {
+            let mut batch = LedgerBatch::new([(order_id, Ok(entry.clone()))], products);
+            let outcome = batch.ship(ShipRequest {
+                order_id,
+                epoch: Some(epoch),
+            });
+            let expected = ShipOutcome::MoreThanReserved { held: 3, reserved };
+            assert_eq!(outcome, expected);
+            assert_eq!(batch.changed_entries().count(), 0);
+            assert_eq!(batch.stock_deltas().count(), 0);
+        }
     }
 }

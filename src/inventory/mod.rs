@@ -1,6 +1,6 @@
-//! The inventory service: `routes` handle the requests of customers' orders, and [`ledger_batch`]
-//! applies the rules of [`crate::domain::ledger`] to a batch of them. `operator_routes` create
-//! products and take deliveries. `store` reads and writes the tables.
+//! The inventory service: `routes` and `ship_route` handle the requests of customers' orders, and
+//! [`ledger_batch`] applies the rules of [`crate::domain::ledger`] to a batch of them.
+//! `operator_routes` create products and take deliveries. `store` reads and writes the tables.
 
 pub mod ledger_batch;
 mod metrics;
@@ -10,6 +10,8 @@ pub mod requests;
 mod routes;
 mod schema;
 mod service;
+mod ship_route;
+pub mod stock_level;
 mod store;
 
 pub use service::{FAILPOINTS, InventoryService};

@@ -54,8 +54,8 @@ pub fn stock_limit_exceeded(delivery: &DeliveryRequest) -> Problem {
         ..
     } = delivery;
     let detail = format!(
-        "With {quantity} more units of {product_id}, more than {MAX_STOCK} would be in stock or \
-         held for orders. Nothing was delivered."
+        "With {quantity} more units of {product_id}, more than {MAX_STOCK} would be in stock, held \
+         for orders or shipped. Nothing was delivered."
     );
     Problem::new(StatusCode::CONFLICT, "stock-limit-exceeded", detail)
 }

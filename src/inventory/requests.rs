@@ -22,6 +22,14 @@ pub struct ReleaseRequest {
     pub epoch: Option<i32>,
 }
 
+/// Ships what an order holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShipRequest {
+    pub order_id: Uuid,
+    /// Without an epoch, the ship applies to whatever the order holds.
+    pub epoch: Option<i32>,
+}
+
 /// How a reserve ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReserveOutcome {
@@ -34,6 +42,8 @@ pub enum ReserveOutcome {
     UnknownProduct,
     /// A later attempt has taken the order over, or this one has already released its goods.
     StaleEpoch,
+    /// The order's goods have left. It reserves nothing more.
+    AlreadyShipped,
     /// The order reserved another product or quantity before.
     Mismatch,
     /// The order's reservation is in a state that this version does not know.
@@ -47,6 +57,22 @@ pub enum ReleaseOutcome {
     Released(i32),
     /// The order holds more than its product's `reserved`. Giving that back would make `reserved`
     /// negative. Only a change of the product by hand leads to this.
+    MoreThanReserved { held: i32, reserved: i32 },
+    /// The order's reservation is in a state that this version does not know.
+    UnknownState(UnknownVariant),
+}
+
+/// How a ship ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ShipOutcome {
+    /// The goods have left, with this request or an earlier one.
+    Shipped(Goods),
+    /// The order reserved nothing, or has released it.
+    NothingHeld,
+    /// A later attempt has taken the order over.
+    StaleEpoch,
+    /// The order holds more than its product's `reserved`, which is 0 if the product's row is
+    /// missing. Only a change of the product by hand leads to this.
     MoreThanReserved { held: i32, reserved: i32 },
     /// The order's reservation is in a state that this version does not know.
     UnknownState(UnknownVariant),

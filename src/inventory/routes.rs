@@ -27,12 +27,14 @@ impl From<StockRow> for Stock {
             product_id,
             stock,
             reserved,
+            shipped,
             stocked,
         } = row;
         Self {
             product_id,
             stock,
             reserved,
+            shipped,
             stocked,
         }
     }
@@ -88,7 +90,8 @@ pub async fn show(
         InvalidRequest,
         (status = 404, description = "unknown-product",
             content_type = MEDIA_TYPE, body = ProblemBody),
-        (status = 409, description = "insufficient-stock, stale-epoch or unrecognized-state",
+        (status = 409, description = "insufficient-stock, stale-epoch, already-shipped or \
+            unrecognized-state",
             content_type = MEDIA_TYPE, body = ProblemBody),
         (status = 422, description = "reservation-mismatch: the order reserved another product or \
             quantity before",
@@ -192,6 +195,11 @@ fn reserve_response(request: ReserveRequest, outcome: ReserveOutcome) -> Result<
             );
             Problem::new(StatusCode::CONFLICT, "stale-epoch", detail)
         }
+        ReserveOutcome::AlreadyShipped => Problem::new(
+            StatusCode::CONFLICT,
+            "already-shipped",
+            "The goods of this order have left. It cannot reserve any more.",
+        ),
         ReserveOutcome::Mismatch => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "reservation-mismatch",
@@ -204,7 +212,7 @@ fn reserve_response(request: ReserveRequest, outcome: ReserveOutcome) -> Result<
 /// Releases an order's stock
 ///
 /// A repetition changes nothing. For an unknown order, a later reserve at the same or a lower epoch
-/// is rejected.
+/// is rejected. Shipped stock is not given back.
 #[utoipa::path(
     tag = "inventory",
     request_body = Release,

@@ -5,6 +5,7 @@ diesel::table! {
         product_id -> Varchar,
         stock -> Int4,
         reserved -> Int4,
+        shipped -> Int4,
         stocked -> Int4,
     }
 }

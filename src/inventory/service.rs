@@ -4,8 +4,8 @@ use actix_web::web;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::metrics::InventoryMetrics;
-use super::store::{self, ReleaseBatcher, ReserveBatcher};
-use super::{operator_routes, routes};
+use super::store::{self, ReleaseBatcher, ReserveBatcher, ShipBatcher};
+use super::{operator_routes, routes, ship_route};
 use crate::platform::http::health::Checks;
 use crate::platform::service::{Platform, Role};
 
@@ -15,6 +15,8 @@ pub const FAILPOINTS: &[&str] = &[
     "inventory.reserve.committed",
     "inventory.release.begin",
     "inventory.release.committed",
+    "inventory.ship.begin",
+    "inventory.ship.committed",
 ];
 
 /// The inventory service.
@@ -55,15 +57,18 @@ impl Role for InventoryService {
         let database = &platform.database;
         let reserves = ReserveBatcher::start(database, store::RESERVE);
         let releases = ReleaseBatcher::start(database, store::RELEASE);
+        let ships = ShipBatcher::start(database, store::SHIP);
         service
             .app_data(web::Data::new(database.clone()))
             .app_data(web::Data::new(reserves))
             .app_data(web::Data::new(releases))
+            .app_data(web::Data::new(ships))
             .app_data(self.metrics.clone())
             .service(routes::list)
             .service(routes::reserve)
             .service(routes::reserve_batch)
             .service(routes::release)
+            .service(ship_route::ship)
             .service(routes::show)
             .service(operator_routes::create_product)
             .service(operator_routes::deliver);

@@ -68,23 +68,30 @@ fn describe(delivery: &Delivery, when: &str, f: &mut fmt::Formatter<'_>) -> fmt:
 
 /// A line for each product, with the figures aligned to the right.
 fn table(products: &[Stock], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut rows = vec![["PRODUCT", "STOCK", "RESERVED", "STOCKED"].map(str::to_owned)];
+    let mut rows = vec![["PRODUCT", "STOCK", "RESERVED", "SHIPPED", "STOCKED"].map(str::to_owned)];
     rows.extend(products.iter().map(|product| {
-        let figures = [product.stock, product.reserved, product.stocked];
-        let [stock, reserved, stocked] = figures.map(|figure| figure.to_string());
-        [printable(&product.product_id), stock, reserved, stocked]
+        let Stock {
+            product_id,
+            stock,
+            reserved,
+            shipped,
+            stocked,
+        } = product;
+        let figures = [stock, reserved, shipped, stocked];
+        let [stock, reserved, shipped, stocked] = figures.map(i32::to_string);
+        [printable(product_id), stock, reserved, shipped, stocked]
     }));
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)
     };
-    let [first, second, third, fourth] = [0, 1, 2, 3].map(width);
-    for (index, [product, stock, reserved, stocked]) in rows.iter().enumerate() {
+    let [first, second, third, fourth, fifth] = [0, 1, 2, 3, 4].map(width);
+    for (index, [product, stock, reserved, shipped, stocked]) in rows.iter().enumerate() {
         let line_break = if index == 0 { "" } else { "\n" };
         write!(
             f,
             "{line_break}{product:first$}  {stock:>second$}  {reserved:>third$}  \
-             {stocked:>fourth$}"
+             {shipped:>fourth$}  {stocked:>fifth$}"
         )?;
     }
     Ok(())
@@ -112,7 +119,8 @@ mod tests {
             product_id: product_id.to_owned(),
             stock,
             reserved: 2,
-            stocked: stock + 2,
+            shipped: 30,
+            stocked: stock + 32,
         }
     }
 
@@ -120,12 +128,15 @@ mod tests {
     fn products_are_aligned_and_control_characters_are_escaped() {
         let report = Report::Products(vec![product("PROD-001", 98), product("\u{1b}[2J", 1000)]);
         let wanted = "\
-PRODUCT    STOCK  RESERVED  STOCKED
-PROD-001      98         2      100
-\\u{1b}[2J   1000         2     1002";
+PRODUCT    STOCK  RESERVED  SHIPPED  STOCKED
+PROD-001      98         2       30      130
+\\u{1b}[2J   1000         2       30     1032";
         assert_eq!(report.to_string(), wanted);
         let empty = Report::Products(Vec::new());
-        assert_eq!(empty.to_string(), "PRODUCT  STOCK  RESERVED  STOCKED");
+        assert_eq!(
+            empty.to_string(),
+            "PRODUCT  STOCK  RESERVED  SHIPPED  STOCKED"
+        );
     }
 
     #[test]

@@ -44,6 +44,7 @@ mod schemathesis;
 mod separate_databases;
 mod service_unavailable;
 mod services;
+mod ship;
 mod soak;
 mod stock;
 mod stock_command;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use uuid::Uuid;
 use valerix::{inventory, order, payment};
 
 use crate::harness::{Response, Service, Stack, WAIT_TIMEOUT, eventually, free_port, stock_of};
@@ -428,6 +429,7 @@ async fn requests_whose_deadline_has_passed_are_rejected_before_their_transactio
     for (service, path, body) in [
         (&stack.inventory, "/inventory/reserve", &reserve),
         (&stack.inventory, "/inventory/release", &order),
+        (&stack.inventory, "/inventory/ship", &order),
         (&stack.payment, "/payments", &order),
         (&stack.payment, "/payments/void", &order),
     ] {
@@ -525,6 +527,7 @@ async fn assert_survives(point: &str, action: &str) {
     stack.database.execute(&stock_of(100_000)).await;
     // Some orders are confirmed and some declined. In some rounds payment is slow, so that orders
     // expire and owe a refund. Services whose process ended are restarted after each round.
+    let shipment = Uuid::new_v4();
     let started = Instant::now();
     for round in 0.. {
         let is_slow = round % 3 == 1;
@@ -543,6 +546,9 @@ async fn assert_survives(point: &str, action: &str) {
                 WHERE status LIKE 'PENDING%'";
             stack.database.execute(expire).await;
         }
+        if point.contains("ship") {
+            try_to_ship(&stack, shipment).await;
+        }
         if is_slow {
             try_latency(&stack.payment, false).await;
         }
@@ -560,7 +566,26 @@ async fn assert_survives(point: &str, action: &str) {
         );
     }
     stack.restart_until_settled(&plan).await;
+    if point.contains("ship") {
+        let status = try_to_ship(&stack, shipment).await;
+        assert_eq!(status, Some(StatusCode::OK), "{plan}");
+        let shipped = "SELECT sum(shipped) FROM inventory";
+        assert_eq!(stack.database.count(shipped).await, 1, "{plan}");
+    }
     stack.assert_clean_audit().await;
+}
+
+/// Reserves a unit for an order and ships it. Both are repeated after each round, and the inventory
+/// service may not be running.
+async fn try_to_ship(stack: &Stack, order: Uuid) -> Option<StatusCode> {
+    let body = json!({"order_id": order, "product_id": "PROD-001", "quantity": 1}).to_string();
+    let post = |path| {
+        stack
+            .inventory
+            .try_request(Method::POST, path, &[], Some(&body))
+    };
+    let _ = post("/inventory/reserve").await;
+    Some(post("/inventory/ship").await.ok()?.status)
 }
 
 /// Sets the latency switch of a service that may not be running.

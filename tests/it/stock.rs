@@ -29,7 +29,8 @@ async fn a_product_is_created_once_and_stays_as_it_is() {
     let created = inventory
         .put("/inventory/NEW-1", &json!({"stock": 12}))
         .await;
-    let product = json!({"product_id": "NEW-1", "stock": 12, "reserved": 0, "stocked": 12});
+    let product = json!({"product_id": "NEW-1", "stock": 12, "reserved": 0,
+        "shipped": 0, "stocked": 12});
     assert_delivered(&created, 201, &product);
     assert_eq!(created.header("location"), "/inventory/NEW-1");
     for body in [json!({"stock": 99}), json!({})] {
@@ -37,7 +38,8 @@ async fn a_product_is_created_once_and_stays_as_it_is() {
         assert_delivered(&again, 200, &product);
     }
     let empty = inventory.put("/inventory/NEW-2", &json!({})).await;
-    let product = json!({"product_id": "NEW-2", "stock": 0, "reserved": 0, "stocked": 0});
+    let product = json!({"product_id": "NEW-2", "stock": 0, "reserved": 0,
+        "shipped": 0, "stocked": 0});
     assert_delivered(&empty, 201, &product);
     // The largest stock, and an id that a path must escape.
     let largest = inventory

@@ -60,10 +60,10 @@ async fn the_stock_command_lists_creates_and_delivers() {
     assert_eq!(
         run(&["list"]).await,
         "\
-PRODUCT   STOCK  RESERVED  STOCKED
-PROD-001    100         0      100
-PROD-002     50         0       50
-PROD-003     25         0       25
+PRODUCT   STOCK  RESERVED  SHIPPED  STOCKED
+PROD-001    100         0        0      100
+PROD-002     50         0        0       50
+PROD-003     25         0        0       25
 "
     );
     let text = run(&["create", "a/b c", "--stock", "7"]).await;
@@ -80,7 +80,7 @@ PROD-003     25         0       25
     let wanted = "a/b c: -4 units, now 6 in stock and 0 reserved (delivery ";
     assert!(text.starts_with(wanted), "{text}");
     let created = json_of(&["create", "NEW"]).await;
-    let new = json!({"product_id": "NEW", "stock": 0, "reserved": 0, "stocked": 0});
+    let new = json!({"product_id": "NEW", "stock": 0, "reserved": 0, "shipped": 0, "stocked": 0});
     assert_eq!(created, new);
     let delivered = json_of(&["add", "NEW", "2", "--delivery-id", "D-2"]).await;
     let wanted = json!({"delivery_id": "D-2", "product_id": "NEW", "quantity": 2, "stock": 2,

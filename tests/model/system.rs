@@ -418,7 +418,7 @@ impl System {
         self.reservation.map(|Reservation { epoch, state }| Entry {
             epoch,
             state,
-            goods: (state == ReservationState::Held).then(goods),
+            goods: (state != ReservationState::Released).then(goods),
         })
     }
 
@@ -426,7 +426,9 @@ impl System {
     fn reserve(&mut self, rules: Rules, epoch: i32) -> StepOutcome {
         let state = match rules.reserve(self.entry(), epoch, &goods()) {
             ReservePlan::Stale => return StepOutcome::Fenced,
-            ReservePlan::Mismatch => return StepOutcome::CallFailed(CallFailure::TimedOut),
+            ReservePlan::Mismatch | ReservePlan::AlreadyShipped => {
+                return StepOutcome::CallFailed(CallFailure::Rejected);
+            }
             ReservePlan::AlreadyHeld => return StepOutcome::Reserved,
             ReservePlan::KeepHeld => ReservationState::Held,
             ReservePlan::Take if self.stock > 0 => {

@@ -8,8 +8,9 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use crate::domain::ledger::{Entry, Goods, ReservationState};
-use crate::inventory::ledger_batch::{LedgerBatch, StockLevel};
+use crate::inventory::ledger_batch::LedgerBatch;
 use crate::inventory::schema::{inventory, reservations};
+use crate::inventory::stock_level::{StockDelta, StockLevel};
 use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
 use crate::platform::db::{DatabaseError, Stored};
 use crate::platform::unknown_variant::UnknownVariant;
@@ -101,15 +102,18 @@ pub async fn save(
     save_entries(connection, batch).await
 }
 
-/// Moves units between stock and reserved. The rows are locked, so the stock that the batch saw is
-/// there. The condition `stock >= units` turns a bug into an error, never into negative stock.
+/// Moves units between stock and reserved, and from reserved to shipped. The rows are locked, so
+/// the units that the batch saw are there. The conditions on `stock` and `reserved` turn a bug into
+/// an error, never into negative figures.
 struct MoveStock;
 
 impl BatchStatement for MoveStock {
-    const COLUMNS: &'static str = "product_id, units";
+    const COLUMNS: &'static str = "product_id, reserving, shipping";
     const TEXT: &'static str = "
-        UPDATE inventory i SET stock = stock - units, reserved = reserved + units
-        FROM input WHERE i.product_id = input.product_id AND i.stock >= units
+        UPDATE inventory i SET stock = stock - reserving,
+            reserved = reserved + reserving - shipping, shipped = shipped + shipping
+        FROM input WHERE i.product_id = input.product_id AND i.stock >= reserving
+            AND i.reserved + reserving >= shipping
             AND i.product_id = ANY ($1)";
     type Returns = ();
 }
@@ -118,18 +122,18 @@ async fn save_stock(
     connection: &mut AsyncPgConnection,
     batch: &LedgerBatch,
 ) -> Result<(), DatabaseError> {
-    let (product_ids, units): (Vec<_>, Vec<_>) = batch.stock_deltas().unzip();
-    if product_ids.is_empty() {
+    let deltas: Vec<StockDelta<'_>> = batch.stock_deltas().collect();
+    if deltas.is_empty() {
         return Ok(());
     }
-    let expected = product_ids.len();
     let moved = UnnestQuery::<MoveStock, _>::new((
-        array::<Varchar, _>(product_ids),
-        array::<Integer, _>(units),
+        array::<Varchar, _>(deltas.iter().map(|delta| delta.product_id).collect()),
+        array::<Integer, _>(deltas.iter().map(|delta| delta.reserving).collect()),
+        array::<Integer, _>(deltas.iter().map(|delta| delta.shipping).collect()),
     ))
     .execute(connection)
     .await?;
-    if moved == expected {
+    if moved == deltas.len() {
         Ok(())
     } else {
         Err(diesel::result::Error::RollbackTransaction.into())

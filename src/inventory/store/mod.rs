@@ -1,8 +1,8 @@
 //! Inventory's tables.
 //!
 //! An order's row of the ledger and the stock of its product change in one transaction, for several
-//! requests of a batch at a time. The condition `stock >= units` in the statement that takes stock
-//! turns a bug into an error, never into negative stock.
+//! requests of a batch at a time. Conditions in the statement that moves units, such as
+//! `stock >= units`, turn a bug into an error, never into negative stock.
 //!
 //! Every transaction takes its locks in the same order: first ledger rows by order id, then
 //! products by id, then new ledger rows by order id. So no two batches, of this process or of
@@ -13,9 +13,11 @@ mod ledger;
 mod locks;
 mod release;
 mod reserve;
+mod ship;
 mod stock;
 
 pub use deliveries::deliver;
 pub use release::{RELEASE, ReleaseBatcher};
 pub use reserve::{RESERVE, ReserveBatcher};
+pub use ship::{SHIP, ShipBatcher};
 pub use stock::{Created, StockRow, create, find, list};

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::ledger::{is_duplicate, load_locked, save};
 use super::locks::{RequestRows, find_locked};
-use crate::inventory::ledger_batch::StockLevel;
 use crate::inventory::requests::{ReserveOutcome, ReserveRequest};
+use crate::inventory::stock_level::StockLevel;
 use crate::platform::db::DatabaseError;
 use crate::platform::db::batcher::{BatchSpec, Batcher};
 use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};

@@ -12,6 +12,7 @@ pub struct StockRow {
     pub product_id: String,
     pub stock: i32,
     pub reserved: i32,
+    pub shipped: i32,
     pub stocked: i32,
 }
 

@@ -63,7 +63,7 @@ async fn start() -> Shared {
 pub fn stock_of(units: i32) -> String {
     format!(
         "WITH moved AS (
-            UPDATE inventory SET stock = {units}, stocked = {units} + reserved
+            UPDATE inventory SET stock = {units}, stocked = {units} + reserved + shipped
             RETURNING product_id, stock, reserved, stocked),
          missing AS (
             SELECT product_id, stocked - (
