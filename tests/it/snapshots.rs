@@ -8,7 +8,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::eventually;
+use crate::audit::audit_command;
+use crate::harness::{Stack, eventually};
 use crate::separate_databases::{SeparateStack, assert_clean};
 
 /// SQL, and the database that it is for: 0 is order's, 1 inventory's and 2 payment's.
@@ -146,6 +147,43 @@ fn fulfilment(id: &str) -> Statements {
          UPDATE reservations SET state = 'SHIPPED' WHERE order_id = '{id}'"
     );
     vec![(0, order), (1, ship)]
+}
+
+/// Inventory's tables are in order's database. The audit reads the order and its reservation again
+/// there.
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_ignores_a_cancellation_where_payment_alone_has_its_own_database() {
+    let stack = Stack::start().await;
+    let id = stack.place("PROD-001", 1).await.json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let session = stack.database.session().await;
+    session
+        .batch_execute("BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let url = stack.database.url();
+    let arguments = ["--payment-database-url", &url];
+    let audit = audit_command(&stack, &arguments);
+    let meanwhile = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("the audit to wait", async || {
+            (stack.database.count(waiting).await > 0).then_some(())
+        })
+        .await;
+        for (_, statements) in cancellation(&id) {
+            session.batch_execute(&statements).await.unwrap();
+        }
+        session.batch_execute("COMMIT").await.unwrap();
+    };
+    let (output, ()) = tokio::join!(audit, meanwhile);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 orders: 1 confirmed"),
+        "{output:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
