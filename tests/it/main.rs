@@ -7,6 +7,7 @@
 
 mod addresses;
 mod audit;
+mod audit_defects;
 mod browsers;
 mod checklist;
 mod configuration;
@@ -47,6 +48,7 @@ mod separate_databases;
 mod service_unavailable;
 mod services;
 mod ship;
+mod snapshots;
 mod soak;
 mod stock;
 mod stock_command;
