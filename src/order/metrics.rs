@@ -3,6 +3,7 @@
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge};
 
 use crate::api::OrderStatus;
+use crate::domain::saga::ChangeReason;
 use crate::platform::observability::metrics::Registry;
 
 /// The series of the order service.
@@ -62,9 +63,9 @@ impl OrderMetrics {
     }
 
     /// Counts a change of an order.
-    pub fn count_change(&self, status: OrderStatus, reason: &str) {
+    pub fn count_change(&self, status: OrderStatus, reason: ChangeReason) {
         self.transitions
-            .with_label_values(&[status.as_str(), reason])
+            .with_label_values(&[status.as_str(), reason.as_str()])
             .inc();
     }
 }
