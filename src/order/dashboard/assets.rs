@@ -28,6 +28,8 @@ pub struct Dashboard {
     #[schema(example = "http://localhost:16686/trace/{trace_id}")]
     pub trace_url: Option<String>,
     pub grafana_url: Option<String>,
+    /// An order that is unfinished, or owes something, for longer than this is stuck.
+    pub recovery_bound_seconds: u64,
 }
 
 /// A file, or 304 when the request's headers show that the client has it.
@@ -94,7 +96,7 @@ async fn asset(request: HttpRequest, name: web::Path<String>) -> Result<HttpResp
     file(&name, request.headers())
 }
 
-/// The dashboard's links to traces and Grafana
+/// What the dashboard shows of the configuration
 #[utoipa::path(tag = "page", responses((status = 200, body = Dashboard)))]
 #[get("/dashboard.json")]
 async fn links(dashboard: web::Data<Dashboard>) -> web::Json<Dashboard> {
