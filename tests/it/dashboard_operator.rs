@@ -388,6 +388,13 @@ async fn the_token_of_the_operators_is_asked_for_and_sent_with_their_calls_only(
     browser.fill("#token-dialog [name=token]", "gr3mlin").await;
     browser.press(Key::Enter).await;
     browser.shows("#gremlin-controls:not([hidden])").await;
+    browser.click("#stop-all-faults").await;
+    shows_text(&browser, "#gremlin-message", "All faults are stopped.").await;
+    browser.click(&format!("{form} button")).await;
+    eventually("another delivery", async || {
+        (stack.stock("PROD-001").await == (300, 0)).then_some(())
+    })
+    .await;
 
     let sent: Vec<String> = serde_json::from_value(browser.run("return sent").await).unwrap();
     let deliveries = "POST /services/inventory-service/inventory/PROD-001/deliveries";
@@ -400,6 +407,7 @@ async fn the_token_of_the_operators_is_asked_for_and_sent_with_their_calls_only(
         format!("{deliveries} Bearer wrong"),
         format!("{deliveries} Bearer op3rator"),
         format!("POST /orders/{id}/cancel Bearer op3rator"),
+        format!("{deliveries} Bearer op3rator"),
     ];
     assert_eq!(operators, expected.iter().collect::<Vec<_>>(), "{sent:?}");
     let of_gremlin = sent.iter().filter(|call| call.contains("/gremlin/"));
