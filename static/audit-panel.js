@@ -56,23 +56,29 @@ function createProduct({ product_id: product }) {
       el("span"),
       el("span", { class: "available" }),
       " + ",
-      el("span", { class: "held" })),
+      el("span", { class: "held" }),
+      " + ",
+      el("span", { class: "shipped" })),
     el("div", { class: "balance-bar", ariaHidden: "true" },
       el("span", { class: "available" }),
-      el("span", { class: "held" })));
+      el("span", { class: "held" }),
+      el("span", { class: "shipped" })));
 }
 
-function updateProduct(node, { stocked, available, reserved, held }) {
-  const isBalanced = stocked === available + held && reserved === held && available >= 0;
+function updateProduct(node, { stocked, available, reserved, shipped, held }) {
+  const isBalanced = stocked === available + held + shipped && reserved === held
+    && available >= 0 && shipped >= 0;
   node.dataset.balanced = String(isBalanced);
   const [, equation, bar] = node.children;
-  const [stockedNode, signNode, availableNode, heldNode] = equation.children;
+  const [stockedNode, signNode, availableNode, heldNode, shippedNode] = equation.children;
   setText(stockedNode, formatNumber(stocked));
   setText(signNode, isBalanced ? " = " : " ≠ ");
   setText(availableNode, formatNumber(available));
   setText(heldNode, formatNumber(held));
-  equation.title = `${stocked} stocked, ${available} available, ${held} held`;
-  [available, held].forEach((quantity, i) => {
+  setText(shippedNode, formatNumber(shipped));
+  equation.title =
+    `${stocked} stocked, ${available} available, ${held} held, ${shipped} shipped`;
+  [available, held, shipped].forEach((quantity, i) => {
     bar.children[i].style.flexGrow = Math.max(0, quantity);
     bar.children[i].hidden = quantity <= 0;
   });

@@ -75,7 +75,8 @@ async fn products(connection: &mut AsyncPgConnection) -> Result<Vec<Product>, Da
     let statement = "
         SELECT product_id::text, COALESCE(stocked, 0)::bigint AS stocked,
                COALESCE(stock, 0)::bigint AS available,
-               COALESCE(reserved, 0)::bigint AS reserved, COALESCE(held, 0)::bigint AS held
+               COALESCE(reserved, 0)::bigint AS reserved,
+               COALESCE(shipped, 0)::bigint AS shipped, COALESCE(held, 0)::bigint AS held
         FROM inventory LEFT JOIN (
             SELECT product_id, sum(quantity) AS held FROM reservations
             WHERE state = 'HELD' GROUP BY product_id) r USING (product_id)

@@ -55,7 +55,7 @@ pub struct Invariant {
     pub examples: Vec<String>,
 }
 
-/// Stock of one product: stocked = available + reserved, and reserved = held.
+/// Stock of one product: stocked = available + reserved + shipped, and reserved = held.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema, QueryableByName)]
 pub struct Product {
     #[diesel(sql_type = Text)]
@@ -66,6 +66,8 @@ pub struct Product {
     pub available: i64,
     #[diesel(sql_type = BigInt)]
     pub reserved: i64,
+    #[diesel(sql_type = BigInt)]
+    pub shipped: i64,
     /// Sum of the held reservations.
     #[diesel(sql_type = BigInt)]
     pub held: i64,
@@ -167,12 +169,13 @@ impl fmt::Display for Product {
             stocked,
             available,
             reserved,
+            shipped,
             held,
         } = self;
         writeln!(
             f,
-            "  {product_id}: stocked {stocked} = available {available} + reserved {reserved}, \
-             held {held}"
+            "  {product_id}: stocked {stocked} = available {available} + reserved {reserved} + \
+             shipped {shipped}, held {held}"
         )
     }
 }

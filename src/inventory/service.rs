@@ -55,7 +55,7 @@ impl Role for InventoryService {
 
     fn routes(&self, platform: &Platform, service: &mut ServiceConfig<'_>) {
         let database = &platform.database;
-        let reserves = ReserveBatcher::start(database, store::RESERVE);
+        let reserves = ReserveBatcher::start(database);
         let releases = ReleaseBatcher::start(database, store::RELEASE);
         let ships = ShipBatcher::start(database, store::SHIP);
         service

@@ -1,30 +1,26 @@
 //! Runs a campaign from its plan to its report.
 
-use std::io;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::check::check;
+use super::concurrent_customers::ConcurrentCustomers;
 use super::config::{Config, SETTLE_TIMEOUT};
+use super::coverage::Coverage;
 use super::customer::Customer;
+use super::directed_rounds::{self, RoundsRun};
 use super::error::ProveError;
 use super::faults::ChaosCluster;
-use super::order_queue::OrderQueue;
-use super::place_orders::place_orders;
+use super::injected_faults::InjectedFaults;
 use super::plan::Plan;
-use super::recovery_paths;
-use super::report::{CampaignResult, InjectedFaults, Report};
+use super::report::{CampaignResult, Report, Settling};
 use super::stored_state::StoredState;
 use crate::audit::{self, RemoteDatabases};
 use crate::platform::shutdown::Shutdown;
-use crate::testbed::service_kind::ServiceKind;
 
 /// Pause between two faults, in which the services can work.
 const FAULT_INTERVAL: Duration = Duration::from_millis(150);
-/// The number of customers that place orders at the same time.
-const MAX_CONCURRENT_CUSTOMERS: usize = 24;
 /// The services' default recovery bound, for the audit.
 const RECOVERY_BOUND: Duration = Duration::from_secs(3600);
 
@@ -60,31 +56,64 @@ async fn run_plan(
     chaos_cluster: &mut ChaosCluster,
 ) -> Result<CampaignResult, ProveError> {
     let progress_bar = progress_bar(config, plan);
-    let (customers, mut faults) =
+    let (mut customers, faults) =
         place_orders_and_inject_faults(plan, chaos_cluster, &progress_bar).await?;
-    progress_bar.set_message("waiting until every order is settled");
-    chaos_cluster.end_all_faults().await?;
-    let faults_ended = Instant::now();
-    let unsettled = chaos_cluster.wait_until_settled(SETTLE_TIMEOUT).await?;
-    let time_to_settle = faults_ended.elapsed();
+    let mut coverage = Coverage::of(faults);
+    let mut settling = settle(chaos_cluster, &mut coverage, &progress_bar).await?;
+    let mut rounds = RoundsRun::default();
+    // After a campaign that left orders unsettled, a round could not tell its own orders apart.
+    if settling.unsettled == 0 {
+        rounds = directed_rounds::run(
+            plan,
+            &config.discounted,
+            chaos_cluster,
+            &mut coverage,
+            &progress_bar,
+        )
+        .await?;
+    }
+    if !rounds.customers.is_empty() {
+        let after_rounds = settle(chaos_cluster, &mut coverage, &progress_bar).await?;
+        settling = settling.followed_by(after_rounds);
+    }
     progress_bar.finish_and_clear();
 
     let client = chaos_cluster.connect().await?;
     if let Some(statements) = &config.tamper {
         client.batch_execute(statements).await?;
     }
-    faults.observed = chaos_cluster.observed_faults();
     let stored = StoredState::read(&client).await?;
     let database_url = chaos_cluster.cluster().database_url();
     let audit = audit::run(database_url, RECOVERY_BOUND, &RemoteDatabases::default()).await?;
+    let added_orders = rounds.customers.len();
+    customers.extend(rounds.customers);
     Ok(CampaignResult {
-        time_to_settle,
-        unsettled,
+        settling,
         findings: check(&customers, &stored),
         customers,
-        faults,
-        recovery_paths: recovery_paths::count(&client).await?,
+        added_orders,
+        rounds: rounds.by_goal,
+        coverage,
         audit,
+    })
+}
+
+/// Ends all faults, and waits until every order is settled.
+async fn settle(
+    chaos_cluster: &mut ChaosCluster,
+    coverage: &mut Coverage,
+    progress_bar: &ProgressBar,
+) -> Result<Settling, ProveError> {
+    progress_bar.set_message("waiting until every order is settled");
+    chaos_cluster.end_all_faults().await?;
+    let faults_ended = Instant::now();
+    let unsettled = chaos_cluster.wait_until_settled(SETTLE_TIMEOUT).await?;
+    let duration = faults_ended.elapsed();
+    let client = chaos_cluster.connect().await?;
+    coverage.update(chaos_cluster, &client).await?;
+    Ok(Settling {
+        duration,
+        unsettled,
     })
 }
 
@@ -94,32 +123,17 @@ async fn place_orders_and_inject_faults(
     chaos_cluster: &mut ChaosCluster,
     progress_bar: &ProgressBar,
 ) -> Result<(Vec<Customer>, InjectedFaults), ProveError> {
-    let queue = Rc::new(OrderQueue::new(plan.orders.clone(), progress_bar.clone()));
-    let url = format!("{}/orders", chaos_cluster.cluster().url(ServiceKind::Order));
-    let customers: Vec<_> = (0..MAX_CONCURRENT_CUSTOMERS)
-        .map(|_| tokio::task::spawn_local(place_orders(Rc::clone(&queue), url.clone())))
-        .collect();
+    let customers = ConcurrentCustomers::start(&plan.orders, chaos_cluster, progress_bar);
     let mut faults = InjectedFaults::default();
     for (position, fault) in &plan.faults {
-        chaos_cluster
-            .run_until(queue.allow_up_to(*position))
-            .await?;
+        customers.place_up_to(*position, chaos_cluster).await?;
         progress_bar.set_message(fault.kind().to_string());
         if chaos_cluster.inject(fault).await? {
             faults.count(fault.kind());
         }
         tokio::time::sleep(FAULT_INTERVAL).await;
     }
-    chaos_cluster
-        .run_until(queue.allow_up_to(plan.orders.len()))
-        .await?;
-    for customer in customers {
-        chaos_cluster
-            .run_until(customer)
-            .await?
-            .map_err(io::Error::other)?;
-    }
-    Ok((queue.customers(), faults))
+    Ok((customers.finish(chaos_cluster).await?, faults))
 }
 
 fn progress_bar(config: &Config, plan: &Plan) -> ProgressBar {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::coverage::Goal;
+
 /// After all faults have ended, every order must be settled within this time.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -10,7 +12,7 @@ pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Config {
     /// Decides every request and every fault.
     pub seed: u64,
-    /// Number of orders to place.
+    /// Number of orders to plan. Directed rounds may add some.
     pub orders: u32,
     /// Number of times that a service is killed.
     pub kills: u32,
@@ -22,6 +24,9 @@ pub struct Config {
     /// SQL statements that run before the check. Tests use them to show that the check finds what
     /// the statements break.
     pub tamper: Option<String>,
+    /// Only a goal's own directed rounds count for these goals. Tests use this to show that the
+    /// rounds reach them.
+    pub discounted: Vec<Goal>,
     /// Whether to show a progress bar.
     pub progress: bool,
 }

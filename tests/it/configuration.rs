@@ -482,13 +482,13 @@ async fn of_several_processes_that_migrate_at_once_one_applies_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stock_of_a_new_product_row_is_copied_to_stocked_and_is_its_first_delivery() {
     let database = TestDatabase::create().await;
-    let insert = "INSERT INTO inventory (product_id, stock, reserved) VALUES ('NEW', 7, 2)
-        ON CONFLICT DO NOTHING";
+    let insert = "INSERT INTO inventory (product_id, stock, reserved, shipped)
+        VALUES ('NEW', 7, 2, 1) ON CONFLICT DO NOTHING";
     for _ in 0..2 {
         database.execute(insert).await;
     }
     let stocked = "SELECT stocked::bigint FROM inventory WHERE product_id = 'NEW'";
-    assert_eq!(database.count(stocked).await, 9);
+    assert_eq!(database.count(stocked).await, 10);
     let deliveries = "SELECT quantity, stock, reserved, stocked FROM deliveries
         WHERE product_id = 'NEW'";
     let deliveries = database.query(deliveries).await;
@@ -496,13 +496,14 @@ async fn the_stock_of_a_new_product_row_is_copied_to_stocked_and_is_its_first_de
         .iter()
         .map(|row| [0, 1, 2, 3].map(|column| row.get(column)))
         .collect();
-    assert_eq!(figures, [[9, 7, 2, 9]]);
+    assert_eq!(figures, [[10, 7, 2, 10]]);
     // A product without stock has no delivery, and neither has one that is restored.
     database
         .execute(
             "INSERT INTO inventory (product_id, stock) VALUES ('EMPTY', 0);
              DELETE FROM inventory WHERE product_id = 'NEW';
-             INSERT INTO inventory (product_id, stock, reserved) VALUES ('NEW', 7, 2)",
+             INSERT INTO inventory (product_id, stock, reserved, shipped)
+             VALUES ('NEW', 7, 2, 1)",
         )
         .await;
     let deliveries = "SELECT count(*) FROM deliveries WHERE product_id IN ('NEW', 'EMPTY')";

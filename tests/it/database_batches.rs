@@ -172,7 +172,8 @@ async fn two_inventory_replicas_with_opposite_orders_of_messages_never_deadlock(
     other.wait_until_ready().await;
     let replicas = [&stack.inventory, &other];
     let orders: Vec<_> = (0..600_usize).map(|n| (n, Uuid::new_v4())).collect();
-    // Each message goes to both replicas, in opposite orders. Every third order is released again.
+    // Each message goes to both replicas, in opposite orders. A third of the orders are released
+    // again, and a third are shipped.
     let send_all = |replica: &'static str, service, orders: Vec<(usize, Uuid)>| {
         join_all(
             orders
@@ -194,9 +195,10 @@ async fn two_inventory_replicas_with_opposite_orders_of_messages_never_deadlock(
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(stack.database.count(deadlocks).await, 0);
     let broken = "SELECT count(*) FROM inventory i
-        WHERE stock < 0 OR stock + reserved <> stocked OR reserved <>
-            (SELECT COALESCE(sum(quantity), 0) FROM reservations r
-             WHERE r.product_id = i.product_id AND state = 'HELD')";
+        WHERE stock < 0 OR stock + reserved + shipped <> stocked OR (reserved, shipped) <>
+            (SELECT COALESCE(sum(quantity) FILTER (WHERE state = 'HELD'), 0),
+                    COALESCE(sum(quantity) FILTER (WHERE state = 'SHIPPED'), 0)
+             FROM reservations r WHERE r.product_id = i.product_id)";
     assert_eq!(stack.database.count(broken).await, 0);
 }
 
@@ -204,8 +206,10 @@ async fn send(replica: &str, service: &Service, n: usize, order: Uuid) -> Vec<(S
     let product = format!("P{}", n * 7 % 12 + 1);
     let reserve = json!({"product_id": product, "quantity": n % 3 + 1, "order_id": order});
     let mut messages: Vec<(&str, Value)> = vec![("reserve", reserve)];
-    if n.is_multiple_of(3) {
-        messages.push(("release", json!({"order_id": order})));
+    match n % 3 {
+        0 => messages.push(("release", json!({"order_id": order}))),
+        1 => messages.push(("ship", json!({"order_id": order}))),
+        _ => {}
     }
     let mut responses = Vec::new();
     for (kind, body) in messages {

@@ -40,6 +40,7 @@ mod prove;
 mod recovery;
 mod replicas;
 mod request_batches;
+mod reserve_steps;
 mod rollout;
 mod schemathesis;
 mod separate_databases;

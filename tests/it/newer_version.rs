@@ -63,12 +63,11 @@ async fn requests_for_a_reservation_with_an_unknown_state_are_rejected_and_chang
         .post("/inventory/reserve", &reserve)
         .await
         .assert_problem(409, "unrecognized-state");
-    let release = json!({"order_id": order["id"]});
-    stack
-        .inventory
-        .post("/inventory/release", &release)
-        .await
-        .assert_problem(409, "unrecognized-state");
+    let of_order = json!({"order_id": order["id"]});
+    for path in ["/inventory/release", "/inventory/ship"] {
+        let rejected = stack.inventory.post(path, &of_order).await;
+        rejected.assert_problem(409, "unrecognized-state");
+    }
     assert_eq!(
         stack
             .database

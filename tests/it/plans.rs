@@ -20,7 +20,7 @@ async fn no_plan_reads_a_whole_table_and_every_index_is_used() {
     stack.database.execute(backlog).await;
     let mut listener = Listener::open(&stack.order, None).await;
     // The test does all that services do except audits: it places, repeats, lists, recovers,
-    // releases, voids and delivers.
+    // releases, ships, voids and delivers.
     let body = r#"{"product_id":"PROD-001","quantity":1}"#;
     let key = [("idempotency-key", "k")];
     let place = || {
@@ -60,6 +60,7 @@ async fn no_plan_reads_a_whole_table_and_every_index_is_used() {
         .inventory
         .post("/inventory/release", &json!({"order_id": Uuid::new_v4()}))
         .await;
+    reserve_and_ship(&stack).await;
     stack.inventory.get("/inventory").await;
     create_and_deliver(&stack).await;
     eventually("500 recovery attempts", async || {
@@ -112,6 +113,15 @@ async fn no_plan_reads_a_whole_table_and_every_index_is_used() {
         read < 10 * i64::try_from(changes).unwrap(),
         "{read} reads of {changes} changes"
     );
+}
+
+/// Ships an order twice. No order of the platform has its id.
+async fn reserve_and_ship(stack: &Stack) {
+    let body = json!({"product_id": "PROD-003", "quantity": 1, "order_id": Uuid::new_v4()});
+    for path in ["/inventory/reserve", "/inventory/ship", "/inventory/ship"] {
+        let response = stack.inventory.post(path, &body).await;
+        assert_eq!(response.status, 200, "{path}: {response:?}");
+    }
 }
 
 /// Creates a product, and repeats a delivery of it.

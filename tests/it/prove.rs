@@ -31,30 +31,20 @@ async fn prove(arguments: &[&str]) -> (Option<i32>, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_campaign_is_proved_and_injects_every_kind_of_fault() {
-    let (code, report) = prove(&[
-        "--seed",
-        "3",
-        "--orders",
-        "500",
-        "--kills",
-        "18",
-        "--database-restarts",
-        "2",
-    ])
-    .await;
+    let (code, report) = prove(&["--seed", "3", "--orders", "100", "--kills", "6"]).await;
     assert_eq!(
         (code, report["verdict"].as_str()),
         (Some(0), Some("proved")),
         "{report:#}"
     );
     assert_eq!(report["proved"], true);
-    let answered: u64 = report["answers"]
-        .as_object()
-        .unwrap()
-        .values()
-        .map(|count| count.as_u64().unwrap())
-        .sum();
-    assert_eq!(answered, 500);
+    let orders = &report["orders"];
+    assert_eq!(orders["planned"], 100);
+    assert_eq!(
+        sum(&report["answers"]),
+        100 + orders["added"].as_u64().unwrap(),
+        "{report:#}"
+    );
     let faults = report["faults"].as_object().unwrap();
     assert!(
         faults.values().all(|count| count.as_u64() > Some(0)),
@@ -68,6 +58,49 @@ async fn a_short_campaign_is_proved_and_injects_every_kind_of_fault() {
     ] {
         assert!(faults.contains_key(kind), "{faults:?}");
     }
+}
+
+/// What the planned faults and other rounds lead to does not count here.
+#[tokio::test(flavor = "multi_thread")]
+async fn directed_rounds_reach_every_recovery_path_and_faults_that_wait_for_requests() {
+    const GOALS: [&str; 9] = [
+        "failpoint-inventory",
+        "gremlin-vanish",
+        "pending-confirmed",
+        "pending-inventory-confirmed",
+        "pending-payment-confirmed",
+        "declined-late",
+        "out-of-stock-late",
+        "released-by-recovery",
+        "refunded-by-recovery",
+    ];
+    let discount = GOALS.join(",");
+    let arguments = [
+        "--seed",
+        "5",
+        "--orders",
+        "20",
+        "--kills",
+        "6",
+        "--discount",
+    ];
+    let (code, report) = prove(&[&arguments[..], &[&discount]].concat()).await;
+    assert_eq!(
+        (code, report["verdict"].as_str()),
+        (Some(0), Some("proved")),
+        "{report:#}"
+    );
+    let rounds = report["directed_rounds"].as_object().unwrap();
+    for goal in GOALS {
+        assert!(rounds.contains_key(goal), "{goal}: {report:#}");
+    }
+    assert_eq!(report["orders"]["planned"], 20);
+    assert!(report["orders"]["added"].as_u64() > Some(0), "{report:#}");
+}
+
+fn sum(counts: &Value) -> u64 {
+    let counts = counts.as_object().unwrap().values();
+    counts.map(|count| count.as_u64().unwrap()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

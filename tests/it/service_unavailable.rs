@@ -1,10 +1,12 @@
 //! What a 503 promises. With `Retry-After`, nothing was stored and nothing will be. If the database
 //! did not confirm in time, the code is `outcome-unknown`.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::dedicated_postgres::{
     DedicatedPostgres, RELOAD, place_order, wait_until_orders_are_accepted,
@@ -208,18 +210,30 @@ async fn inventory_and_payment_answer_outcome_unknown_while_a_commit_waits() {
     let inventory = Service::start("inventory", free_port(), &env);
     let payment = Service::start("payment", free_port(), &env);
     tokio::join!(inventory.wait_until_ready(), payment.wait_until_ready());
+    // A ship changes nothing unless its order holds something.
+    let order = || json!({"order_id": Uuid::new_v4(), "product_id": "PROD-002", "quantity": 1});
+    let held: Vec<_> = std::iter::repeat_with(order).take(50).collect();
+    for order in &held {
+        let reserved = inventory.post("/inventory/reserve", order).await;
+        assert_eq!(reserved.status, 200, "{reserved:?}");
+    }
     make_commits_wait(&postgres).await;
+    let held = RefCell::new(held.into_iter());
     for (service, path) in [
         (&inventory, "/inventory/reserve"),
         (&inventory, "/inventory/release"),
+        (&inventory, "/inventory/ship"),
         (&payment, "/payments"),
         (&payment, "/payments/void"),
     ] {
         // Each request has an order of its own, because a waiting commit keeps its rows locked. The
         // request is repeated, because a session reads the new setting late.
         let response = eventually("a commit to wait", async || {
-            let order =
-                json!({"order_id": uuid::Uuid::new_v4(), "product_id": "PROD-001", "quantity": 1});
+            let order = if path == "/inventory/ship" {
+                held.borrow_mut().next().expect("not all are shipped")
+            } else {
+                json!({"order_id": Uuid::new_v4(), "product_id": "PROD-001", "quantity": 1})
+            };
             let response = service.post(path, &order).await;
             (response.status == 503).then_some(response)
         })

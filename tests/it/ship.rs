@@ -216,42 +216,57 @@ async fn concurrent_ships_and_releases_of_an_order_move_its_stock_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_product_delays_only_the_ships_of_its_orders() {
     let stack = Stack::start().await;
-    let locked = reserve(&stack, "PROD-001", 1).await;
-    let waiting = reserve(&stack, "PROD-001", 2).await;
-    let free = join_all((0..20).map(|_| reserve(&stack, "PROD-002", 1))).await;
+    let products = "INSERT INTO inventory (product_id, stock)
+        SELECT 'P' || n, 1 FROM generate_series(1, 20) n";
+    stack.database.execute(products).await;
+    let locked = join_all((0..10).map(|_| reserve(&stack, "PROD-001", 2))).await;
+    let products: Vec<_> = (1..=20).map(|n| format!("P{n}")).collect();
+    let free = join_all(products.iter().map(|product| reserve(&stack, product, 1))).await;
     let session = stack.database.session().await;
     let lock = "BEGIN; SELECT FROM inventory WHERE product_id = 'PROD-001' FOR UPDATE";
     session.batch_execute(lock).await.unwrap();
-    let body = json!({"order_id": locked}).to_string();
-    let deadline = [("x-deadline-ms", "2000")];
-    let blocked = stack
-        .inventory
-        .request(Method::POST, "/inventory/ship", &deadline, Some(&body));
-    let others = join_all(free.iter().map(async |order| {
-        let shipped = ship(&stack.inventory, &json!({"order_id": order})).await;
-        assert_shipped(&shipped, *order, "PROD-002", 1);
+    let orders: Vec<_> = locked.iter().chain(&free).copied().collect();
+    let responses = join_all(orders.into_iter().map(async |order| {
+        let body = json!({"order_id": order}).to_string();
+        let deadline = [("x-deadline-ms", "2000")];
+        let path = "/inventory/ship";
+        let service = &stack.inventory;
+        service
+            .request(Method::POST, path, &deadline, Some(&body))
+            .await
     }));
-    let (blocked, _) = tokio::join!(blocked, others);
-    blocked.assert_problem(503, "locked");
+    let responses = responses.await;
+    let (blocked, shipped) = responses.split_at(locked.len());
+    for response in blocked {
+        response.assert_problem(503, "locked");
+        assert!(
+            response.header("retry-after").parse::<u32>().is_ok(),
+            "a retry is safe, because nothing was stored: {response:?}"
+        );
+    }
+    for ((response, order), product) in shipped.iter().zip(&free).zip(&products) {
+        assert_shipped(response, *order, product, 1);
+    }
+    let parked = r#"valerix_batch_locked_items_total{work="ship"}"#;
+    let parked_items = stack.inventory.metric(parked).await;
     assert!(
-        blocked.header("retry-after").parse::<u32>().is_ok(),
-        "a retry is safe, because nothing was stored: {blocked:?}"
+        (parked_items - 10.0).abs() < 0.5,
+        "ships of other products leave no batch: {parked_items}"
     );
-    assert_eq!(figures(&stack, "PROD-001").await, [97, 3, 0, 100]);
-    let items = r#"valerix_batch_locked_items_total{work="ship"}"#;
-    let parked_before = stack.inventory.metric(items).await;
+    assert_eq!(figures(&stack, "PROD-001").await, [80, 20, 0, 100]);
+
+    // A ship waits for a short lock.
     let unlock = async {
         eventually("the ship to wait for the lock", async || {
-            (stack.inventory.metric(items).await > parked_before).then_some(())
+            (stack.inventory.metric(parked).await > 10.5).then_some(())
         })
         .await;
         session.batch_execute("COMMIT").await.unwrap();
     };
-    let body = json!({"order_id": waiting});
-    let (shipped, ()) = tokio::join!(ship(&stack.inventory, &body), unlock);
-    assert_shipped(&shipped, waiting, "PROD-001", 2);
-    assert_eq!(figures(&stack, "PROD-001").await, [97, 1, 2, 100]);
-    assert_eq!(figures(&stack, "PROD-002").await, [30, 0, 20, 50]);
+    let body = json!({"order_id": locked[0]});
+    let (waited, ()) = tokio::join!(ship(&stack.inventory, &body), unlock);
+    assert_shipped(&waited, locked[0], "PROD-001", 2);
+    assert_eq!(figures(&stack, "PROD-001").await, [80, 18, 2, 100]);
     assert!(stack.audit().await.unwrap().clean);
 }
 

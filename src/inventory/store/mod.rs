@@ -18,6 +18,6 @@ mod stock;
 
 pub use deliveries::deliver;
 pub use release::{RELEASE, ReleaseBatcher};
-pub use reserve::{RESERVE, ReserveBatcher};
+pub use reserve::ReserveBatcher;
 pub use ship::{SHIP, ShipBatcher};
 pub use stock::{Created, StockRow, create, find, list};

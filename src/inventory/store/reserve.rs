@@ -1,4 +1,8 @@
 //! Reserves goods for orders: with one statement where it can, under locks where it must.
+//!
+//! A reserve goes through up to three steps, and ends with the first that decides it. Each step is
+//! a batcher of its own, whose batches are one transaction. So an error of a step is about a
+//! request that no step has decided, and for which no earlier step has changed anything.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,93 +16,92 @@ use super::ledger::{is_duplicate, load_locked, save};
 use super::locks::{RequestRows, find_locked};
 use crate::inventory::requests::{ReserveOutcome, ReserveRequest};
 use crate::inventory::stock_level::StockLevel;
-use crate::platform::db::DatabaseError;
-use crate::platform::db::batcher::{BatchSpec, Batcher};
+use crate::platform::db::batcher::{BatchFuture, BatchSpec, Batcher};
 use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
+use crate::platform::db::{Database, DatabaseError, WORK_TIMEOUT};
+use crate::platform::deadline::Deadline;
 
-/// Executes reserves in batches.
-pub type ReserveBatcher = Batcher<ReserveRequest, ReserveOutcome>;
+/// Executes reserves in batches, by the rules of the ledger.
+///
+/// The usual reserve takes one statement and one commit, which it shares with others: its order is
+/// new, and there is enough stock.
+pub struct ReserveBatcher {
+    new_orders: Batcher<ReserveRequest, Option<ReserveOutcome>>,
+    availability: Batcher<ReserveRequest, Option<ReserveOutcome>>,
+    under_locks: Batcher<ReserveRequest, ReserveOutcome>,
+}
 
-/// How a batch of reserves is executed.
-pub const RESERVE: BatchSpec<ReserveRequest, ReserveOutcome> = BatchSpec {
+impl ReserveBatcher {
+    /// Starts the batchers of the current thread, to which the pool of `database` must belong.
+    #[must_use]
+    pub fn start(database: &Database) -> Self {
+        Self {
+            new_orders: Batcher::start(database, NEW_ORDERS),
+            availability: Batcher::start(database, AVAILABILITY),
+            under_locks: Batcher::start(database, UNDER_LOCKS),
+        }
+    }
+
+    /// Reserves goods for an order, until the deadline, or within [`WORK_TIMEOUT`].
+    ///
+    /// # Errors
+    /// Those of [`Batcher::submit`]. The order then holds what it held before, unless
+    /// [`DatabaseError::is_outcome_unknown`].
+    pub async fn submit(
+        &self,
+        request: ReserveRequest,
+        deadline: Deadline,
+    ) -> Result<ReserveOutcome, DatabaseError> {
+        // All steps together take no longer than one batch may.
+        let deadline = deadline.min(Deadline::after(WORK_TIMEOUT));
+        for step in [&self.new_orders, &self.availability] {
+            if let Some(outcome) = step.submit(request.clone(), deadline).await? {
+                return Ok(outcome);
+            }
+        }
+        self.under_locks.submit(request, deadline).await
+    }
+}
+
+/// Reserves for new orders whose product has enough for all of them in the batch. Decides no other
+/// request.
+const NEW_ORDERS: BatchSpec<ReserveRequest, Option<ReserveOutcome>> = BatchSpec {
     name: "reserve",
     // The part of `ReserveNewOrders` that an order's trace shows.
     statement: "UPDATE inventory SET stock = stock - wanted, reserved = reserved + wanted \
                 WHERE stock >= wanted",
-    execute: |connection, requests| reserve(connection, requests).boxed(),
-    find_locked: Some(|connection, requests| {
-        let rows = requests.iter().map(|request| RequestRows {
-            order_id: request.order_id,
-            product_id: Some(request.goods.product_id.clone()),
-        });
-        find_locked(connection, rows.collect()).boxed()
-    }),
+    execute: |connection, requests| reserve_new_orders(connection, requests).boxed(),
+    find_locked: Some(find_locked_rows),
     min_time: Duration::ZERO,
 };
 
-/// Reserves goods for orders, by the rules of the ledger.
-///
-/// The usual batch takes one statement and one commit: all orders are new, and there is enough
-/// stock. Requests that this statement leaves undecided are rejected without a lock if their
-/// product is unknown or has too little. All others are decided under locks.
-///
-/// Each of these steps has a transaction of its own.
-///
-/// # Errors
-/// Those of the database. The steps before the one that failed stay committed, so some of the
-/// requests may have reserved their goods. Repeating them is safe: the ledger finds what they hold.
-async fn reserve(
-    connection: &mut AsyncPgConnection,
-    requests: &[ReserveRequest],
-) -> Result<Vec<ReserveOutcome>, DatabaseError> {
-    let mut outcomes = vec![None; requests.len()];
-    loop {
-        let undecided = undecided_of(requests, &outcomes);
-        match reserve_new_orders(connection, &undecided).await {
-            // Another session inserted a row of one of these orders in the meantime, and the
-            // statement changed nothing. The order is not new any more.
-            Err(error) if is_duplicate(&error) => {}
-            decided => fill_in(&mut outcomes, decided?),
-        }
-        let undecided = undecided_of(requests, &outcomes);
-        if undecided.is_empty() {
-            break;
-        }
-        let rejected = reject_unavailable(connection, &undecided).await?;
-        if rejected.iter().all(Option::is_none) {
-            let decided = reserve_under_locks(connection, &undecided).await?;
-            fill_in(&mut outcomes, decided.into_iter().map(Some));
-            break;
-        }
-        // Without the rejected requests, the stock may be enough for all others.
-        fill_in(&mut outcomes, rejected);
-        if !outcomes.contains(&None) {
-            break;
-        }
-    }
-    Ok(outcomes.into_iter().flatten().collect())
-}
+/// Rejects new orders whose product is unknown or has too little. Decides no other request.
+const AVAILABILITY: BatchSpec<ReserveRequest, Option<ReserveOutcome>> = BatchSpec {
+    name: "find-availability",
+    statement: "SELECT stock FROM inventory",
+    execute: |connection, requests| reject_unavailable(connection, requests).boxed(),
+    find_locked: None,
+    min_time: Duration::ZERO,
+};
 
-/// The requests that have no outcome yet.
-fn undecided_of<'a>(
+/// Decides every request.
+const UNDER_LOCKS: BatchSpec<ReserveRequest, ReserveOutcome> = BatchSpec {
+    name: "reserve-under-locks",
+    statement: "UPDATE reservations SET epoch = input.epoch, state = input.state FROM input",
+    execute: |connection, requests| reserve_under_locks(connection, requests).boxed(),
+    find_locked: Some(find_locked_rows),
+    min_time: Duration::ZERO,
+};
+
+fn find_locked_rows<'a>(
+    connection: &'a mut AsyncPgConnection,
     requests: &'a [ReserveRequest],
-    outcomes: &[Option<ReserveOutcome>],
-) -> Vec<&'a ReserveRequest> {
-    let pairs = requests.iter().zip(outcomes);
-    pairs
-        .filter_map(|(request, outcome)| outcome.is_none().then_some(request))
-        .collect()
-}
-
-/// Adds the outcomes of the requests that had none.
-fn fill_in(
-    outcomes: &mut [Option<ReserveOutcome>],
-    decided: impl IntoIterator<Item = Option<ReserveOutcome>>,
-) {
-    let undecided = outcomes.iter_mut().filter(|outcome| outcome.is_none());
-    undecided
-        .zip(decided)
-        .for_each(|(outcome, decided)| *outcome = decided);
+) -> BatchFuture<'a, bool> {
+    let rows = requests.iter().map(|request| RequestRows {
+        order_id: request.order_id,
+        product_id: Some(request.goods.product_id.clone()),
+    });
+    find_locked(connection, rows.collect()).boxed()
 }
 
 /// Reserves goods for orders without a row in the ledger, of each product that has enough for all
@@ -133,17 +136,29 @@ impl BatchStatement for ReserveNewOrders {
     type Returns = (SqlUuid, Integer, Integer);
 }
 
-/// Returns `None` for each request that the statement leaves undecided.
+/// Returns `None` for each request that it leaves undecided, and changes nothing for it.
 async fn reserve_new_orders(
     connection: &mut AsyncPgConnection,
-    requests: &[&ReserveRequest],
+    requests: &[ReserveRequest],
+) -> Result<Vec<Option<ReserveOutcome>>, DatabaseError> {
+    match try_reserve_new_orders(connection, requests).await {
+        // Another session inserted a row of one of these orders in the meantime, and the statement
+        // changed nothing. The order is not new any more.
+        Err(error) if is_duplicate(&error) => Ok(vec![None; requests.len()]),
+        other => other,
+    }
+}
+
+async fn try_reserve_new_orders(
+    connection: &mut AsyncPgConnection,
+    requests: &[ReserveRequest],
 ) -> Result<Vec<Option<ReserveOutcome>>, DatabaseError> {
     // A batch can have two requests for one order. The second is not for a new order.
     let mut firsts = HashMap::with_capacity(requests.len());
     for (index, request) in requests.iter().enumerate() {
         firsts.entry(request.order_id).or_insert(index);
     }
-    let rows: Vec<_> = firsts.values().map(|index| requests[*index]).collect();
+    let rows: Vec<_> = firsts.values().map(|index| &requests[*index]).collect();
     let goods = || rows.iter().map(|request| &request.goods);
     let product_ids = goods().map(|goods| goods.product_id.as_str());
     let reserved: Vec<(Uuid, i32, i32)> = UnnestQuery::<ReserveNewOrders, _>::new((
@@ -165,7 +180,7 @@ async fn reserve_new_orders(
 /// The outcomes of requests that one statement has executed, as if it had executed them one after
 /// the other. `levels_before` has the stock before the statement, by index of the request.
 fn outcomes_in_turn(
-    requests: &[&ReserveRequest],
+    requests: &[ReserveRequest],
     levels_before: &HashMap<usize, StockLevel>,
 ) -> Vec<Option<ReserveOutcome>> {
     let mut levels: HashMap<&str, StockLevel> = HashMap::new();
@@ -199,7 +214,7 @@ impl BatchStatement for FindAvailability {
 /// ledger, and the answer was true when the stock was read.
 async fn reject_unavailable(
     connection: &mut AsyncPgConnection,
-    requests: &[&ReserveRequest],
+    requests: &[ReserveRequest],
 ) -> Result<Vec<Option<ReserveOutcome>>, DatabaseError> {
     let product_ids = requests
         .iter()
@@ -216,7 +231,7 @@ async fn reject_unavailable(
             ((order_id, product_id), (has_entry, stock))
         })
         .collect();
-    let outcome = |request: &&ReserveRequest| {
+    let outcome = |request: &ReserveRequest| {
         let key = (request.order_id, request.goods.product_id.clone());
         match *rows.get(&key)? {
             (false, None) => Some(ReserveOutcome::UnknownProduct),
@@ -232,7 +247,7 @@ async fn reject_unavailable(
 /// Decides every request, in one transaction that locks all rows it reads.
 async fn reserve_under_locks(
     connection: &mut AsyncPgConnection,
-    requests: &[&ReserveRequest],
+    requests: &[ReserveRequest],
 ) -> Result<Vec<ReserveOutcome>, DatabaseError> {
     match try_reserve_under_locks(connection, requests).await {
         // Another session inserted a row of one of these orders in the meantime. It is found now.
@@ -243,7 +258,7 @@ async fn reserve_under_locks(
 
 async fn try_reserve_under_locks(
     connection: &mut AsyncPgConnection,
-    requests: &[&ReserveRequest],
+    requests: &[ReserveRequest],
 ) -> Result<Vec<ReserveOutcome>, DatabaseError> {
     connection
         .transaction(async |connection| {

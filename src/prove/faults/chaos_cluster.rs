@@ -114,7 +114,10 @@ impl ChaosCluster {
     }
 
     /// Starts every service again that has died.
-    pub(super) async fn revive(&mut self) -> Result<(), ProveError> {
+    ///
+    /// # Errors
+    /// When a service does not start again.
+    pub async fn revive(&mut self) -> Result<(), ProveError> {
         for service in ServiceKind::ALL {
             if self.cluster.has_ended(service)? {
                 self.replace(service, &[]).await?;
@@ -156,10 +159,9 @@ impl ChaosCluster {
     /// When the database does not answer.
     pub async fn wait_until_settled(&self, timeout: Duration) -> Result<i64, ProveError> {
         let client = self.cluster.connect().await?;
-        let statement = "SELECT count(*) FROM unsettled_orders";
         let started = Instant::now();
         loop {
-            let unsettled: i64 = client.query_one(statement, &[]).await?.get(0);
+            let unsettled = unsettled_orders(&client).await?;
             if unsettled == 0 || started.elapsed() > timeout {
                 return Ok(unsettled);
             }
@@ -194,6 +196,15 @@ impl ChaosCluster {
         // On the heap, because this future is large.
         Box::pin(self.cluster.stop()).await
     }
+}
+
+/// The number of orders that are not settled.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn unsettled_orders(client: &Client) -> Result<i64, tokio_postgres::Error> {
+    let statement = "SELECT count(*) FROM unsettled_orders";
+    Ok(client.query_one(statement, &[]).await?.get(0))
 }
 
 fn lock(observed: &Mutex<ObservedFaults>) -> MutexGuard<'_, ObservedFaults> {

@@ -45,9 +45,9 @@ impl ChaosCluster {
                 self.replace(*service, &variables).await?;
             }
             CampaignFault::Pause { service, duration } => {
-                self.cluster.signal(*service, Signal::SIGSTOP);
+                self.pause(*service);
                 tokio::time::sleep(*duration).await;
-                self.cluster.signal(*service, Signal::SIGCONT);
+                self.resume(*service);
             }
             CampaignFault::Latency {
                 service,
@@ -94,6 +94,15 @@ impl ChaosCluster {
             }
         }
         Ok(true)
+    }
+
+    /// Pauses a service until [`ChaosCluster::resume`].
+    pub fn pause(&self, service: ServiceKind) {
+        self.cluster.signal(service, Signal::SIGSTOP);
+    }
+
+    pub fn resume(&self, service: ServiceKind) {
+        self.cluster.signal(service, Signal::SIGCONT);
     }
 
     /// Sets the gremlin's latency; zero switches it off. Returns whether it was set: a service that

@@ -47,6 +47,13 @@ impl CampaignFaultKind {
         all
     }
 
+    /// Whether a fault of this kind waits for a request after it was injected. Only the services'
+    /// logs show whether it took effect.
+    #[must_use]
+    pub const fn takes_effect_later(self) -> bool {
+        matches!(self, Self::Failpoint(_) | Self::GremlinRule(_))
+    }
+
     /// Whether `--database-restarts` sets the number of faults of this kind. `--kills` sets the
     /// number of all others.
     #[must_use]

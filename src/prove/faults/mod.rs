@@ -8,7 +8,7 @@ mod inject;
 mod kind;
 mod observed;
 
-pub use chaos_cluster::ChaosCluster;
+pub use chaos_cluster::{ChaosCluster, unsettled_orders};
 pub use fault::{CampaignFault, OrdersLock};
 pub use kind::CampaignFaultKind;
 pub use observed::ObservedFaults;

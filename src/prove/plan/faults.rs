@@ -68,7 +68,7 @@ fn services(count: u32) -> impl Iterator<Item = ServiceKind> {
     ServiceKind::ALL.into_iter().cycle().take(count as usize)
 }
 
-fn draw_duration(random: &mut StdRng, min_ms: u64, max_ms: u64) -> Duration {
+pub fn draw_duration(random: &mut StdRng, min_ms: u64, max_ms: u64) -> Duration {
     Duration::from_millis(random.random_range(min_ms..=max_ms))
 }
 
@@ -80,14 +80,15 @@ fn draw_kills(random: &mut StdRng, kills: u32) -> Vec<CampaignFault> {
         .map(CampaignFault::Kill)
         .collect();
     for (number, service) in services(failpoints).enumerate() {
-        // The first failpoint of each service is surely reached: it is a common one.
         let is_first = number < ServiceKind::ALL.len();
         all.push(draw_failpoint(random, service, is_first));
     }
     all
 }
 
-fn draw_failpoint(random: &mut StdRng, service: ServiceKind, is_first: bool) -> CampaignFault {
+/// Draws a failpoint of a service. The first one is surely reached: every confirmed order passes
+/// it, and the process aborts there.
+pub fn draw_failpoint(random: &mut StdRng, service: ServiceKind, is_first: bool) -> CampaignFault {
     let failpoints = failpoints(service);
     let candidates: Vec<_> = failpoints
         .iter()

@@ -4,7 +4,12 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use uuid::Uuid;
 
+/// The products that planned orders are for.
 pub const PRODUCTS: usize = 8;
+/// The number of a product that only directed rounds order, and of which they never order all.
+pub const ABUNDANT_PRODUCT: usize = PRODUCTS;
+/// The number of a product that only directed rounds order, and that was never in stock.
+pub const SOLD_OUT_PRODUCT: usize = PRODUCTS + 1;
 /// Share of the demand for a scarce product that is in stock.
 const SCARCE_SHARE: f64 = 0.35;
 /// Share of the customers with an idempotency key that send an answered request once more.
@@ -39,8 +44,8 @@ pub fn product_id(number: usize) -> String {
     format!("P-{number}")
 }
 
-/// Every product with its stock. Products with an even number have what all orders together
-/// demand; the others sell out.
+/// Every product that planned orders are for, with its stock. Products with an even number have
+/// what all orders together demand; the others sell out.
 pub fn products(orders: &[PlannedOrder]) -> Vec<(String, i32)> {
     let product = |number: usize| {
         let id = product_id(number);
@@ -58,7 +63,8 @@ pub fn products(orders: &[PlannedOrder]) -> Vec<(String, i32)> {
 }
 
 /// The number of units that all orders together demand.
-pub fn demand(orders: &[PlannedOrder], product_id: &str) -> i32 {
-    let of_product = orders.iter().filter(|order| order.product_id == product_id);
+pub fn demand<'a>(orders: impl IntoIterator<Item = &'a PlannedOrder>, product_id: &str) -> i32 {
+    let orders = orders.into_iter();
+    let of_product = orders.filter(|order| order.product_id == product_id);
     of_product.map(|order| order.quantity).sum()
 }

@@ -7,7 +7,10 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::faults::draw_faults;
-use super::planned_order::{PlannedOrder, products};
+use super::planned_order::{
+    ABUNDANT_PRODUCT, PlannedOrder, SOLD_OUT_PRODUCT, demand, product_id, products,
+};
+use super::rounds::{DirectedRound, draw_rounds};
 use crate::prove::faults::CampaignFault;
 
 /// The orders, products and faults of a campaign.
@@ -17,7 +20,10 @@ pub struct Plan {
     pub orders: Vec<PlannedOrder>,
     /// Each fault with the number of orders that customers may place before it.
     pub faults: Vec<(usize, CampaignFault)>,
-    /// Each product with its stock. Half of the products sell out.
+    /// The directed rounds that may run, those of one goal one after the other. They inject only
+    /// kinds of faults that `faults` has.
+    pub rounds: Vec<DirectedRound>,
+    /// Each product with its stock. Half of the products that planned orders are for sell out.
     pub products: Vec<(String, i32)>,
 }
 
@@ -40,13 +46,35 @@ impl Plan {
             .map(|_| random.random_range(0..=last_position))
             .collect();
         positions.sort_unstable();
+        let rounds = draw_rounds(&mut random);
+        let mut products = products(&orders);
+        products.extend(round_products(&rounds));
         Self {
             seed,
-            products: products(&orders),
+            products,
             orders,
+            rounds: keep_planned_kinds(rounds, &faults),
             faults: positions.into_iter().zip(faults).collect(),
         }
     }
+}
+
+/// The products that only directed rounds order.
+fn round_products(rounds: &[DirectedRound]) -> [(String, i32); 2] {
+    let orders = rounds.iter().flat_map(|round| &round.orders);
+    let abundant = product_id(ABUNDANT_PRODUCT);
+    let demand = demand(orders, &abundant);
+    [(abundant, demand), (product_id(SOLD_OUT_PRODUCT), 0)]
+}
+
+/// Leaves out rounds with faults that the user did not ask for.
+fn keep_planned_kinds(
+    mut rounds: Vec<DirectedRound>,
+    faults: &[CampaignFault],
+) -> Vec<DirectedRound> {
+    let planned: BTreeSet<_> = faults.iter().map(CampaignFault::kind).collect();
+    rounds.retain(|round| planned.contains(&round.fault.kind()));
+    rounds
 }
 
 /// Returns the first fault of each kind in random order, then all others in random order.

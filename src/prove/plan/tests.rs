@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::faults::{MIN_DATABASE_RESTARTS, MIN_KILLS};
-use super::planned_order::{PRODUCTS, demand};
+use super::planned_order::{ABUNDANT_PRODUCT, PRODUCTS, SOLD_OUT_PRODUCT, demand, product_id};
+use super::rounds::MAX_ROUNDS_PER_GOAL;
 use super::schedule::Plan;
+use crate::prove::coverage::Goal;
 use crate::prove::faults::{CampaignFault, CampaignFaultKind, OrdersLock};
 use crate::testbed::service_kind::ServiceKind;
 
@@ -143,4 +145,53 @@ fn half_of_the_products_sell_out() {
         .filter(|(name, stock)| *stock < demand(&plan.orders, name))
         .count();
     assert_eq!(scarce, PRODUCTS / 2);
+}
+
+fn goals_of_rounds(plan: &Plan) -> Vec<Goal> {
+    let goals = plan.rounds.iter().map(|round| round.goal);
+    goals.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[test]
+fn a_plan_with_every_kind_of_fault_has_five_rounds_for_each_goal() {
+    let plan = Plan::new(9, 300, MIN_KILLS, MIN_DATABASE_RESTARTS);
+    assert_eq!(goals_of_rounds(&plan), Goal::all());
+    assert_eq!(plan.rounds.len(), Goal::all().len() * MAX_ROUNDS_PER_GOAL);
+    for round in &plan.rounds {
+        if let Goal::Fault(kind) = round.goal {
+            assert_eq!(round.fault.kind(), kind);
+        }
+    }
+}
+
+#[test]
+fn rounds_inject_only_kinds_of_faults_that_the_plan_has() {
+    for (kills, database_restarts) in [(0, 0), (0, 1), (1, 0), (MIN_KILLS - 1, 2), (30, 0)] {
+        let plan = Plan::new(10, 300, kills, database_restarts);
+        let planned = distinct(&kinds(&plan));
+        for round in &plan.rounds {
+            assert!(planned.contains(&round.fault.kind()), "{round:?}");
+        }
+        assert_eq!(plan.rounds.is_empty(), planned.is_empty());
+    }
+}
+
+#[test]
+fn the_stock_for_rounds_never_runs_out_and_their_sold_out_product_has_none() {
+    let plan = Plan::new(11, 300, MIN_KILLS, MIN_DATABASE_RESTARTS);
+    let stock = |number| {
+        let id = product_id(number);
+        let product = plan.products.iter().find(|(name, _)| *name == id);
+        product.unwrap().1
+    };
+    let orders: Vec<_> = plan.rounds.iter().flat_map(|round| &round.orders).collect();
+    let demand_of = |number| demand(orders.iter().copied(), &product_id(number));
+    assert_eq!(stock(ABUNDANT_PRODUCT), demand_of(ABUNDANT_PRODUCT));
+    assert_eq!(stock(SOLD_OUT_PRODUCT), 0);
+    assert!(demand_of(SOLD_OUT_PRODUCT) > 0);
+    assert!(
+        orders
+            .iter()
+            .all(|order| order.key.is_some() || !order.replays)
+    );
 }

@@ -1,8 +1,7 @@
 //! The report of a campaign, as text and as JSON.
 
 mod breaches;
-mod coverage;
-mod injected_faults;
+mod flags_to_raise;
 mod result;
 mod summary;
 #[cfg(test)]
@@ -11,6 +10,5 @@ mod text;
 mod verdict;
 mod wrapping;
 
-pub use injected_faults::InjectedFaults;
-pub use result::{CampaignResult, Report};
+pub use result::{CampaignResult, Report, Settling};
 pub use verdict::Verdict;

@@ -7,27 +7,55 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::breaches::breaches;
-use super::coverage::Gaps;
-use super::injected_faults::InjectedFaults;
+use super::flags_to_raise::flags_to_raise;
 use super::verdict::Verdict;
 use crate::audit::Audit;
 use crate::prove::check::Findings;
 use crate::prove::config::Config;
+use crate::prove::coverage::{Coverage, Goal};
 use crate::prove::customer::Customer;
 use crate::prove::faults::CampaignFaultKind;
 
 /// The result of a campaign.
 pub struct CampaignResult {
+    /// All customers, those of directed rounds included.
     pub customers: Vec<Customer>,
-    pub faults: InjectedFaults,
-    /// The number of events that end each recovery path.
-    pub recovery_paths: BTreeMap<String, i64>,
-    /// From the end of the last fault until every order was settled.
-    pub time_to_settle: Duration,
-    /// The number of orders that did not settle in time.
-    pub unsettled: i64,
+    /// The number of customers of directed rounds.
+    pub added_orders: usize,
+    /// The number of directed rounds for each goal that needed any.
+    pub rounds: BTreeMap<Goal, u32>,
+    pub coverage: Coverage,
+    pub settling: Settling,
     pub findings: Findings,
     pub audit: Audit,
+}
+
+/// How the orders were settled after all faults had ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Settling {
+    /// From the end of the last fault until every order was settled.
+    pub duration: Duration,
+    /// The number of orders that did not settle in time.
+    pub unsettled: i64,
+}
+
+impl Settling {
+    /// Both together: the longer duration, and what is unsettled at the end.
+    #[must_use]
+    pub fn followed_by(self, later: Self) -> Self {
+        Self {
+            duration: self.duration.max(later.duration),
+            unsettled: later.unsettled,
+        }
+    }
+}
+
+/// The number of orders that customers placed.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct OrderCounts {
+    pub planned: usize,
+    /// In directed rounds.
+    pub added: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,8 +64,11 @@ pub struct Report {
     pub proved: bool,
     pub verdict: Verdict,
     pub seed: u64,
+    pub orders: OrderCounts,
     /// From the start of the campaign to the end of the check.
     pub seconds: f64,
+    /// From the end of the faults until every order was settled. After directed rounds, orders are
+    /// settled a second time; then this is the longer of both times.
     pub seconds_to_settle: f64,
     /// The number of customers by their last answer.
     pub answers: BTreeMap<String, usize>,
@@ -47,6 +78,8 @@ pub struct Report {
     pub tried_again: usize,
     /// How often each kind of fault took effect.
     pub faults: BTreeMap<String, u32>,
+    /// The number of directed rounds for each fault kind and recovery path that needed any.
+    pub directed_rounds: BTreeMap<String, u32>,
     /// How often each failpoint was reached.
     pub failpoints: BTreeMap<String, u32>,
     /// The number of events that end each recovery path.
@@ -66,18 +99,17 @@ impl Report {
     pub fn new(config: &Config, duration: Duration, result: CampaignResult) -> Self {
         let CampaignResult {
             customers,
-            faults,
-            recovery_paths,
-            time_to_settle,
-            unsettled,
+            added_orders,
+            rounds,
+            coverage,
+            settling,
             findings,
             audit,
         } = result;
-        let gaps = Gaps::of(&faults, &recovery_paths);
-        let never_ran = gaps.names();
-        let verdict = if !breaches(&findings, &audit, unsettled).is_empty() {
+        let gaps = coverage.gaps();
+        let verdict = if !breaches(&findings, &audit, settling.unsettled).is_empty() {
             Verdict::Broken
-        } else if !never_ran.is_empty() {
+        } else if !gaps.is_empty() {
             Verdict::Incomplete
         } else {
             Verdict::Proved
@@ -90,19 +122,24 @@ impl Report {
             proved: verdict == Verdict::Proved,
             verdict,
             seed: config.seed,
+            orders: OrderCounts {
+                planned: customers.len() - added_orders,
+                added: added_orders,
+            },
             seconds: tenths(duration),
-            seconds_to_settle: tenths(time_to_settle),
+            seconds_to_settle: tenths(settling.duration),
             answers: counts(last_answers.map(|sent| sent.outcome)),
             tries: counts(all_tries.map(|sent| sent.outcome)),
             tried_again: tried_again.count(),
             faults: fault_counts
-                .map(|kind| (kind.to_string(), faults.took_effect(kind)))
+                .map(|kind| (kind.to_string(), coverage.faults.took_effect(kind)))
                 .collect(),
-            failpoints: faults.observed.failpoints,
-            recovery_paths,
-            never_ran,
-            flags_to_raise: gaps.flags_to_raise(config),
-            unsettled,
+            directed_rounds: by_name(rounds),
+            failpoints: coverage.faults.observed.failpoints,
+            recovery_paths: by_name(coverage.recovery_paths),
+            never_ran: gaps.iter().map(ToString::to_string).collect(),
+            flags_to_raise: flags_to_raise(&gaps, config),
+            unsettled: settling.unsettled,
             findings,
             audit,
         }
@@ -115,6 +152,13 @@ fn counts(items: impl Iterator<Item = impl fmt::Display>) -> BTreeMap<String, us
         *counts.entry(item.to_string()).or_default() += 1;
     }
     counts
+}
+
+fn by_name<K: fmt::Display, V>(counts: BTreeMap<K, V>) -> BTreeMap<String, V> {
+    let counts = counts.into_iter();
+    counts
+        .map(|(key, count)| (key.to_string(), count))
+        .collect()
 }
 
 /// Seconds, rounded to a tenth.

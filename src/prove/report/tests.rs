@@ -2,12 +2,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::wrapping::WIDTH;
-use super::{CampaignResult, InjectedFaults, Report, Verdict};
+use super::{CampaignResult, Report, Settling, Verdict};
 use crate::audit::{Audit, Invariant, Orders};
 use crate::prove::check::Findings;
 use crate::prove::config::Config;
+use crate::prove::coverage::{Coverage, Goal};
+use crate::prove::customer::Customer;
 use crate::prove::faults::CampaignFault;
-use crate::prove::plan::{MIN_DATABASE_RESTARTS, MIN_KILLS, Plan};
+use crate::prove::injected_faults::InjectedFaults;
+use crate::prove::plan::{MIN_DATABASE_RESTARTS, MIN_KILLS, Plan, PlannedOrder};
+use crate::prove::recovery_path::RecoveryPath;
 
 const ORDERS: u32 = 100;
 const KILLS: u32 = 30;
@@ -20,6 +24,7 @@ fn config(kills: u32) -> Config {
         database_restarts: MIN_DATABASE_RESTARTS,
         data_dir: None,
         tamper: None,
+        discounted: Vec::new(),
         progress: false,
     }
 }
@@ -66,14 +71,36 @@ fn all_faults() -> InjectedFaults {
     faults
 }
 
+fn customer() -> Customer {
+    let order = PlannedOrder {
+        product_id: "P-0".to_owned(),
+        quantity: 1,
+        key: None,
+        replays: false,
+    };
+    Customer {
+        order,
+        tries: Vec::new(),
+    }
+}
+
+fn settling(unsettled: i64) -> Settling {
+    Settling {
+        duration: Duration::ZERO,
+        unsettled,
+    }
+}
+
 /// A campaign in which everything ran and nothing broke.
 fn complete_result() -> CampaignResult {
+    let mut coverage = Coverage::of(all_faults());
+    coverage.recovery_paths = RecoveryPath::ALL.iter().map(|path| (*path, 1)).collect();
     CampaignResult {
         customers: Vec::new(),
-        faults: all_faults(),
-        recovery_paths: BTreeMap::from([("refunded-by-recovery".to_owned(), 1)]),
-        time_to_settle: Duration::ZERO,
-        unsettled: 0,
+        added_orders: 0,
+        rounds: BTreeMap::new(),
+        coverage,
+        settling: settling(0),
         findings: Findings::default(),
         audit: audit(0),
     }
@@ -82,8 +109,7 @@ fn complete_result() -> CampaignResult {
 /// A campaign in which nothing ran and nothing broke.
 fn empty_result() -> CampaignResult {
     CampaignResult {
-        faults: InjectedFaults::default(),
-        recovery_paths: BTreeMap::from([("refunded-by-recovery".to_owned(), 0)]),
+        coverage: Coverage::default(),
         ..complete_result()
     }
 }
@@ -118,7 +144,7 @@ fn a_campaign_that_broke_something_is_broken_even_if_something_never_ran() {
     ] {
         let result = CampaignResult {
             findings,
-            unsettled,
+            settling: settling(unsettled),
             audit: audit(violations),
             ..empty_result()
         };
@@ -156,18 +182,47 @@ fn a_planned_fault_or_a_recovery_path_that_never_ran_asks_for_twice_as_much() {
     let twice = BTreeMap::from([("--kills", 2 * KILLS), ("--orders", 2 * ORDERS)]);
 
     let mut without_path = complete_result();
-    without_path.recovery_paths = empty_result().recovery_paths;
+    without_path
+        .coverage
+        .recovery_paths
+        .insert(RecoveryPath::RefundedByRecovery, 0);
     let without_path = report(KILLS, without_path);
     assert_eq!(without_path.verdict, Verdict::Incomplete);
     assert_eq!(without_path.never_ran, ["refunded-by-recovery"]);
     assert_eq!(without_path.flags_to_raise, twice);
 
     let mut without_rule = complete_result();
-    without_rule.faults.observed.gremlin_rules.remove("vanish");
+    without_rule
+        .coverage
+        .faults
+        .observed
+        .gremlin_rules
+        .remove("vanish");
     let without_rule = report(KILLS, without_rule);
     assert_eq!(without_rule.verdict, Verdict::Incomplete);
     assert_eq!(without_rule.never_ran, ["gremlin-vanish"]);
     assert_eq!(without_rule.flags_to_raise, twice);
+}
+
+#[test]
+fn the_orders_and_rounds_that_closed_gaps_are_in_the_report() {
+    let goal = Goal::Path(RecoveryPath::DeclinedLate);
+    let result = CampaignResult {
+        customers: vec![customer(), customer(), customer()],
+        added_orders: 2,
+        rounds: BTreeMap::from([(goal, 1)]),
+        ..complete_result()
+    };
+    let report = report(KILLS, result);
+    assert_eq!((report.orders.planned, report.orders.added), (1, 2));
+    let expected = BTreeMap::from([("declined-late".to_owned(), 1)]);
+    assert_eq!(report.directed_rounds, expected);
+    let text = report.to_string();
+    assert!(
+        text.contains("1 planned, 2 added in directed rounds"),
+        "{text}"
+    );
+    assert!(text.contains("directed rounds declined-late 1"), "{text}");
 }
 
 #[test]

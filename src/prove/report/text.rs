@@ -26,11 +26,17 @@ impl fmt::Display for Report {
             ),
         };
         let tried_again = format!("{} customers", self.tried_again);
+        let orders = format!(
+            "{} planned, {} added in directed rounds",
+            self.orders.planned, self.orders.added
+        );
         for (title, pieces) in [
+            ("orders", words(&orders)),
             ("answers", list(&self.answers)),
             ("tried again", words(&tried_again)),
             ("all tries", list(&self.tries)),
             ("faults", list(&self.faults)),
+            ("directed rounds", list(&self.directed_rounds)),
             ("failpoints", list(&self.failpoints)),
             ("recovery paths", list(&self.recovery_paths)),
             ("settled", words(&settled)),

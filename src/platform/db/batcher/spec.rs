@@ -11,11 +11,13 @@ use crate::platform::db::database::Database;
 use crate::platform::db::error::DatabaseError;
 use crate::platform::db::timeouts::WORK_TIMEOUT;
 
-/// Executes all items, and returns the result of each, in the order of the items.
+/// Executes all items in one transaction, and returns the result of each, in the order of the
+/// items.
 ///
-/// Usually it does so in one transaction: after an error nothing was done, or the outcome is
-/// unknown ([`DatabaseError::is_outcome_unknown`]). If it uses several transactions, those before
-/// the one that failed stay committed. Then executing an item once more must be safe.
+/// After an error nothing was done, or the outcome is unknown
+/// ([`DatabaseError::is_outcome_unknown`]). The batcher relies on that: it executes items of a
+/// failed batch again, and returns the error to their callers. So work that takes several
+/// transactions needs a batcher for each.
 pub type BatchFn<I, R> = for<'a> fn(&'a mut AsyncPgConnection, &'a [I]) -> BatchFuture<'a, R>;
 
 /// The results of a batch, in the order of its items.

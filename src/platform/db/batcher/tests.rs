@@ -36,6 +36,8 @@ struct Table {
     /// Each batch takes one permit, and waits until there is one.
     permits: Arc<OnceLock<Semaphore>>,
     batches: Arc<Mutex<Vec<Vec<u32>>>>,
+    /// The items of the batches that succeeded.
+    stored: Arc<Mutex<Vec<u32>>>,
     locked: Arc<Mutex<HashSet<u32>>>,
     /// `find_locked` reports no lock.
     locks_are_undetected: bool,
@@ -62,7 +64,10 @@ impl Table {
             [UNREACHABLE, ..] => Err(DatabaseError::Unreachable("gone".to_owned())),
             [PANIC, ..] => panic!("the table panics"),
             [NO_RESULTS, ..] => Ok(Vec::new()),
-            _ => Ok(items.iter().map(|item| item * 2).collect()),
+            _ => {
+                self.stored.lock().unwrap().extend(items);
+                Ok(items.iter().map(|item| item * 2).collect())
+            }
         }
     }
 }
@@ -423,7 +428,7 @@ async fn many_undetected_locks_cause_few_attempts() {
 
 proptest! {
     #[test]
-    fn each_caller_gets_the_result_of_its_own_item(
+    fn each_caller_gets_the_result_of_its_own_item_and_a_failed_item_is_not_stored(
         items in prop::collection::vec(BAD - 3..BAD + 3, 1..40),
         locked in prop::collection::hash_set(BAD - 3..BAD, 0..3),
     ) {
@@ -436,9 +441,11 @@ proptest! {
             let doubler = Doubler::start(0);
             doubler.table.locks().extend(&locked);
             let results = doubler.double_all(&items).await;
+            let mut succeeded = Vec::new();
             for (item, result) in items.iter().zip(results) {
                 match result {
                     Ok(doubled) => {
+                        succeeded.push(*item);
                         assert_eq!(doubled, item * 2);
                         assert!(*item != BAD && !locked.contains(item), "{item}");
                     }
@@ -448,6 +455,10 @@ proptest! {
                     Err(error) => assert!(*item == BAD && error.is_rejection(), "{item}: {error}"),
                 }
             }
+            let mut stored = doubler.table.stored.lock().unwrap().clone();
+            stored.sort_unstable();
+            succeeded.sort_unstable();
+            assert_eq!(stored, succeeded, "an item that failed, or was stored twice");
         });
     }
 }

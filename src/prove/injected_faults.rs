@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::prove::faults::{CampaignFaultKind, ObservedFaults};
+use super::faults::{CampaignFaultKind, ObservedFaults};
 
+/// The faults of a campaign that took effect.
 #[derive(Debug, Default)]
 pub struct InjectedFaults {
     by_kind: BTreeMap<CampaignFaultKind, u32>,

@@ -1,0 +1,125 @@
+//! Runs directed rounds after the planned orders and faults: they lead to the goals that chance has
+//! not reached.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+
+use super::concurrent_customers::ConcurrentCustomers;
+use super::config::SETTLE_TIMEOUT;
+use super::coverage::{Coverage, Goal};
+use super::customer::Customer;
+use super::error::ProveError;
+use super::faults::{CampaignFault, ChaosCluster, unsettled_orders};
+use super::plan::{DirectedRound, Plan, RoundFault};
+
+/// Limits the time from the last answer of a round until a service has logged its fault.
+const EFFECT_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The rounds that were run.
+#[derive(Debug, Default)]
+pub struct RoundsRun {
+    pub customers: Vec<Customer>,
+    /// The number of rounds for each goal that needed any.
+    pub by_goal: BTreeMap<Goal, u32>,
+}
+
+/// Runs the rounds of each goal, until it is reached or none is left. Counts their faults. Nothing
+/// but its own rounds counts for a goal of `discounted`.
+///
+/// # Errors
+/// When a service or the database does not come back.
+pub async fn run(
+    plan: &Plan,
+    discounted: &[Goal],
+    chaos_cluster: &mut ChaosCluster,
+    coverage: &mut Coverage,
+    progress_bar: &ProgressBar,
+) -> Result<RoundsRun, ProveError> {
+    let mut run = RoundsRun::default();
+    let mut discounted: BTreeSet<_> = discounted.iter().copied().collect();
+    for round in &plan.rounds {
+        if discounted.remove(&round.goal) {
+            coverage.discount(round.goal);
+        }
+        if coverage.reaches(round.goal) {
+            continue;
+        }
+        progress_bar.inc_length(round.orders.len() as u64);
+        progress_bar.set_message(format!("directed round: {}", round.goal));
+        // No failpoint, rule or open breaker of an earlier round may disturb this one.
+        chaos_cluster.end_all_faults().await?;
+        let customers = run_round(round, chaos_cluster, coverage, progress_bar).await?;
+        run.customers.extend(customers);
+        *run.by_goal.entry(round.goal).or_default() += 1;
+        wait_for_goal(round.goal, chaos_cluster, coverage).await?;
+    }
+    Ok(run)
+}
+
+/// Injects the round's fault and places its orders. Returns when each order was answered.
+async fn run_round(
+    round: &DirectedRound,
+    chaos_cluster: &mut ChaosCluster,
+    coverage: &mut Coverage,
+    progress_bar: &ProgressBar,
+) -> Result<Vec<Customer>, ProveError> {
+    let customers = ConcurrentCustomers::start(&round.orders, chaos_cluster, progress_bar);
+    match &round.fault {
+        RoundFault::Armed(fault) => {
+            inject(fault, chaos_cluster, coverage).await?;
+            customers.finish(chaos_cluster).await
+        }
+        RoundFault::Concurrent(fault) => {
+            customers.place_all(chaos_cluster).await?;
+            inject(fault, chaos_cluster, coverage).await?;
+            customers.finish(chaos_cluster).await
+        }
+        RoundFault::PauseUntilAnswered(service) => {
+            chaos_cluster.pause(*service);
+            coverage.faults.count(round.fault.kind());
+            let customers = customers.finish(chaos_cluster).await?;
+            chaos_cluster.resume(*service);
+            Ok(customers)
+        }
+    }
+}
+
+async fn inject(
+    fault: &CampaignFault,
+    chaos_cluster: &mut ChaosCluster,
+    coverage: &mut Coverage,
+) -> Result<(), ProveError> {
+    if chaos_cluster.inject(fault).await? {
+        coverage.faults.count(fault.kind());
+    }
+    Ok(())
+}
+
+/// Waits until the goal is reached, or the round cannot reach it any more. Waits for the round's
+/// orders in any case: what recovery still does with them can reach other goals.
+async fn wait_for_goal(
+    goal: Goal,
+    chaos_cluster: &mut ChaosCluster,
+    coverage: &mut Coverage,
+) -> Result<(), ProveError> {
+    let client = chaos_cluster.connect().await?;
+    let started = Instant::now();
+    loop {
+        let is_settled = unsettled_orders(&client).await? == 0;
+        coverage.update(chaos_cluster, &client).await?;
+        let may_be_logged = match goal {
+            Goal::Fault(kind) => kind.takes_effect_later() && started.elapsed() < EFFECT_TIMEOUT,
+            Goal::Path(_) => false,
+        };
+        if is_settled && (coverage.reaches(goal) || !may_be_logged)
+            || started.elapsed() > SETTLE_TIMEOUT
+        {
+            return Ok(());
+        }
+        chaos_cluster.revive().await?;
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
