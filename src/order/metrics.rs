@@ -3,6 +3,7 @@
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::api::{Obligation, OrderStatus};
+use crate::domain::saga::ChangeReason;
 use crate::platform::observability::metrics::Registry;
 
 /// The series of the order service.
@@ -69,9 +70,9 @@ impl OrderMetrics {
     }
 
     /// Counts a change of an order.
-    pub fn count_change(&self, status: OrderStatus, reason: &str) {
+    pub fn count_change(&self, status: OrderStatus, reason: ChangeReason) {
         self.transitions
-            .with_label_values(&[status.as_str(), reason])
+            .with_label_values(&[status.as_str(), reason.as_str()])
             .inc();
     }
 }

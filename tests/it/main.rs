@@ -12,6 +12,7 @@ mod browsers;
 mod checklist;
 mod configuration;
 mod dashboard;
+mod dashboard_operator;
 mod data_directory;
 mod database_batches;
 mod database_connection;

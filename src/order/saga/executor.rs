@@ -184,7 +184,7 @@ impl SagaExecutor {
             tracing::info!(
                 order_id = %id,
                 status = %state.status,
-                reason,
+                %reason,
                 epoch = state.epoch,
                 "order changed"
             );
