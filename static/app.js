@@ -23,7 +23,14 @@ import { loadOrders, showOrderInList, startOrders } from "./orders.js";
 import { refreshSla } from "./sla.js";
 import { Stream } from "./stream.js";
 import { startTheme } from "./theme.js";
-import { openTimeline, refreshTimeline, showOrderInTimeline, startTimeline } from "./timeline.js";
+import {
+  openTimeline,
+  refreshTimeline,
+  refreshUnsettledTimeline,
+  showOrderInTimeline,
+  startTimeline,
+} from "./timeline.js";
+import { refreshUnsettled, setRecoveryBound, startUnsettled } from "./unsettled.js";
 
 const REFRESH_INTERVAL_MS = 5000;
 /** Shorter, so that the page notices soon when the order service is back. */
@@ -78,7 +85,7 @@ async function refreshHealthPanel() {
 }
 
 async function refreshAuditPanel() {
-  const { products, orders } = await refreshAudit();
+  const { products, orders } = await refreshAudit(() => refreshPanel("audit", refreshAuditPanel));
   showProducts(products);
   setUnsettled(orders.unsettled);
 }
@@ -126,6 +133,8 @@ async function refresh() {
     refreshPanel("audit", refreshAuditPanel),
     refreshPanel("rate-chart", refreshCharts),
     refreshPanel("gremlin", refreshGremlin),
+    refreshPanel("unsettled", refreshUnsettled),
+    refreshUnsettledTimeline(),
   ]);
   if (isOffline) stream.markInterrupted();
   else if (wasOffline) reloadOrders();
@@ -149,8 +158,10 @@ function onVisibilityChange() {
   }
 }
 
-async function loadLinks() {
-  const { version, trace_url: traceUrl, grafana_url: grafanaUrl } = await get("/dashboard.json");
+async function loadConfiguration() {
+  const configuration = await get("/dashboard.json");
+  const { version, trace_url: traceUrl, grafana_url: grafanaUrl } = configuration;
+  setRecoveryBound(configuration.recovery_bound_seconds);
   $("version").textContent = `Valerix ${version}`;
   setTraceUrl(traceUrl);
   if (grafanaUrl) Object.assign($("grafana"), { href: grafanaUrl, hidden: false });
@@ -161,9 +172,10 @@ startFlow();
 startTimeline();
 startOrders(openTimeline);
 startOrderForm(openTimeline);
+startUnsettled(openTimeline);
 startGremlin((faults) => updateFlow({ faults }));
 document.addEventListener("click", copyOnClick);
 document.addEventListener("visibilitychange", onVisibilityChange);
 onVisibilityChange();
 // The list of orders shows links to traces, so it is loaded after their address.
-loadLinks().catch(() => {}).then(reloadOrders);
+loadConfiguration().catch(() => {}).then(reloadOrders);

@@ -1,9 +1,11 @@
 // The consistency check: the audit's result, the stock balance of each product, and the invariants.
 import { get } from "./api.js";
+import { deliveryForm } from "./delivery.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
 import { formatNumber } from "./format.js";
 
-export async function refreshAudit() {
+/** `onDelivery` is called after a delivery that was made in this panel. */
+export async function refreshAudit(onDelivery) {
   const audit = await get("/audit");
   const { clean: isClean, invariants, products, orders, holds_without_order: orphans } = audit;
   $("audit").dataset.clean = String(isClean);
@@ -12,7 +14,11 @@ export async function refreshAudit() {
   reconcile($("orphan-reservations"), orphans ?? [], (orphan) => orphan.order_id,
     () => el("li"), updateOrphan);
   reconcile($("product-balances"), products, (product) => product.product_id,
-    createProduct, updateProduct);
+    (product) => withDelivery(createProduct(product), product, onDelivery),
+    (node, product) => {
+      updateProduct(node, product);
+      showSoldOut(node, product);
+    });
   makeScrollableByKeyboard($("product-balances"));
   reconcile($("invariants"), invariants, (invariant) => invariant.name,
     createInvariant, updateInvariant);
@@ -76,6 +82,19 @@ function updateProduct(node, { stocked, available, reserved, shipped, held }) {
     bar.children[i].style.flexGrow = Math.max(0, quantity);
     bar.children[i].hidden = quantity <= 0;
   });
+}
+
+function withDelivery(node, { product_id: product }, onDelivery) {
+  const form = deliveryForm(product, onDelivery);
+  form.lastChild.before(el("b", { class: "sold-out", text: "sold out", hidden: true }));
+  node.append(form);
+  return node;
+}
+
+function showSoldOut(node, { available }) {
+  const isSoldOut = available <= 0;
+  node.dataset.soldOut = String(isSoldOut);
+  node.querySelector(".sold-out").hidden = !isSoldOut;
 }
 
 function createInvariant({ name, meaning }) {

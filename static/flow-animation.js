@@ -14,6 +14,47 @@ const FRAME_INTERVAL_MS = 1000 / 40;
 const MAX_DOT_AGE_MS = 20_000;
 const POINTS_PER_CONNECTION = 32;
 const DOT_RADIUS = 4.6;
+/**
+ * The services that an attempt called before a change with this reason, as far as the animation
+ * shows it.
+ */
+const CALLED_SERVICES = {
+  placed: ["inventory"],
+  "inventory-timed-out": ["inventory"],
+  "inventory-connection-lost": ["inventory"],
+  "inventory-connection-refused": ["inventory"],
+  "inventory-not-called": [],
+  "inventory-rejected": ["inventory"],
+  "inventory-failed": ["inventory"],
+  "payment-timed-out": ["inventory", "payment"],
+  "payment-connection-lost": ["inventory", "payment"],
+  "payment-connection-refused": ["inventory", "payment"],
+  "payment-not-called": ["inventory"],
+  "payment-rejected": ["inventory", "payment"],
+  "payment-failed": ["inventory", "payment"],
+  confirmed: ["inventory", "payment"],
+  "insufficient-stock": ["inventory"],
+  "unknown-product": ["inventory"],
+  "payment-declined": ["inventory", "payment"],
+  expired: [],
+  cancelled: [],
+  "stock-returned": ["inventory"],
+  "no-stock-held": ["inventory"],
+  "payment-refunded": ["payment"],
+  "charge-forbidden": ["payment"],
+  "nothing-charged": ["payment"],
+  "fulfilment-requested": [],
+  fulfilled: ["inventory"],
+};
+/** Calls after the order has ended, each with a dot of its own: its name, and its tone. */
+const LATER_CALLS = {
+  "stock-returned": ["release", "compensation"],
+  "no-stock-held": ["release", "compensation"],
+  "payment-refunded": ["refund", "compensation"],
+  "charge-forbidden": ["refund", "compensation"],
+  "nothing-charged": ["refund", "compensation"],
+  fulfilled: ["shipment", "good"],
+};
 const TONES = ["progress", "waiting", "good", "bad", "surface"];
 
 export class FlowAnimation {
@@ -39,22 +80,17 @@ export class FlowAnimation {
   }
 
   showChange({ id, status, reason, attempt }) {
-    // Compensations are dots of their own.
-    if (reason === "stock-returned") {
-      return this.#send(`${id}-release`, "order", [["inventory", "compensation"]]);
+    const called = CALLED_SERVICES[reason] ?? [];
+    if (LATER_CALLS[reason]) {
+      const [name, tone] = LATER_CALLS[reason];
+      return this.#send(`${id}-${name}`, "order", called.map((service) => [service, tone]));
     }
-    if (reason === "payment-voided") {
-      return this.#send(`${id}-refund`, "order", [["payment", "compensation"]]);
-    }
-    if (reason === "placed") {
-      return this.#send(id, "customer", [["inventory", "progress"]], { waits: true });
-    }
+    const legs = called.map((service) => [service, "progress"]);
+    if (reason === "placed") return this.#send(id, "customer", legs, { waits: true });
+    // An operator has changed the order; nothing travels to the customer.
+    if (reason === "fulfilment-requested") return;
+    if (reason === "cancelled") return this.#send(id, "order", [["database", "bad"]]);
     const isFirstAttempt = attempt === 1;
-    const legs = [];
-    if (reason !== "expired") legs.push(["inventory", "progress"]);
-    if (["confirmed", "payment-unavailable", "payment-declined"].includes(reason)) {
-      legs.push(["payment", "progress"]);
-    }
     const end = isFirstAttempt ? "customer" : "database";
     if (status === "CONFIRMED") legs.push([end, "good"]);
     else if (status === "FAILED") legs.push([end, "bad"]);

@@ -21,7 +21,7 @@ export function startGremlin(onChange) {
   $("latency-toggle").addEventListener("click", () => runAction(toggleLatency));
   $("stop-all-faults").addEventListener("click", () => runAction(stopAllFaults));
   $("gremlin-unlock").addEventListener("click", async () => {
-    if (await askForToken()) refreshGremlin();
+    if (await askForToken("gremlin")) refreshGremlin();
   });
   $("presets").append(...PRESETS.map(createPreset));
   buildRuleForm($("rule-form"));

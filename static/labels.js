@@ -1,6 +1,7 @@
-// The page's words for the platform's statuses, reasons and response codes, and the nodes that show
-// them. A name that this page does not know is shown as it is.
+// The page's words for the platform's statuses and response codes, and the nodes that show them. A
+// name that this page does not know is shown as it is.
 import { el, icon } from "./dom.js";
+import { describeFailure } from "./reasons.js";
 
 const STATUS_LABELS = {
   CONFIRMED: { tone: "good", icon: "good", text: "confirmed" },
@@ -10,47 +11,38 @@ const STATUS_LABELS = {
   PENDING_PAYMENT: { tone: "waiting", icon: "waiting", text: "waiting for payment" },
 };
 
-const statusLabel = (status) => STATUS_LABELS[status]
-  ?? { tone: "progress", icon: "unknown", text: String(status).toLowerCase() };
+const CANCELLED_LABEL = { tone: "neutral", icon: "cancelled", text: "cancelled" };
+const FULFILLED_LABEL = { tone: "good", icon: "box", text: "fulfilled" };
 
-export const toneOf = (status) => statusLabel(status).tone;
+/** The label of an order, or of an event with its order's `failure_reason`. */
+export function statusLabel(order) {
+  const { status, reason, failure_reason: failure, fulfilled_at: fulfilledAt } = order;
+  if (status === "FAILED" && failure === "cancelled") return CANCELLED_LABEL;
+  // Only the live stream carries the reason, and only a loaded order the time.
+  const isFulfilled = reason === "fulfilled" || Boolean(fulfilledAt);
+  if (status === "CONFIRMED" && isFulfilled) return FULFILLED_LABEL;
+  return STATUS_LABELS[status]
+    ?? { tone: "progress", icon: "unknown", text: String(status).toLowerCase() };
+}
+
 export const isWaiting = (status) => status === "PENDING_INVENTORY" || status === "PENDING_PAYMENT";
+export const isPending = (status) => status === "PENDING" || isWaiting(status);
 export const isFinal = (status) => status === "CONFIRMED" || status === "FAILED";
 
-export function statusNode(status) {
-  const { tone, icon: name, text } = statusLabel(status);
+export function statusNode(order) {
+  const { tone, icon: name, text } = statusLabel(order);
   return el("span", { class: `status-label ${tone}` }, icon(name), text);
 }
 
-const REASONS = {
-  placed: "The order is stored.",
-  "inventory-unavailable": "The call to inventory failed, timed out, or was rejected by the "
-    + "circuit breaker. Recovery retries the order.",
-  "payment-unavailable": "The call to payment failed, timed out, or was rejected by the "
-    + "circuit breaker. Recovery retries the order; payment charges it at most once.",
-  "stock-returned": "The stock reservation is released.",
-  "payment-voided": "The payment is refunded, or voided so that a late charge is rejected.",
-  confirmed: "The stock is reserved and the payment has succeeded.",
-  "insufficient-stock": "There is not enough stock.",
-  "unknown-product": "The product does not exist.",
-  "payment-declined": "The payment was declined.",
-  expired: "The order was not finished within the recovery bound.",
-};
-export const describeReason = (reason) => REASONS[reason] ?? reason;
-
-const SHORT_FAILURE_REASONS = {
-  "insufficient-stock": "not enough stock",
-  "unknown-product": "unknown product",
-  "payment-declined": "payment declined",
-  expired: "not finished in time",
-};
-
 /** The details column of the order list. The status column already says what an order waits for. */
-export function describeDetails({ status, attempt, failure_reason: failure }) {
-  if (status === "FAILED") return SHORT_FAILURE_REASONS[failure] ?? failure ?? "";
-  // Only the live stream carries the attempt.
+export function describeDetails({ status, reason, attempt, owes, failure_reason: failure }) {
+  if (status === "FAILED") return describeFailure(failure);
+  // Only the live stream carries the reason and the attempt, and is newer than a loaded order.
+  const owesShipment = reason ? reason === "fulfilment-requested" : owes?.includes("shipment");
+  if (owesShipment) return "shipment owed";
   if (!(attempt > 1)) return "";
-  return status === "CONFIRMED" ? `recovered on attempt ${attempt}` : `attempt ${attempt}`;
+  if (status !== "CONFIRMED") return `attempt ${attempt}`;
+  return reason === "confirmed" ? `recovered on attempt ${attempt}` : "";
 }
 
 /** Stands for the code where no response says whether the order was stored. */
@@ -60,14 +52,24 @@ const RESPONSE_LABELS = {
   201: { tone: "good", icon: "good", text: "confirmed" },
   202: { tone: "waiting", icon: "waiting", text: "accepted, in progress" },
   400: { tone: "bad", icon: "bad", text: "invalid" },
-  402: { tone: "bad", icon: "bad", text: "payment declined" },
-  409: { tone: "bad", icon: "bad", text: "not enough stock" },
-  422: { tone: "bad", icon: "bad", text: "unknown product" },
   503: { tone: "neutral", icon: "warning", text: "not accepted" },
   [UNKNOWN_OUTCOME]: { tone: "neutral", icon: "warning", text: "unknown outcome" },
 };
-export const responseLabel = (code) => RESPONSE_LABELS[code]
-  ?? { tone: "neutral", icon: "warning", text: "error" };
+/** By the code of the problem: a status can have several causes. */
+const PROBLEM_LABELS = {
+  "insufficient-stock": "not enough stock",
+  "unknown-product": "unknown product",
+  "payment-declined": "payment declined",
+  expired: "not finished in time",
+  cancelled: "cancelled",
+  "order-failed": "failed",
+  "idempotency-key-in-flight": "still in progress",
+  "idempotency-key-reused": "key used before",
+};
+export function responseLabel(code, problem) {
+  if (PROBLEM_LABELS[problem]) return { tone: "bad", icon: "bad", text: PROBLEM_LABELS[problem] };
+  return RESPONSE_LABELS[code] ?? { tone: "neutral", icon: "warning", text: problem || "error" };
+}
 
 let traceUrl = null;
 

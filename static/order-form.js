@@ -1,5 +1,5 @@
 // The order form: places one order, or many with a count of the responses by status code.
-import { call, Problem } from "./api.js";
+import { call, Problem, uniqueKey } from "./api.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
 import { formatCount, formatDuration, formatNumber } from "./format.js";
 import { UNKNOWN_OUTCOME, responseLabel } from "./labels.js";
@@ -38,7 +38,9 @@ export function startOrderForm(open) {
 
 /** Shows the products to choose from, and how many of each are available. */
 export function showProducts(products) {
-  const label = (product) => `${formatNumber(product.available)} available`;
+  const isSoldOut = (product) => product.available <= 0;
+  const label = (product) =>
+    (isSoldOut(product) ? "sold out" : `${formatNumber(product.available)} available`);
   reconcile($("product-list"), products, (product) => product.product_id,
     (product) => el("option", { value: product.product_id }),
     (option, product) => {
@@ -47,7 +49,8 @@ export function showProducts(products) {
   const chips = products.slice(0, MAX_PRODUCT_CHIPS);
   reconcile($("product-chips"), chips, (product) => product.product_id, createChip,
     (chip, product) => {
-      setText(chip.lastChild, formatNumber(product.available));
+      setText(chip.lastChild, isSoldOut(product) ? "sold out" : formatNumber(product.available));
+      chip.dataset.soldOut = String(isSoldOut(product));
       chip.title = `${product.product_id}: ${label(product)}`;
     });
   markChosenChip();
@@ -79,8 +82,8 @@ const RETRIED_PROBLEMS = ["idempotency-key-in-flight", UNKNOWN_OUTCOME_PROBLEM];
  * service returns the same order for each retry.
  */
 async function placeOrder(body, onRetry = () => {}) {
-  const key = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
-  const options = { body, headers: { "idempotency-key": key }, timeout: ORDER_TIMEOUT_MS };
+  const headers = { "idempotency-key": uniqueKey() };
+  const options = { body, headers, timeout: ORDER_TIMEOUT_MS };
   for (let retry = 1; ; retry++) {
     try {
       const { status, value } = await call("POST", "/orders", options);
@@ -99,7 +102,7 @@ function toResult(error) {
   const isUnknown = !(error instanceof Problem) || error.code === UNKNOWN_OUTCOME_PROBLEM;
   return isUnknown
     ? { code: UNKNOWN_OUTCOME, text, orderId }
-    : { code: String(error.status), text, orderId, errors };
+    : { code: String(error.status), problem: error.code, text, orderId, errors };
 }
 
 async function placeOne(body) {
@@ -108,9 +111,9 @@ async function placeOne(body) {
   resultNode.dataset.tone = "progress";
   showProgress("Placing the order …");
   const startedAt = performance.now();
-  const { code, text, errors = [], orderId } = await placeOrder(body, showProgress);
+  const { code, problem, text, errors = [], orderId } = await placeOrder(body, showProgress);
   const elapsed = formatDuration(performance.now() - startedAt);
-  const { tone, icon: iconName } = responseLabel(code);
+  const { tone, icon: iconName } = responseLabel(code, problem);
   resultNode.dataset.tone = tone;
   resultNode.dataset.code = code;
   resultNode.replaceChildren(
@@ -155,16 +158,18 @@ async function placeMany(body, orders) {
     setText(head, isDone
       ? `${formatCount(finished, "order")} in ${elapsed}`
       : `${finished} of ${orders} orders`);
-    reconcile(countList, [...counts].sort(), ([code]) => code, createCount,
-      (node, [, n]) => setText(node.querySelector("b"), formatNumber(n)));
+    const sorted = [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
+    reconcile(countList, sorted, ([key]) => key, createCount,
+      (node, [, { n }]) => setText(node.querySelector("b"), formatNumber(n)));
   };
   const placeInTurn = async () => {
     while (sent < orders) {
       const cell = cells[sent++];
       cell.className = "sent";
-      const { code } = await placeOrder(body);
-      cell.className = responseLabel(code).tone;
-      counts.set(code, (counts.get(code) ?? 0) + 1);
+      const { code, problem = "" } = await placeOrder(body);
+      cell.className = responseLabel(code, problem).tone;
+      const key = `${code} ${problem}`;
+      counts.set(key, { code, problem, n: (counts.get(key)?.n ?? 0) + 1 });
       finished++;
       if (isShown()) showCounts(false);
     }
@@ -178,8 +183,8 @@ async function placeMany(body, orders) {
   showCounts(true);
 }
 
-function createCount([code]) {
-  const { tone, icon: iconName, text } = responseLabel(code);
+function createCount([, { code, problem }]) {
+  const { tone, icon: iconName, text } = responseLabel(code, problem);
   const label = code === UNKNOWN_OUTCOME ? text : `${code} ${text}`;
   return el("li", { class: tone, data: { code } },
     icon(iconName),

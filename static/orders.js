@@ -3,7 +3,9 @@
 import { get } from "./api.js";
 import { $, el, reconcile, reducedMotion, setText } from "./dom.js";
 import { formatNumber, formatSeconds, formatTime } from "./format.js";
-import { describeDetails, isFinal, isWaiting, statusNode, toneOf, traceNode } from "./labels.js";
+import {
+  describeDetails, isFinal, isWaiting, statusLabel, statusNode, traceNode,
+} from "./labels.js";
 
 const MAX_ROWS = 100;
 const REDRAW_INTERVAL_MS = 80;
@@ -106,11 +108,12 @@ function updateRow(row, order, highlightsChanges) {
   if (drawn === order) return;
   drawnOrders.set(row, order);
   const [statusCell, , , detailsCell] = row.cells;
-  if (drawn?.status !== order.status) {
-    row.dataset.status = order.status;
-    statusCell.replaceChildren(statusNode(order.status));
+  const { tone, text } = statusLabel(order);
+  if (row.dataset.label !== text) {
+    Object.assign(row.dataset, { status: order.status, label: text });
+    statusCell.replaceChildren(statusNode(order));
     if (highlightsChanges && drawn && ageOf(order) > MIN_HIGHLIGHT_AGE_MS) {
-      const colour = `var(--${toneOf(order.status)}-soft)`;
+      const colour = `var(--${tone}-soft)`;
       row.animate({ backgroundColor: [colour, "transparent"] }, 1600);
     }
   }

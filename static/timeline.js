@@ -1,32 +1,36 @@
-// The timeline dialog: all events of one order, updated while the dialog is open.
+// The timeline dialog: one order, what may be done with it, and all its events. It is updated while
+// the dialog is open, and keeps the focus and what is folded out.
 import { get } from "./api.js";
-import { $, el, setText } from "./dom.js";
-import { formatDuration, formatNumber, formatSeconds, formatTime } from "./format.js";
-import { copyButton, describeReason, isFinal, statusNode, toneOf, traceNode } from "./labels.js";
+import { $, el, reconcile, setText } from "./dom.js";
+import { eventKey, fillEvent, groupEvents } from "./events.js";
+import { formatDuration, formatNumber, formatSeconds, formatTime, formatUntil } from "./format.js";
+import { copyButton, isFinal, statusLabel, statusNode, traceNode } from "./labels.js";
+import { showOrderActions, startOrderActions } from "./order-actions.js";
+import { describeCall, describeObligations } from "./reasons.js";
 
 /** Changes of the order within this time cause one reload. */
 const RELOAD_DELAY_MS = 150;
-/** From this many equal events in a row, they are shown as one with a count. */
-const MIN_GROUP_SIZE = 3;
 
 let openOrderId = null;
+let shownOrder = null;
+let loadCount = 0;
 let reloadTimer;
-/** When the order was placed, if it is not final. */
-let waitingSince = null;
 
 export function startTimeline() {
   const dialog = $("timeline");
   $("timeline-close").addEventListener("click", () => dialog.close());
   // A click on the dialog itself, not on its content, is a click on the backdrop.
   dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
-  dialog.addEventListener("close", () => (openOrderId = waitingSince = null));
-  setInterval(() => {
-    if (waitingSince) setText($("elapsed-time"), formatSeconds(Date.now() - waitingSince));
-  }, 1000);
+  dialog.addEventListener("close", () => (openOrderId = shownOrder = null));
+  startOrderActions(refreshTimeline);
+  setInterval(() => shownOrder && showFacts(shownOrder), 1000);
 }
 
 export async function openTimeline(id) {
   openOrderId = id;
+  shownOrder = null;
+  showOrderActions(null);
+  $("events").replaceChildren();
   $("timeline-body").replaceChildren(el("p", { class: "muted", text: "Loading …" }));
   if (!$("timeline").open) $("timeline").showModal();
   await load(id);
@@ -40,95 +44,106 @@ export function showOrderInTimeline({ id }) {
 
 export const refreshTimeline = () => (openOrderId ? load(openOrderId) : undefined);
 
+/** An unsettled order changes without an event: a call fails, or the next attempt is postponed. */
+export const refreshUnsettledTimeline = () => (shownOrder?.settled ? undefined : refreshTimeline());
+
 async function load(id) {
-  let content;
+  const ownCount = ++loadCount;
+  let order;
   try {
-    content = timelineNodes(await get(`/orders/${encodeURIComponent(id)}`));
+    order = await get(`/orders/${encodeURIComponent(id)}`);
   } catch (error) {
-    // Keeps events that are already shown.
-    if ($("timeline-body").querySelector("ol")) return;
-    content = [el("p", { class: "bad", text: error.message })];
+    // Keeps an order that is already shown.
+    if (openOrderId === id && !shownOrder) {
+      $("timeline-body").replaceChildren(el("p", { class: "bad", text: error.message }));
+    }
+    return;
   }
-  if (openOrderId === id) $("timeline-body").replaceChildren(...content);
+  // Another order was opened, or a later response has arrived.
+  if (openOrderId !== id || ownCount !== loadCount) return;
+  if (!shownOrder) $("timeline-body").replaceChildren(...createTimeline(order));
+  shownOrder = order;
+  updateTimeline(order);
 }
 
-function timelineNodes(order) {
-  const { id, product_id: product, quantity, status, events, created_at: placedAt } = order;
-  const endedAt = finalAt(events) ?? events.at(-1)?.at ?? order.updated_at;
-  waitingSince = isFinal(status) ? null : Date.parse(placedAt);
-  const elapsed = waitingSince
-    ? formatSeconds(Date.now() - waitingSince)
-    : formatDuration(millisBetween(placedAt, endedAt));
-  const attempts = Math.max(1, ...events.map((event) => event.attempt));
+function createTimeline({ product_id: product, quantity }) {
   return [
     el("div", { class: "order-head" },
       el("p", { class: "order-product" },
         el("b", { text: product }),
         ` × ${formatNumber(quantity)}`),
-      statusNode(status)),
-    el("dl", { class: "order-facts" },
-      ...fact("Placed at", formatTime(placedAt)),
-      ...fact(isFinal(status) ? "Finished after" : "Waiting for",
-        el("span", { id: "elapsed-time", text: elapsed })),
-      ...fact("Attempts", formatNumber(attempts)),
-      ...fact("Trace", traceNode(order.trace_id)),
-      ...fact("Order id", copyButton(id, id, "Copy the order id"))),
-    statusBar(events),
-    el("ol", { class: "events" },
-      ...groupEvents(events).map((group) => eventNode(group, placedAt))),
+      el("span", { id: "order-status" })),
+    el("dl", { id: "order-facts", class: "order-facts" }),
+    el("div", { id: "status-bar", class: "status-bar", ariaHidden: "true" }),
   ];
 }
 
-const fact = (name, value) => [el("dt", { text: name }), el("dd", {}, value)];
+function updateTimeline(order) {
+  const { events, created_at: placedAt } = order;
+  $("order-status").replaceChildren(statusNode(order));
+  showFacts(order);
+  $("status-bar").replaceChildren(...statusSegments(order));
+  reconcile($("events"), groupEvents(events), eventKey, () => el("li"),
+    (node, group) => fillEvent(node, group, order, placedAt));
+  showOrderActions(order);
+}
+
+/** Called each second as well, because some facts are times that pass. */
+function showFacts(order) {
+  reconcile($("order-facts"), factsOf(order), ({ name }) => name,
+    ({ name, node }) => el("div", {}, el("dt", { text: name }), el("dd", {}, node?.())),
+    (row, { text }) => text !== undefined && setText(row.lastChild, text));
+}
+
+/** The facts of an order: a text, or a node that never changes. */
+function factsOf(order) {
+  const { id, events, settled, fulfilled_at: fulfilledAt, last_failure: failure } = order;
+  const attempts = Math.max(1, ...events.map((event) => event.attempt));
+  const facts = [{ name: "Placed at", text: formatTime(order.created_at) }, durationOf(order)];
+  if (fulfilledAt) facts.push({ name: "Goods left at", text: formatTime(fulfilledAt) });
+  if (order.owes.length) facts.push({ name: "Owes", text: describeOwed(order) });
+  if (failure) {
+    const text = `${describeCall(failure)}, at ${formatTime(failure.started_at)}`;
+    facts.push({ name: "Last failure", text });
+  }
+  if (!settled) facts.push({ name: "Next attempt", text: formatUntil(order.next_attempt_at) });
+  return [
+    ...facts,
+    { name: "Attempts", text: formatNumber(attempts) },
+    { name: "Trace", node: () => traceNode(order.trace_id) },
+    { name: "Order id", node: () => copyButton(id, id, "Copy the order id") },
+  ];
+}
+
+function durationOf({ status, events, created_at: placedAt, updated_at: updatedAt }) {
+  if (!isFinal(status)) {
+    const elapsed = Math.max(0, Date.now() - Date.parse(placedAt));
+    return { name: "Waiting for", text: formatSeconds(elapsed) };
+  }
+  const endedAt = finalAt(events) ?? updatedAt;
+  return { name: "Finished after", text: formatDuration(millisBetween(placedAt, endedAt)) };
+}
+
+function describeOwed({ owes, owed_since: since }) {
+  const obligations = describeObligations(owes);
+  if (!since) return obligations;
+  const elapsed = Math.max(0, Date.now() - Date.parse(since));
+  return `${obligations}, since ${formatTime(since)} (${formatSeconds(elapsed)})`;
+}
+
 const finalAt = (events) => events.find((event) => isFinal(event.status))?.at;
 const millisBetween = (start, end) => Math.max(0, Date.parse(end) - Date.parse(start));
 
-/** A bar that shows, to scale, how long the order was in each status. */
-function statusBar(events) {
+/** A bar that shows, to scale, how long the order was in each status until it ended. */
+function statusSegments({ events, failure_reason: failure }) {
   const end = finalAt(events) ?? new Date().toISOString();
   const changes = events.filter((event, i) => event.status !== events[i - 1]?.status);
-  const segments = changes.map(({ at, status }, i) => {
-    const segment = el("span", { class: toneOf(status) });
+  return changes.map(({ at, status }, i) => {
+    const { tone } = statusLabel({ status, failure_reason: failure });
+    const segment = el("span", { class: tone });
     // At least 1, so that a status of no measurable duration stays visible.
     const duration = Math.max(1, millisBetween(at, changes[i + 1]?.at ?? end));
     segment.style.flexGrow = isFinal(status) ? 0 : duration;
     return segment;
   });
-  return el("div", { class: "status-bar", ariaHidden: "true" }, ...segments);
-}
-
-/**
- * Groups equal events in a row. While a dependency is down, each attempt of recovery adds the same
- * event.
- */
-function groupEvents(events) {
-  const groups = [];
-  for (const event of events) {
-    const first = groups.at(-1)?.[0];
-    const isRepeated = first && first.reason === event.reason && first.status === event.status;
-    if (isRepeated) groups.at(-1).push(event);
-    else groups.push([event]);
-  }
-  return groups.flatMap((group) =>
-    (group.length < MIN_GROUP_SIZE ? group.map((event) => [event]) : [group]));
-}
-
-function eventNode(group, placedAt) {
-  const [first, last] = [group[0], group.at(-1)];
-  const { status, reason, at } = first;
-  const offset = formatDuration(millisBetween(placedAt, at));
-  const repeatCount = `× ${formatNumber(group.length)}`;
-  return el("li", { class: toneOf(status), data: { reason, status } },
-    el("p", { class: "event-head" },
-      statusNode(status),
-      el("span", { class: "event-offset", text: `+${offset}`, title: formatTime(at) }),
-      group.length > 1 ? el("b", { class: "repeat-count", text: repeatCount }) : null),
-    el("p", { text: describeReason(reason) }),
-    el("p", { class: "event-foot" }, describeAttempts(first, last), traceNode(last.trace_id)));
-}
-
-/** The first attempt is made while the customer waits for the response; recovery makes the rest. */
-function describeAttempts({ attempt: first }, { attempt: last }) {
-  if (last !== first) return `Attempts ${first} to ${last}${first > 1 ? " (recovery)" : ""}`;
-  return first === 1 ? "Attempt 1 (the customer’s request)" : `Attempt ${first} (recovery)`;
 }

@@ -44,10 +44,10 @@ impl OrderStatus {
 }
 
 /// Something that an order still owes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
 #[derive(Display)]
-#[strum(serialize_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Obligation {
     /// Its stock must be given back.
     Release,
@@ -55,6 +55,14 @@ pub enum Obligation {
     Refund,
     /// Its goods must leave.
     Shipment,
+}
+
+impl Obligation {
+    /// The text on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
 }
 
 /// Why an order failed.

@@ -86,6 +86,7 @@ impl OrderArgs {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 trace_url: self.dashboard.trace_url.clone(),
                 grafana_url: self.dashboard.grafana_url.clone(),
+                recovery_bound_seconds: self.recovery_bound.recovery_bound_seconds,
             },
             recovery: recovery::Config {
                 bound: self.recovery_bound.duration(),

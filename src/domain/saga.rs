@@ -7,8 +7,9 @@
 
 use crate::api::{FailureReason, OrderStatus};
 
+pub use super::change_reason::ChangeReason;
 pub use super::order_state::{MAX_EPOCH, Refusal, SagaState};
-pub use super::step::{CallFailure, RefundOutcome, Step, StepOutcome};
+pub use super::step::{CallFailure, CallResult, RefundOutcome, Step, StepOutcome};
 
 #[cfg(test)]
 mod tests;
@@ -38,8 +39,7 @@ pub struct Attempt {
 /// A transition of the order's state. It must be stored before the attempt goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Transition {
-    /// Stable, in kebab-case.
-    pub reason: &'static str,
+    pub reason: ChangeReason,
 }
 
 impl Attempt {
@@ -140,7 +140,7 @@ impl Attempt {
     const fn transitioned(
         state: SagaState,
         reached: Stage,
-        reason: &'static str,
+        reason: ChangeReason,
     ) -> (Self, Option<Transition>) {
         let attempt = Self {
             state,
@@ -155,12 +155,12 @@ impl Attempt {
             release_owed_epoch: None,
             ..self.state
         };
-        Self::transitioned(state, Stage::Stopped, "confirmed")
+        Self::transitioned(state, Stage::Stopped, ChangeReason::Confirmed)
     }
 
     const fn fail(self, reason: FailureReason, refund_owed: bool) -> (Self, Option<Transition>) {
         let state = self.state.failed(reason, refund_owed);
-        Self::transitioned(state, Stage::Compensating, reason.as_str())
+        Self::transitioned(state, Stage::Compensating, ChangeReason::of_failure(reason))
     }
 
     const fn not_reserved(self, failure: CallFailure) -> (Self, Option<Transition>) {
@@ -174,7 +174,7 @@ impl Attempt {
             status,
             ..self.state
         };
-        Self::transitioned(state, Stage::Stopped, failure.of_inventory())
+        Self::transitioned(state, Stage::Stopped, ChangeReason::of_inventory(failure))
     }
 
     const fn not_charged(self, failure: CallFailure) -> (Self, Option<Transition>) {
@@ -183,7 +183,11 @@ impl Attempt {
             release_owed_epoch: Some(self.state.epoch),
             ..self.state
         };
-        Self::transitioned(state, Stage::Compensating, failure.of_payment())
+        Self::transitioned(
+            state,
+            Stage::Compensating,
+            ChangeReason::of_payment(failure),
+        )
     }
 
     const fn released(self, units_returned: bool) -> (Self, Option<Transition>) {
@@ -192,9 +196,9 @@ impl Attempt {
             ..self.state
         };
         let reason = if units_returned {
-            "stock-returned"
+            ChangeReason::StockReturned
         } else {
-            "no-stock-held"
+            ChangeReason::NoStockHeld
         };
         Self::transitioned(state, Stage::Compensating, reason)
     }
@@ -204,7 +208,7 @@ impl Attempt {
             refund_owed: false,
             ..self.state
         };
-        Self::transitioned(state, Stage::Stopped, outcome.reason())
+        Self::transitioned(state, Stage::Stopped, ChangeReason::of_refund(outcome))
     }
 
     const fn fulfilled(self) -> (Self, Option<Transition>) {
@@ -213,6 +217,6 @@ impl Attempt {
             fulfilled: true,
             ..self.state
         };
-        Self::transitioned(state, Stage::Stopped, "fulfilled")
+        Self::transitioned(state, Stage::Stopped, ChangeReason::Fulfilled)
     }
 }

@@ -1,7 +1,10 @@
 //! The calls that an attempt makes to other services, and how they end.
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// A call that an attempt makes to another service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Step {
     /// Ask payment for the outcome of an earlier attempt's charge.
     QueryPayment,
@@ -12,6 +15,16 @@ pub enum Step {
     Refund,
     /// Let the goods leave that the order holds.
     Ship,
+}
+
+impl Step {
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// The text on the wire and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
 }
 
 /// The outcome of a step.
@@ -40,6 +53,57 @@ pub enum StepOutcome {
     Expired,
 }
 
+impl StepOutcome {
+    /// How the call ended that had this outcome.
+    #[must_use]
+    pub const fn call_result(self) -> CallResult {
+        match self {
+            Self::Reserved
+            | Self::Charged
+            | Self::NotCharged
+            | Self::Released { .. }
+            | Self::Refunded(_)
+            | Self::Shipped => CallResult::Ok,
+            Self::InsufficientStock
+            | Self::UnknownProduct
+            | Self::Fenced
+            | Self::Declined
+            | Self::Expired
+            | Self::CallFailed(CallFailure::Rejected) => CallResult::Rejected,
+            Self::CallFailed(CallFailure::TimedOut) => CallResult::TimedOut,
+            Self::CallFailed(CallFailure::ConnectionLost) => CallResult::ConnectionLost,
+            Self::CallFailed(CallFailure::ConnectionRefused) => CallResult::Refused,
+            Self::CallFailed(CallFailure::NotCalled) => CallResult::NotCalled,
+            Self::CallFailed(CallFailure::Failed) => CallResult::Failed,
+        }
+    }
+}
+
+/// How a call ended, as the events of its order show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
+pub enum CallResult {
+    Ok,
+    /// The service answered that it does not do this.
+    Rejected,
+    TimedOut,
+    ConnectionLost,
+    /// No connection could be opened.
+    Refused,
+    NotCalled,
+    Failed,
+}
+
+impl CallResult {
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// The text on the wire and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
+}
+
 /// How a refund ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefundOutcome {
@@ -49,17 +113,6 @@ pub enum RefundOutcome {
     ChargeForbidden,
     /// The charge had been declined.
     NothingCharged,
-}
-
-impl RefundOutcome {
-    /// The reason of the change that follows: stable, in kebab-case.
-    pub(super) const fn reason(self) -> &'static str {
-        match self {
-            Self::Refunded => "payment-refunded",
-            Self::ChargeForbidden => "charge-forbidden",
-            Self::NothingCharged => "nothing-charged",
-        }
-    }
 }
 
 /// Why a call has no usable answer.
@@ -77,30 +130,4 @@ pub enum CallFailure {
     Rejected,
     /// The service answered with an error of its own, or not in the expected form.
     Failed,
-}
-
-impl CallFailure {
-    /// The reason of a change that follows a failed call to inventory: stable, in kebab-case.
-    pub(super) const fn of_inventory(self) -> &'static str {
-        match self {
-            Self::TimedOut => "inventory-timed-out",
-            Self::ConnectionLost => "inventory-connection-lost",
-            Self::ConnectionRefused => "inventory-connection-refused",
-            Self::NotCalled => "inventory-not-called",
-            Self::Rejected => "inventory-rejected",
-            Self::Failed => "inventory-failed",
-        }
-    }
-
-    /// The reason of a change that follows a failed call to payment: stable, in kebab-case.
-    pub(super) const fn of_payment(self) -> &'static str {
-        match self {
-            Self::TimedOut => "payment-timed-out",
-            Self::ConnectionLost => "payment-connection-lost",
-            Self::ConnectionRefused => "payment-connection-refused",
-            Self::NotCalled => "payment-not-called",
-            Self::Rejected => "payment-rejected",
-            Self::Failed => "payment-failed",
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! Counts of orders and of their recovery.
 
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use crate::api::OrderStatus;
+use crate::api::{Obligation, OrderStatus};
+use crate::domain::saga::ChangeReason;
 use crate::platform::observability::metrics::Registry;
 
 /// The series of the order service.
@@ -15,8 +16,8 @@ pub struct OrderMetrics {
     pub unsettled: IntGauge,
     /// Age of the oldest pending order; 0 without one.
     pub oldest_pending_seconds: Gauge,
-    /// Orders that have owed something for longer than the recovery bound.
-    pub stuck: IntGauge,
+    /// Orders that have owed something for longer than the recovery bound, by what they owe.
+    stuck: IntGaugeVec,
     /// Orders rejected with 503 because too many were in progress.
     pub rejected_by_overload: IntCounter,
     /// Requests answered from the stored order of their idempotency key.
@@ -46,9 +47,11 @@ impl OrderMetrics {
                 "valerix_oldest_pending_order_seconds",
                 "Age of the oldest pending order.",
             )?,
-            stuck: registry.gauge(
+            stuck: registry.gauges(
                 "valerix_orders_stuck",
-                "Orders that have owed something for longer than the recovery bound.",
+                "Orders that have owed something for longer than the recovery bound, by what they \
+                 owe.",
+                &["owes"],
             )?,
             rejected_by_overload: registry.counter(
                 "valerix_requests_shed_total",
@@ -61,10 +64,15 @@ impl OrderMetrics {
         })
     }
 
+    /// Sets the number of orders that have owed this for longer than the recovery bound.
+    pub fn set_stuck(&self, owes: Obligation, orders: i64) {
+        self.stuck.with_label_values(&[owes.as_str()]).set(orders);
+    }
+
     /// Counts a change of an order.
-    pub fn count_change(&self, status: OrderStatus, reason: &str) {
+    pub fn count_change(&self, status: OrderStatus, reason: ChangeReason) {
         self.transitions
-            .with_label_values(&[status.as_str(), reason])
+            .with_label_values(&[status.as_str(), reason.as_str()])
             .inc();
     }
 }

@@ -9,7 +9,7 @@ use crate::harness::{Service, Stack, eventually};
 const NEWEST: &str = "#orders tr:first-child";
 
 /// Opens the page and waits until it shows the health, the live orders and the audit.
-async fn open(stack: &Stack) -> Browser {
+pub async fn open(stack: &Stack) -> Browser {
     let browser = Browser::open(&stack.order.url).await;
     browser.shows("#stream-status[data-state=live]").await;
     browser
@@ -19,7 +19,7 @@ async fn open(stack: &Stack) -> Browser {
     browser
 }
 
-fn row(id: &str) -> String {
+pub fn row(id: &str) -> String {
     format!("#orders tr[data-order-id=\"{id}\"]")
 }
 
@@ -166,7 +166,7 @@ async fn the_checklist_works_through_the_page() {
     browser
         .shows("dialog#timeline[open] .events li[data-reason=confirmed][data-status=CONFIRMED]")
         .await;
-    let reasons = browser.attributes(".events li", "data-reason").await;
+    let reasons = browser.attributes("#events > li", "data-reason").await;
     assert_eq!(
         (reasons[0].as_str(), reasons[1].as_str()),
         ("placed", "inventory-timed-out"),

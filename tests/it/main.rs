@@ -7,11 +7,13 @@
 
 mod addresses;
 mod audit;
+mod audit_defects;
 mod browsers;
 mod cancel;
 mod checklist;
 mod configuration;
 mod dashboard;
+mod dashboard_operator;
 mod data_directory;
 mod database_batches;
 mod database_connection;
@@ -52,6 +54,7 @@ mod separate_databases;
 mod service_unavailable;
 mod services;
 mod ship;
+mod snapshots;
 mod soak;
 mod steps;
 mod stock;

@@ -242,6 +242,8 @@ async fn the_page_gets_the_trace_links_and_the_history_of_the_service_level() {
         (&told["trace_url"], &told["version"]),
         (&json!(pattern), &json!(env!("CARGO_PKG_VERSION")))
     );
+    // The default of RECOVERY_BOUND_SECONDS.
+    assert_eq!(told["recovery_bound_seconds"], 3600);
     assert!(
         told["grafana_url"]
             .as_str()
@@ -317,6 +319,89 @@ impl Behind {
 const EMPTY: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
 const HEALTH: &str = "/services/inventory-service/health";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_service_passes_deliveries_on_to_inventory() {
+    const ODD: &str = "50 % off / a?b#c ü";
+    let mut stack = Stack::with(&[("OPERATOR_TOKEN", "op3rator")]).await;
+    let create = format!("INSERT INTO inventory (product_id, stock) VALUES ('{ODD}', 0)");
+    stack.database.execute(&create).await;
+    let token = [("authorization", "Bearer op3rator")];
+    let body = json!({"quantity": 7, "delivery_id": "d-1"}).to_string();
+    let through = |product: &str| format!("/services/inventory-service{}", deliveries(product));
+    let post = async |product: &str, headers: &[(&str, &str)], body: &str| {
+        let path = through(product);
+        stack
+            .order
+            .request(Method::POST, &path, headers, Some(body))
+            .await
+    };
+    for headers in [&[][..], &[("authorization", "Bearer wrong")]] {
+        post(ODD, headers, &body)
+            .await
+            .assert_problem(401, "unauthorized");
+    }
+    let foreign = [token[0], ("origin", "http://elsewhere.example")];
+    post(ODD, &foreign, &body)
+        .await
+        .assert_problem(403, "cross-site-request");
+    let made = post(ODD, &token, &body).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(made.json()["product_id"], ODD);
+    let again = post(ODD, &token, &body).await;
+    assert_eq!((again.status.as_u16(), again.json()), (200, made.json()));
+    post("PROD-001", &token, &body)
+        .await
+        .assert_problem(422, "delivery-mismatch");
+    post("PROD-404", &token, r#"{"quantity":1}"#)
+        .await
+        .assert_problem(404, "unknown-product");
+    let too_much = json!({"quantity": -8}).to_string();
+    post(ODD, &token, &too_much)
+        .await
+        .assert_problem(409, "insufficient-stock");
+    let invalid = post(ODD, &token, r#"{"quantity":0}"#).await;
+    assert_eq!(
+        invalid.assert_problem(400, "invalid-request")["errors"][0]["field"],
+        "quantity"
+    );
+    let large = " ".repeat(17 * 1024);
+    post(ODD, &token, &large)
+        .await
+        .assert_problem(413, "too-large");
+
+    let payment = through("PROD-001").replace("inventory-service", "payment-service");
+    let elsewhere = stack
+        .order
+        .request(Method::POST, &payment, &token, Some(&body))
+        .await;
+    elsewhere.assert_problem(404, "not-found");
+    let read = get(&stack.order, &through("PROD-001"), &token).await;
+    read.assert_problem(405, "method-not-allowed");
+    // Too little time is left: nothing was done, which `Retry-After` says.
+    let session = stack.database.session().await;
+    let lock = "BEGIN; SELECT FROM inventory WHERE product_id = 'PROD-002' FOR UPDATE";
+    session.batch_execute(lock).await.unwrap();
+    let locked = post("PROD-002", &token, r#"{"quantity":1}"#).await;
+    assert_eq!(
+        (locked.status.as_u16(), locked.header("retry-after")),
+        (503, "1"),
+        "{locked:?}"
+    );
+    session.batch_execute("ROLLBACK").await.unwrap();
+    stack.inventory.process.kill().await.unwrap();
+    let path = through(ODD);
+    let dead = stack
+        .order
+        .request(Method::POST, &path, &token, Some(&body))
+        .await;
+    dead.assert_problem(502, "service-unreachable");
+}
+
+/// The path of a product's deliveries at inventory.
+fn deliveries(product: &str) -> String {
+    format!("{}/deliveries", valerix::api::product_path(product))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_passed_on_only_to_gremlin_routes() {

@@ -17,7 +17,7 @@ impl Run {
         for outcome in outcomes {
             steps.push(attempt.next());
             let (after, transition) = attempt.apply(*outcome);
-            reasons.extend(transition.map(|transition| transition.reason));
+            reasons.extend(transition.map(|transition| transition.reason.as_str()));
             attempt = after;
         }
         steps.push(attempt.next());

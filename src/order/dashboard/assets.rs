@@ -28,6 +28,8 @@ pub struct Dashboard {
     #[schema(example = "http://localhost:16686/trace/{trace_id}")]
     pub trace_url: Option<String>,
     pub grafana_url: Option<String>,
+    /// An order that is unfinished, or owes something, for longer than this is stuck.
+    pub recovery_bound_seconds: u64,
 }
 
 /// A file, or 304 when the request's headers show that the client has it.
@@ -94,7 +96,7 @@ async fn asset(request: HttpRequest, name: web::Path<String>) -> Result<HttpResp
     file(&name, request.headers())
 }
 
-/// The dashboard's links to traces and Grafana
+/// What the dashboard shows of the configuration
 #[utoipa::path(tag = "page", responses((status = 200, body = Dashboard)))]
 #[get("/dashboard.json")]
 async fn links(dashboard: web::Data<Dashboard>) -> web::Json<Dashboard> {
@@ -108,4 +110,64 @@ pub fn routes(dashboard: &Dashboard, service: &mut ServiceConfig<'_>) {
         .service(index)
         .service(asset)
         .service(links);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::api::{FailureReason, Obligation, OrderStatus};
+    use crate::domain::saga::{CallResult, ChangeReason, Step};
+
+    /// The keys of the object literal `const NAME = {` of a script.
+    fn keys(file: &str, name: &str) -> BTreeSet<String> {
+        let script = String::from_utf8(Files::get(file).unwrap().data.into_owned()).unwrap();
+        let start = format!("const {name} = {{\n");
+        let (_, literal) = script.split_once(&start).unwrap();
+        let (literal, _) = literal.split_once("\n};").unwrap();
+        // Entries are indented by two spaces, and what belongs to an entry by more.
+        let entries = literal.lines().filter_map(|line| line.strip_prefix("  "));
+        let entries = entries.filter(|line| line.starts_with(|c: char| !" }/*".contains(c)));
+        let key = |line: &str| line.split(':').next().unwrap().trim_matches('"').to_owned();
+        entries.map(key).collect()
+    }
+
+    fn names<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> BTreeSet<String> {
+        all.iter().map(|one| name(*one).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_page_has_a_label_for_each_name_of_the_program_and_for_no_other() {
+        let reasons = names(ChangeReason::ALL, ChangeReason::as_str);
+        assert_eq!(keys("reasons.js", "REASONS"), reasons);
+        assert_eq!(keys("flow-animation.js", "CALLED_SERVICES"), reasons);
+        let failures = names(FailureReason::ALL, FailureReason::as_str);
+        assert_eq!(keys("reasons.js", "FAILURE_REASONS"), failures);
+        assert_eq!(keys("reasons.js", "STEPS"), names(Step::ALL, Step::as_str));
+        let results = names(CallResult::ALL, CallResult::as_str);
+        assert_eq!(keys("reasons.js", "CALL_RESULTS"), results);
+        let statuses = names(OrderStatus::ALL, OrderStatus::as_str);
+        assert_eq!(keys("labels.js", "STATUS_LABELS"), statuses);
+        // A new obligation does not compile here: then add it to the list.
+        let name = |obligation| match obligation {
+            Obligation::Release => "release",
+            Obligation::Refund => "refund",
+            Obligation::Shipment => "shipment",
+        };
+        let all = [
+            Obligation::Release,
+            Obligation::Refund,
+            Obligation::Shipment,
+        ];
+        assert_eq!(keys("reasons.js", "OBLIGATIONS"), names(&all, name));
+    }
+
+    #[test]
+    fn the_page_has_a_label_for_each_failure_that_an_order_is_answered_with() {
+        let labels = keys("labels.js", "PROBLEM_LABELS");
+        for failure in FailureReason::ALL {
+            assert!(labels.contains(failure.as_str()), "{failure}");
+        }
+    }
 }

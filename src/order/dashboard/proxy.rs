@@ -8,13 +8,15 @@ use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::api::{Deliver, Delivery, product_path};
 use crate::order::clients::{INVENTORY, PAYMENT};
 use crate::platform::client::{CallError, Client, ForwardedRequest};
 use crate::platform::deadline::Deadline;
 use crate::platform::http::extract::RawBody;
+use crate::platform::http::operator::Operator;
 use crate::platform::http::problem::{Problem, ProblemBody};
 use crate::platform::http::problem_responses::{
-    BadGateway, GatewayTimeout, InvalidRequest, NotFound, Unauthorized,
+    BadGateway, GatewayTimeout, InvalidRequest, NotFound, Unauthorized, WriteUnavailable,
 };
 
 /// Longer than the latency of 3 s that the dashboard's gremlin button sets, so that a slow service
@@ -28,8 +30,8 @@ pub struct Services {
 }
 
 impl Services {
-    /// Forwards a request to a service's gremlin, with the request's bearer token.
-    async fn forward_to_gremlin(
+    /// Forwards a request with its bearer token.
+    async fn forward_with_token(
         &self,
         service: &str,
         path: &str,
@@ -63,6 +65,10 @@ impl Services {
         let mut response = HttpResponse::build(received.status);
         if let Some(content_type) = received.content_type {
             response.insert_header((header::CONTENT_TYPE, content_type));
+        }
+        // Of a 503, this header says that nothing was done.
+        if let Some(retry_after) = received.retry_after {
+            response.insert_header((header::RETRY_AFTER, retry_after));
         }
         Ok(response.body(received.body))
     }
@@ -132,7 +138,7 @@ async fn show_gremlin(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     services
-        .forward_to_gremlin(&path.0, gremlin_path(&path.1)?, &request, Bytes::new())
+        .forward_with_token(&path.0, gremlin_path(&path.1)?, &request, Bytes::new())
         .await
 }
 
@@ -157,7 +163,7 @@ async fn set_gremlin(
     body: RawBody,
 ) -> Result<HttpResponse, Problem> {
     services
-        .forward_to_gremlin(&path.0, gremlin_path(&path.1)?, &request, body.0)
+        .forward_with_token(&path.0, gremlin_path(&path.1)?, &request, body.0)
         .await
 }
 
@@ -178,7 +184,7 @@ async fn clear_gremlin(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     services
-        .forward_to_gremlin(&path.0, gremlin_path(&path.1)?, &request, Bytes::new())
+        .forward_with_token(&path.0, gremlin_path(&path.1)?, &request, Bytes::new())
         .await
 }
 
@@ -199,12 +205,43 @@ async fn remove_rule(
     let no_rule = |_| Problem::not_found("There is no such rule.");
     let id: u32 = path.1.parse().map_err(no_rule)?;
     services
-        .forward_to_gremlin(
+        .forward_with_token(
             &path.0,
             &format!("/gremlin/rules/{id}"),
             &request,
             Bytes::new(),
         )
+        .await
+}
+
+/// Delivers stock, or corrects it, at inventory
+#[utoipa::path(tag = "page",
+    request_body = Deliver,
+    params(("product_id" = String, Path)),
+    responses((status = 200, description = "Delivered by an earlier request", body = Delivery),
+    (status = 201, description = "Delivered", body = Delivery),
+    InvalidRequest,
+    Unauthorized,
+    (status = 404, content_type = "application/problem+json", body = ProblemBody),
+    (status = 409, description = "As of inventory's own route",
+        content_type = "application/problem+json", body = ProblemBody),
+    (status = 413, content_type = "application/problem+json", body = ProblemBody),
+    (status = 422, description = "As of inventory's own route",
+        content_type = "application/problem+json", body = ProblemBody),
+    BadGateway,
+    WriteUnavailable,
+    GatewayTimeout))]
+#[post("/services/inventory-service/inventory/{product_id}/deliveries")]
+async fn deliver(
+    _: Operator,
+    services: web::Data<Services>,
+    request: HttpRequest,
+    product_id: web::Path<String>,
+    body: RawBody,
+) -> Result<HttpResponse, Problem> {
+    let path = format!("{}/deliveries", product_path(&product_id));
+    services
+        .forward_with_token(INVENTORY, &path, &request, body.0)
         .await
 }
 
@@ -216,5 +253,6 @@ pub fn routes(services: Services, service: &mut ServiceConfig<'_>) {
         .service(show_gremlin)
         .service(set_gremlin)
         .service(clear_gremlin)
-        .service(remove_rule);
+        .service(remove_rule)
+        .service(deliver);
 }

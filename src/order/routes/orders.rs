@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use uuid::Uuid;
 
 use crate::api::{ListOrders, Order, OrderDetail, OrderEvent, OrderPage, OrderStatus, PlaceOrder};
+use crate::domain::saga::ChangeReason;
 use crate::order::admission::AdmissionControl;
 use crate::order::idempotency;
 use crate::order::responses::respond;
@@ -85,7 +86,7 @@ pub async fn place(
     tracing::Span::current().record("order_id", tracing::field::display(order.id));
     executor
         .metrics
-        .count_change(OrderStatus::Pending, "placed");
+        .count_change(OrderStatus::Pending, ChangeReason::Placed);
     failpoint::point("order.placed").await;
     let order = executor
         .run_or_leave_to_recovery(order, attempt_deadline, false)

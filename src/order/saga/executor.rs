@@ -192,7 +192,7 @@ impl SagaExecutor {
             tracing::info!(
                 order_id = %id,
                 status = %state.status,
-                reason,
+                %reason,
                 epoch = state.epoch,
                 "order changed"
             );

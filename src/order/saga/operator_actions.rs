@@ -6,7 +6,7 @@ use tracing::Span;
 use uuid::Uuid;
 
 use super::executor::SagaExecutor;
-use crate::domain::saga::{Refusal, SagaState};
+use crate::domain::saga::{ChangeReason, Refusal, SagaState};
 use crate::order::store::{self, Intervention, OrderRow};
 use crate::platform::db::{DatabaseError, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
@@ -35,20 +35,20 @@ pub enum ActionError {
 
 /// A change that was asked for.
 struct Change {
-    reason: &'static str,
+    reason: ChangeReason,
     failpoint: &'static str,
     /// Returns the state after the change; `None` if there is nothing to change.
     decide: fn(SagaState) -> Result<Option<SagaState>, Refusal>,
 }
 
 const CANCEL: Change = Change {
-    reason: "cancelled",
+    reason: ChangeReason::Cancelled,
     failpoint: "order.cancelled",
     decide: SagaState::cancelled,
 };
 
 const FULFIL: Change = Change {
-    reason: "fulfilment-requested",
+    reason: ChangeReason::FulfilmentRequested,
     failpoint: "order.fulfilment-requested",
     decide: SagaState::with_shipment_owed,
 };
@@ -156,7 +156,7 @@ impl OperatorActions {
                     .metrics
                     .count_change(state.status, change.reason);
                 let (status, epoch, reason) = (state.status, state.epoch, change.reason);
-                tracing::info!(order_id = %id, %status, reason, epoch, "order changed");
+                tracing::info!(order_id = %id, %status, %reason, epoch, "order changed");
                 failpoint::point(change.failpoint).await;
                 return Ok(Decided::Changed(order));
             }

@@ -6,7 +6,7 @@ use chrono::{SubsecRound, Utc};
 use serde_json::Value;
 
 use crate::api::OrderStep;
-use crate::domain::saga::{CallFailure, Step, StepOutcome};
+use crate::domain::saga::{CallResult, Step, StepOutcome};
 use crate::order::clients::CallOutcome;
 
 /// The calls that an attempt has made since its last stored change.
@@ -26,10 +26,11 @@ impl Steps {
     ) -> StepOutcome {
         let (started_at, started) = (Utc::now().trunc_subsecs(6), Instant::now());
         let CallOutcome { outcome, detail } = call.await;
-        let is_ok = outcome_name(outcome) == "ok";
+        let result = outcome.call_result();
+        let is_ok = result == CallResult::Ok;
         let made = OrderStep {
-            step: step_name(step).to_owned(),
-            outcome: outcome_name(outcome).to_owned(),
+            step: step.as_str().to_owned(),
+            outcome: result.as_str().to_owned(),
             detail: detail.filter(|_| !is_ok),
             started_at,
             duration_ms: tenths_of_milliseconds(started),
@@ -58,37 +59,4 @@ impl Steps {
 /// Milliseconds since then, rounded to a tenth.
 fn tenths_of_milliseconds(started: Instant) -> f64 {
     (started.elapsed().as_secs_f64() * 10_000.0).round() / 10.0
-}
-
-const fn step_name(step: Step) -> &'static str {
-    match step {
-        Step::QueryPayment => "query-payment",
-        Step::Reserve => "reserve",
-        Step::Charge => "charge",
-        Step::Release => "release",
-        Step::Refund => "refund",
-        Step::Ship => "ship",
-    }
-}
-
-const fn outcome_name(outcome: StepOutcome) -> &'static str {
-    match outcome {
-        StepOutcome::Reserved
-        | StepOutcome::Charged
-        | StepOutcome::NotCharged
-        | StepOutcome::Released { .. }
-        | StepOutcome::Refunded(_)
-        | StepOutcome::Shipped => "ok",
-        StepOutcome::InsufficientStock
-        | StepOutcome::UnknownProduct
-        | StepOutcome::Fenced
-        | StepOutcome::Declined
-        | StepOutcome::Expired
-        | StepOutcome::CallFailed(CallFailure::Rejected) => "rejected",
-        StepOutcome::CallFailed(CallFailure::TimedOut) => "timed-out",
-        StepOutcome::CallFailed(CallFailure::ConnectionLost) => "connection-lost",
-        StepOutcome::CallFailed(CallFailure::ConnectionRefused) => "refused",
-        StepOutcome::CallFailed(CallFailure::NotCalled) => "not-called",
-        StepOutcome::CallFailed(CallFailure::Failed) => "failed",
-    }
 }

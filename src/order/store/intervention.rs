@@ -8,7 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use super::duration::milliseconds;
 use super::order_row::OrderRow;
 use crate::api::FailureReason;
-use crate::domain::saga::SagaState;
+use crate::domain::saga::{ChangeReason, SagaState};
 use crate::platform::db::DatabaseError;
 
 /// A change that people ask for. It takes the order over.
@@ -16,7 +16,7 @@ use crate::platform::db::DatabaseError;
 pub struct Intervention {
     /// The state after the change, at a new epoch.
     pub state: SagaState,
-    pub reason: &'static str,
+    pub reason: ChangeReason,
     pub trace_id: Option<String>,
     /// How long recovery leaves the order to the request.
     pub lease: Duration,
@@ -68,7 +68,7 @@ pub async fn intervene(
         .bind::<Bool, _>(state.refund_owed)
         .bind::<Bool, _>(state.shipment_owed)
         .bind::<Integer, _>(milliseconds(*lease))
-        .bind::<Varchar, _>(reason)
+        .bind::<Varchar, _>(reason.as_str())
         .bind::<Nullable<Varchar>, _>(trace_id.as_deref())
         .load(connection)
         .await?;

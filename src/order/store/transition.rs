@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::duration::milliseconds;
 use crate::api::FailureReason;
-use crate::domain::saga::SagaState;
+use crate::domain::saga::{ChangeReason, SagaState};
 use crate::order::schema::orders;
 use crate::platform::db::batcher::BatchSpec;
 use crate::platform::db::unnest_query::{BatchStatement, UnnestQuery, array};
@@ -25,7 +25,7 @@ pub struct OrderTransition {
     pub id: Uuid,
     /// The state after the transition. Its epoch is the attempt's.
     pub state: SagaState,
-    pub reason: &'static str,
+    pub reason: ChangeReason,
     pub trace_id: Option<String>,
     /// Set with the last transition of an attempt, which also releases the lease: the next attempt
     /// follows after this time.
@@ -126,7 +126,9 @@ async fn transition(
 ) -> Result<Vec<Option<DateTime<Utc>>>, DatabaseError> {
     let ids = transitions.iter().map(|transition| transition.id);
     let states = || transitions.iter().map(|transition| transition.state);
-    let reasons = transitions.iter().map(|transition| transition.reason);
+    let reasons = transitions
+        .iter()
+        .map(|transition| transition.reason.as_str());
     let trace_ids = transitions
         .iter()
         .map(|transition| transition.trace_id.as_deref());

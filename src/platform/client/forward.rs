@@ -23,6 +23,7 @@ pub struct ForwardedRequest<'a> {
 pub struct ForwardedResponse {
     pub status: StatusCode,
     pub content_type: Option<HeaderValue>,
+    pub retry_after: Option<HeaderValue>,
     pub body: Bytes,
 }
 
@@ -51,12 +52,15 @@ impl Client {
         }
         within(deadline, async {
             let mut response = request.send_body(body).await.map_err(send_failure)?;
-            let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
+            let header = |name| response.headers().get(name).cloned();
+            let content_type = header(header::CONTENT_TYPE);
+            let retry_after = header(header::RETRY_AFTER);
             let body = response.body().limit(MAX_FORWARDED_RESPONSE_BYTES).await;
             let body = body.map_err(|error| CallError::Interrupted(error.to_string()))?;
             Ok(ForwardedResponse {
                 status: response.status(),
                 content_type,
+                retry_after,
                 body,
             })
         })

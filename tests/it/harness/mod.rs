@@ -476,6 +476,18 @@ impl Stack {
         }
     }
 
+    /// Stores a fulfilled and paid order for each reservation that a test shipped directly at
+    /// inventory.
+    pub async fn store_orders_of_shipped_reservations(&self) {
+        let store = "WITH shipped AS (
+                INSERT INTO orders (id, product_id, quantity, status, fulfilled_at)
+                SELECT order_id, product_id, quantity, 'CONFIRMED', now() FROM reservations
+                WHERE state = 'SHIPPED'
+                ON CONFLICT DO NOTHING RETURNING id)
+            INSERT INTO payments (order_id, status) SELECT id, 'SUCCESS' FROM shipped";
+        self.database.execute(store).await;
+    }
+
     /// The units of a product that are in stock and that are reserved.
     pub async fn stock(&self, product_id: &str) -> (i64, i64) {
         let stock = self
