@@ -33,6 +33,7 @@ mod newer_version;
 mod obligations;
 mod observability;
 mod operator_token;
+mod orders_command;
 mod page;
 mod plans;
 mod pooler;

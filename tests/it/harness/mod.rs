@@ -1,6 +1,7 @@
 //! The parts that tests share: services, databases, event streams, proxies and a browser.
 
 pub mod browser;
+pub mod command;
 pub mod database;
 pub mod dedicated_postgres;
 pub mod events;
@@ -19,6 +20,7 @@ use valerix::audit::Audit;
 use valerix::testbed::free_ports::free_ports_in;
 use valerix::testbed::process::{Output, Process, ProcessSpec};
 
+pub use command::Run;
 pub use database::{TestDatabase, stock_of};
 
 /// How long a test waits for a condition before it fails. A loaded machine is fast enough for it;
