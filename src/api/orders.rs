@@ -44,7 +44,7 @@ impl OrderStatus {
 }
 
 /// Something that an order still owes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[derive(Display)]
 #[strum(serialize_all = "kebab-case", const_into_str)]
