@@ -46,7 +46,7 @@ impl OrderStatus {
 /// Something that an order still owes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-#[derive(Display)]
+#[derive(Display, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Obligation {
     /// Its stock must be given back.

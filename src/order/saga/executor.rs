@@ -130,7 +130,9 @@ impl SagaExecutor {
         attempt_deadline: Deadline,
         expired: bool,
     ) -> OrderRow {
-        match self.run(order.clone(), attempt_deadline, expired).await {
+        // Boxed: the future of an attempt is large.
+        let attempt = Box::pin(self.run(order.clone(), attempt_deadline, expired));
+        match attempt.await {
             Ok(order) => order,
             Err(error) => {
                 tracing::error!(
