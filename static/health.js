@@ -112,15 +112,17 @@ function noticesOf(health, isOffline) {
 }
 
 /**
- * Shows how many orders have owed a release or a refund for longer than the recovery bound. Null
- * means unknown: the notice stays as it is.
+ * Shows how many orders have owed something for longer than the recovery bound, by what they owe.
+ * Null means unknown: the notice stays as it is.
  */
-export function showStuck(orders) {
-  if (orders === null) return;
+export function showStuck(ordersByObligation) {
+  if (ordersByObligation === null) return;
+  const owed = Object.entries(ordersByObligation)
+    .filter(([, orders]) => orders > 0)
+    .map(([obligation, orders]) => `${orders} ${obligation}${orders === 1 ? "" : "s"}`);
   const notice = $("stuck-orders");
-  notice.hidden = orders === 0;
-  if (orders === 0) return;
-  const subject = orders === 1 ? "1 order has" : `${orders} orders have`;
-  setText(notice.lastChild, `${subject} owed a release or a refund for longer than the recovery `
-    + "bound. Recovery keeps retrying; other orders are not affected.");
+  notice.hidden = owed.length === 0;
+  if (notice.hidden) return;
+  setText(notice.lastChild, `Owed for longer than the recovery bound: ${owed.join(", ")}. `
+    + "Recovery keeps retrying; other orders are not affected.");
 }

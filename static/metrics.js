@@ -18,7 +18,8 @@ const history = [];
 
 /**
  * Scrapes all services. Returns the history of rates and latencies, the latest rates (null if
- * unknown), the breaker state of each dependency, and the number of stuck orders (null if unknown).
+ * unknown), the breaker state of each dependency, and the number of stuck orders by what they owe
+ * (null if unknown).
  */
 export async function scrapeMetrics() {
   const results = await Promise.allSettled(
@@ -53,7 +54,7 @@ function parseScrape(text) {
       const worst = worseBreakerState(scrape.breakers[dependency], state);
       if (value === 1) scrape.breakers[dependency] = worst;
     } else if (name === "valerix_orders_stuck") {
-      scrape.stuck = value;
+      scrape.stuck = { ...scrape.stuck, [labels.owes]: value };
     }
   }
   return scrape;

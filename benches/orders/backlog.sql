@@ -6,7 +6,7 @@ WITH placed AS (
     RETURNING id)
 INSERT INTO order_events (order_id, status, reason, epoch)
   SELECT id, status, reason, 1 FROM placed,
-    (VALUES ('PENDING', 'placed'), ('PENDING_INVENTORY', 'inventory-unavailable'))
+    (VALUES ('PENDING', 'placed'), ('PENDING_INVENTORY', 'inventory-timed-out'))
       AS event (status, reason);
 COMMIT;
 ANALYZE;

@@ -14,7 +14,7 @@ pub use inventory::{
     CreateProduct, Deliver, Delivery, Release, Released, Reserve, Reserved, Ship, Shipped, Stock,
 };
 pub use orders::{
-    FailureReason, FollowOrders, ListOrders, Obligation, Order, OrderChange, OrderDetail,
-    OrderEvent, OrderPage, OrderStatus, OrderStep, PlaceOrder,
+    FailureReason, FollowOrders, ListOrders, MAX_PAGE_LENGTH, Obligation, Order, OrderChange,
+    OrderDetail, OrderEvent, OrderPage, OrderStatus, OrderStep, PlaceOrder,
 };
 pub use payments::{Charge, Payment, PaymentStatus, PaymentsOfOrder, Void};

@@ -46,6 +46,8 @@ impl OrderStatus {
 /// Something that an order still owes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[derive(Display, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Obligation {
     /// Its stock must be given back.
     Release,
@@ -53,6 +55,14 @@ pub enum Obligation {
     Refund,
     /// Its goods must leave.
     Shipment,
+}
+
+impl Obligation {
+    /// The text on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
 }
 
 /// Why an order failed.
@@ -211,6 +221,9 @@ pub struct OrderPage {
     pub next_cursor: Option<String>,
 }
 
+/// The most orders that `GET /orders` returns at once.
+pub const MAX_PAGE_LENGTH: i32 = 100;
+
 /// Query of `GET /orders`
 #[derive(Debug, Clone, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -240,7 +253,7 @@ impl FromFields for ListOrders {
             settled: fields.optional("settled", query_boolean),
             created_after: fields.optional("created_after", timestamp),
             created_before: fields.optional("created_before", timestamp),
-            limit: fields.optional("limit", query_integer(1..=100)),
+            limit: fields.optional("limit", query_integer(1..=MAX_PAGE_LENGTH)),
             cursor: fields.optional("cursor", text(1..=100)),
         }
     }

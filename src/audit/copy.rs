@@ -6,20 +6,21 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use super::error::AuditError;
 use super::session::{TimeLimit, connect, lock_tables};
-use super::tables::{Table, names};
+use super::tables::{Rows, Table, names};
 use crate::platform::db::DatabaseUrl;
 
 /// Rows that are read and written at once.
 const ROWS_PER_FETCH: usize = 10_000;
 
-/// Copies `tables` of the database at `url` into temporary tables, all as of one snapshot. The
-/// temporary tables end with the transaction of `into`.
+/// Copies `rows` of `tables` of the database at `url` into temporary tables, all as of one snapshot.
+/// The temporary tables end with the transaction of `into`.
 ///
 /// # Errors
 /// Those of both databases.
 pub async fn copy_tables(
     url: &DatabaseUrl,
     tables: &'static [Table],
+    rows: Rows<'_>,
     into: &mut AsyncPgConnection,
     limit: TimeLimit,
 ) -> Result<(), AuditError> {
@@ -27,11 +28,11 @@ pub async fn copy_tables(
     let mut snapshot = from.build_transaction().read_only().repeatable_read();
     snapshot
         .run(async |from| {
-            lock_tables(from, &names(tables), limit).await?;
-            for table in tables {
+            lock_tables(from, &names(rows.tables(tables)), limit).await?;
+            for table in rows.tables(tables) {
                 limit.apply(from).await?;
                 limit.apply(into).await?;
-                copy_table(from, table, into).await?;
+                copy_table(from, table, rows, into).await?;
             }
             Ok(())
         })
@@ -42,6 +43,7 @@ pub async fn copy_tables(
 async fn copy_table(
     from: &mut AsyncPgConnection,
     table: &Table,
+    rows: Rows<'_>,
     into: &mut AsyncPgConnection,
 ) -> Result<(), AuditError> {
     let Table { name, columns } = table;
@@ -51,8 +53,10 @@ async fn copy_table(
         .collect();
     let columns: Vec<_> = columns.iter().map(|(column, _)| *column).collect();
     let cursor = format!(
-        "DECLARE audit_rows NO SCROLL CURSOR FOR SELECT ROW({})::text AS row_text FROM {name}",
-        columns.join(", ")
+        "DECLARE audit_rows NO SCROLL CURSOR FOR
+         SELECT ROW({})::text AS row_text FROM {name} WHERE {}",
+        columns.join(", "),
+        rows.condition("order_id")
     );
     from.batch_execute(&cursor).await?;
     let create = format!(

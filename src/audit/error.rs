@@ -15,6 +15,11 @@ pub enum AuditError {
     NotLocked(DatabaseError),
     #[error("the audit did not end in time")]
     TimedOut,
+    #[error(
+        "orders that seem to violate an invariant changed each time that they were read ({orders} \
+         of them): start the audit again"
+    )]
+    OrdersChanging { orders: usize },
     #[error("the audit ended without a result")]
     Aborted,
     #[error(

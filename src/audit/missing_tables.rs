@@ -19,18 +19,18 @@ pub struct ExpectedRows {
 
 impl ExpectedRows {
     /// Counts the orders. The conditions are those of the invariants `confirmed-is-held-and-paid`,
-    /// `failed-has-reservation` and `failed-has-payment`.
+    /// `fulfilled-is-shipped-and-paid`, `failed-has-reservation` and `failed-has-payment`.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn count(connection: &mut AsyncPgConnection) -> Result<Self, AuditError> {
         let statement = "
             SELECT count(*) AS reservations,
-                   count(*) FILTER (WHERE status = 'CONFIRMED'
-                       OR failure_reason IN ('payment-declined', 'expired')) AS payments
+                   count(*) FILTER (WHERE status = 'CONFIRMED' OR failure_reason
+                       IN ('payment-declined', 'expired', 'cancelled')) AS payments
             FROM orders
-            WHERE status IN ('CONFIRMED', 'FAILED')
-                AND release_owed_epoch IS NULL AND NOT refund_owed";
+            WHERE status = 'CONFIRMED'
+                OR status = 'FAILED' AND release_owed_epoch IS NULL AND NOT refund_owed";
         Ok(diesel::sql_query(statement).get_result(connection).await?)
     }
 

@@ -8,12 +8,13 @@ mod copy;
 mod error;
 mod invariants;
 mod missing_tables;
-mod orphans;
 mod reader;
+mod recheck;
 mod remote_databases;
 mod report;
 mod run;
 mod session;
+mod suspicions;
 mod tables;
 
 pub use error::AuditError;

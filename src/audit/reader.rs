@@ -8,7 +8,7 @@ use diesel::sql_types::{Array, BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::error::AuditError;
-use super::invariants::INVARIANTS;
+use super::invariants;
 use super::report::{
     Audit, HoldWithoutOrder, Invariant, MAX_EXAMPLES, MAX_HOLDS, Orders, Product, is_clean,
 };
@@ -41,7 +41,7 @@ pub async fn read(
 ) -> Result<Audit, AuditError> {
     let bound = (bound + BOUND_MARGIN).as_secs();
     let mut invariants = Vec::new();
-    for query in INVARIANTS {
+    for query in invariants::all() {
         limit.apply(connection).await?;
         let statement = diesel::sql_query(query.statement(bound, MAX_EXAMPLES));
         let Finding {
@@ -90,7 +90,8 @@ async fn orders(connection: &mut AsyncPgConnection) -> Result<Orders, DatabaseEr
                count(*) FILTER (WHERE status = 'CONFIRMED') AS confirmed,
                count(*) FILTER (WHERE status = 'FAILED') AS failed,
                count(*) FILTER (WHERE status NOT IN ('CONFIRMED', 'FAILED')
-                                OR release_owed_epoch IS NOT NULL OR refund_owed) AS unsettled,
+                                OR release_owed_epoch IS NOT NULL OR refund_owed
+                                OR shipment_owed) AS unsettled,
                (SELECT count(*) FROM reservations r WHERE state = 'HELD'
                   AND NOT EXISTS (SELECT FROM orders o WHERE o.id = r.order_id)
                ) AS reservations_without_order

@@ -7,7 +7,7 @@ use diesel_async::AsyncPgConnection;
 use super::copy::copy_tables;
 use super::error::AuditError;
 use super::session::TimeLimit;
-use super::tables::{INVENTORY_TABLES, ORDER_TABLES, PAYMENT_TABLES, names};
+use super::tables::{INVENTORY_TABLES, ORDER_TABLES, PAYMENT_TABLES, Rows, names};
 use crate::platform::db::DatabaseUrl;
 
 /// For the copy of one database, where the audit as a whole has no limit.
@@ -40,13 +40,14 @@ impl RemoteDatabases {
         tables
     }
 
-    /// Copies the tables of the remote databases into temporary tables of order's database. These
-    /// hide order's own tables of the same name, so that the invariants check the copies.
+    /// Copies rows of the remote databases into temporary tables of order's database. These hide
+    /// order's own tables of the same name, so that the invariants check the copies.
     ///
     /// # Errors
     /// Those of the databases; [`AuditError::TimedOut`] after 30 s for one of them.
     pub async fn copy_to_temp_tables(
         &self,
+        rows: Rows<'_>,
         connection: &mut AsyncPgConnection,
         limit: TimeLimit,
     ) -> Result<(), AuditError> {
@@ -55,7 +56,7 @@ impl RemoteDatabases {
             (&self.payment, PAYMENT_TABLES),
         ] {
             if let Some(url) = url {
-                let copy = copy_tables(url, tables, connection, limit);
+                let copy = copy_tables(url, tables, rows, connection, limit);
                 let copied = tokio::time::timeout(COPY_TIMEOUT, copy).await;
                 copied.map_err(|_| AuditError::TimedOut)??;
             }

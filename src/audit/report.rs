@@ -82,7 +82,7 @@ pub struct Orders {
     pub confirmed: i64,
     #[diesel(sql_type = BigInt)]
     pub failed: i64,
-    /// Orders that have not ended, or owe a release or a refund.
+    /// Orders that have not ended, or owe a release, a refund or a shipment.
     #[diesel(sql_type = BigInt)]
     pub unsettled: i64,
     /// Held reservations whose order is not stored.

@@ -8,11 +8,13 @@ use tokio::time::Instant;
 
 use super::error::AuditError;
 use super::missing_tables::ExpectedRows;
-use super::orphans::Orphans;
 use super::reader;
+use super::recheck::recheck;
 use super::remote_databases::RemoteDatabases;
 use super::report::Audit;
 use super::session::{TimeLimit, connect, lock_tables};
+use super::suspicions::Suspicions;
+use super::tables::Rows;
 use crate::platform::db::DatabaseUrl;
 
 /// Audits the database at `url`, and those of inventory and payment where they have their own.
@@ -66,11 +68,10 @@ async fn audit(
 /// snapshot.
 ///
 /// Orders are read first, then inventory, then payment. Whatever an invariant demands of an order,
-/// it demands of a settled one. The rows that such an order needs were committed before it was
-/// settled, and do not change. So a later snapshot of inventory or payment contains them, and an
-/// order in progress violates no invariant. Two kinds of row can be younger than the snapshot of
-/// the orders and so seem to have no order: a held reservation and a successful payment. Their
-/// orders are looked up again at the end.
+/// its reservation and its payment satisfied before the order was stored in the status that demands
+/// it. So an order in progress violates nothing, and neither does one that settles meanwhile. Two
+/// kinds of order can seem to: one that was placed after the snapshot of the orders, and one that
+/// was cancelled or fulfilled after it. These are read again ([`recheck`]).
 async fn audit_several_databases(
     connection: &mut AsyncPgConnection,
     bound: Duration,
@@ -79,14 +80,15 @@ async fn audit_several_databases(
 ) -> Result<Audit, AuditError> {
     // Not read-only, because it creates temporary tables.
     let mut snapshot = connection.build_transaction().repeatable_read();
-    let (mut audit, orphans) = snapshot
+    let (mut audit, suspicions) = snapshot
         .run(async |connection| {
             let audit = read_snapshot(connection, bound, remote, limit).await?;
-            Ok::<_, AuditError>((audit, Orphans::read(connection).await?))
+            let suspicions = Suspicions::of(&audit, connection, limit).await?;
+            Ok::<_, AuditError>((audit, suspicions))
         })
         .await?;
-    let orphans = orphans.recheck(connection, limit).await?;
-    orphans.correct(&mut audit);
+    let confirmed = recheck(suspicions, connection, remote, limit).await?;
+    confirmed.correct(&mut audit);
     Ok(audit)
 }
 
@@ -101,7 +103,9 @@ async fn read_snapshot(
     let at = Utc::now();
     // The first query of the transaction. It takes the snapshot of the orders.
     let expected = ExpectedRows::count(connection).await?;
-    remote.copy_to_temp_tables(connection, limit).await?;
+    remote
+        .copy_to_temp_tables(Rows::All, connection, limit)
+        .await?;
     expected.require(connection, remote).await?;
     reader::read(connection, bound, at, limit).await
 }

@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::error::ConfigError;
 use super::secret_files::is_secret;
 use crate::platform::db::redact;
+use crate::platform::output::printable;
 
 /// Describes an error of clap. Returns nothing for `--help` and for wrong usage of the command
 /// line, which clap describes in several lines.
@@ -25,7 +26,7 @@ pub fn in_one_line(
         _ => None,
     };
     let line = line.or_else(|| misplaced_address(error))?;
-    Some(ConfigError(escape_control_characters(&line)))
+    Some(ConfigError(printable(&line)))
 }
 
 /// The arguments of a subcommand, and of its own subcommands.
@@ -145,18 +146,6 @@ fn redact_value(arg: Option<&Arg>, value: &str) -> String {
         None if value.contains("://") && value.contains(['@', '?']) => redact(value),
         None => value.to_owned(),
     }
-}
-
-/// A line break in a value would break the message into several lines.
-fn escape_control_characters(line: &str) -> String {
-    let escaped = |c: char| {
-        if c.is_control() {
-            c.escape_default().collect()
-        } else {
-            String::from(c)
-        }
-    };
-    line.chars().map(escaped).collect()
 }
 
 /// `PORT (--port)`, or the flag alone if there is no variable.

@@ -13,6 +13,7 @@ use super::inventory::InventoryArgs;
 use super::load::LoadArgs;
 use super::migrate::MigrateArgs;
 use super::order::OrderArgs;
+use super::orders::OrdersArgs;
 use super::payment::PaymentArgs;
 use super::prove::ProveArgs;
 use super::soak::SoakArgs;
@@ -55,6 +56,9 @@ pub enum Command {
     /// List the stock of a running platform, create products and deliver units; exit 1 if the
     /// service refuses
     Stock(StockArgs),
+    /// List and show the orders of a running platform, cancel, fulfil and retry them; exit 1 if
+    /// the service refuses
+    Orders(OrdersArgs),
     /// Check that a service runs, by GET /livez; exit 0 if it answers, otherwise 1
     Healthcheck(HealthcheckArgs),
     /// Print the services, routes, ports, environment variables and limits of this program

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 
 use super::error::Takes;
+use crate::api::is_product_id;
 use crate::platform::client::BaseUrl;
 use crate::platform::db::DatabaseUrl;
 use crate::platform::fault_injection::failpoint;
@@ -99,6 +100,12 @@ pub fn token(text: &str) -> Result<String, Takes> {
     is_visible
         .then(|| text.to_owned())
         .ok_or_else(|| Takes::text("one or more visible ASCII characters"))
+}
+
+pub fn product_id(text: &str) -> Result<String, Takes> {
+    is_product_id(text)
+        .then(|| text.to_owned())
+        .ok_or_else(|| Takes::text("a product of 1 to 255 characters"))
 }
 
 pub fn database_url(text: &str) -> Result<DatabaseUrl, Takes> {

@@ -1,16 +1,14 @@
 //! `valerix stock`
 
-use std::process::ExitCode;
-
 use clap::{Args, Subcommand};
-use tokio::task::LocalSet;
 
 use super::default_urls::local_url;
 use super::error::Takes;
-use super::outcome::{Outcome, exit_on_signal, print_report};
-use super::parsers::{base_url, in_range};
+use super::operator_command;
+use super::outcome::Outcome;
+use super::parsers::{base_url, in_range, product_id};
 use super::shared::OperatorTokenArgs;
-use crate::api::{MAX_STOCK, is_product_id};
+use crate::api::MAX_STOCK;
 use crate::platform::client::BaseUrl;
 use crate::stock::{Command, StockClient};
 use crate::testbed::service_kind::ServiceKind;
@@ -78,13 +76,8 @@ impl From<StockCommand> for Command {
 
 impl StockArgs {
     pub async fn run(self) -> Outcome {
-        exit_on_signal()?;
         let client = StockClient::new(&self.url, self.operator.token.as_deref());
-        let report = LocalSet::new()
-            .run_until(client.run(self.command.into()))
-            .await?;
-        print_report(&report, self.json)?;
-        Ok(ExitCode::SUCCESS)
+        operator_command::run(client.run(self.command.into()), self.json).await
     }
 }
 
@@ -100,12 +93,6 @@ fn delivered_quantity(text: &str) -> Result<i32, Takes> {
         return Err(Takes::text("a quantity other than 0"));
     }
     Ok(quantity)
-}
-
-fn product_id(text: &str) -> Result<String, Takes> {
-    is_product_id(text)
-        .then(|| text.to_owned())
-        .ok_or_else(|| Takes::text("a product of 1 to 255 characters"))
 }
 
 fn delivery_id(text: &str) -> Result<String, Takes> {

@@ -246,7 +246,7 @@ fn errors_never_show_secrets() {
     }
     let url = ["--database-url", "postgres://h/db"];
     let inventory = [&["inventory"][..], &url].concat();
-    for command in [&inventory[..], &["stock", "list"]] {
+    for command in [&inventory[..], &["stock", "list"], &["orders", "list"]] {
         let line = line(&[command, &["--operator-token", "hunter2 "]].concat());
         assert!(
             line.starts_with("OPERATOR_TOKEN") && !line.contains("hunter2"),

@@ -140,17 +140,11 @@ fn deadline() -> Deadline {
 fn describe(problem: &ProblemBody) -> String {
     let path = problem.instance.as_deref();
     let is_about_one_rule = path.is_none_or(|path| path.contains("/rules/"));
-    match (problem.status, problem.errors.as_slice()) {
-        (401, _) => "it requires its token: set GREMLIN_TOKEN or --token".to_owned(),
-        (404, _) if !is_about_one_rule => {
+    match problem.status {
+        401 => "it requires its token: set GREMLIN_TOKEN or --token".to_owned(),
+        404 if !is_about_one_rule => {
             "it has no gremlin; it may run with GREMLIN_ENABLED=false".to_owned()
         }
-        (_, []) => problem.detail.clone(),
-        (_, errors) => {
-            let texts = errors
-                .iter()
-                .map(|error| format!("{} {}", error.field, error.detail));
-            texts.collect::<Vec<_>>().join("; ")
-        }
+        _ => problem.explanation(),
     }
 }

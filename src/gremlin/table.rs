@@ -1,10 +1,9 @@
 //! The state of the gremlin as a table.
 
-use std::fmt::Write;
-
 use super::status::{ListedRule, Status};
 use crate::platform::fault_injection::rule_view::RuleView;
 use crate::platform::fault_injection::spec::{Direction, Fault, RuleSpec, Trigger};
+use crate::platform::text_table::{self, Align};
 
 const HEAD: [&str; 7] = [
     "SERVICE",
@@ -23,21 +22,8 @@ pub fn table(statuses: &[Status]) -> String {
     for status in statuses {
         rows.extend(rows_of(status));
     }
-    let widths: [usize; 7] = std::array::from_fn(|column| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    });
-    let mut text = String::new();
-    for row in rows {
-        let padded = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
-    }
+    let mut text = text_table::lines(&rows, [Align::Left; 7]).join("\n");
+    text.push('\n');
     text
 }
 

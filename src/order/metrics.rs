@@ -1,8 +1,8 @@
 //! Counts of orders and of their recovery.
 
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use crate::api::OrderStatus;
+use crate::api::{Obligation, OrderStatus};
 use crate::platform::observability::metrics::Registry;
 
 /// The series of the order service.
@@ -15,8 +15,8 @@ pub struct OrderMetrics {
     pub unsettled: IntGauge,
     /// Age of the oldest pending order; 0 without one.
     pub oldest_pending_seconds: Gauge,
-    /// Orders that have owed something for longer than the recovery bound.
-    pub stuck: IntGauge,
+    /// Orders that have owed something for longer than the recovery bound, by what they owe.
+    stuck: IntGaugeVec,
     /// Orders rejected with 503 because too many were in progress.
     pub rejected_by_overload: IntCounter,
     /// Requests answered from the stored order of their idempotency key.
@@ -46,9 +46,11 @@ impl OrderMetrics {
                 "valerix_oldest_pending_order_seconds",
                 "Age of the oldest pending order.",
             )?,
-            stuck: registry.gauge(
+            stuck: registry.gauges(
                 "valerix_orders_stuck",
-                "Orders that have owed something for longer than the recovery bound.",
+                "Orders that have owed something for longer than the recovery bound, by what they \
+                 owe.",
+                &["owes"],
             )?,
             rejected_by_overload: registry.counter(
                 "valerix_requests_shed_total",
@@ -59,6 +61,11 @@ impl OrderMetrics {
                 "Requests answered from the stored order of their idempotency key.",
             )?,
         })
+    }
+
+    /// Sets the number of orders that have owed this for longer than the recovery bound.
+    pub fn set_stuck(&self, owes: Obligation, orders: i64) {
+        self.stuck.with_label_values(&[owes.as_str()]).set(orders);
     }
 
     /// Counts a change of an order.

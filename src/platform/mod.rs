@@ -11,5 +11,6 @@ pub mod observability;
 pub mod output;
 pub mod service;
 pub mod shutdown;
+pub mod text_table;
 pub mod timestamp;
 pub mod unknown_variant;

@@ -90,6 +90,21 @@ pub fn print_error(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "valerix: {text}");
 }
 
+/// Returns the text with its control characters escaped. A terminal would obey them, and a line
+/// break would make two lines of one.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
+}
+
 /// Whether to use colours on a stream: it is a terminal, `TERM` is not `dumb`, and `NO_COLOR` is
 /// not set.
 #[must_use]

@@ -4,10 +4,8 @@
 
 mod client;
 mod command;
-mod error;
 mod report;
 
 pub use client::StockClient;
 pub use command::Command;
-pub use error::StockError;
 pub use report::Report;

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::api::{Delivery, Stock};
+use crate::platform::output::printable;
+use crate::platform::text_table::{self, Align};
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
@@ -21,7 +23,7 @@ pub enum Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Products(products) => table(products, f),
+            Self::Products(products) => f.write_str(&table(products)),
             Self::Delivered(delivery) => describe(delivery, "now", f),
             Self::DeliveredBefore(delivery) => {
                 writeln!(f, "this delivery was made before; nothing was changed now")?;
@@ -67,7 +69,7 @@ fn describe(delivery: &Delivery, when: &str, f: &mut fmt::Formatter<'_>) -> fmt:
 }
 
 /// A line for each product, with the figures aligned to the right.
-fn table(products: &[Stock], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn table(products: &[Stock]) -> String {
     let mut rows = vec![["PRODUCT", "STOCK", "RESERVED", "SHIPPED", "STOCKED"].map(str::to_owned)];
     rows.extend(products.iter().map(|product| {
         let Stock {
@@ -81,33 +83,8 @@ fn table(products: &[Stock], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [stock, reserved, shipped, stocked] = figures.map(i32::to_string);
         [printable(product_id), stock, reserved, shipped, stocked]
     }));
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0)
-    };
-    let [first, second, third, fourth, fifth] = [0, 1, 2, 3, 4].map(width);
-    for (index, [product, stock, reserved, shipped, stocked]) in rows.iter().enumerate() {
-        let line_break = if index == 0 { "" } else { "\n" };
-        write!(
-            f,
-            "{line_break}{product:first$}  {stock:>second$}  {reserved:>third$}  \
-             {shipped:>fourth$}  {stocked:>fifth$}"
-        )?;
-    }
-    Ok(())
-}
-
-/// The text without control characters, which a terminal would obey.
-fn printable(text: &str) -> String {
-    let mut printable = String::new();
-    for character in text.chars() {
-        if character.is_control() {
-            printable.extend(character.escape_default());
-        } else {
-            printable.push(character);
-        }
-    }
-    printable
+    let right = Align::Right;
+    text_table::lines(&rows, [Align::Left, right, right, right, right]).join("\n")
 }
 
 #[cfg(test)]

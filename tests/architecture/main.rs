@@ -18,12 +18,14 @@ use std::path::{Path, PathBuf};
 use graph::Graph;
 
 const SERVICES: [&str; 3] = ["inventory", "order", "payment"];
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 10] = [
     "demo",
     "describe",
     "gremlin",
     "healthcheck",
     "load",
+    "operator_client",
+    "orders",
     "prove",
     "soak",
     "stock",

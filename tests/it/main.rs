@@ -7,6 +7,7 @@
 
 mod addresses;
 mod audit;
+mod audit_defects;
 mod browsers;
 mod checklist;
 mod configuration;
@@ -32,6 +33,7 @@ mod newer_version;
 mod obligations;
 mod observability;
 mod operator_token;
+mod orders_command;
 mod page;
 mod plans;
 mod pooler;
@@ -46,6 +48,7 @@ mod separate_databases;
 mod service_unavailable;
 mod services;
 mod ship;
+mod snapshots;
 mod soak;
 mod stock;
 mod stock_command;

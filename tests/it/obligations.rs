@@ -50,9 +50,17 @@ async fn refunds_that_always_fail_are_shown_as_stuck_and_open_no_breaker() {
         .find(|line| line.contains("breaker changed"));
     assert_eq!(opened, None);
     eventually("the orders to be stuck", async || {
-        (stack.order.metric("valerix_orders_stuck ").await >= 20.0).then_some(())
+        let refunds = stack
+            .order
+            .metric(r#"valerix_orders_stuck{owes="refund"}"#)
+            .await;
+        (refunds >= 20.0).then_some(())
     })
     .await;
+    for owes in ["release", "shipment"] {
+        let series = format!(r#"valerix_orders_stuck{{owes="{owes}"}}"#);
+        assert!(stack.order.metric(&series).await.abs() < 0.5, "{owes}");
+    }
     let listed = stack
         .order
         .get("/orders?settled=false&limit=100")

@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::harness::{Service, Stack, WAIT_TIMEOUT, eventually, free_port};
@@ -121,6 +121,15 @@ impl Prometheus {
         samples
             .iter()
             .map(|sample| sample["value"][1].as_str().unwrap().parse().unwrap())
+            .collect()
+    }
+
+    /// The values of a label of the series that an expression selects now.
+    async fn labels(&self, expression: &str, label: &str) -> BTreeSet<String> {
+        let data = self.api("query", &[("query", expression)]).await;
+        let metrics = each(&data, "result").map(|sample| &sample["metric"]);
+        metrics
+            .map(|metric| metric[label].as_str().unwrap_or_default().to_owned())
             .collect()
     }
 
@@ -258,12 +267,81 @@ async fn every_panel_has_data_and_latency_turns_the_traffic_light_red() {
         }
     }
     stack.wait_until_settled().await;
-    let delivery = serde_json::json!({"quantity": 1});
+    let delivery = json!({"quantity": 1});
     stack
         .inventory
         .post("/inventory/PROD-001/deliveries", &delivery)
         .await;
     assert_eq!(exported(&stack).await, documented());
+}
+
+/// The expression of the dashboard that contains this text.
+fn expression_with(text: &str) -> String {
+    let expressions = expressions(&dashboard()).into_iter();
+    let mut with = expressions.filter(|(_, expression)| expression.contains(text));
+    let (_, expression) = with.next().unwrap_or_else(|| panic!("no panel has {text}"));
+    expression
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn panels_show_what_operators_did_and_the_alert_names_each_obligation_that_is_stuck() {
+    let stack = Stack::with(&[("RECOVERY_BOUND_SECONDS", "2")]).await;
+    let prometheus = Prometheus::start(&stack).await;
+    let act = async |action: &str| {
+        let placed = stack.place("PROD-001", 1).await;
+        assert_eq!(placed.status, 201, "{placed:?}");
+        let id = placed.json()["id"].as_str().unwrap().to_owned();
+        let path = format!("/orders/{id}/{action}");
+        stack.order.post(&path, &json!({})).await.status.as_u16()
+    };
+    // A rate needs two scrapes after the series was added.
+    for total in 1..=2 {
+        assert_eq!((act("cancel").await, act("fulfil").await), (200, 200));
+        let delivered = stack.deliver("PROD-002", &json!({"quantity": 1})).await;
+        assert_eq!(delivered.status, 201);
+        let count = r#"valerix_order_transitions_total{reason="fulfilled"} and on()
+            valerix_order_transitions_total{reason="cancelled"} and on()
+            valerix_deliveries_total{outcome="delivered"}"#;
+        prometheus
+            .eventually(count, |seen| seen >= f64::from(total))
+            .await;
+    }
+    for (series, label, shown) in [
+        (
+            "valerix_order_transitions_total{reason=~",
+            "reason",
+            &["cancelled", "fulfilled"][..],
+        ),
+        ("valerix_deliveries_total", "outcome", &["delivered"]),
+    ] {
+        let rates = format!("({}) > 0", expression_with(series));
+        let shown = shown.iter().copied().map(str::to_owned).collect();
+        eventually(&rates, async || {
+            (prometheus.labels(&rates, label).await == shown).then_some(())
+        })
+        .await;
+    }
+
+    for (service, route) in [
+        (&stack.payment, "/payments/void"),
+        (&stack.inventory, "/inventory/release"),
+        (&stack.inventory, "/inventory/ship"),
+    ] {
+        let rule = json!({"kind": "error", "status": 500, "route": route});
+        service.add_gremlin_rule(rule).await;
+    }
+    assert_eq!((act("cancel").await, act("fulfil").await), (200, 202));
+    let panel = expression_with("valerix_orders_stuck");
+    let all: BTreeSet<_> = ["refund", "release", "shipment"].map(str::to_owned).into();
+    for expression in [
+        format!("({panel}) == 1"),
+        r#"ALERTS{alertname="ObligationsStuck"}"#.to_owned(),
+    ] {
+        eventually(&expression, async || {
+            (prometheus.labels(&expression, "owes").await == all).then_some(())
+        })
+        .await;
+    }
 }
 
 /// For each metric, its type and its labels.

@@ -571,6 +571,7 @@ async fn assert_survives(point: &str, action: &str) {
         assert_eq!(status, Some(StatusCode::OK), "{plan}");
         let shipped = "SELECT sum(shipped) FROM inventory";
         assert_eq!(stack.database.count(shipped).await, 1, "{plan}");
+        stack.store_orders_of_shipped_reservations().await;
     }
     stack.assert_clean_audit().await;
 }

@@ -12,17 +12,17 @@ use valerix::audit::Audit;
 use crate::harness::{PROGRAM, Service, TestDatabase, eventually, free_port, stock_of};
 
 /// The three services, each with its own database.
-struct SeparateStack {
+pub struct SeparateStack {
     /// The databases of order, inventory and payment.
-    databases: [TestDatabase; 3],
-    order: Service,
+    pub databases: [TestDatabase; 3],
+    pub order: Service,
     inventory: Service,
     payment: Service,
     env: Vec<(&'static str, String)>,
 }
 
 impl SeparateStack {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let databases = [
             TestDatabase::empty().await,
             TestDatabase::empty().await,
@@ -68,7 +68,7 @@ impl SeparateStack {
     }
 
     /// Places orders, and accepts each outcome that the contract allows.
-    async fn place_orders(&self, count: usize) {
+    pub async fn place_orders(&self, count: usize) {
         let orders = (0..count).map(async |n| {
             let product = if n % 10 == 0 { "PROD-404" } else { "PROD-001" };
             self.order
@@ -83,11 +83,11 @@ impl SeparateStack {
         }
     }
 
-    async fn audit(&self) -> Audit {
+    pub async fn audit(&self) -> Audit {
         self.order.audit().await.expect("a response to GET /audit")
     }
 
-    async fn wait_until_settled(&self) {
+    pub async fn wait_until_settled(&self) {
         eventually("every order to be settled", async || {
             (self.audit().await.orders.unsettled == 0).then_some(())
         })
@@ -95,7 +95,7 @@ impl SeparateStack {
     }
 
     /// Runs `valerix audit`, with or without the URLs of the other two databases.
-    async fn audit_command(&self, with_other_urls: bool) -> Output {
+    pub async fn audit_command(&self, with_other_urls: bool) -> Output {
         let [orders, stock, money] = self.databases.each_ref().map(TestDatabase::url);
         let mut command = Command::new(PROGRAM);
         command.args(["audit", "--database-url", &orders]);
@@ -109,7 +109,7 @@ impl SeparateStack {
 }
 
 #[track_caller]
-fn assert_clean(audit: &Audit) {
+pub fn assert_clean(audit: &Audit) {
     assert!(
         audit.clean && audit.orders.reservations_without_order == 0,
         "{audit}"
@@ -307,69 +307,6 @@ async fn assert_planted_defects_are_found(stack: &SeparateStack) {
         .await;
     let output = stack.audit_command(true).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn audit_ignores_changes_between_snapshots() {
-    let stack = SeparateStack::start().await;
-    stack.place_orders(9).await;
-    stack.wait_until_settled().await;
-    // The audit has read the orders, and has to wait for the lock on the stock or the payments.
-    for (locked, table) in [(1, "inventory"), (2, "payments")] {
-        let before = stack.audit().await.orders.confirmed;
-        let session = stack.databases[locked].session().await;
-        session
-            .batch_execute(&format!(
-                "BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"
-            ))
-            .await
-            .unwrap();
-        let meanwhile = async {
-            let waiting = "SELECT count(*) FROM pg_stat_activity
-                WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            eventually("the audit to wait", async || {
-                (stack.databases[locked].count(waiting).await > 0).then_some(())
-            })
-            .await;
-            for (database, statements) in statements_of_a_confirmed_order() {
-                if database == locked {
-                    session.batch_execute(&statements).await.unwrap();
-                } else {
-                    stack.databases[database].execute(&statements).await;
-                }
-            }
-            session.batch_execute("COMMIT").await.unwrap();
-        };
-        let (output, ()) = tokio::join!(stack.audit_command(true), meanwhile);
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && text.contains(&format!(" {before} confirmed")),
-            "{output:?}"
-        );
-        eventually("the next audit to include the order", async || {
-            let audit = stack.audit().await;
-            assert_clean(&audit);
-            (audit.orders.confirmed == before + 1).then_some(())
-        })
-        .await;
-    }
-}
-
-/// What the services would write for an order that is confirmed, and in which database.
-fn statements_of_a_confirmed_order() -> [(usize, String); 3] {
-    let id = Uuid::new_v4();
-    let reservation = format!(
-        "UPDATE inventory SET stock = stock - 1, reserved = reserved + 1
-         WHERE product_id = 'PROD-001';
-         INSERT INTO reservations (order_id, epoch, state, product_id, quantity)
-         VALUES ('{id}', 1, 'HELD', 'PROD-001', 1)"
-    );
-    let payment = format!("INSERT INTO payments (order_id, status) VALUES ('{id}', 'SUCCESS')");
-    let order = format!(
-        "INSERT INTO orders (id, product_id, quantity, status)
-         VALUES ('{id}', 'PROD-001', 1, 'CONFIRMED')"
-    );
-    [(1, reservation), (2, payment), (0, order)]
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,6 +80,7 @@ async fn the_goods_of_an_order_leave_once_and_a_repetition_is_answered_the_same(
         (&json!(100), &json!(105))
     );
     assert_eq!(figures(&stack, "PROD-001").await, [100, 1, 4, 105]);
+    stack.store_orders_of_shipped_reservations().await;
     assert!(stack.audit().await.unwrap().clean);
 }
 
@@ -143,6 +144,7 @@ async fn a_late_ship_of_an_earlier_epoch_changes_nothing() {
     late.assert_problem(409, "stale-epoch");
     assert_eq!(figures(&stack, "PROD-001").await, [96, 0, 4, 100]);
     assert_eq!(figures(&stack, "PROD-002").await, [50, 0, 0, 50]);
+    stack.store_orders_of_shipped_reservations().await;
     stack.assert_clean_audit().await;
 }
 
@@ -173,6 +175,7 @@ async fn a_shipped_order_gives_nothing_back_and_reserves_nothing_more() {
     }
     assert_eq!(row(&stack, order).await, before);
     assert_eq!(figures(&stack, "PROD-001").await, [96, 0, 4, 100]);
+    stack.store_orders_of_shipped_reservations().await;
     stack.assert_clean_audit().await;
 }
 
@@ -210,6 +213,7 @@ async fn concurrent_ships_and_releases_of_an_order_move_its_stock_once() {
     let shipped: i64 = join_all(ends).await.iter().sum();
     let expected = [100 - shipped, 0, shipped, 100];
     assert_eq!(figures(&stack, "PROD-001").await, expected);
+    stack.store_orders_of_shipped_reservations().await;
     stack.assert_clean_audit().await;
 }
 
@@ -267,6 +271,7 @@ async fn a_locked_product_delays_only_the_ships_of_its_orders() {
     let (waited, ()) = tokio::join!(ship(&stack.inventory, &body), unlock);
     assert_shipped(&waited, locked[0], "PROD-001", 2);
     assert_eq!(figures(&stack, "PROD-001").await, [80, 18, 2, 100]);
+    stack.store_orders_of_shipped_reservations().await;
     assert!(stack.audit().await.unwrap().clean);
 }
 
@@ -294,5 +299,6 @@ async fn goods_of_a_product_that_was_changed_by_hand_are_shipped_once_it_is_corr
     }
     let shipped = ship(&stack.inventory, &body).await;
     assert_shipped(&shipped, order, "PROD-001", 4);
+    stack.store_orders_of_shipped_reservations().await;
     stack.assert_clean_audit().await;
 }

@@ -1,47 +1,11 @@
 //! `valerix stock` against a running inventory service.
 
 use serde_json::{Value, json};
-use tokio::process::Command;
 
-use crate::harness::{PROGRAM, Stack, free_port};
-
-struct Run {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
+use crate::harness::{Run, Stack, free_port};
 
 async fn stock(arguments: &[&str], env: &[(&str, &str)]) -> Run {
-    let mut command = Command::new(PROGRAM);
-    command
-        .arg("stock")
-        .args(arguments)
-        .env_clear()
-        .envs(env.iter().copied());
-    let output = command.output().await.unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
-}
-
-impl Run {
-    #[track_caller]
-    fn assert_success(self) -> String {
-        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
-        self.stdout
-    }
-
-    /// Checks that the command ended with this code and one line, and returns the line.
-    #[track_caller]
-    fn assert_failure(self, code: i32) -> String {
-        assert_eq!(self.code, Some(code), "{}", self.stderr);
-        assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
-        assert!(self.stderr.starts_with("valerix: "), "{}", self.stderr);
-        self.stderr
-    }
+    Run::of(&[&["stock"], arguments].concat(), env).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,11 +139,8 @@ async fn completions_and_help_include_the_stock_command() {
         (&["stock", "add", "--help"], "--delivery-id"),
         (&["stock", "--help"], "http://127.0.0.1:5002"),
     ] {
-        let mut command = Command::new(PROGRAM);
-        let secret = ("OPERATOR_TOKEN", "hunter2");
-        command.args(arguments).env_clear().env(secret.0, secret.1);
-        let output = command.output().await.unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
+        let run = Run::of(arguments, &[("OPERATOR_TOKEN", "hunter2")]).await;
+        let text = run.assert_success();
         assert!(text.contains(wanted), "{arguments:?}: {text}");
         assert!(!text.contains("hunter2"), "{text}");
     }

@@ -9,6 +9,7 @@ use valerix::domain::saga::MAX_EPOCH;
 pub enum Message {
     Reserve(i32),
     Release(i32),
+    Ship(i32),
     Charge,
     Void,
     /// Payment found no row and calls the gateway. The steps of a handler are messages too: a
@@ -21,7 +22,7 @@ pub enum Message {
     StoreVoid,
 }
 
-const MESSAGES: [Message; 14] = [
+const MESSAGES: [Message; 17] = [
     Message::Reserve(1),
     Message::Reserve(2),
     Message::Reserve(3),
@@ -30,6 +31,9 @@ const MESSAGES: [Message; 14] = [
     Message::Release(2),
     Message::Release(3),
     Message::Release(MAX_EPOCH),
+    Message::Ship(1),
+    Message::Ship(2),
+    Message::Ship(3),
     Message::Charge,
     Message::Void,
     Message::CallGateway,
@@ -41,7 +45,7 @@ const MESSAGES: [Message; 14] = [
 /// All messages that were ever sent. None is removed, because each may arrive late, several times
 /// or never.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Sent(u16);
+pub struct Sent(u32);
 
 impl Sent {
     pub fn messages(self) -> impl Iterator<Item = Message> {

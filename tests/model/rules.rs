@@ -1,9 +1,11 @@
 //! The rules of the services, each of which can be removed.
 
-use valerix::api::PaymentStatus;
-use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservePlan};
-use valerix::domain::saga::{Attempt, SagaState, StepOutcome, Transition};
+use valerix::api::{OrderStatus, PaymentStatus};
+use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservePlan, ShipPlan};
+use valerix::domain::saga::{Attempt, Refusal, SagaState, StepOutcome, Transition};
 use valerix::domain::{ledger, payment};
+
+use crate::executor::Intervention;
 
 /// A rule that can be removed. The comments say what happens without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,21 @@ pub enum Rule {
     FinalStatusGuard,
     /// A failed order releases only at the epoch of its attempt.
     ReleaseAtEveryEpoch,
+    /// A cancellation keeps the epoch that it found.
+    NewEpochAtCancel,
+    /// A cancelled order releases its stock, but does not refund its charge.
+    RefundOwedByCancelled,
+    /// A fulfilment ships first, and stores that the goods have left when it has the answer.
+    ShipmentRecordedFirst,
+    /// A cancellation also takes back a shipment that is owed.
+    ShipmentForbidsCancel,
+    /// The decision to cancel respects an owed shipment, but the statement that stores it compares
+    /// only the epoch and the status.
+    ShipmentGuardOfCancel,
+    /// A change that operators ask for is stored whatever has happened since the order was read.
+    CompareAndSetOfOperators,
+    /// Each ship that arrives at the epoch of the row or a later one takes goods out.
+    ShipIdempotence,
 }
 
 /// What decides between a reserve and a release instead of their epochs.
@@ -82,6 +99,13 @@ impl Rules {
         }
     }
 
+    pub fn ship(self, entry: Option<&Entry>, epoch: i32) -> ShipPlan {
+        match ledger::ship(entry, epoch) {
+            ShipPlan::AlreadyShipped if self.lacks(Rule::ShipIdempotence) => ShipPlan::Ship,
+            plan => plan,
+        }
+    }
+
     pub fn must_charge(self, stored: Option<PaymentStatus>) -> bool {
         stored.is_none() || self.lacks(Rule::ChargeIdempotence)
     }
@@ -110,12 +134,65 @@ impl Rules {
         }
     }
 
-    /// Whether the order's row accepts a change to `next`.
+    /// Whether the order's row accepts a transition to `next`.
     pub fn may_store(self, order: SagaState, next: SagaState) -> bool {
         let holds_epoch = order.epoch == next.epoch;
         let leaves_final_status = !order.may_become(next.status);
+        let brings_goods_back = order.fulfilled && !next.fulfilled;
+        let forgets_shipment = order.shipment_owed && !next.shipment_owed && !next.fulfilled;
         self.lacks(Rule::CompareAndSet)
-            || (holds_epoch && (!leaves_final_status || self.lacks(Rule::FinalStatusGuard)))
+            || (holds_epoch
+                && !brings_goods_back
+                && !forgets_shipment
+                && (!leaves_final_status || self.lacks(Rule::FinalStatusGuard)))
+    }
+
+    /// The state after what operators ask for, decided from the order as it was read.
+    pub fn decide(
+        self,
+        asked: Intervention,
+        read: SagaState,
+    ) -> Result<Option<SagaState>, Refusal> {
+        match asked {
+            Intervention::Fulfil => read.with_shipment_owed(),
+            Intervention::Cancel => {
+                let seen = SagaState {
+                    shipment_owed: read.shipment_owed && !self.lacks(Rule::ShipmentForbidsCancel),
+                    ..read
+                };
+                let cancelled = seen.cancelled()?;
+                Ok(cancelled.map(|cancelled| self.cancelled(read, cancelled)))
+            }
+        }
+    }
+
+    fn cancelled(self, read: SagaState, cancelled: SagaState) -> SagaState {
+        let epoch = if self.lacks(Rule::NewEpochAtCancel) {
+            read.epoch
+        } else {
+            cancelled.epoch
+        };
+        SagaState {
+            epoch,
+            release_owed_epoch: Some(epoch),
+            refund_owed: cancelled.refund_owed && !self.lacks(Rule::RefundOwedByCancelled),
+            ..cancelled
+        }
+    }
+
+    /// Whether the change is stored before the first call.
+    pub fn records_first(self, asked: Intervention) -> bool {
+        asked == Intervention::Cancel || !self.lacks(Rule::ShipmentRecordedFirst)
+    }
+
+    /// Whether the order's row accepts a change that operators ask for. They have read `read`.
+    pub fn may_intervene(self, order: SagaState, read: SagaState) -> bool {
+        let is_as_read = order.epoch == read.epoch && order.status == read.status;
+        let has_failed = order.status == OrderStatus::Failed;
+        let ignores_shipment =
+            self.lacks(Rule::ShipmentForbidsCancel) || self.lacks(Rule::ShipmentGuardOfCancel);
+        let goods_leave = (order.shipment_owed && !ignores_shipment) || order.fulfilled;
+        self.lacks(Rule::CompareAndSetOfOperators) || (is_as_read && !has_failed && !goods_leave)
     }
 
     pub fn release_epoch(self, order: SagaState) -> i32 {

@@ -1,88 +1,16 @@
 //! The state of the whole system, and the actions that change it.
 
-use valerix::api::{OrderStatus, PaymentStatus};
-use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservationState, ReservePlan};
-use valerix::domain::saga::{
-    Attempt, CallFailure, MAX_EPOCH, RefundOutcome, SagaState, Step, StepOutcome,
-};
+use valerix::api::OrderStatus;
+use valerix::domain::saga::{Attempt, MAX_EPOCH, SagaState, StepOutcome};
 
+use crate::changes::{Acknowledged, attempts_may, is_cancelled, operators_may};
+use crate::executor::{Actors, EXECUTORS, Executor, ExecutorState, Intervention, message};
 use crate::network::{Message, Sent};
 use crate::rules::Rules;
-
-/// Units delivered so far. The order and its competitor want one unit each.
-pub const STOCKED: i32 = 1;
-
-/// An executor of the saga. The first worker is the one that takes the order over first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Executor {
-    Request,
-    FirstWorker,
-    SecondWorker,
-}
-
-const EXECUTORS: [Executor; 3] = [
-    Executor::Request,
-    Executor::FirstWorker,
-    Executor::SecondWorker,
-];
+use crate::services::Services;
 
 /// More steps than an undisturbed attempt takes. After this many, it has entered an endless loop.
 const MAX_STEPS: usize = 20;
-
-/// The state of an executor. It may stall in each state, because other actions may always come
-/// first, and it may abort.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum ExecutorState {
-    NotStarted,
-    /// About to make its next step.
-    Ready(Attempt),
-    /// Has sent the message of its step.
-    Waiting(Attempt),
-    /// Has the answer, and is about to store the change that follows from it.
-    Storing(Attempt),
-    /// Has stopped, was fenced by a later attempt, or has aborted.
-    Ended,
-}
-
-/// The ledger's row of the order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Reservation {
-    pub epoch: i32,
-    pub state: ReservationState,
-}
-
-/// The gateway's state of the order, whose id is the idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Gateway {
-    would_approve: bool,
-    approved: Option<bool>,
-    cancelled: bool,
-    /// Charges that were made and not refunded.
-    pub captured: u8,
-}
-
-impl Gateway {
-    fn charge(&mut self, rules: Rules) -> PaymentStatus {
-        let first_answer = self.approved.filter(|_| rules.gateway_charges_once());
-        let approved = first_answer.unwrap_or_else(|| {
-            let approved = self.would_approve && !self.cancelled;
-            // More than two charges are no other violation than two.
-            self.captured = (self.captured + u8::from(approved)).min(2);
-            approved
-        });
-        self.approved = Some(approved);
-        if approved {
-            PaymentStatus::Success
-        } else {
-            PaymentStatus::Failed
-        }
-    }
-
-    fn cancel(&mut self, rules: Rules) {
-        self.captured = 0;
-        self.cancelled |= rules.gateway_declines_after_void();
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -106,6 +34,10 @@ pub enum Action {
     /// The compare-and-set of an executor reaches the order's database.
     Store(Executor),
     Abort(Executor),
+    /// An operator's executor reads the order, and decides whether to change it.
+    Decide(Executor),
+    /// The change of an operator's executor reaches the order's database.
+    Intervene(Executor),
     /// A standby that lacks the last takeover becomes the order's database.
     FailOver,
 }
@@ -133,20 +65,16 @@ enum Standby {
 pub struct System {
     pub order: SagaState,
     standby: Standby,
-    executors: [ExecutorState; 3],
+    executors: [ExecutorState; EXECUTORS.len()],
     pub sent: Sent,
-    pub reservation: Option<Reservation>,
-    pub stock: i32,
-    /// Units that the competitor has reserved.
-    pub competitor: i32,
-    pub payment: Option<PaymentStatus>,
-    pub gateway: Gateway,
+    pub services: Services,
+    pub acknowledged: Acknowledged,
     /// A stored change of the order's status that is not allowed.
     pub forbidden_change: Option<(OrderStatus, OrderStatus)>,
 }
 
 impl System {
-    pub fn new(would_approve: bool, hazard: Hazard) -> Self {
+    pub fn new(would_approve: bool, actors: Actors, hazard: Hazard) -> Self {
         let mut sent = Sent::default();
         if hazard == Hazard::ForeignReserve {
             sent.add(Message::Reserve(MAX_EPOCH));
@@ -158,39 +86,26 @@ impl System {
         Self {
             order: SagaState::PLACED,
             standby,
-            executors: [
-                ExecutorState::Ready(Attempt::new(SagaState::PLACED)),
-                ExecutorState::NotStarted,
-                ExecutorState::NotStarted,
-            ],
+            executors: actors.executors(),
             sent,
-            reservation: None,
-            stock: STOCKED,
-            competitor: 0,
-            payment: None,
-            gateway: Gateway {
-                would_approve,
-                approved: None,
-                cancelled: false,
-                captured: 0,
-            },
+            services: Services::new(would_approve),
+            acknowledged: Acknowledged::default(),
             forbidden_change: None,
         }
     }
 
-    pub fn is_held(&self) -> bool {
-        self.reservation
-            .is_some_and(|row| row.state == ReservationState::Held)
+    pub fn executor(&self, executor: Executor) -> ExecutorState {
+        self.executors[executor as usize]
     }
 
     pub fn actions(&self, actions: &mut Vec<Action>) {
-        if self.stock > 0 {
+        if self.services.stock > 0 {
             actions.push(Action::CompetitorReserves);
         }
-        if self.competitor > 0 {
+        if self.services.competitor > 0 {
             actions.push(Action::CompetitorReleases);
         }
-        if !self.order.is_settled() && self.executors.contains(&ExecutorState::NotStarted) {
+        if !self.order.is_settled() && self.next_worker().is_some() {
             actions.push(Action::Claim);
         }
         if matches!(self.standby, Standby::Behind(order) if order != self.order) {
@@ -198,39 +113,47 @@ impl System {
         }
         actions.extend(self.sent.messages().map(Action::Deliver));
         for executor in EXECUTORS {
-            match self.executors[executor as usize] {
-                ExecutorState::NotStarted | ExecutorState::Ended => continue,
-                ExecutorState::Ready(attempt) => {
-                    actions.push(Action::Send(executor));
-                    let took_over_now =
-                        executor != Executor::Request && attempt == Attempt::new(attempt.state);
-                    if took_over_now && !attempt.state.is_final() {
-                        actions.push(Action::Expire(executor));
-                    }
-                }
-                ExecutorState::Waiting(_) => {
-                    actions.extend([Action::Answer(executor), Action::TimeOut(executor)]);
-                }
-                ExecutorState::Storing(_) => actions.push(Action::Store(executor)),
-            }
-            actions.push(Action::Abort(executor));
+            self.actions_of(executor, actions);
         }
+    }
+
+    fn actions_of(&self, executor: Executor, actions: &mut Vec<Action>) {
+        match self.executor(executor) {
+            ExecutorState::Ended => return,
+            ExecutorState::NotStarted => {
+                if executor.intervention().is_some() {
+                    actions.push(Action::Decide(executor));
+                }
+                return;
+            }
+            ExecutorState::Decided { .. } => actions.push(Action::Intervene(executor)),
+            ExecutorState::Ready(attempt) => {
+                actions.push(Action::Send(executor));
+                let took_over_now = executor.is_worker() && attempt == Attempt::new(attempt.state);
+                if took_over_now && !attempt.state.is_final() {
+                    actions.push(Action::Expire(executor));
+                }
+            }
+            ExecutorState::Waiting(_) => {
+                actions.extend([Action::Answer(executor), Action::TimeOut(executor)]);
+            }
+            ExecutorState::Storing(_) => actions.push(Action::Store(executor)),
+        }
+        actions.push(Action::Abort(executor));
     }
 
     pub fn perform_action(&mut self, rules: Rules, action: Action) {
         match action {
             Action::CompetitorReserves => {
-                (self.stock, self.competitor) = (self.stock - 1, self.competitor + 1);
+                self.services.stock -= 1;
+                self.services.competitor += 1;
             }
             Action::CompetitorReleases => {
-                (self.stock, self.competitor) = (self.stock + 1, self.competitor - 1);
+                self.services.stock += 1;
+                self.services.competitor -= 1;
             }
             Action::Claim => self.claim(rules),
-            Action::FailOver => {
-                if let Standby::Behind(order) = self.standby {
-                    (self.order, self.standby) = (order, Standby::Promoted);
-                }
-            }
+            Action::FailOver => self.fail_over(),
             Action::Deliver(message) => self.deliver(rules, message),
             Action::Send(executor)
             | Action::Answer(executor)
@@ -238,23 +161,47 @@ impl System {
             | Action::Expire(executor)
             | Action::Store(executor)
             | Action::Abort(executor) => {
-                let state = self.executors[executor as usize];
+                let state = self.executor(executor);
                 self.executors[executor as usize] = self.execute(rules, state, action);
+            }
+            Action::Decide(executor) | Action::Intervene(executor) => {
+                if let Some(asked) = executor.intervention() {
+                    let state = self.executor(executor);
+                    self.executors[executor as usize] = self.operate(rules, asked, state);
+                }
             }
         }
     }
 
+    fn next_worker(&self) -> Option<Executor> {
+        EXECUTORS.into_iter().find(|executor| {
+            executor.is_worker() && self.executor(*executor) == ExecutorState::NotStarted
+        })
+    }
+
     fn claim(&mut self, rules: Rules) {
-        if let Some(index) = self
-            .executors
-            .iter()
-            .position(|state| *state == ExecutorState::NotStarted)
-        {
-            if let Standby::Behind(_) = self.standby {
-                self.standby = Standby::Behind(self.order);
+        if let Some(worker) = self.next_worker() {
+            self.take_over(rules.claim(self.order));
+            let attempt = Attempt::new(self.order);
+            self.executors[worker as usize] = ExecutorState::ready_or_ended(attempt);
+        }
+    }
+
+    fn take_over(&mut self, state: SagaState) {
+        if let Standby::Behind(_) = self.standby {
+            self.standby = Standby::Behind(self.order);
+        }
+        self.order = state;
+    }
+
+    fn fail_over(&mut self) {
+        if let Standby::Behind(order) = self.standby {
+            (self.order, self.standby) = (order, Standby::Promoted);
+            // No protocol can keep what the database has lost.
+            if !is_cancelled(order) {
+                self.acknowledged.cancelled_in = None;
             }
-            self.order = rules.claim(self.order);
-            self.executors[index] = ready_or_ended(Attempt::new(self.order));
+            self.acknowledged.shipment &= order.shipment_owed || order.fulfilled;
         }
     }
 
@@ -268,24 +215,67 @@ impl System {
                 ExecutorState::Waiting(attempt)
             }
             (ExecutorState::Ready(attempt), Action::Expire(_)) => {
-                apply_outcome(rules, attempt, StepOutcome::Expired)
+                ExecutorState::after_outcome(rules, attempt, StepOutcome::Expired)
             }
             (ExecutorState::Waiting(attempt), Action::Answer(_)) => {
-                let outcome = self.call(rules, attempt);
-                apply_outcome(rules, attempt, outcome)
+                let outcome = self.services.call(rules, message(rules, attempt));
+                ExecutorState::after_outcome(rules, attempt, outcome)
             }
-            (ExecutorState::Waiting(attempt), Action::TimeOut(_)) => apply_outcome(
-                rules,
-                attempt,
-                StepOutcome::CallFailed(CallFailure::TimedOut),
-            ),
+            (ExecutorState::Waiting(attempt), Action::TimeOut(_)) => {
+                ExecutorState::after_timeout(rules, attempt)
+            }
             (ExecutorState::Storing(attempt), Action::Store(_))
                 if self.store(rules, attempt.state) =>
             {
-                ready_or_ended(attempt)
+                ExecutorState::ready_or_ended(attempt)
             }
             _ => ExecutorState::Ended,
         }
+    }
+
+    /// One action of an operator's executor, before its attempt. A refusal changes nothing, and
+    /// the operator may ask again.
+    fn operate(
+        &mut self,
+        rules: Rules,
+        asked: Intervention,
+        state: ExecutorState,
+    ) -> ExecutorState {
+        match state {
+            ExecutorState::NotStarted => match rules.decide(asked, self.order) {
+                Ok(Some(next)) if !rules.records_first(asked) => {
+                    let unrecorded = SagaState {
+                        epoch: self.order.epoch,
+                        ..next
+                    };
+                    ExecutorState::Ready(Attempt::new(unrecorded))
+                }
+                Ok(Some(_)) => ExecutorState::Decided { read: self.order },
+                Ok(None) | Err(_) => ExecutorState::NotStarted,
+            },
+            ExecutorState::Decided { read } => match rules.decide(asked, read) {
+                Ok(Some(next)) if rules.may_intervene(self.order, read) => {
+                    self.intervene(next);
+                    ExecutorState::ready_or_ended(Attempt::new(next))
+                }
+                // The order has changed since it was read: the executor reads it again.
+                _ => ExecutorState::NotStarted,
+            },
+            state => state,
+        }
+    }
+
+    fn intervene(&mut self, next: SagaState) {
+        let before = self.order;
+        if !operators_may(before, next) {
+            self.forbidden_change = Some((before.status, next.status));
+        }
+        if is_cancelled(next) {
+            self.acknowledged.cancelled_in = Some(before.status);
+        } else {
+            self.acknowledged.shipment = true;
+        }
+        self.take_over(next);
     }
 
     /// The state after one more worker has taken the order over, and nothing has disturbed it.
@@ -297,7 +287,7 @@ impl System {
         system.order = rules.claim(system.order);
         let mut attempt = Attempt::new(system.order);
         for _ in 0..MAX_STEPS {
-            let outcome = system.call(rules, attempt);
+            let outcome = system.services.call(rules, message(rules, attempt));
             let (after, transition) = rules.apply(attempt, outcome);
             let goes_on = transition.is_none() || system.store(rules, after.state);
             if !goes_on || after.next().is_none() {
@@ -310,20 +300,12 @@ impl System {
 
     /// Whether no message under way could change anything, in any order and any number of times.
     pub fn is_unaffected_by_late_messages(&self, rules: Rules) -> bool {
-        let stored_values = |system: &Self| {
-            (
-                system.reservation,
-                system.stock,
-                system.payment,
-                system.gateway.captured,
-            )
-        };
         let mut system = *self;
         loop {
             let before = system;
             for message in before.sent.messages() {
                 system.deliver(rules, message);
-                if stored_values(&system) != stored_values(self) {
+                if system.services.stored_values() != self.services.stored_values() {
                     return false;
                 }
             }
@@ -345,7 +327,7 @@ impl System {
             failure_reason,
             ..state
         };
-        if !may_become(self.order, state) {
+        if !attempts_may(self.order, state) {
             self.forbidden_change = Some((self.order.status, state.status));
         }
         // A statement that stores a transition never moves the epoch.
@@ -356,155 +338,9 @@ impl System {
         true
     }
 
-    /// A call with its answer, in one action. A call that stops half-way is a `Deliver`.
-    fn call(&mut self, rules: Rules, attempt: Attempt) -> StepOutcome {
-        match message(rules, attempt) {
-            Some(Message::Reserve(epoch)) => return self.reserve(rules, epoch),
-            Some(Message::Release(epoch)) => {
-                self.release(rules, epoch);
-                return StepOutcome::Released {
-                    units_returned: true,
-                };
-            }
-            Some(Message::Void) => {
-                self.gateway.cancel(rules);
-                self.payment = rules.void(self.payment);
-                return StepOutcome::Refunded(RefundOutcome::Refunded);
-            }
-            Some(Message::Charge) if rules.must_charge(self.payment) => {
-                let decided = self.gateway.charge(rules);
-                self.payment.get_or_insert(decided);
-            }
-            _ => {}
-        }
-        // The outcome that payment's answer stands for.
-        match self.payment {
-            Some(PaymentStatus::Success) => StepOutcome::Charged,
-            None | Some(PaymentStatus::Pending) => StepOutcome::NotCharged,
-            Some(PaymentStatus::Failed | PaymentStatus::Refunded | PaymentStatus::Voided) => {
-                StepOutcome::Declined
-            }
-        }
-    }
-
     fn deliver(&mut self, rules: Rules, message: Message) {
-        match message {
-            Message::Reserve(epoch) => {
-                self.reserve(rules, epoch);
-            }
-            Message::Release(epoch) => self.release(rules, epoch),
-            Message::Charge => {
-                if rules.must_charge(self.payment) {
-                    self.sent.add(Message::CallGateway);
-                }
-            }
-            Message::CallGateway => {
-                let decided = self.gateway.charge(rules);
-                self.sent.add(Message::StoreCharge(decided));
-            }
-            // The row that is stored first counts.
-            Message::StoreCharge(decided) => {
-                self.payment.get_or_insert(decided);
-            }
-            Message::Void => {
-                self.gateway.cancel(rules);
-                self.sent.add(Message::StoreVoid);
-            }
-            Message::StoreVoid => self.payment = rules.void(self.payment),
+        if let Some(follow_up) = self.services.deliver(rules, message) {
+            self.sent.add(follow_up);
         }
-    }
-
-    fn entry(&self) -> Option<Entry> {
-        self.reservation.map(|Reservation { epoch, state }| Entry {
-            epoch,
-            state,
-            goods: (state != ReservationState::Released).then(goods),
-        })
-    }
-
-    /// A reserve, in one transaction as in inventory's store.
-    fn reserve(&mut self, rules: Rules, epoch: i32) -> StepOutcome {
-        let state = match rules.reserve(self.entry(), epoch, &goods()) {
-            ReservePlan::Stale => return StepOutcome::Fenced,
-            ReservePlan::Mismatch | ReservePlan::AlreadyShipped => {
-                return StepOutcome::CallFailed(CallFailure::Rejected);
-            }
-            ReservePlan::AlreadyHeld => return StepOutcome::Reserved,
-            ReservePlan::KeepHeld => ReservationState::Held,
-            ReservePlan::Take if self.stock > 0 => {
-                self.stock -= 1;
-                ReservationState::Held
-            }
-            ReservePlan::Take => ReservationState::Released,
-        };
-        if state == ReservationState::Held || self.reservation.is_some() {
-            self.reservation = Some(Reservation { epoch, state });
-        }
-        if state == ReservationState::Held {
-            StepOutcome::Reserved
-        } else {
-            StepOutcome::InsufficientStock
-        }
-    }
-
-    fn release(&mut self, rules: Rules, epoch: i32) {
-        match rules.release(self.entry(), epoch) {
-            ReleasePlan::Ignore => return,
-            ReleasePlan::GiveBack => self.stock += 1,
-            ReleasePlan::Tombstone | ReleasePlan::RaiseEpoch => {}
-        }
-        self.reservation = Some(Reservation {
-            epoch,
-            state: ReservationState::Released,
-        });
-    }
-}
-
-fn ready_or_ended(attempt: Attempt) -> ExecutorState {
-    if attempt.next().is_none() {
-        ExecutorState::Ended
-    } else {
-        ExecutorState::Ready(attempt)
-    }
-}
-
-/// The executor after an outcome. It stores a transition before it goes on.
-fn apply_outcome(rules: Rules, attempt: Attempt, outcome: StepOutcome) -> ExecutorState {
-    let (after, transition) = rules.apply(attempt, outcome);
-    if transition.is_some() {
-        ExecutorState::Storing(after)
-    } else {
-        ready_or_ended(after)
-    }
-}
-
-fn goods() -> Goods {
-    Goods {
-        product_id: String::new(),
-        quantity: 1,
-    }
-}
-
-fn message(rules: Rules, attempt: Attempt) -> Option<Message> {
-    let epoch = attempt.state.epoch;
-    match attempt.next()? {
-        Step::Reserve => Some(Message::Reserve(epoch)),
-        Step::Release => Some(Message::Release(rules.release_epoch(attempt.state))),
-        Step::Charge => Some(Message::Charge),
-        Step::Refund => Some(Message::Void),
-        Step::QueryPayment | Step::Ship => None,
-    }
-}
-
-/// Whether a change of an order is allowed: it never returns to an earlier status, and a final
-/// status and the reason of a failure stay.
-fn may_become(from: SagaState, to: SagaState) -> bool {
-    use OrderStatus as Status;
-    match (from.status, to.status) {
-        (Status::Failed, Status::Failed) => from.failure_reason == to.failure_reason,
-        (Status::Confirmed | Status::Failed, _)
-        | (_, Status::Pending)
-        | (Status::PendingPayment, Status::PendingInventory) => false,
-        (Status::Pending | Status::PendingInventory | Status::PendingPayment, _) => true,
     }
 }

@@ -10,7 +10,8 @@ use crate::platform::http::problem::{Problem, ProblemBody};
 /// The invariants, checked on the live database
 ///
 /// Reads the tables of all services. If they are in one database, it reads them in one snapshot.
-/// If inventory or payment has a database of its own, it reads the orders first. The audit starts
+/// If inventory or payment has a database of its own, it reads the orders first, and reads an
+/// order again if a change meanwhile may have made it look wrong. The audit starts
 /// after the request. If audits take longer than 250 ms, a stored result is returned until it is as
 /// old as twice its duration, at most 10 s. `at` says when the orders were
 /// read.
@@ -20,7 +21,7 @@ use crate::platform::http::problem::{Problem, ProblemBody};
         whose address is not set",
         content_type = "application/problem+json", body = ProblemBody),
     (status = 503, description = "audit-unavailable: a table is locked or missing, or the audit \
-        takes too long; or database-unavailable", content_type = "application/problem+json",
+        takes too long; orders changed while they were read; or database-unavailable", content_type = "application/problem+json",
         body = ProblemBody)))]
 #[get("/audit")]
 pub async fn audit(audits: web::Data<AuditCache>) -> Result<web::Json<Audit>, Problem> {
@@ -42,6 +43,10 @@ fn problem_of(error: AuditError) -> Problem {
         AuditError::NotLocked(_) => (
             "audit-unavailable",
             "The audit cannot read a table: another session has locked it, or it does not exist.",
+        ),
+        AuditError::OrdersChanging { .. } => (
+            "audit-unavailable",
+            "Orders that seem to violate an invariant changed each time that they were read again.",
         ),
         AuditError::TimedOut => (
             "audit-unavailable",

@@ -262,7 +262,9 @@ impl Worker {
         metrics
             .oldest_pending_seconds
             .set(backlog.oldest_pending_seconds);
-        metrics.stuck.set(backlog.stuck);
+        for (owes, orders) in backlog.stuck.by_obligation() {
+            metrics.set_stuck(owes, orders);
+        }
         let forgotten = database
             .run(async |connection| {
                 store::forget_keys(connection, key_ttl, MAX_FORGOTTEN_KEYS).await

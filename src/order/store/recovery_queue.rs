@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::duration::milliseconds;
 use super::order_row::OrderRow;
+use crate::api::Obligation;
 use crate::platform::db::DatabaseError;
 
 /// Ends an attempt that has no transition to store: releases its lease, and lets the next attempt
@@ -201,9 +202,32 @@ pub struct Backlog {
     /// The age of the oldest pending order in seconds; 0 without one.
     #[diesel(sql_type = Double)]
     pub oldest_pending_seconds: f64,
-    /// Orders that have ended and have owed something for longer than the recovery bound.
+    #[diesel(embed)]
+    pub stuck: StuckOrders,
+}
+
+/// Orders that have ended and have owed something for longer than the recovery bound, by what they
+/// owe. An order can owe two things.
+#[derive(Debug, QueryableByName)]
+pub struct StuckOrders {
     #[diesel(sql_type = BigInt)]
-    pub stuck: i64,
+    releases: i64,
+    #[diesel(sql_type = BigInt)]
+    refunds: i64,
+    #[diesel(sql_type = BigInt)]
+    shipments: i64,
+}
+
+impl StuckOrders {
+    /// The number of orders for each obligation.
+    #[must_use]
+    pub const fn by_obligation(&self) -> [(Obligation, i64); 3] {
+        [
+            (Obligation::Release, self.releases),
+            (Obligation::Refund, self.refunds),
+            (Obligation::Shipment, self.shipments),
+        ]
+    }
 }
 
 /// # Errors
@@ -214,15 +238,20 @@ pub async fn backlog(
 ) -> Result<Backlog, DatabaseError> {
     // One query for each partial index.
     let statement = "
-        SELECT pending.orders + owing.orders AS unsettled, oldest_pending_seconds, stuck
+        SELECT pending.orders + owing.orders AS unsettled, oldest_pending_seconds,
+               releases, refunds, shipments
         FROM (SELECT count(*) AS orders,
                      COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float8
                          AS oldest_pending_seconds
               FROM unsettled_orders WHERE is_pending) pending,
              (SELECT count(*) AS orders,
-                     count(*) FILTER (WHERE COALESCE(owed_since, updated_at)
-                         < now() - $1 * interval '1 millisecond') AS stuck
-              FROM unsettled_orders WHERE is_owing) owing";
+                     count(*) FILTER (WHERE is_stuck AND release_owed_epoch IS NOT NULL)
+                         AS releases,
+                     count(*) FILTER (WHERE is_stuck AND refund_owed) AS refunds,
+                     count(*) FILTER (WHERE is_stuck AND shipment_owed) AS shipments
+              FROM (SELECT *, COALESCE(owed_since, updated_at)
+                           < now() - $1 * interval '1 millisecond' AS is_stuck
+                    FROM unsettled_orders WHERE is_owing) AS owing_orders) owing";
     Ok(diesel::sql_query(statement)
         .bind::<Integer, _>(milliseconds(bound))
         .get_result(connection)

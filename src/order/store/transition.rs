@@ -68,9 +68,10 @@ impl BatchStatement for ApplyTransitions {
             WHERE o.id = i.id AND o.epoch = i.epoch AND o.id = ANY ($1)
                 -- The epoch alone does not protect a final status: after a failover that loses
                 -- commits, a takeover can get an epoch that was used before. For the same reason
-                -- goods that have left stay so.
+                -- goods that have left, or are about to, stay so.
                 AND (o.status NOT IN ('CONFIRMED', 'FAILED') OR o.status = i.status)
                 AND (o.fulfilled_at IS NULL OR i.fulfilled)
+                AND (NOT o.shipment_owed OR i.shipment_owed OR i.fulfilled)
             RETURNING o.id, o.status, o.epoch, o.updated_at, i.reason, i.trace_id, i.steps),
         event AS (
             INSERT INTO order_events (order_id, status, reason, epoch, trace_id, steps)

@@ -44,3 +44,16 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<String>,
 }
+
+impl ProblemBody {
+    /// Returns what is wrong, as text for people: every invalid field, or else the detail.
+    #[must_use]
+    pub fn explanation(&self) -> String {
+        if self.errors.is_empty() {
+            return self.detail.clone();
+        }
+        let texts = self.errors.iter();
+        let texts = texts.map(|error| format!("{} {}", error.field, error.detail));
+        texts.collect::<Vec<_>>().join("; ")
+    }
+}

@@ -1,6 +1,7 @@
 //! The parts that tests share: services, databases, event streams, proxies and a browser.
 
 pub mod browser;
+pub mod command;
 pub mod database;
 pub mod dedicated_postgres;
 pub mod events;
@@ -19,6 +20,7 @@ use valerix::audit::Audit;
 use valerix::testbed::free_ports::free_ports_in;
 use valerix::testbed::process::{Output, Process, ProcessSpec};
 
+pub use command::Run;
 pub use database::{TestDatabase, stock_of};
 
 /// How long a test waits for a condition before it fails. A loaded machine is fast enough for it;
@@ -471,6 +473,18 @@ impl Stack {
                 "{caller}: {audit}"
             );
         }
+    }
+
+    /// Stores a fulfilled and paid order for each reservation that a test shipped directly at
+    /// inventory.
+    pub async fn store_orders_of_shipped_reservations(&self) {
+        let store = "WITH shipped AS (
+                INSERT INTO orders (id, product_id, quantity, status, fulfilled_at)
+                SELECT order_id, product_id, quantity, 'CONFIRMED', now() FROM reservations
+                WHERE state = 'SHIPPED'
+                ON CONFLICT DO NOTHING RETURNING id)
+            INSERT INTO payments (order_id, status) SELECT id, 'SUCCESS' FROM shipped";
+        self.database.execute(store).await;
     }
 
     /// The units of a product that are in stock and that are reserved.

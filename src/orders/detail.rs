@@ -1,0 +1,113 @@
+//! One order as text: its fields, and its events as a timeline.
+
+use chrono::{DateTime, Utc};
+
+use super::summary::{exact_time, last_failure, outcome, remainder, status};
+use crate::api::{Order, OrderDetail, OrderEvent};
+use crate::platform::output::printable;
+use crate::platform::text_table::{self, Align};
+
+pub fn text(detail: &OrderDetail, now: DateTime<Utc>) -> String {
+    let mut rows = fields(&detail.order, now);
+    rows.extend(traces(detail));
+    let fields = text_table::lines(&rows, [Align::Left; 2]).join("\n");
+    let timeline = timeline(&detail.events).join("\n");
+    format!("{fields}\n\n{timeline}")
+}
+
+fn fields(order: &Order, now: DateTime<Utc>) -> Vec<[String; 2]> {
+    let settled = remainder(order, now, exact_time).map_or_else(
+        || "yes: nothing is owed".to_owned(),
+        |remainder| format!("no: {remainder}"),
+    );
+    let fields = [
+        ("id", Some(order.id.to_string())),
+        ("product", Some(printable(&order.product_id))),
+        ("quantity", Some(order.quantity.to_string())),
+        ("status", Some(status(order))),
+        ("message", Some(printable(&order.message))),
+        ("settled", Some(settled)),
+        ("next attempt", order.next_attempt_at.map(exact_time)),
+        ("last failure", failed_call(order)),
+        ("created", Some(exact_time(order.created_at))),
+        ("updated", Some(exact_time(order.updated_at))),
+        ("fulfilled", order.fulfilled_at.map(exact_time)),
+    ];
+    let fields = fields.into_iter();
+    let fields = fields.filter_map(|(name, value)| Some([name.to_owned(), value?]));
+    fields.collect()
+}
+
+fn failed_call(order: &Order) -> Option<String> {
+    let step = order.last_failure.as_ref()?;
+    let (at, took) = (exact_time(step.started_at), milliseconds(step.duration_ms));
+    last_failure(order).map(|call| format!("{call}, at {at}, took {took}"))
+}
+
+/// The trace of the request that placed the order, and those of the later attempts.
+fn traces(detail: &OrderDetail) -> Vec<[String; 2]> {
+    let mut rows = Vec::new();
+    if let Some(trace_id) = &detail.order.trace_id {
+        rows.push(["trace".to_owned(), printable(trace_id)]);
+    }
+    for event in &detail.events {
+        let Some(trace_id) = &event.trace_id else {
+            continue;
+        };
+        if event.attempt > 1 {
+            let trace_id = format!("{} (attempt {})", printable(trace_id), event.attempt);
+            let row = ["trace".to_owned(), trace_id];
+            if !rows.contains(&row) {
+                rows.push(row);
+            }
+        }
+    }
+    rows
+}
+
+/// A line for each change of the order. The calls that led to it are above it, with an indent.
+fn timeline(events: &[OrderEvent]) -> Vec<String> {
+    let head = [
+        "TIME",
+        "ATTEMPT",
+        "STATUS OR CALL",
+        "REASON OR OUTCOME",
+        "TOOK",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    for event in events {
+        let attempt = event.attempt.to_string();
+        rows.extend(event.steps.iter().map(|step| {
+            [
+                exact_time(step.started_at),
+                attempt.clone(),
+                format!("  {}", printable(&step.step)),
+                outcome(step),
+                milliseconds(step.duration_ms),
+            ]
+        }));
+        rows.push([
+            exact_time(event.at),
+            attempt,
+            printable(&event.status),
+            printable(&event.reason),
+            String::new(),
+        ]);
+    }
+    let columns = [
+        Align::Left,
+        Align::Right,
+        Align::Left,
+        Align::Left,
+        Align::Right,
+    ];
+    text_table::lines(&rows, columns)
+}
+
+fn milliseconds(duration: f64) -> String {
+    if duration < 100.0 {
+        format!("{duration:.1} ms")
+    } else {
+        format!("{duration:.0} ms")
+    }
+}
