@@ -61,13 +61,10 @@ pub async fn act(
     client: ApiClient,
     plan: OperatorPlan,
     trace_id: String,
-    mut answer: oneshot::Receiver<KnownOrder>,
+    answer: oneshot::Receiver<KnownOrder>,
 ) -> Vec<OrderAction> {
     let known = match plan.start {
-        OperatorStart::WhenListed => match look_up(&client, &trace_id, &mut answer).await {
-            Some(known) => Some(known),
-            None => answer.await.ok(),
-        },
+        OperatorStart::WhenListed => look_up(&client, &trace_id, answer).await,
         OperatorStart::AfterAnswer(delay) => {
             let known = answer.await.ok();
             tokio::time::sleep(delay).await;
@@ -82,11 +79,12 @@ pub async fn act(
     join_all(actions).await
 }
 
-/// Looks for the order in the list. Ends without it when the customer is answered first.
+/// Looks for the order in the list a few times, and otherwise waits for the customer's answer.
+/// Returns `None` if the customer never learns the order's id.
 async fn look_up(
     client: &ApiClient,
     trace_id: &str,
-    answer: &mut oneshot::Receiver<KnownOrder>,
+    mut answer: oneshot::Receiver<KnownOrder>,
 ) -> Option<KnownOrder> {
     for _ in 0..MAX_LOOKUPS {
         let orders = client.list_orders("limit=100").await;
@@ -95,14 +93,11 @@ async fn look_up(
         if let Some(id) = listed.and_then(|order| order["id"].as_str()?.parse().ok()) {
             return Some(KnownOrder { id, answered: None });
         }
-        tokio::time::sleep(LOOKUP_INTERVAL).await;
-        match answer.try_recv() {
-            Ok(known) => return Some(known),
-            Err(oneshot::error::TryRecvError::Empty) => {}
-            Err(oneshot::error::TryRecvError::Closed) => return None,
+        if let Ok(known) = tokio::time::timeout(LOOKUP_INTERVAL, &mut answer).await {
+            return known.ok();
         }
     }
-    None
+    answer.await.ok()
 }
 
 async fn perform(
