@@ -6,14 +6,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::check::check;
 use super::concurrent_customers::ConcurrentCustomers;
+use super::concurrent_deliveries::ConcurrentDeliveries;
 use super::config::{Config, SETTLE_TIMEOUT};
 use super::coverage::Coverage;
-use super::customer::Customer;
 use super::directed_rounds::{self, RoundsRun};
 use super::error::ProveError;
 use super::faults::ChaosCluster;
 use super::injected_faults::InjectedFaults;
 use super::plan::Plan;
+use super::record::CampaignRecord;
 use super::report::{CampaignResult, Report, Settling};
 use super::stored_state::StoredState;
 use crate::audit::{self, RemoteDatabases};
@@ -56,7 +57,7 @@ async fn run_plan(
     chaos_cluster: &mut ChaosCluster,
 ) -> Result<CampaignResult, ProveError> {
     let progress_bar = progress_bar(config, plan);
-    let (mut customers, faults) =
+    let (mut record, faults) =
         place_orders_and_inject_faults(plan, chaos_cluster, &progress_bar).await?;
     let mut coverage = Coverage::of(faults);
     let mut settling = settle(chaos_cluster, &mut coverage, &progress_bar).await?;
@@ -86,11 +87,11 @@ async fn run_plan(
     let database_url = chaos_cluster.cluster().database_url();
     let audit = audit::run(database_url, RECOVERY_BOUND, &RemoteDatabases::default()).await?;
     let added_orders = rounds.customers.len();
-    customers.extend(rounds.customers);
+    record.customers.extend(rounds.customers);
     Ok(CampaignResult {
         settling,
-        findings: check(&customers, &stored),
-        customers,
+        findings: check(&record, &stored),
+        record,
         added_orders,
         rounds: rounds.by_goal,
         coverage,
@@ -117,15 +118,21 @@ async fn settle(
     })
 }
 
-/// Lets the customers place all orders, and injects each fault at its position among them.
+/// Lets the customers place all orders, and injects each fault and sends each delivery at its
+/// position among them.
 async fn place_orders_and_inject_faults(
     plan: &Plan,
     chaos_cluster: &mut ChaosCluster,
     progress_bar: &ProgressBar,
-) -> Result<(Vec<Customer>, InjectedFaults), ProveError> {
+) -> Result<(CampaignRecord, InjectedFaults), ProveError> {
     let customers = ConcurrentCustomers::start(&plan.orders, chaos_cluster, progress_bar);
+    customers.allow_operators();
+    let mut deliveries = ConcurrentDeliveries::new(&plan.deliveries, chaos_cluster);
     let mut faults = InjectedFaults::default();
     for (position, fault) in &plan.faults {
+        deliveries
+            .start_up_to(*position, &customers, chaos_cluster)
+            .await?;
         customers.place_up_to(*position, chaos_cluster).await?;
         progress_bar.set_message(fault.kind().to_string());
         if chaos_cluster.inject(fault).await? {
@@ -133,7 +140,15 @@ async fn place_orders_and_inject_faults(
         }
         tokio::time::sleep(FAULT_INTERVAL).await;
     }
-    Ok((customers.finish(chaos_cluster).await?, faults))
+    deliveries
+        .start_up_to(plan.orders.len(), &customers, chaos_cluster)
+        .await?;
+    let record = CampaignRecord {
+        customers: customers.finish(chaos_cluster).await?,
+        deliveries: deliveries.finish(chaos_cluster).await?,
+        opening_stock: plan.products.iter().cloned().collect(),
+    };
+    Ok((record, faults))
 }
 
 fn progress_bar(config: &Config, plan: &Plan) -> ProgressBar {

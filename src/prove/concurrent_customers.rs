@@ -1,4 +1,4 @@
-//! Customers that place the orders of a queue at the same time.
+//! Customers that place the orders of a queue at the same time, and the operators beside them.
 
 use std::io;
 use std::rc::Rc;
@@ -6,6 +6,7 @@ use std::rc::Rc;
 use indicatif::ProgressBar;
 use tokio::task::JoinHandle;
 
+use super::api_client::ApiClient;
 use super::customer::Customer;
 use super::error::ProveError;
 use super::faults::ChaosCluster;
@@ -30,15 +31,22 @@ impl ConcurrentCustomers {
         progress_bar: &ProgressBar,
     ) -> Self {
         let queue = Rc::new(OrderQueue::new(orders.to_vec(), progress_bar.clone()));
-        let url = format!("{}/orders", chaos_cluster.cluster().url(ServiceKind::Order));
         let tasks = (0..MAX_CONCURRENT_CUSTOMERS)
-            .map(|_| tokio::task::spawn_local(place_orders(Rc::clone(&queue), url.clone())))
+            .map(|_| {
+                let client = api_client(chaos_cluster);
+                tokio::task::spawn_local(place_orders(Rc::clone(&queue), client))
+            })
             .collect();
         Self {
             queue,
             number_of_orders: orders.len(),
             tasks,
         }
+    }
+
+    /// Lets operators act on the orders as soon as they know them.
+    pub fn allow_operators(&self) {
+        self.queue.allow_operators();
     }
 
     /// Lets the customers place the first `count` orders, and returns when each of them was begun.
@@ -65,17 +73,45 @@ impl ConcurrentCustomers {
     ///
     /// # Errors
     /// When a service that has died does not start again.
-    pub async fn finish(
-        self,
+    pub async fn wait_until_answered(
+        &mut self,
         chaos_cluster: &mut ChaosCluster,
-    ) -> Result<Vec<Customer>, ProveError> {
+    ) -> Result<(), ProveError> {
         self.place_all(chaos_cluster).await?;
-        for task in self.tasks {
+        for task in self.tasks.drain(..) {
             chaos_cluster
                 .run_until(task)
                 .await?
                 .map_err(io::Error::other)?;
         }
-        Ok(self.queue.customers())
+        Ok(())
     }
+
+    /// Lets the customers place all orders and the operators act on them, and returns when none of
+    /// them sends a further request.
+    ///
+    /// # Errors
+    /// When a service that has died does not start again.
+    pub async fn finish(
+        mut self,
+        chaos_cluster: &mut ChaosCluster,
+    ) -> Result<Vec<Customer>, ProveError> {
+        self.allow_operators();
+        self.wait_until_answered(chaos_cluster).await?;
+        let mut customers = Vec::new();
+        for (mut customer, operators) in self.queue.take_served() {
+            if let Some(operators) = operators {
+                let actions = chaos_cluster.run_until(operators).await?;
+                customer.actions = actions.map_err(io::Error::other)?;
+            }
+            customers.push(customer);
+        }
+        Ok(customers)
+    }
+}
+
+/// A client with connections of its own.
+pub fn api_client(chaos_cluster: &ChaosCluster) -> ApiClient {
+    let url = |service| chaos_cluster.cluster().url(service).to_string();
+    ApiClient::new(url(ServiceKind::Order), url(ServiceKind::Inventory))
 }

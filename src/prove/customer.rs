@@ -1,7 +1,9 @@
-//! A customer of the campaign: the order that it places, and what it was answered.
+//! A customer of the campaign: the order that it places, what it was answered, and what operators
+//! did with the order.
 
 use uuid::Uuid;
 
+use super::operators::OrderAction;
 use super::outcome::Outcome;
 use super::plan::PlannedOrder;
 use super::stored_state::StoredOrder;
@@ -24,6 +26,8 @@ pub struct SentRequest {
 pub struct Customer {
     pub order: PlannedOrder,
     pub tries: Vec<SentRequest>,
+    /// What operators did with the order.
+    pub actions: Vec<OrderAction>,
 }
 
 impl Customer {

@@ -66,7 +66,7 @@ async fn run_round(
     coverage: &mut Coverage,
     progress_bar: &ProgressBar,
 ) -> Result<Vec<Customer>, ProveError> {
-    let customers = ConcurrentCustomers::start(&round.orders, chaos_cluster, progress_bar);
+    let mut customers = ConcurrentCustomers::start(&round.orders, chaos_cluster, progress_bar);
     match &round.fault {
         RoundFault::Armed(fault) => {
             inject(fault, chaos_cluster, coverage).await?;
@@ -78,6 +78,14 @@ async fn run_round(
             customers.finish(chaos_cluster).await
         }
         RoundFault::PauseUntilAnswered(service) => {
+            chaos_cluster.pause(*service);
+            coverage.faults.count(round.fault.kind());
+            let customers = customers.finish(chaos_cluster).await?;
+            chaos_cluster.resume(*service);
+            Ok(customers)
+        }
+        RoundFault::PauseForOperators(service) => {
+            customers.wait_until_answered(chaos_cluster).await?;
             chaos_cluster.pause(*service);
             coverage.faults.count(round.fault.kind());
             let customers = customers.finish(chaos_cluster).await?;

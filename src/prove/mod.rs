@@ -1,13 +1,15 @@
 //! `valerix prove`: a seeded chaos campaign against freshly started services, and a verdict.
 //!
 //! `plan` draws the requests and faults from the seed. `campaign` runs them: `faults` injects the
-//! faults, and `place_orders` sends the requests. `directed_rounds` leads to what chance has left
-//! out of the `coverage`. `check` then compares what the customers were
-//! answered with the `stored_state`, and `report` gives the verdict.
+//! faults, `place_orders` sends the requests of customers, and `operators` those of operators.
+//! `directed_rounds` leads to what chance has left out of the `coverage`. `check` then compares what
+//! customers and operators were answered with the `stored_state`, and `report` gives the verdict.
 
+mod api_client;
 mod campaign;
 mod check;
 mod concurrent_customers;
+mod concurrent_deliveries;
 mod config;
 mod coverage;
 mod customer;
@@ -15,10 +17,12 @@ mod directed_rounds;
 mod error;
 pub mod faults;
 mod injected_faults;
+mod operators;
 mod order_queue;
 mod outcome;
 mod place_orders;
 mod plan;
+mod record;
 mod recovery_path;
 mod report;
 mod stored_state;

@@ -3,10 +3,15 @@
 use std::cell::{Cell, RefCell};
 
 use indicatif::ProgressBar;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
 use super::customer::Customer;
+use super::operators::OrderAction;
 use super::plan::PlannedOrder;
+
+/// A customer that sends no further request, and the operators that may still act on its order.
+pub type Served = (Customer, Option<JoinHandle<Vec<OrderAction>>>);
 
 /// Shared by the campaign, which allows orders, and its customers, which take them.
 pub struct OrderQueue {
@@ -18,7 +23,9 @@ pub struct OrderQueue {
     order_taken: Notify,
     /// More orders were allowed, or none is left.
     changed: Notify,
-    customers: RefCell<Vec<Customer>>,
+    served: RefCell<Vec<Served>>,
+    /// Whether operators may act.
+    operators: watch::Sender<bool>,
     progress_bar: ProgressBar,
 }
 
@@ -30,7 +37,8 @@ impl OrderQueue {
             allowed: Cell::new(0),
             order_taken: Notify::new(),
             changed: Notify::new(),
-            customers: RefCell::default(),
+            served: RefCell::default(),
+            operators: watch::Sender::new(false),
             progress_bar,
         }
     }
@@ -62,14 +70,28 @@ impl OrderQueue {
         }
     }
 
-    /// Stores a customer that sends no further request.
-    pub fn finish(&self, customer: Customer) {
-        self.customers.borrow_mut().push(customer);
+    /// Stores a customer that sends no further request, with the operators that act on its order.
+    pub fn finish(&self, customer: Customer, operators: Option<JoinHandle<Vec<OrderAction>>>) {
+        self.served.borrow_mut().push((customer, operators));
         self.progress_bar.inc(1);
     }
 
     /// Every customer that sends no further request.
-    pub fn customers(&self) -> Vec<Customer> {
-        self.customers.borrow().clone()
+    pub fn take_served(&self) -> Vec<Served> {
+        self.served.take()
+    }
+
+    pub fn allow_operators(&self) {
+        self.operators.send_replace(true);
+    }
+
+    /// Waits until operators may act.
+    pub async fn operators_allowed(&self) {
+        // The sender is in `self`, so the channel is open.
+        let _ = self
+            .operators
+            .subscribe()
+            .wait_for(|allowed| *allowed)
+            .await;
     }
 }

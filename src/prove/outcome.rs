@@ -37,6 +37,8 @@ pub enum Outcome {
     Declined,
     /// 409 `insufficient-stock`
     OutOfStock,
+    /// 409 `cancelled`
+    Cancelled,
     /// 422 `unknown-product`
     UnknownProduct,
     /// 409: an earlier request with the same key is in progress.
@@ -66,6 +68,7 @@ impl Outcome {
             (202, _) => Self::Pending,
             (402, _) => Self::Declined,
             (409, Some("insufficient-stock")) => Self::OutOfStock,
+            (409, Some("cancelled")) => Self::Cancelled,
             (422, Some("unknown-product")) => Self::UnknownProduct,
             (409, Some("idempotency-key-in-flight")) if facts.keyed => Self::InFlight,
             (503, Some("outcome-unknown")) => {
@@ -88,6 +91,7 @@ impl Outcome {
             Self::Confirmed => Some(("CONFIRMED", None)),
             Self::Declined => Some(("FAILED", Some("payment-declined"))),
             Self::OutOfStock => Some(("FAILED", Some("insufficient-stock"))),
+            Self::Cancelled => Some(("FAILED", Some("cancelled"))),
             Self::UnknownProduct => Some(("FAILED", Some("unknown-product"))),
             Self::Pending
             | Self::InFlight
@@ -117,6 +121,7 @@ impl fmt::Display for Outcome {
             Self::Pending => f.write_str("202 pending"),
             Self::Declined => f.write_str("402 payment declined"),
             Self::OutOfStock => f.write_str("409 out of stock"),
+            Self::Cancelled => f.write_str("409 cancelled"),
             Self::UnknownProduct => f.write_str("422 unknown product"),
             Self::InFlight => f.write_str("409 key in flight"),
             Self::Rejected => f.write_str("503 rejected"),
@@ -223,6 +228,7 @@ mod tests {
                 Outcome::InFlight,
                 Outcome::Unexpected(409),
             ),
+            (409, "cancelled", Outcome::Cancelled, Outcome::Cancelled),
             (
                 422,
                 "unknown-product",

@@ -3,39 +3,86 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use uuid::Uuid;
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
+use super::api_client::ApiClient;
 use super::customer::{Customer, SentRequest};
+use super::operators::{KnownOrder, OrderAction, act};
 use super::order_queue::OrderQueue;
 use super::outcome::{Outcome, RequestFacts, Response};
 use super::plan::PlannedOrder;
 use crate::platform::observability::trace_context;
 
-/// Longer than the API lets a request take.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_TRIES: usize = 6;
 /// The pause after the nth try is n times this long.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
-const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Takes orders from the queue, and places one after the other, until none is left.
-/// `url` is that of the route, with `/orders`.
-pub async fn place_orders(queue: Rc<OrderQueue>, url: String) {
-    let http = awc::Client::builder().timeout(RESPONSE_TIMEOUT).finish();
+/// Takes orders from the queue, and places one after the other, until none is left. Operators act
+/// on the orders meanwhile and later.
+pub async fn place_orders(queue: Rc<OrderQueue>, client: ApiClient) {
     while let Some(order) = queue.take().await {
-        queue.finish(place_order(&http, &url, order).await);
+        let traceparent = trace_context::unsampled_traceparent();
+        let (answered, answer) = oneshot::channel();
+        let operators = start_operators(&queue, &client, &order, &traceparent, answer);
+        let customer = place_order(&client, order, &traceparent, answered).await;
+        queue.finish(customer, operators);
     }
 }
 
-async fn place_order(http: &awc::Client, url: &str, order: PlannedOrder) -> Customer {
-    let mut tries = vec![send(http, url, &order, true).await];
-    while sends_again(&order, &tries) {
+/// Starts what is planned for the order. `traceparent` is that of the first request.
+fn start_operators(
+    queue: &Rc<OrderQueue>,
+    client: &ApiClient,
+    order: &PlannedOrder,
+    traceparent: &str,
+    answer: oneshot::Receiver<KnownOrder>,
+) -> Option<JoinHandle<Vec<OrderAction>>> {
+    let plan = order.operators.clone()?;
+    let trace_id = trace_context::trace_id_of(traceparent).unwrap_or_default();
+    let (queue, client) = (Rc::clone(queue), client.clone());
+    Some(tokio::task::spawn_local(async move {
+        queue.operators_allowed().await;
+        act(client, plan, trace_id, answer).await
+    }))
+}
+
+/// Sends the order until it is answered. `answered` gets the order when its id is in a response.
+async fn place_order(
+    client: &ApiClient,
+    order: PlannedOrder,
+    traceparent: &str,
+    answered: oneshot::Sender<KnownOrder>,
+) -> Customer {
+    let mut answered = Some(answered);
+    let mut tries = vec![send(client, &order, traceparent, true).await];
+    loop {
+        if let Some(known) = tries.last().and_then(known_order)
+            && let Some(answered) = answered.take()
+        {
+            // Nobody listens if no action is planned, or the operator has found the order.
+            let _ = answered.send(known);
+        }
+        if !sends_again(&order, &tries) {
+            return Customer {
+                order,
+                tries,
+                actions: Vec::new(),
+            };
+        }
         let pause = RETRY_INTERVAL * u32::try_from(tries.len()).unwrap_or(u32::MAX);
         tokio::time::sleep(pause).await;
-        tries.push(send(http, url, &order, false).await);
+        let traceparent = trace_context::unsampled_traceparent();
+        tries.push(send(client, &order, &traceparent, false).await);
     }
-    Customer { order, tries }
+}
+
+fn known_order(sent: &SentRequest) -> Option<KnownOrder> {
+    Some(KnownOrder {
+        id: sent.order_id?,
+        answered: Some(sent.outcome),
+    })
 }
 
 /// Whether the customer sends its request again. It does so only if that cannot create a second
@@ -55,7 +102,8 @@ fn sends_again(order: &PlannedOrder, tries: &[SentRequest]) -> bool {
         | Outcome::Pending
         | Outcome::Declined
         | Outcome::OutOfStock
-        | Outcome::UnknownProduct => {
+        | Outcome::UnknownProduct
+        | Outcome::Cancelled => {
             let acknowledgements = tries
                 .iter()
                 .filter(|sent| sent.outcome.acknowledges())
@@ -65,24 +113,30 @@ fn sends_again(order: &PlannedOrder, tries: &[SentRequest]) -> bool {
     }
 }
 
-/// Sends the request for an order once, with a trace id of its own.
-async fn send(http: &awc::Client, url: &str, order: &PlannedOrder, first: bool) -> SentRequest {
-    let traceparent = trace_context::unsampled_traceparent();
-    let trace_id = trace_context::trace_id_of(&traceparent).unwrap_or_default();
-    let mut call = http
-        .post(url)
-        .insert_header((trace_context::TRACEPARENT, traceparent));
-    if let Some(key) = &order.key {
-        call = call.insert_header(("idempotency-key", key.as_str()));
-    }
+/// Sends the request for an order once. No two requests share a `traceparent`.
+async fn send(
+    client: &ApiClient,
+    order: &PlannedOrder,
+    traceparent: &str,
+    first: bool,
+) -> SentRequest {
+    let trace_id = trace_context::trace_id_of(traceparent).unwrap_or_default();
     let body = json!({"product_id": order.product_id, "quantity": order.quantity});
-    let Some(response) = read_response(call, &body).await else {
+    let key = order.key.as_deref();
+    let Some(answer) = client.place_order(traceparent, key, &body).await else {
         return SentRequest {
             trace_id,
             outcome: Outcome::NoAnswer,
             order_id: None,
             code: None,
         };
+    };
+    let response = Response {
+        status: answer.status,
+        code: answer.code(),
+        order_id: answer.order_id(),
+        retry_after: answer.retry_after,
+        replayed: answer.replayed,
     };
     let facts = RequestFacts {
         keyed: order.key.is_some(),
@@ -96,22 +150,6 @@ async fn send(http: &awc::Client, url: &str, order: &PlannedOrder, first: bool) 
     }
 }
 
-/// Returns `None` when the connection breaks or times out before the response is complete.
-async fn read_response(call: awc::ClientRequest, body: &Value) -> Option<Response> {
-    let mut response = call.send_json(body).await.ok()?;
-    let bytes = response.body().limit(MAX_BODY_BYTES).await.ok()?;
-    let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let id = body["id"].as_str().or_else(|| body["order_id"].as_str());
-    let replayed = response.headers().get("idempotency-replayed");
-    Some(Response {
-        status: response.status().as_u16(),
-        code: body["code"].as_str().map(str::to_owned),
-        order_id: id.and_then(|id| Uuid::try_parse(id).ok()),
-        retry_after: response.headers().contains_key("retry-after"),
-        replayed: replayed.is_some_and(|value| value == "true"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +160,7 @@ mod tests {
             quantity: 1,
             key: key.map(str::to_owned),
             replays,
+            operators: None,
         };
         let sent = |outcome: &Outcome| SentRequest {
             trace_id: String::new(),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use strum::{Display, VariantArray};
 use tokio_postgres::Client;
 
+use super::operators::TRACE_ID_PREFIX;
+
 /// A path on which recovery finishes an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Display, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
@@ -19,6 +21,10 @@ pub enum RecoveryPath {
     OutOfStockLate,
     ReleasedByRecovery,
     RefundedByRecovery,
+    /// The operator's request could not give back the stock or the money of a cancelled order.
+    CancelledSettledByRecovery,
+    /// The operator's request could not ship the goods of a fulfilled order.
+    ShippedByRecovery,
 }
 
 impl RecoveryPath {
@@ -45,20 +51,41 @@ impl RecoveryPath {
             }
             Self::DeclinedLate => "reason = 'payment-declined' AND epoch > 1",
             Self::OutOfStockLate => "reason = 'insufficient-stock' AND epoch > 1",
-            Self::ReleasedByRecovery => "reason = 'stock-returned' AND epoch > 1",
+            Self::ReleasedByRecovery => {
+                "reason = 'stock-returned' AND epoch > 1 AND NOT EXISTS (
+                    SELECT FROM order_events b WHERE b.order_id = e.order_id
+                    AND b.reason = 'cancelled' AND b.epoch <= e.epoch)"
+            }
             Self::RefundedByRecovery => {
-                "reason IN ('payment-refunded', 'charge-forbidden', 'nothing-charged')"
+                "reason IN ('payment-refunded', 'charge-forbidden', 'nothing-charged')
+                    AND NOT EXISTS (
+                    SELECT FROM order_events b WHERE b.order_id = e.order_id
+                    AND b.reason = 'cancelled' AND b.epoch <= e.epoch)"
+            }
+            Self::CancelledSettledByRecovery => {
+                "reason IN ('stock-returned', 'no-stock-held', 'payment-refunded',
+                    'charge-forbidden', 'nothing-charged') AND EXISTS (
+                    SELECT FROM order_events b WHERE b.order_id = e.order_id
+                    AND b.reason = 'cancelled' AND b.epoch < e.epoch)"
+            }
+            Self::ShippedByRecovery => {
+                "reason = 'fulfilled' AND EXISTS (
+                    SELECT FROM order_events b WHERE b.order_id = e.order_id
+                    AND b.reason = 'fulfilment-requested' AND b.epoch < e.epoch)"
             }
         }
     }
 
-    /// Counts the events that end the path.
+    /// Counts the events that end the path. An operator's attempt is not one of recovery.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn count(self, client: &Client) -> Result<i64, tokio_postgres::Error> {
         let condition = self.condition();
-        let statement = format!("SELECT count(*) FROM order_events e WHERE {condition}");
+        let statement = format!(
+            "SELECT count(*) FROM order_events e
+             WHERE COALESCE(trace_id NOT LIKE '{TRACE_ID_PREFIX}%', true) AND {condition}"
+        );
         Ok(client.query_one(&statement, &[]).await?.get(0))
     }
 }

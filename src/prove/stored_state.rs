@@ -17,6 +17,31 @@ pub struct StoredOrder {
     pub quantity: i32,
     /// The trace id of the request that created the order.
     pub trace_id: Option<String>,
+    pub shipment_owed: bool,
+    /// Whether the goods have left.
+    pub fulfilled: bool,
+}
+
+impl StoredOrder {
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.status == "FAILED" && self.failure_reason.as_deref() == Some("cancelled")
+    }
+}
+
+/// What an order holds, or what has left for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredReservation {
+    pub product_id: String,
+    pub quantity: i32,
+    pub shipped: bool,
+}
+
+/// A row of `deliveries`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDelivery {
+    pub product_id: String,
+    pub quantity: i32,
 }
 
 /// The tables of all three services.
@@ -25,8 +50,9 @@ pub struct StoredState {
     pub orders: HashMap<Uuid, StoredOrder>,
     /// The number of successful payments of each order that has any.
     pub payments: HashMap<Uuid, i64>,
-    /// The product and quantity that each order holds.
-    pub reservations: HashMap<Uuid, (String, i32)>,
+    /// What each order holds, or what has left for it.
+    pub reservations: HashMap<Uuid, StoredReservation>,
+    pub deliveries: HashMap<String, StoredDelivery>,
     /// The number of units of each product that were ever in stock.
     pub stocked: HashMap<String, i32>,
 }
@@ -36,7 +62,7 @@ impl StoredState {
     /// When the database does not answer.
     pub async fn read(client: &Client) -> Result<Self, tokio_postgres::Error> {
         let orders = "SELECT id, status, failure_reason, idempotency_key, product_id, quantity,
-            traceparent FROM orders";
+            traceparent, shipment_owed, fulfilled_at IS NOT NULL FROM orders";
         let orders = client.query(orders, &[]).await?;
         let orders = orders.iter().map(|row| {
             let traceparent: Option<&str> = row.get(6);
@@ -47,18 +73,34 @@ impl StoredState {
                 product_id: row.get(4),
                 quantity: row.get(5),
                 trace_id: traceparent.and_then(trace_context::trace_id_of),
+                shipment_owed: row.get(7),
+                fulfilled: row.get(8),
             };
             (row.get(0), order)
         });
         let payments =
             "SELECT order_id, count(*) FROM payments WHERE status = 'SUCCESS' GROUP BY 1";
         let payments = client.query(payments, &[]).await?;
-        let reservations =
-            "SELECT order_id, product_id, quantity FROM reservations WHERE state = 'HELD'";
+        let reservations = "SELECT order_id, product_id, quantity, state = 'SHIPPED'
+            FROM reservations WHERE state <> 'RELEASED'";
         let reservations = client.query(reservations, &[]).await?;
-        let reservations = reservations
-            .iter()
-            .map(|row| (row.get(0), (row.get(1), row.get(2))));
+        let reservations = reservations.iter().map(|row| {
+            let reservation = StoredReservation {
+                product_id: row.get(1),
+                quantity: row.get(2),
+                shipped: row.get(3),
+            };
+            (row.get(0), reservation)
+        });
+        let deliveries = "SELECT delivery_id, product_id, quantity FROM deliveries";
+        let deliveries = client.query(deliveries, &[]).await?;
+        let deliveries = deliveries.iter().map(|row| {
+            let delivery = StoredDelivery {
+                product_id: row.get(1),
+                quantity: row.get(2),
+            };
+            (row.get(0), delivery)
+        });
         let stocked = "SELECT product_id, stocked FROM inventory";
         let stocked = client.query(stocked, &[]).await?;
         Ok(Self {
@@ -68,6 +110,7 @@ impl StoredState {
                 .map(|row| (row.get(0), row.get(1)))
                 .collect(),
             reservations: reservations.collect(),
+            deliveries: deliveries.collect(),
             stocked: stocked.iter().map(|row| (row.get(0), row.get(1))).collect(),
         })
     }

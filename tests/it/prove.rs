@@ -63,7 +63,7 @@ async fn a_short_campaign_is_proved_and_injects_every_kind_of_fault() {
 /// What the planned faults and other rounds lead to does not count here.
 #[tokio::test(flavor = "multi_thread")]
 async fn directed_rounds_reach_every_recovery_path_and_faults_that_wait_for_requests() {
-    const GOALS: [&str; 9] = [
+    const GOALS: [&str; 11] = [
         "failpoint-inventory",
         "gremlin-vanish",
         "pending-confirmed",
@@ -73,6 +73,8 @@ async fn directed_rounds_reach_every_recovery_path_and_faults_that_wait_for_requ
         "out-of-stock-late",
         "released-by-recovery",
         "refunded-by-recovery",
+        "cancelled-settled-by-recovery",
+        "shipped-by-recovery",
     ];
     let discount = GOALS.join(",");
     let arguments = [

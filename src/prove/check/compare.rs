@@ -4,31 +4,38 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
+use super::actions::{Requested, check_actions, check_requested};
+use super::deliveries::check_deliveries;
 use super::findings::Findings;
 use crate::prove::customer::{Customer, SentRequest};
 use crate::prove::outcome::Outcome;
-use crate::prove::stored_state::{StoredOrder, StoredState};
+use crate::prove::record::CampaignRecord;
+use crate::prove::stored_state::{StoredOrder, StoredReservation, StoredState};
 
 /// Every try by its trace id.
 type Tries<'a> = HashMap<&'a str, (&'a Customer, &'a SentRequest)>;
 
-/// Compares every try of every customer with the tables, and every order with the try that created
-/// it.
+/// Compares every try of every customer and operator with the tables, and every order with the try
+/// that created it.
 #[must_use]
-pub fn check(customers: &[Customer], stored: &StoredState) -> Findings {
+pub fn check(record: &CampaignRecord, stored: &StoredState) -> Findings {
     let mut findings = Findings::default();
+    let requested = Requested::of(&record.customers);
     let mut tries = Tries::new();
-    for customer in customers {
+    for customer in &record.customers {
         check_answers_to_key(customer, &mut findings);
         for sent in &customer.tries {
-            check_try(customer, sent, stored, &mut findings);
+            check_try(customer, sent, &requested, stored, &mut findings);
             tries.insert(&sent.trace_id, (customer, sent));
         }
     }
     for (id, order) in &stored.orders {
         check_origin(*id, order, &tries, &mut findings);
         check_order(*id, order, stored, &mut findings);
+        check_requested(*id, order, &requested, stored, &mut findings);
     }
+    check_actions(&requested, stored, &mut findings);
+    check_deliveries(record, stored, &mut findings);
     findings.duplicated = duplicated_orders(stored);
     check_stock(stored, &mut findings);
     check_payments(stored, &mut findings);
@@ -36,13 +43,24 @@ pub fn check(customers: &[Customer], stored: &StoredState) -> Findings {
     findings
 }
 
+/// The last final answer, and a later one.
+const CANCELLED_AFTER_CONFIRMATION: (Option<Outcome>, Outcome) =
+    (Some(Outcome::Confirmed), Outcome::Cancelled);
+
 /// After a final answer to a key, every later answer to that key must be the same. A try without an
 /// answer contradicts nothing.
+///
+/// There is one exception. If the first request did not end with a final answer, the key tells how
+/// the order stands: it may be confirmed, and later cancelled.
 fn check_answers_to_key(customer: &Customer, findings: &mut Findings) {
     let mut final_answer = None;
+    let mut shows_present_state = false;
     for sent in &customer.tries {
+        let is_change =
+            shows_present_state && (final_answer, sent.outcome) == CANCELLED_AFTER_CONFIRMATION;
         let is_answer = sent.outcome.acknowledges() || sent.outcome == Outcome::InFlight;
         match final_answer {
+            Some(_) if is_change => final_answer = Some(sent.outcome),
             Some(first) if is_answer && first != sent.outcome => {
                 let key = customer.order.key.as_deref().unwrap_or("none");
                 let later = sent.outcome;
@@ -51,7 +69,9 @@ fn check_answers_to_key(customer: &Customer, findings: &mut Findings) {
                     .push(format!("key {key}: answered {first}, then {later}"));
             }
             None if sent.outcome.is_final() => final_answer = Some(sent.outcome),
-            _ => {}
+            // This try may have created the order, and was not answered how it ended.
+            None => shows_present_state |= sent.outcome != Outcome::Rejected,
+            Some(_) => {}
         }
     }
 }
@@ -60,6 +80,7 @@ fn check_answers_to_key(customer: &Customer, findings: &mut Findings) {
 fn check_try(
     customer: &Customer,
     sent: &SentRequest,
+    requested: &Requested<'_>,
     stored: &StoredState,
     findings: &mut Findings,
 ) {
@@ -89,6 +110,11 @@ fn check_try(
         findings
             .inconsistent
             .push(format!("{id}: sent to a customer who did not place it"));
+    } else if *outcome == Outcome::Confirmed
+        && order.is_cancelled()
+        && requested.may_be_cancelled(id)
+    {
+        // The answer was true when it was sent.
     } else if let Some(contradiction) = contradiction(*outcome, order, stored) {
         findings.inconsistent.push(format!("{id}: {contradiction}"));
     }
@@ -145,8 +171,12 @@ fn check_origin(id: Uuid, order: &StoredOrder, tries: &Tries<'_>, findings: &mut
 fn check_order(id: Uuid, order: &StoredOrder, stored: &StoredState, findings: &mut Findings) {
     match order.status.as_str() {
         "CONFIRMED" => {
-            let reservation = stored.reservations.get(&id);
-            if reservation != Some(&(order.product_id.clone(), order.quantity)) {
+            let expected = StoredReservation {
+                product_id: order.product_id.clone(),
+                quantity: order.quantity,
+                shipped: order.fulfilled,
+            };
+            if stored.reservations.get(&id) != Some(&expected) {
                 findings.unreserved.push(id.to_string());
             }
             if !stored.payments.contains_key(&id) {
@@ -177,11 +207,11 @@ fn duplicated_orders(stored: &StoredState) -> Vec<String> {
 }
 
 fn check_stock(stored: &StoredState, findings: &mut Findings) {
-    let mut held: BTreeMap<&str, i64> = BTreeMap::new();
-    for (product_id, quantity) in stored.reservations.values() {
-        *held.entry(product_id).or_default() += i64::from(*quantity);
+    let mut sold: BTreeMap<&str, i64> = BTreeMap::new();
+    for row in stored.reservations.values() {
+        *sold.entry(&row.product_id).or_default() += i64::from(row.quantity);
     }
-    for (product_id, quantity) in held {
+    for (product_id, quantity) in sold {
         let stocked = stored.stocked.get(product_id).copied().unwrap_or_default();
         if quantity > i64::from(stocked) {
             findings.oversold.push(product_id.to_owned());

@@ -21,10 +21,23 @@ pub struct Findings {
     pub overcharged: Vec<String>,
     /// Confirmed orders without a payment.
     pub uncharged: Vec<String>,
-    /// Confirmed orders whose reservation is missing or differs.
+    /// Confirmed orders whose reservation is missing or differs: it is shipped once they are
+    /// fulfilled, and held before.
     pub unreserved: Vec<String>,
-    /// Products of which more is held than was stocked.
+    /// Products of which more is held or has left than was stocked.
     pub oversold: Vec<String>,
+    /// Orders whose operator was answered that they are cancelled, or that are, and that still hold
+    /// stock or money, or whose goods have left.
+    pub cancelled_but_kept: Vec<String>,
+    /// Orders whose operator was answered that their goods have left or will, and that are not
+    /// fulfilled.
+    pub unfulfilled: Vec<String>,
+    /// Orders that were cancelled or fulfilled although no operator asked for it, or each was
+    /// rejected.
+    pub unrequested: Vec<String>,
+    /// Deliveries that differ from what their operator was answered, and products whose stock
+    /// differs from what was delivered.
+    pub misdelivered: Vec<String>,
     /// Orders that are still pending.
     pub unfinished: Vec<String>,
     /// Responses that the API does not allow.
@@ -39,7 +52,7 @@ impl Findings {
 
     /// Every kind of finding with its name, in the order of the report.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, &[String]); 11] {
+    pub fn by_name(&self) -> [(&'static str, &[String]); 15] {
         [
             ("lost", &self.lost),
             ("rejected but stored", &self.rejected_but_stored),
@@ -50,6 +63,10 @@ impl Findings {
             ("uncharged", &self.uncharged),
             ("unreserved", &self.unreserved),
             ("oversold", &self.oversold),
+            ("cancelled but kept", &self.cancelled_but_kept),
+            ("unfulfilled", &self.unfulfilled),
+            ("unrequested", &self.unrequested),
+            ("misdelivered", &self.misdelivered),
             ("unfinished", &self.unfinished),
             ("unexpected", &self.unexpected),
         ]
@@ -67,6 +84,10 @@ impl Findings {
             &mut self.uncharged,
             &mut self.unreserved,
             &mut self.oversold,
+            &mut self.cancelled_but_kept,
+            &mut self.unfulfilled,
+            &mut self.unrequested,
+            &mut self.misdelivered,
             &mut self.unfinished,
             &mut self.unexpected,
         ] {

@@ -6,18 +6,19 @@ use super::{Findings, check};
 use crate::prove::customer::{Customer, SentRequest};
 use crate::prove::outcome::Outcome;
 use crate::prove::plan::PlannedOrder;
-use crate::prove::stored_state::{StoredOrder, StoredState};
+use crate::prove::record::CampaignRecord;
+use crate::prove::stored_state::{StoredDelivery, StoredOrder, StoredReservation, StoredState};
 
-const ID: Uuid = Uuid::from_u128(1);
+pub(super) const ID: Uuid = Uuid::from_u128(1);
 const OTHER_ID: Uuid = Uuid::from_u128(2);
 
 /// The outcome of a try, and the order's id in the response.
-type Answer = (Outcome, Option<Uuid>);
+pub(super) type Answer = (Outcome, Option<Uuid>);
 
-const NO_ANSWER: Answer = (Outcome::NoAnswer, None);
-const REJECTED: Answer = (Outcome::Rejected, None);
-const CONFIRMED: Answer = (Outcome::Confirmed, Some(ID));
-const PENDING: Answer = (Outcome::Pending, Some(ID));
+pub(super) const NO_ANSWER: Answer = (Outcome::NoAnswer, None);
+pub(super) const REJECTED: Answer = (Outcome::Rejected, None);
+pub(super) const CONFIRMED: Answer = (Outcome::Confirmed, Some(ID));
+pub(super) const PENDING: Answer = (Outcome::Pending, Some(ID));
 const DECLINED: Answer = (Outcome::Declined, Some(ID));
 const OUT_OF_STOCK: Answer = (Outcome::OutOfStock, Some(ID));
 const UNKNOWN_PRODUCT: Answer = (Outcome::UnknownProduct, Some(ID));
@@ -38,15 +39,17 @@ fn customer(key: Option<&str>, answers: &[Answer]) -> Customer {
         quantity: 1,
         key: key.map(str::to_owned),
         replays: false,
+        operators: None,
     };
     Customer {
         order,
         tries: tries.collect(),
+        actions: Vec::new(),
     }
 }
 
 /// A customer with the key `k`.
-fn with_key(answers: &[Answer]) -> Customer {
+pub(super) fn with_key(answers: &[Answer]) -> Customer {
     customer(Some("k"), answers)
 }
 
@@ -54,7 +57,7 @@ fn without_key(answers: &[Answer]) -> Customer {
     customer(None, answers)
 }
 
-fn order(status: &str, reason: Option<&str>) -> StoredOrder {
+pub(super) fn order(status: &str, reason: Option<&str>) -> StoredOrder {
     StoredOrder {
         status: status.into(),
         failure_reason: reason.map(str::to_owned),
@@ -62,15 +65,42 @@ fn order(status: &str, reason: Option<&str>) -> StoredOrder {
         product_id: "P".into(),
         quantity: 1,
         trace_id: Some("0".into()),
+        shipment_owed: false,
+        fulfilled: false,
+    }
+}
+
+pub(super) fn held() -> StoredReservation {
+    StoredReservation {
+        product_id: "P".into(),
+        quantity: 1,
+        shipped: false,
+    }
+}
+
+pub(super) fn delivery(product_id: &str, quantity: i32) -> StoredDelivery {
+    StoredDelivery {
+        product_id: product_id.into(),
+        quantity,
+    }
+}
+
+/// What the customers were answered, on a stock of one unit of P.
+pub(super) fn record(customers: &[Customer]) -> CampaignRecord {
+    CampaignRecord {
+        customers: customers.to_vec(),
+        deliveries: Vec::new(),
+        opening_stock: HashMap::from([("P".into(), 1)]),
     }
 }
 
 /// One confirmed order, created by the try 0 with the key `k`.
-fn confirmed_state() -> StoredState {
+pub(super) fn confirmed_state() -> StoredState {
     StoredState {
         orders: HashMap::from([(ID, order("CONFIRMED", None))]),
         payments: HashMap::from([(ID, 1)]),
-        reservations: HashMap::from([(ID, ("P".into(), 1))]),
+        reservations: HashMap::from([(ID, held())]),
+        deliveries: HashMap::from([("opening".into(), delivery("P", 1))]),
         stocked: HashMap::from([("P".into(), 1)]),
     }
 }
@@ -84,15 +114,15 @@ fn confirmed_state_without_key(try_number: u32) -> StoredState {
 }
 
 /// One order that failed for the reason, created by the try 0 with the key `k`.
-fn failed_state(reason: &str) -> StoredState {
+pub(super) fn failed_state(reason: &str) -> StoredState {
     StoredState {
         orders: HashMap::from([(ID, order("FAILED", Some(reason)))]),
         ..StoredState::default()
     }
 }
 
-fn findings(customer: Customer, stored: &StoredState) -> Findings {
-    check(&[customer], stored)
+pub(super) fn findings(customer: Customer, stored: &StoredState) -> Findings {
+    check(&record(&[customer]), stored)
 }
 
 #[track_caller]
@@ -168,7 +198,8 @@ fn a_rejected_try_before_the_one_that_created_the_order_is_clean() {
 
 #[test]
 fn an_order_that_no_try_explains_is_found() {
-    assert_eq!(check(&[], &confirmed_state()).unexplained, [ID.to_string()]);
+    let found = check(&record(&[]), &confirmed_state());
+    assert_eq!(found.unexplained, [ID.to_string()]);
     let mut without_trace = confirmed_state();
     without_trace.orders.get_mut(&ID).unwrap().trace_id = None;
     let found = findings(with_key(&[NO_ANSWER]), &without_trace);
@@ -192,7 +223,7 @@ fn an_answer_with_the_id_of_another_customers_order_is_found() {
     let mut other_customer = without_key(&[CONFIRMED]);
     other_customer.tries[0].trace_id = "other".into();
     let found = check(
-        &[with_key(&[CONFIRMED]), other_customer],
+        &record(&[with_key(&[CONFIRMED]), other_customer]),
         &confirmed_state(),
     );
     let expected = format!("{ID}: sent to a customer who did not place it");

@@ -1,11 +1,10 @@
 //! Draws the faults of a campaign.
 
-use std::time::Duration;
-
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
+use super::draw_duration::draw_duration;
 use super::planned_order::{PRODUCTS, product_id};
 use crate::platform::fault_injection::spec::{Direction, GremlinKind};
 use crate::prove::faults::{CampaignFault, OrdersLock};
@@ -66,10 +65,6 @@ pub fn draw_faults(random: &mut StdRng, kills: u32, database_restarts: u32) -> V
 /// The services in turn.
 fn services(count: u32) -> impl Iterator<Item = ServiceKind> {
     ServiceKind::ALL.into_iter().cycle().take(count as usize)
-}
-
-pub fn draw_duration(random: &mut StdRng, min_ms: u64, max_ms: u64) -> Duration {
-    Duration::from_millis(random.random_range(min_ms..=max_ms))
 }
 
 /// Draws the kills. A third of them, and at least three, restart the service with an armed

@@ -4,6 +4,8 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use uuid::Uuid;
 
+use super::operator_plan::OperatorPlan;
+
 /// The products that planned orders are for.
 pub const PRODUCTS: usize = 8;
 /// The number of a product that only directed rounds order, and of which they never order all.
@@ -25,9 +27,12 @@ pub struct PlannedOrder {
     pub key: Option<String>,
     /// Whether the customer sends its request once more after an answer. Only with a key.
     pub replays: bool,
+    /// What operators do with the order.
+    pub operators: Option<OperatorPlan>,
 }
 
 impl PlannedOrder {
+    /// Draws an order without operators.
     pub fn draw(random: &mut StdRng) -> Self {
         let has_key = random.random_bool(0.5);
         let bytes: [u8; 16] = random.random();
@@ -36,6 +41,7 @@ impl PlannedOrder {
             quantity: random.random_range(1..=3),
             key: has_key.then(|| Uuid::from_bytes(bytes).to_string()),
             replays: has_key && random.random_bool(REPLAY_SHARE),
+            operators: None,
         }
     }
 }

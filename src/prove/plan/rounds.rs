@@ -5,7 +5,9 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::faults::{draw_duration, draw_failpoint};
+use super::draw_duration::draw_duration;
+use super::faults::draw_failpoint;
+use super::operator_plan::{OperatorAction, OperatorPlan};
 use super::planned_order::{ABUNDANT_PRODUCT, PlannedOrder, SOLD_OUT_PRODUCT, product_id};
 use crate::platform::fault_injection::spec::Direction;
 use crate::prove::coverage::Goal;
@@ -38,6 +40,9 @@ pub enum RoundFault {
     Concurrent(CampaignFault),
     /// The service is paused before the orders, and continued when each of them was answered.
     PauseUntilAnswered(ServiceKind),
+    /// The service is paused when each order was answered, and continued when each operator was
+    /// answered. Operators do not act before.
+    PauseForOperators(ServiceKind),
 }
 
 impl RoundFault {
@@ -45,7 +50,9 @@ impl RoundFault {
     pub const fn kind(&self) -> CampaignFaultKind {
         match self {
             Self::Armed(fault) | Self::Concurrent(fault) => fault.kind(),
-            Self::PauseUntilAnswered(service) => CampaignFaultKind::Pause(*service),
+            Self::PauseUntilAnswered(service) | Self::PauseForOperators(service) => {
+                CampaignFaultKind::Pause(*service)
+            }
         }
     }
 }
@@ -69,6 +76,7 @@ fn draw_round(random: &mut StdRng, goal: Goal) -> DirectedRound {
     };
     let mut draw_order = |_| PlannedOrder {
         product_id: product_id(product),
+        operators: operators(goal),
         ..PlannedOrder::draw(random)
     };
     DirectedRound {
@@ -76,6 +84,16 @@ fn draw_round(random: &mut StdRng, goal: Goal) -> DirectedRound {
         orders: (0..orders).map(&mut draw_order).collect(),
         fault,
     }
+}
+
+/// What operators do with the orders of a round.
+fn operators(goal: Goal) -> Option<OperatorPlan> {
+    let actions: &[OperatorAction] = match goal {
+        Goal::Path(RecoveryPath::CancelledSettledByRecovery) => &[OperatorAction::Cancel],
+        Goal::Path(RecoveryPath::ShippedByRecovery) => &[OperatorAction::Fulfil],
+        _ => return None,
+    };
+    Some(OperatorPlan::at_once(actions))
 }
 
 /// The fault, the product and the number of orders that lead to a path.
@@ -103,6 +121,11 @@ fn path_conditions(path: RecoveryPath) -> (RoundFault, usize, usize) {
         // its way.
         RecoveryPath::OutOfStockLate | RecoveryPath::RefundedByRecovery => {
             (inventory_paused, SOLD_OUT_PRODUCT, ORDERS)
+        }
+        // Inventory holds the stock, and does not answer the operator's attempt.
+        RecoveryPath::CancelledSettledByRecovery | RecoveryPath::ShippedByRecovery => {
+            let fault = RoundFault::PauseForOperators(ServiceKind::Inventory);
+            (fault, ABUNDANT_PRODUCT, ORDERS)
         }
     }
 }

@@ -7,23 +7,27 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::faults::draw_faults;
+use super::operator_plan::OperatorPlan;
+use super::planned_delivery::{PlannedDelivery, draw_deliveries};
 use super::planned_order::{
     ABUNDANT_PRODUCT, PlannedOrder, SOLD_OUT_PRODUCT, demand, product_id, products,
 };
 use super::rounds::{DirectedRound, draw_rounds};
 use crate::prove::faults::CampaignFault;
 
-/// The orders, products and faults of a campaign.
+/// The orders, products, deliveries and faults of a campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub seed: u64,
     pub orders: Vec<PlannedOrder>,
     /// Each fault with the number of orders that customers may place before it.
     pub faults: Vec<(usize, CampaignFault)>,
+    /// Each delivery with the number of orders that customers may place before it.
+    pub deliveries: Vec<(usize, PlannedDelivery)>,
     /// The directed rounds that may run, those of one goal one after the other. They inject only
     /// kinds of faults that `faults` has.
     pub rounds: Vec<DirectedRound>,
-    /// Each product with its stock. Half of the products that planned orders are for sell out.
+    /// Each product with its opening stock. Half of the products that planned orders are for sell out.
     pub products: Vec<(String, i32)>,
 }
 
@@ -33,7 +37,7 @@ impl Plan {
     #[must_use]
     pub fn new(seed: u64, orders: u32, kills: u32, database_restarts: u32) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let orders: Vec<_> = (0..orders)
+        let mut orders: Vec<_> = (0..orders)
             .map(|_| PlannedOrder::draw(&mut random))
             .collect();
         let faults = draw_faults(&mut random, kills, database_restarts);
@@ -47,12 +51,17 @@ impl Plan {
             .collect();
         positions.sort_unstable();
         let rounds = draw_rounds(&mut random);
+        for order in &mut orders {
+            order.operators = OperatorPlan::draw(&mut random);
+        }
+        let deliveries = draw_deliveries(&mut random, orders.len());
         let mut products = products(&orders);
         products.extend(round_products(&rounds));
         Self {
             seed,
             products,
             orders,
+            deliveries,
             rounds: keep_planned_kinds(rounds, &faults),
             faults: positions.into_iter().zip(faults).collect(),
         }

@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
 use super::faults::{MIN_DATABASE_RESTARTS, MIN_KILLS};
+use super::operator_plan::{OperatorAction, OperatorStart};
+use super::planned_delivery::PlannedDelivery;
 use super::planned_order::{ABUNDANT_PRODUCT, PRODUCTS, SOLD_OUT_PRODUCT, demand, product_id};
 use super::rounds::MAX_ROUNDS_PER_GOAL;
 use super::schedule::Plan;
@@ -194,4 +196,56 @@ fn the_stock_for_rounds_never_runs_out_and_their_sold_out_product_has_none() {
             .iter()
             .all(|order| order.key.is_some() || !order.replays)
     );
+}
+
+#[test]
+fn every_kind_of_action_is_planned_for_about_a_third_of_the_orders() {
+    let plan = Plan::new(12, 2000, 0, 0);
+    let planned: Vec<_> = plan
+        .orders
+        .iter()
+        .filter_map(|o| o.operators.as_ref())
+        .collect();
+    assert!((500..750).contains(&planned.len()), "{}", planned.len());
+    for actions in [
+        &[OperatorAction::Cancel][..],
+        &[OperatorAction::Fulfil],
+        &[OperatorAction::Cancel, OperatorAction::Fulfil],
+        &[OperatorAction::Retry],
+    ] {
+        let same = || planned.iter().filter(|plan| plan.actions == actions);
+        assert!(
+            same().any(|plan| plan.start == OperatorStart::WhenListed),
+            "{actions:?}"
+        );
+        assert!(same().any(|plan| plan.repeats), "{actions:?}");
+        assert!(same().any(|plan| !plan.repeats), "{actions:?}");
+    }
+}
+
+#[test]
+fn a_small_plan_has_every_kind_of_delivery() {
+    let plan = Plan::new(13, 1, 0, 0);
+    let deliveries = || plan.deliveries.iter().map(|(_, delivery)| delivery);
+    let products: BTreeSet<_> = plan.products.iter().map(|(name, _)| name).collect();
+    let exists = |delivery: &&PlannedDelivery| products.contains(&delivery.product_id);
+    assert!(
+        deliveries()
+            .filter(exists)
+            .any(|delivery| delivery.quantity > 0)
+    );
+    assert!(deliveries().any(|delivery| (-20..0).contains(&delivery.quantity)));
+    assert!(deliveries().any(|delivery| delivery.quantity < -20));
+    assert!(deliveries().any(|delivery| !exists(&delivery)));
+    assert!(plan.deliveries.is_sorted_by_key(|(position, _)| *position));
+    // The products of directed rounds stay as the rounds need them.
+    for number in [ABUNDANT_PRODUCT, SOLD_OUT_PRODUCT] {
+        let id = product_id(number);
+        let plan = Plan::new(14, 1000, 0, 0);
+        assert!(
+            plan.deliveries
+                .iter()
+                .all(|(_, delivery)| delivery.product_id != id)
+        );
+    }
 }

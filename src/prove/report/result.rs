@@ -15,11 +15,11 @@ use crate::prove::config::Config;
 use crate::prove::coverage::{Coverage, Goal};
 use crate::prove::customer::Customer;
 use crate::prove::faults::CampaignFaultKind;
+use crate::prove::record::CampaignRecord;
 
 /// The result of a campaign.
 pub struct CampaignResult {
-    /// All customers, those of directed rounds included.
-    pub customers: Vec<Customer>,
+    pub record: CampaignRecord,
     /// The number of customers of directed rounds.
     pub added_orders: usize,
     /// The number of directed rounds for each goal that needed any.
@@ -76,6 +76,10 @@ pub struct Report {
     pub tries: BTreeMap<String, usize>,
     /// The number of customers with more than one try.
     pub tried_again: usize,
+    /// The number of operators' requests about orders, by action and outcome.
+    pub operators: BTreeMap<String, usize>,
+    /// The number of requests for deliveries by their outcome.
+    pub deliveries: BTreeMap<String, usize>,
     /// How often each kind of fault took effect.
     pub faults: BTreeMap<String, u32>,
     /// The number of directed rounds for each fault kind and recovery path that needed any.
@@ -98,7 +102,7 @@ pub struct Report {
 impl Report {
     pub fn new(config: &Config, duration: Duration, result: CampaignResult) -> Self {
         let CampaignResult {
-            customers,
+            record,
             added_orders,
             rounds,
             coverage,
@@ -106,6 +110,11 @@ impl Report {
             findings,
             audit,
         } = result;
+        let CampaignRecord {
+            customers,
+            deliveries,
+            ..
+        } = record;
         let gaps = coverage.gaps();
         let verdict = if !breaches(&findings, &audit, settling.unsettled).is_empty() {
             Verdict::Broken
@@ -131,6 +140,8 @@ impl Report {
             answers: counts(last_answers.map(|sent| sent.outcome)),
             tries: counts(all_tries.map(|sent| sent.outcome)),
             tried_again: tried_again.count(),
+            operators: counts(operator_outcomes(&customers)),
+            deliveries: counts(deliveries.iter().flat_map(|d| &d.tries).map(|t| t.outcome)),
             faults: fault_counts
                 .map(|kind| (kind.to_string(), coverage.faults.took_effect(kind)))
                 .collect(),
@@ -144,6 +155,14 @@ impl Report {
             audit,
         }
     }
+}
+
+fn operator_outcomes(customers: &[Customer]) -> impl Iterator<Item = String> {
+    let actions = customers.iter().flat_map(|customer| &customer.actions);
+    actions.flat_map(|action| {
+        let outcomes = action.tries.iter().map(|sent| sent.outcome);
+        outcomes.map(|outcome| format!("{} {outcome}", action.action))
+    })
 }
 
 fn counts(items: impl Iterator<Item = impl fmt::Display>) -> BTreeMap<String, usize> {

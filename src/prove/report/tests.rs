@@ -11,6 +11,7 @@ use crate::prove::customer::Customer;
 use crate::prove::faults::CampaignFault;
 use crate::prove::injected_faults::InjectedFaults;
 use crate::prove::plan::{MIN_DATABASE_RESTARTS, MIN_KILLS, Plan, PlannedOrder};
+use crate::prove::record::CampaignRecord;
 use crate::prove::recovery_path::RecoveryPath;
 
 const ORDERS: u32 = 100;
@@ -77,10 +78,12 @@ fn customer() -> Customer {
         quantity: 1,
         key: None,
         replays: false,
+        operators: None,
     };
     Customer {
         order,
         tries: Vec::new(),
+        actions: Vec::new(),
     }
 }
 
@@ -96,7 +99,7 @@ fn complete_result() -> CampaignResult {
     let mut coverage = Coverage::of(all_faults());
     coverage.recovery_paths = RecoveryPath::ALL.iter().map(|path| (*path, 1)).collect();
     CampaignResult {
-        customers: Vec::new(),
+        record: CampaignRecord::default(),
         added_orders: 0,
         rounds: BTreeMap::new(),
         coverage,
@@ -208,7 +211,10 @@ fn a_planned_fault_or_a_recovery_path_that_never_ran_asks_for_twice_as_much() {
 fn the_orders_and_rounds_that_closed_gaps_are_in_the_report() {
     let goal = Goal::Path(RecoveryPath::DeclinedLate);
     let result = CampaignResult {
-        customers: vec![customer(), customer(), customer()],
+        record: CampaignRecord {
+            customers: vec![customer(), customer(), customer()],
+            ..CampaignRecord::default()
+        },
         added_orders: 2,
         rounds: BTreeMap::from([(goal, 1)]),
         ..complete_result()

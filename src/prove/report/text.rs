@@ -35,6 +35,8 @@ impl fmt::Display for Report {
             ("answers", list(&self.answers)),
             ("tried again", words(&tried_again)),
             ("all tries", list(&self.tries)),
+            ("operators", list(&self.operators)),
+            ("deliveries", list(&self.deliveries)),
             ("faults", list(&self.faults)),
             ("directed rounds", list(&self.directed_rounds)),
             ("failpoints", list(&self.failpoints)),
