@@ -18,6 +18,9 @@ use crate::platform::http::health;
 /// Shorter than the timeout of `/health`, so that the check of a server that hangs ends here, where
 /// its connection is closed.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1200);
+/// A statement that was rejected because of a lock is executed again only with this much time left:
+/// its wait for the lock, and what a busy machine takes beyond it.
+const LOCK_RETRY_TIME: Duration = LOCK_TIMEOUT.saturating_mul(5);
 const _: () = assert!(CHECK_TIMEOUT.as_millis() < health::CHECK_TIMEOUT.as_millis());
 
 /// The pool of one thread. Clones share the pool.
@@ -92,15 +95,20 @@ impl Database {
         work: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
         let deadline = Instant::now() + timeout;
+        let mut pause = LOCK_TIMEOUT;
         loop {
             let outcome = self.run_once(deadline, deadline, &work).await;
             // The next attempt must end before the deadline, also if it waits for the lock again.
             // Otherwise its outcome would be unknown.
             let may_retry = outcome.as_ref().is_err_and(DatabaseError::is_locked)
-                && Instant::now() + 2 * LOCK_TIMEOUT < deadline;
+                && Instant::now() + pause + LOCK_RETRY_TIME < deadline;
             if !may_retry {
                 return outcome;
             }
+            // The connection is back in the pool. Without this pause the next attempt would take it
+            // again at once, before work that waits for one.
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
     }
 
