@@ -11,13 +11,15 @@ use crate::prove;
 
 /// Printed by `prove --help` below the arguments.
 const LONG_HELP: &str = "\
-The campaign places concurrent orders and injects faults at the same time. Then it ends all faults \
-and waits until every order is settled. For each kind of fault that never took effect, and each \
-recovery path that never ran, it adds up to five directed rounds: the fault that leads there, and \
-the orders that it needs. At last it checks the invariants, and compares every \
-response that a customer received with the database: an acknowledged order exists and does not \
+The campaign places concurrent orders and injects faults at the same time. Operators cancel, \
+fulfil and retry a third of the orders, and deliver stock. Then the campaign ends all faults and \
+waits until every order is settled. For each kind of fault that never took effect, and each recovery \
+path that never ran, it adds up to five directed rounds: the fault that leads there, and the \
+orders that it needs. At last it checks the invariants, and compares every response that a \
+customer or an operator received with the database: an acknowledged order exists and does not \
 contradict its response; after a 503 with Retry-After there is no order; every order was named in \
-a response, or its request received none.
+a response, or its request received none; a cancelled order keeps nothing, the goods of a \
+fulfilled one have left, and deliveries are stored once.
 
 Each kind of fault occurs once before any kind occurs again: kills, failpoints, pauses (SIGSTOP), \
 slow responses and ended database sessions of each service, each kind of gremlin rule, restarts \
@@ -25,7 +27,7 @@ and kills of the database, a locked product, locked orders, and commits that wai
 
 Exit codes:
   0  proved: every kind of fault and every recovery path occurred, and nothing broke
-  1  broken: an invariant or a promise to a customer was broken, or an order stayed unsettled; \
+  1  broken: an invariant or a promise was broken, or an order stayed unsettled; \
 also if the campaign could not run, and then without a report
   2  incomplete: nothing broke, but a kind of fault or a recovery path never occurred, not even \
 in a directed round; the report \

@@ -45,6 +45,8 @@ async fn a_short_campaign_is_proved_and_injects_every_kind_of_fault() {
         100 + orders["added"].as_u64().unwrap(),
         "{report:#}"
     );
+    assert!(sum(&report["operators"]) > 0, "{report:#}");
+    assert!(sum(&report["deliveries"]) > 0, "{report:#}");
     let faults = report["faults"].as_object().unwrap();
     assert!(
         faults.values().all(|count| count.as_u64() > Some(0)),
@@ -108,19 +110,35 @@ fn sum(counts: &Value) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_whose_database_was_tampered_with_is_broken() {
     const CONFIRMED: &str = "(SELECT id FROM orders WHERE status = 'CONFIRMED' LIMIT 1)";
-    for (tamper, finding) in [
-        (format!("DELETE FROM orders WHERE id = {CONFIRMED}"), "lost"),
+    const HELD: &str = "(SELECT id FROM orders WHERE status = 'CONFIRMED' AND fulfilled_at IS NULL \
+        AND idempotency_key IS NULL LIMIT 1)";
+    let unasked = format!(
+        "INSERT INTO orders (product_id, quantity) VALUES ('P-0', 1);
+         INSERT INTO deliveries (product_id, quantity, stock, reserved, stocked)
+             VALUES ('P-0', 1, 1, 1, 1);
+         UPDATE orders SET status = 'FAILED', failure_reason = 'cancelled' WHERE id = {HELD}"
+    );
+    for (tamper, findings) in [
+        (
+            format!("DELETE FROM orders WHERE id = {CONFIRMED}"),
+            &["lost"][..],
+        ),
         (
             format!("UPDATE payments SET status = 'REFUNDED' WHERE order_id = {CONFIRMED}"),
-            "uncharged",
+            &["uncharged"],
         ),
         (
             format!("UPDATE reservations SET state = 'RELEASED' WHERE order_id = {CONFIRMED}"),
-            "unreserved",
+            &["unreserved"],
         ),
         (
-            "INSERT INTO orders (product_id, quantity) VALUES ('P-0', 1)".to_owned(),
-            "unexplained",
+            unasked,
+            &[
+                "unexplained",
+                "misdelivered",
+                "unrequested",
+                "cancelled_but_kept",
+            ],
         ),
     ] {
         let (code, report) = prove(&[&WITHOUT_FAULTS[..], &["--tamper", &tamper]].concat()).await;
@@ -129,8 +147,10 @@ async fn a_campaign_whose_database_was_tampered_with_is_broken() {
             (Some(1), Some("broken")),
             "{tamper}: {report:#}"
         );
-        let found = report["findings"][finding].as_array().unwrap();
-        assert_eq!(found.len(), 1, "{tamper}: {report:#}");
+        for finding in findings {
+            let found = report["findings"][finding].as_array().unwrap();
+            assert_eq!(found.len(), 1, "{finding}: {tamper}: {report:#}");
+        }
     }
 }
 

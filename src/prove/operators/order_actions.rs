@@ -74,8 +74,11 @@ pub async fn act(
     let Some(order) = known else {
         return Vec::new();
     };
-    let actions = plan.actions.iter();
-    let actions = actions.map(|action| perform(&client, *action, order, plan.repeats));
+    let actions = plan.actions.iter().zip(0..);
+    let actions = actions.map(async |(action, number): (&OperatorAction, u32)| {
+        tokio::time::sleep(plan.interval * number).await;
+        perform(&client, *action, order, plan.repeats).await
+    });
     join_all(actions).await
 }
 

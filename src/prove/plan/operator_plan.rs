@@ -8,14 +8,18 @@ use strum::{Display, VariantArray};
 
 use super::draw_duration::draw_duration;
 
-/// Shares of the orders that are cancelled, fulfilled, both at the same time, or tried again.
+/// Shares of the orders that are cancelled, fulfilled, both, or tried again.
 const CANCELLED_SHARE: f64 = 0.10;
 const FULFILLED_SHARE: f64 = 0.15;
-const CANCELLED_AND_FULFILLED_SHARE: f64 = 0.03;
+/// Half of them are cancelled first, the others fulfilled first.
+const CANCELLED_AND_FULFILLED_SHARE: f64 = 0.06;
 const RETRIED_SHARE: f64 = 0.03;
 /// Share of the operators that send an answered request once more.
 const REPEAT_SHARE: f64 = 0.3;
+/// Share of the operators whose actions begin at the same time.
+const SIMULTANEOUS_SHARE: f64 = 0.5;
 const MAX_DELAY_MS: u64 = 3000;
+const MAX_INTERVAL_MS: u64 = 1000;
 
 /// What an operator does with an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Display, VariantArray)]
@@ -39,8 +43,10 @@ pub enum OperatorStart {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorPlan {
     pub start: OperatorStart,
-    /// All of them begin at the same time.
     pub actions: &'static [OperatorAction],
+    /// Each action begins this much later than the one before it; zero for actions at the same
+    /// time.
+    pub interval: Duration,
     /// Whether each request is sent once more after an answer.
     pub repeats: bool,
 }
@@ -55,12 +61,18 @@ impl OperatorPlan {
             _ => OperatorStart::AfterAnswer(draw_duration(random, 0, MAX_DELAY_MS)),
         };
         let repeats = random.random_bool(REPEAT_SHARE);
-        let choices: [(f64, &'static [OperatorAction]); 4] = [
+        let is_simultaneous = random.random_bool(SIMULTANEOUS_SHARE);
+        let interval = draw_duration(random, 0, MAX_INTERVAL_MS);
+        let choices: [(f64, &'static [OperatorAction]); 5] = [
             (CANCELLED_SHARE, &[OperatorAction::Cancel]),
             (FULFILLED_SHARE, &[OperatorAction::Fulfil]),
             (
-                CANCELLED_AND_FULFILLED_SHARE,
+                CANCELLED_AND_FULFILLED_SHARE / 2.0,
                 &[OperatorAction::Cancel, OperatorAction::Fulfil],
+            ),
+            (
+                CANCELLED_AND_FULFILLED_SHARE / 2.0,
+                &[OperatorAction::Fulfil, OperatorAction::Cancel],
             ),
             (RETRIED_SHARE, &[OperatorAction::Retry]),
         ];
@@ -69,6 +81,11 @@ impl OperatorPlan {
                 return Some(Self {
                     start,
                     actions,
+                    interval: if is_simultaneous {
+                        Duration::ZERO
+                    } else {
+                        interval
+                    },
                     repeats,
                 });
             }
@@ -83,6 +100,7 @@ impl OperatorPlan {
         Self {
             start: OperatorStart::AfterAnswer(Duration::ZERO),
             actions,
+            interval: Duration::ZERO,
             repeats: false,
         }
     }

@@ -27,7 +27,8 @@ pub struct Plan {
     /// The directed rounds that may run, those of one goal one after the other. They inject only
     /// kinds of faults that `faults` has.
     pub rounds: Vec<DirectedRound>,
-    /// Each product with its opening stock. Half of the products that planned orders are for sell out.
+    /// Each product with its opening stock. Half of the products that planned orders are for sell
+    /// out, unless deliveries or cancellations change that.
     pub products: Vec<(String, i32)>,
 }
 

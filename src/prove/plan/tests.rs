@@ -211,6 +211,7 @@ fn every_kind_of_action_is_planned_for_about_a_third_of_the_orders() {
         &[OperatorAction::Cancel][..],
         &[OperatorAction::Fulfil],
         &[OperatorAction::Cancel, OperatorAction::Fulfil],
+        &[OperatorAction::Fulfil, OperatorAction::Cancel],
         &[OperatorAction::Retry],
     ] {
         let same = || planned.iter().filter(|plan| plan.actions == actions);
