@@ -30,7 +30,10 @@ import {
   showOrderInTimeline,
   startTimeline,
 } from "./timeline.js";
-import { refreshUnsettled, setRecoveryBound, startUnsettled } from "./unsettled.js";
+import { setAuditedUnfinished, setOldestPending, startUnfinished } from "./unfinished.js";
+import {
+  refreshUnsettled, setRecoveryBound, showOrderInUnsettled, startUnsettled,
+} from "./unsettled.js";
 
 const REFRESH_INTERVAL_MS = 5000;
 /** Shorter, so that the page notices soon when the order service is back. */
@@ -67,6 +70,7 @@ const stream = new Stream((change) => {
   showOrderInList(change);
   showOrderInFlow(change);
   showOrderInTimeline(change);
+  showOrderInUnsettled(change);
 }, reloadOrders);
 
 let refreshTimer;
@@ -85,15 +89,21 @@ async function refreshHealthPanel() {
 }
 
 async function refreshAuditPanel() {
-  const { products, orders } = await refreshAudit(() => refreshPanel("audit", refreshAuditPanel));
+  const onDelivery = () => refreshPanel("audit", refreshAuditPanel);
+  const { products, orders } = await refreshAudit(onDelivery).catch((error) => {
+    setAuditedUnfinished(null);
+    throw error;
+  });
   showProducts(products);
   setUnsettled(orders.unsettled);
+  setAuditedUnfinished(orders);
 }
 
 async function refreshCharts() {
-  const { history, rates, breakers, stuck } = await scrapeMetrics();
+  const { history, rates, breakers, stuck, oldestPendingSeconds } = await scrapeMetrics();
   updateFlow({ rates, breakers });
   showStuck(stuck);
+  setOldestPending(oldestPendingSeconds);
   drawRates(history.map(({ at, rates: values }) => ({ at, values })), describeRates(rates));
   drawLatencies(
     history.map(({ at, latencies: values }) => ({ at, values })),
@@ -173,6 +183,7 @@ startTimeline();
 startOrders(openTimeline);
 startOrderForm(openTimeline);
 startUnsettled(openTimeline);
+startUnfinished();
 startGremlin((faults) => updateFlow({ faults }));
 document.addEventListener("click", copyOnClick);
 document.addEventListener("visibilitychange", onVisibilityChange);

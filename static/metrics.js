@@ -18,8 +18,8 @@ const history = [];
 
 /**
  * Scrapes all services. Returns the history of rates and latencies, the latest rates (null if
- * unknown), the breaker state of each dependency, and the number of stuck orders by what they owe
- * (null if unknown).
+ * unknown), the breaker state of each dependency, the number of stuck orders by what they owe, and
+ * the age of the oldest pending order (both null if unknown).
  */
 export async function scrapeMetrics() {
   const results = await Promise.allSettled(
@@ -31,7 +31,13 @@ export async function scrapeMetrics() {
   const rates = scrapes.map((scrape, i) => requestRate(scrape, previous[i]));
   history.push({ at: Date.now(), rates, latencies: orderLatencies(order, previous[0]) });
   if (history.length > MAX_POINTS) history.shift();
-  return { history, rates, breakers: order?.breakers ?? {}, stuck: order?.stuck ?? null };
+  return {
+    history,
+    rates,
+    breakers: order?.breakers ?? {},
+    stuck: order?.stuck ?? null,
+    oldestPendingSeconds: order?.oldestPendingSeconds ?? null,
+  };
 }
 
 function parseScrape(text) {
@@ -41,6 +47,7 @@ function parseScrape(text) {
     latencyBuckets: new Map(),
     breakers: {},
     stuck: null,
+    oldestPendingSeconds: null,
   };
   for (const { name, value, labels } of parseSamples(text)) {
     const { method, path, le, dependency, state } = labels;
@@ -55,6 +62,8 @@ function parseScrape(text) {
       if (value === 1) scrape.breakers[dependency] = worst;
     } else if (name === "valerix_orders_stuck") {
       scrape.stuck = { ...scrape.stuck, [labels.owes]: value };
+    } else if (name === "valerix_oldest_pending_order_seconds") {
+      scrape.oldestPendingSeconds = value;
     }
   }
   return scrape;

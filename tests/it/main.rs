@@ -13,6 +13,7 @@ mod cancel;
 mod checklist;
 mod configuration;
 mod dashboard;
+mod dashboard_glance;
 mod dashboard_operator;
 mod data_directory;
 mod database_batches;
