@@ -57,7 +57,12 @@ async fn unfinished_orders_are_counted_beside_the_light_also_when_they_fill_seve
             "document.querySelector('#unfinished-count').textContent === '105'",
         )
         .await;
-    shows_text(&browser, "#unfinished-detail", "orders unfinished, the oldest ").await;
+    shows_text(
+        &browser,
+        "#unfinished-detail",
+        "orders unfinished, the oldest ",
+    )
+    .await;
     assert_eq!(browser.text("#sla-status").await, "green");
     stack.restart_inventory(&[]).await;
     browser.shows("#unfinished[data-state=none]").await;
@@ -68,5 +73,63 @@ async fn unfinished_orders_are_counted_beside_the_light_also_when_they_fill_seve
     browser.shows("#unfinished[data-state=unknown]").await;
     assert_eq!(browser.text("#sla-status").await, "unknown");
     assert_eq!(line(&browser, ".tile-text").await, "unknown");
+    browser.was_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn violated_invariants_fill_a_banner_and_an_unfinished_check_is_not_called_balanced() {
+    const HOSTILE: &str = "<img src=x onerror=alert(1)>";
+    let stack = Stack::start().await;
+    let create = format!("INSERT INTO inventory (product_id, stock) VALUES ('{HOSTILE}', 7)");
+    stack.database.execute(&create).await;
+    let browser = open(&stack).await;
+    browser.shows("#violations[hidden]").await;
+
+    // A check that cannot read its tables.
+    let session = stack.database.session().await;
+    let lock = "BEGIN; LOCK TABLE reservations IN ACCESS EXCLUSIVE MODE";
+    session.batch_execute(lock).await.unwrap();
+    browser.shows("#audit[data-clean=unknown]").await;
+    shows_text(&browser, "#audit-title", "could not be checked").await;
+    shows_text(&browser, "#audit-unchecked", "The figures below are of").await;
+    browser.shows("#violations[hidden]").await;
+    session.batch_execute("ROLLBACK").await.unwrap();
+    browser.shows("#audit[data-clean=true]").await;
+    browser.shows("#audit-unchecked[hidden]").await;
+    let title = browser.run("return document.querySelector('#audit-title').textContent");
+    let title = title.await;
+    let words: Vec<_> = title.as_str().unwrap().split_whitespace().collect();
+    assert_eq!(words.join(" "), "Consistency check: balanced");
+
+    let steal = format!("UPDATE inventory SET stock = stock - 5 WHERE product_id = '{HOSTILE}'");
+    stack.database.execute(&steal).await;
+    browser.shows("#violations:not([hidden])").await;
+    shows_text(&browser, "#violations", "1 invariant violated").await;
+    let item = "#violated-invariants li[data-name=stock-conserved]";
+    shows_text(&browser, item, HOSTILE).await;
+    let title = browser.run("return document.title").await;
+    assert_eq!(title, json!("✖ Valerix: 1 invariant violated"));
+    // First in the panel, too, and across the whole page.
+    let first = "return document.querySelector('#audit-unchecked').nextElementSibling
+        .querySelector('li').dataset.name";
+    assert_eq!(browser.run(first).await, "stock-conserved");
+    let width = "return document.querySelector('#violations').offsetWidth
+        === document.documentElement.clientWidth";
+    assert_eq!(browser.run(width).await, true);
+    browser.emulate(390, "dark").await;
+    assert_eq!(browser.run(width).await, true);
+    assert_eq!(browser.run("return document.body.scrollWidth").await, 390);
+    browser.shows_no("[onerror], [src=x]").await;
+
+    // While it cannot be checked again, the violation stays on the page.
+    session.batch_execute(lock).await.unwrap();
+    shows_text(&browser, "#violations", "It could not be checked again.").await;
+    session.batch_execute("ROLLBACK").await.unwrap();
+    let give_back =
+        format!("UPDATE inventory SET stock = stock + 5 WHERE product_id = '{HOSTILE}'");
+    stack.database.execute(&give_back).await;
+    browser.shows("#violations[hidden]").await;
+    browser.shows("#audit[data-clean=true]").await;
+    assert_eq!(browser.run("return document.title").await, "Valerix");
     browser.was_clean().await;
 }
