@@ -18,7 +18,9 @@ import { refreshGremlin, startGremlin } from "./gremlin.js";
 import { refreshHealth, showStuck } from "./health.js";
 import { copyOnClick, setTraceUrl } from "./labels.js";
 import { scrapeMetrics } from "./metrics.js";
-import { showProducts, startOrderForm } from "./order-form.js";
+import {
+  reloadBurst, showOrderInBurst, showProducts, startOrderForm,
+} from "./order-form.js";
 import { loadOrders, showOrderInList, startOrders } from "./orders.js";
 import { refreshSla } from "./sla.js";
 import { Stream } from "./stream.js";
@@ -71,6 +73,7 @@ const stream = new Stream((change) => {
   showOrderInFlow(change);
   showOrderInTimeline(change);
   showOrderInUnsettled(change);
+  showOrderInBurst(change);
 }, reloadOrders);
 
 let refreshTimer;
@@ -79,7 +82,9 @@ let wasOffline = false;
 
 function reloadOrders() {
   clearAnimation();
-  return Promise.allSettled([loadOrders(), loadWaitingOrders(), refreshTimeline()]);
+  return Promise.allSettled([
+    loadOrders(), loadWaitingOrders(), refreshTimeline(), reloadBurst(),
+  ]);
 }
 
 async function refreshHealthPanel() {

@@ -4,8 +4,8 @@
 use serde_json::json;
 
 use crate::dashboard::open;
-use crate::harness::Stack;
 use crate::harness::browser::Browser;
+use crate::harness::{Stack, stock_of};
 
 async fn shows_text(browser: &Browser, css: &str, text: &str) {
     let expression = format!("document.querySelector({css:?})?.innerText.includes({text:?})");
@@ -131,5 +131,37 @@ async fn violated_invariants_fill_a_banner_and_an_unfinished_check_is_not_called
     browser.shows("#violations[hidden]").await;
     browser.shows("#audit[data-clean=true]").await;
     assert_eq!(browser.run("return document.title").await, "Valerix");
+    browser.was_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_cell_of_a_burst_turns_when_its_order_ends_and_the_endings_are_counted() {
+    let mut stack = Stack::start().await;
+    stack.database.execute(&stock_of(3)).await;
+    let browser = open(&stack).await;
+    // One order is refused; the others are taken and wait.
+    let fault = json!({"kind": "error", "status": 503, "route": "/orders", "method": "POST",
+        "max_fires": 1});
+    stack.order.add_gremlin_rule(fault).await;
+    stack.inventory.process.kill().await.unwrap();
+    browser.click("#order-form button[value=\"10\"]").await;
+    browser.shows(".burst[data-placed=true]").await;
+    shows_text(&browser, ".burst-tally", "9 taken, 0 finished").await;
+    shows_text(&browser, ".burst-refused", "1 refused: no order was made").await;
+    browser.shows(".burst[data-finished=false]").await;
+    let tones = browser.attributes(".burst-cells i", "class").await;
+    let waiting = tones.iter().filter(|tone| *tone == "waiting").count();
+    assert_eq!(waiting, 9, "{tones:?}");
+
+    stack.restart_inventory(&[]).await;
+    browser.shows(".burst[data-finished=true]").await;
+    let tally = "9 taken, 9 finished: 6 sold out, 3 confirmed";
+    assert_eq!(browser.text(".burst-tally").await, tally);
+    let cells = browser.attributes(".burst-cells i", "class").await;
+    assert_eq!(cells.len(), 10);
+    for (status, orders) in [("CONFIRMED", 3), ("FAILED", 6)] {
+        let cells = format!(".burst-cells i[data-status={status}]");
+        assert_eq!(browser.attributes(&cells, "class").await.len(), orders);
+    }
     browser.was_clean().await;
 }
