@@ -26,6 +26,7 @@ import { refreshSla } from "./sla.js";
 import { Stream } from "./stream.js";
 import { startTheme } from "./theme.js";
 import {
+  followAddress,
   openTimeline,
   refreshTimeline,
   refreshUnsettledTimeline,
@@ -194,4 +195,7 @@ document.addEventListener("click", copyOnClick);
 document.addEventListener("visibilitychange", onVisibilityChange);
 onVisibilityChange();
 // The list of orders shows links to traces, so it is loaded after their address.
-loadConfiguration().catch(() => {}).then(reloadOrders);
+loadConfiguration().catch(() => {}).then(() => {
+  followAddress();
+  return reloadOrders();
+});

@@ -15,6 +15,7 @@ mod configuration;
 mod dashboard;
 mod dashboard_glance;
 mod dashboard_operator;
+mod dashboard_timeline;
 mod data_directory;
 mod database_batches;
 mod database_connection;
