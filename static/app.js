@@ -119,7 +119,7 @@ async function refreshCharts() {
 
 function describeRates(rates) {
   const [order, inventory, payment] =
-    rates.map((rate) => (rate === null ? "unknown" : rate.toFixed(1)));
+    rates.map((rate) => (typeof rate === "number" ? rate.toFixed(1) : "unknown"));
   return `Requests per second: order ${order}, inventory ${inventory}, payment ${payment}.`;
 }
 

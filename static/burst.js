@@ -89,7 +89,7 @@ export class Burst {
     // The response is newer than the change that stored the order.
     if (!change || change.status === "PENDING") return;
     const cell = this.#cells[this.#taken.get(id)];
-    cell.className = statusLabel(change).tone;
+    cell.className = `${statusLabel(change).tone}${isFinal(change.status) ? " ended" : ""}`;
     cell.dataset.status = change.status;
   }
 

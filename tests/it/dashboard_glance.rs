@@ -64,6 +64,7 @@ async fn unfinished_orders_are_counted_beside_the_light_also_when_they_fill_seve
     )
     .await;
     assert_eq!(browser.text("#sla-status").await, "green");
+    three_digits_fit_on_a_phone(&browser).await;
     stack.restart_inventory(&[]).await;
     browser.shows("#unfinished[data-state=none]").await;
 
@@ -163,5 +164,83 @@ async fn each_cell_of_a_burst_turns_when_its_order_ends_and_the_endings_are_coun
         let cells = format!(".burst-cells i[data-status={status}]");
         assert_eq!(browser.attributes(&cells, "class").await.len(), orders);
     }
+    browser.was_clean().await;
+}
+
+/// The number of the waiting orders stays inside its box in the flow diagram.
+async fn three_digits_fit_on_a_phone(browser: &Browser) {
+    const OUTSIDE: &str = "const [box, text] = ['.flow-frame', '.flow-value'].map((css) =>
+            document.querySelector(`[data-node=waiting] ${css}`).getBoundingClientRect());
+        const dots = [...document.querySelectorAll('[data-node=waiting] circle')]
+            .map((dot) => dot.getBoundingClientRect().bottom);
+        return text.left < box.left + 4 || text.right > box.right - 4 || text.bottom > box.bottom
+            || Math.max(...dots) > text.top + 4";
+    browser.emulate(390, "light").await;
+    let text = "document.querySelector('[data-node=waiting] .flow-value').textContent";
+    browser
+        .until("the number on a phone", &format!("{text} === '105waiting'"))
+        .await;
+    assert_eq!(browser.run(OUTSIDE).await, false);
+    assert_eq!(browser.run("return document.body.scrollWidth").await, 390);
+    browser.emulate(1440, "light").await;
+    browser
+        .until("the number", &format!("{text} === '105 waiting'"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_grey_with_its_reason_and_no_fault() {
+    let stack = Stack::with(&[("PAYMENT_SUCCESS_RATE", "0")]).await;
+    let browser = open(&stack).await;
+    for (product, label, reason) in [
+        ("PROD-001", "declined", "payment declined"),
+        ("PROD-002", "sold out", "not enough stock"),
+        ("PROD-404", "unknown product", "unknown product"),
+    ] {
+        browser.fill("#order-form [name=product_id]", product).await;
+        browser.click("#submit-order").await;
+        let row = format!("#orders tr[data-status=FAILED][data-label=\"{label}\"]");
+        browser.shows(&format!("{row} .status-label.neutral")).await;
+        shows_text(&browser, &format!("{row} .cell-details"), reason).await;
+        shows_text(&browser, "#order-result", "after").await;
+        browser.shows("#order-result[data-tone=neutral]").await;
+        stack.database.execute(&stock_of(0)).await;
+    }
+    browser.shows_no("#orders .bad").await;
+    browser.was_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn breakers_and_rates_are_unknown_while_the_metrics_cannot_be_read() {
+    let stack = Stack::start().await;
+    let browser = open(&stack).await;
+    browser.devtools("Network.enable", json!({})).await;
+    let block = async |urls: serde_json::Value| {
+        browser
+            .devtools("Network.setBlockedURLs", json!({"urls": urls}))
+            .await;
+    };
+    block(json!(["*/metrics"])).await;
+    for dependency in ["inventory", "payment"] {
+        let connection = format!(
+            "[...document.querySelectorAll('.flow-connection[data-state=breaker-unknown]')]
+                .length === 2 && document.querySelector('[data-node={dependency}] .flow-value')
+                .textContent === 'unknown'"
+        );
+        browser.until("unknown breakers", &connection).await;
+    }
+    browser
+        .shows(".breaker-label[data-state=unknown] rect")
+        .await;
+    let described = browser.attributes("#flow [role=img]", "aria-label").await;
+    assert!(
+        described[0].contains("circuit breaker of payment-service unknown"),
+        "{described:?}"
+    );
+    block(json!([])).await;
+    browser.shows_no(".breaker-label rect").await;
+    browser
+        .shows_no(".flow-connection[data-state=breaker-unknown]")
+        .await;
     browser.was_clean().await;
 }
