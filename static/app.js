@@ -18,19 +18,25 @@ import { refreshGremlin, startGremlin } from "./gremlin.js";
 import { refreshHealth, showStuck } from "./health.js";
 import { copyOnClick, setTraceUrl } from "./labels.js";
 import { scrapeMetrics } from "./metrics.js";
-import { showProducts, startOrderForm } from "./order-form.js";
+import {
+  reloadBurst, showOrderInBurst, showProducts, startOrderForm,
+} from "./order-form.js";
 import { loadOrders, showOrderInList, startOrders } from "./orders.js";
 import { refreshSla } from "./sla.js";
 import { Stream } from "./stream.js";
 import { startTheme } from "./theme.js";
 import {
+  followAddress,
   openTimeline,
   refreshTimeline,
   refreshUnsettledTimeline,
   showOrderInTimeline,
   startTimeline,
 } from "./timeline.js";
-import { refreshUnsettled, setRecoveryBound, startUnsettled } from "./unsettled.js";
+import { setAuditedUnfinished, setOldestPending, startUnfinished } from "./unfinished.js";
+import {
+  refreshUnsettled, setRecoveryBound, showOrderInUnsettled, startUnsettled,
+} from "./unsettled.js";
 
 const REFRESH_INTERVAL_MS = 5000;
 /** Shorter, so that the page notices soon when the order service is back. */
@@ -67,6 +73,8 @@ const stream = new Stream((change) => {
   showOrderInList(change);
   showOrderInFlow(change);
   showOrderInTimeline(change);
+  showOrderInUnsettled(change);
+  showOrderInBurst(change);
 }, reloadOrders);
 
 let refreshTimer;
@@ -75,7 +83,9 @@ let wasOffline = false;
 
 function reloadOrders() {
   clearAnimation();
-  return Promise.allSettled([loadOrders(), loadWaitingOrders(), refreshTimeline()]);
+  return Promise.allSettled([
+    loadOrders(), loadWaitingOrders(), refreshTimeline(), reloadBurst(),
+  ]);
 }
 
 async function refreshHealthPanel() {
@@ -85,15 +95,21 @@ async function refreshHealthPanel() {
 }
 
 async function refreshAuditPanel() {
-  const { products, orders } = await refreshAudit(() => refreshPanel("audit", refreshAuditPanel));
+  const onDelivery = () => refreshPanel("audit", refreshAuditPanel);
+  const { products, orders } = await refreshAudit(onDelivery).catch((error) => {
+    setAuditedUnfinished(null);
+    throw error;
+  });
   showProducts(products);
   setUnsettled(orders.unsettled);
+  setAuditedUnfinished(orders);
 }
 
 async function refreshCharts() {
-  const { history, rates, breakers, stuck } = await scrapeMetrics();
+  const { history, rates, breakers, stuck, oldestPendingSeconds } = await scrapeMetrics();
   updateFlow({ rates, breakers });
   showStuck(stuck);
+  setOldestPending(oldestPendingSeconds);
   drawRates(history.map(({ at, rates: values }) => ({ at, values })), describeRates(rates));
   drawLatencies(
     history.map(({ at, latencies: values }) => ({ at, values })),
@@ -103,7 +119,7 @@ async function refreshCharts() {
 
 function describeRates(rates) {
   const [order, inventory, payment] =
-    rates.map((rate) => (rate === null ? "unknown" : rate.toFixed(1)));
+    rates.map((rate) => (typeof rate === "number" ? rate.toFixed(1) : "unknown"));
   return `Requests per second: order ${order}, inventory ${inventory}, payment ${payment}.`;
 }
 
@@ -173,9 +189,13 @@ startTimeline();
 startOrders(openTimeline);
 startOrderForm(openTimeline);
 startUnsettled(openTimeline);
+startUnfinished();
 startGremlin((faults) => updateFlow({ faults }));
 document.addEventListener("click", copyOnClick);
 document.addEventListener("visibilitychange", onVisibilityChange);
 onVisibilityChange();
 // The list of orders shows links to traces, so it is loaded after their address.
-loadConfiguration().catch(() => {}).then(reloadOrders);
+loadConfiguration().catch(() => {}).then(() => {
+  followAddress();
+  return reloadOrders();
+});

@@ -2,14 +2,44 @@
 import { get } from "./api.js";
 import { deliveryForm } from "./delivery.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
-import { formatNumber } from "./format.js";
+import { formatNumber, formatTime } from "./format.js";
+import { invariantName, markViolationsUnchecked, showViolations } from "./violations.js";
+
+/** The time of the last check that finished; null before it. */
+let checkedAt = null;
 
 /** `onDelivery` is called after a delivery that was made in this panel. */
 export async function refreshAudit(onDelivery) {
-  const audit = await get("/audit");
+  let audit;
+  try {
+    audit = await get("/audit");
+  } catch (error) {
+    showUnchecked(error);
+    throw error;
+  }
+  show(audit, onDelivery);
+  return audit;
+}
+
+/** What is not checked is not balanced. */
+function showUnchecked({ message }) {
+  $("audit").dataset.clean = "unknown";
+  setText($("audit-result"), "could not be checked");
+  $("audit-unchecked").hidden = false;
+  const age = checkedAt ? ` The figures below are of ${formatTime(checkedAt)}.` : "";
+  setText($("audit-unchecked"), `${message}${age}`);
+  markViolationsUnchecked();
+}
+
+function show(audit, onDelivery) {
   const { clean: isClean, invariants, products, orders, holds_without_order: orphans } = audit;
+  checkedAt = audit.at;
   $("audit").dataset.clean = String(isClean);
   setText($("audit-result"), isClean ? "balanced" : "violated");
+  $("audit-unchecked").hidden = true;
+  const isViolated = ({ violations }) => violations > 0;
+  showViolations(invariants.filter(isViolated), checkedAt);
+  showInvariantsFirst(!isClean);
   showOrderCounts(orders);
   reconcile($("orphan-reservations"), orphans ?? [], (orphan) => orphan.order_id,
     () => el("li"), updateOrphan);
@@ -20,9 +50,18 @@ export async function refreshAudit(onDelivery) {
       showSoldOut(node, product);
     });
   makeScrollableByKeyboard($("product-balances"));
-  reconcile($("invariants"), invariants, (invariant) => invariant.name,
+  const violatedFirst = [...invariants].sort((a, b) => isViolated(b) - isViolated(a));
+  reconcile($("invariants"), violatedFirst, (invariant) => invariant.name,
     createInvariant, updateInvariant);
-  return audit;
+}
+
+/** The violated invariants come before the counts and the products. */
+function showInvariantsFirst(isFirst) {
+  const part = $("invariants-part");
+  const isThere = $("audit-unchecked").nextElementSibling === part;
+  if (isFirst === isThere) return;
+  if (isFirst) $("audit-unchecked").after(part);
+  else $("audit").append(part);
 }
 
 /** A list that overflows must take the focus: without a mouse it cannot be scrolled otherwise. */
@@ -100,7 +139,7 @@ function showSoldOut(node, { available }) {
 function createInvariant({ name, meaning }) {
   return el("li", { data: { name } },
     el("span", { class: "state-icon" }),
-    el("b", { text: name.replaceAll("-", " ") }),
+    el("b", { text: invariantName(name) }),
     el("p", { class: "invariant-count" }),
     el("small", { text: meaning }),
     el("p", { class: "examples" }));

@@ -6,7 +6,7 @@ import { describeReason, describeResult, isByOperator, stepName } from "./reason
 
 /** From this many equal events in a row, they are shown as one with a count. */
 const MIN_GROUP_SIZE = 3;
-const CALL_TONES = { ok: "good", rejected: "bad" };
+const CALL_TONES = { ok: "good", rejected: "neutral" };
 
 /**
  * Groups equal events in a row. While a dependency is down, each attempt of recovery adds the same

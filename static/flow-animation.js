@@ -55,7 +55,9 @@ const LATER_CALLS = {
   "nothing-charged": ["refund", "compensation"],
   fulfilled: ["shipment", "good"],
 };
-const TONES = ["progress", "waiting", "good", "bad", "surface"];
+const TONES = ["progress", "waiting", "good", "bad", "neutral", "surface"];
+/** These reasons end an order without a fault of the platform. */
+const REFUSALS = ["insufficient-stock", "unknown-product", "payment-declined"];
 
 export class FlowAnimation {
   layer = el("canvas", { class: "flow-animation", ariaHidden: "true" });
@@ -89,11 +91,11 @@ export class FlowAnimation {
     if (reason === "placed") return this.#send(id, "customer", legs, { waits: true });
     // An operator has changed the order; nothing travels to the customer.
     if (reason === "fulfilment-requested") return;
-    if (reason === "cancelled") return this.#send(id, "order", [["database", "bad"]]);
+    if (reason === "cancelled") return this.#send(id, "order", [["database", "neutral"]]);
     const isFirstAttempt = attempt === 1;
     const end = isFirstAttempt ? "customer" : "database";
     if (status === "CONFIRMED") legs.push([end, "good"]);
-    else if (status === "FAILED") legs.push([end, "bad"]);
+    else if (status === "FAILED") legs.push([end, REFUSALS.includes(reason) ? "neutral" : "bad"]);
     else legs.push(["waiting", "waiting"]);
     // The customer gets a response (202) while the order goes to the waiting orders.
     const hasResponse = isFirstAttempt && legs.at(-1)[0] === "waiting";

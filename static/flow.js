@@ -20,7 +20,11 @@ const CONNECTIONS = [
   ["payment", "database"],
 ];
 const STATE_ICONS = { healthy: "good", degraded: "warning", unknown: "unknown" };
-const BREAKER_LABELS = { open: "breaker\nopen", "half-open": "breaker\nhalf-open" };
+const BREAKER_LABELS = {
+  open: "breaker\nopen",
+  "half-open": "breaker\nhalf-open",
+  unknown: "breaker\nunknown",
+};
 const WAITING_STATUSES = ["PENDING_INVENTORY", "PENDING_PAYMENT"];
 const MAX_WAITING_DOTS = 24;
 const MAX_LISTED_ORDERS = 100;
@@ -119,8 +123,10 @@ function showService(name, service, rate) {
 
 /** Returns a description for screen readers if the breaker is not closed. */
 function showBreaker(name, service) {
-  const breaker = state.breakers[service] ?? "closed";
+  // Null: the metrics could not be read. That does not mean that the breaker is closed.
+  const breaker = state.breakers === null ? "unknown" : state.breakers[service] ?? "closed";
   const isClosed = breaker === "closed";
+  breakerLabels[name].dataset.state = breaker;
   const closedState = healthOf(service).state === "down" ? "bad" : "good";
   setConnectionState(`order-${name}`, isClosed ? closedState : `breaker-${breaker}`);
   drawLabel(breakerLabels[name], BREAKER_LABELS[breaker], nodes[name].size.unit);
@@ -139,7 +145,8 @@ function setConnectionState(name, connectionState) {
 }
 
 function rateText(rate, unit) {
-  if (rate === null || rate === undefined) return "…";
+  if (rate === null) return "unknown";
+  if (rate === undefined) return "…";
   return `${rate < 10 ? rate.toFixed(1) : formatNumber(Math.round(rate))} ${unit}`;
 }
 
@@ -173,11 +180,14 @@ function showWaitingOrders() {
   const listed = waitingOrders.size;
   const n = listed < MAX_LISTED_ORDERS ? listed : Math.max(listed, unsettledCount);
   group.dataset.state = n > 0 ? "waiting" : "empty";
-  setText(value, n > 0 ? `${formatNumber(n)} waiting` : "none waiting");
-  value.setAttribute("y", n > 0 ? h / 2 - 9 * unit : 5 * unit);
-  const columns = w < 120 * unit ? 6 : 12;
+  const isNarrow = w < 120 * unit;
+  const lines = [n > 0 ? formatNumber(n) : "none", "waiting"];
+  showLines(value, isNarrow ? lines : [lines.join(" ")], unit);
+  const lowest = h / 2 - (isNarrow ? 25 : 9) * unit;
+  value.setAttribute("y", n > 0 ? lowest : (isNarrow ? -3 : 5) * unit);
+  const columns = isNarrow ? 6 : 12;
   const columnWidth = (w - 16 * unit) / columns;
-  const shown = Math.min(n, MAX_WAITING_DOTS);
+  const shown = Math.min(n, isNarrow ? MAX_WAITING_DOTS / 2 : MAX_WAITING_DOTS);
   while (dots.childElementCount > shown) dots.lastChild.remove();
   while (dots.childElementCount < shown) {
     const i = dots.childElementCount;
@@ -187,6 +197,12 @@ function showWaitingOrders() {
       cy: -h / 2 + (12 + 11 * Math.floor(i / columns)) * unit,
     }));
   }
+}
+
+function showLines(node, lines, unit) {
+  if (node.textContent === lines.join("") && node.childElementCount === lines.length) return;
+  node.replaceChildren(...lines.map((text, i) =>
+    svg("tspan", { x: 0, dy: i * 16 * unit, text })));
 }
 
 export const clearAnimation = () => animation.clear();

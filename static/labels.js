@@ -11,6 +11,12 @@ const STATUS_LABELS = {
   PENDING_PAYMENT: { tone: "waiting", icon: "waiting", text: "waiting for payment" },
 };
 
+/** By failure reason: orders that ended as they should, without a fault of the platform. */
+const REFUSED_LABELS = {
+  "payment-declined": { tone: "neutral", icon: "cancelled", text: "declined" },
+  "insufficient-stock": { tone: "neutral", icon: "cancelled", text: "sold out" },
+  "unknown-product": { tone: "neutral", icon: "cancelled", text: "unknown product" },
+};
 const CANCELLED_LABEL = { tone: "neutral", icon: "cancelled", text: "cancelled" };
 const FULFILLED_LABEL = { tone: "good", icon: "box", text: "fulfilled" };
 
@@ -18,6 +24,7 @@ const FULFILLED_LABEL = { tone: "good", icon: "box", text: "fulfilled" };
 export function statusLabel(order) {
   const { status, reason, failure_reason: failure, fulfilled_at: fulfilledAt } = order;
   if (status === "FAILED" && failure === "cancelled") return CANCELLED_LABEL;
+  if (status === "FAILED" && REFUSED_LABELS[failure]) return REFUSED_LABELS[failure];
   // Only the live stream carries the reason, and only a loaded order the time.
   const isFulfilled = reason === "fulfilled" || Boolean(fulfilledAt);
   if (status === "CONFIRMED" && isFulfilled) return FULFILLED_LABEL;
@@ -67,6 +74,8 @@ const PROBLEM_LABELS = {
   "idempotency-key-reused": "key used before",
 };
 export function responseLabel(code, problem) {
+  const isRefused = REFUSED_LABELS[problem] || problem === "cancelled";
+  if (isRefused) return { ...CANCELLED_LABEL, text: PROBLEM_LABELS[problem] };
   if (PROBLEM_LABELS[problem]) return { tone: "bad", icon: "bad", text: PROBLEM_LABELS[problem] };
   return RESPONSE_LABELS[code] ?? { tone: "neutral", icon: "warning", text: problem || "error" };
 }

@@ -17,9 +17,9 @@ let previousScrapes = SERVICES.map(() => null);
 const history = [];
 
 /**
- * Scrapes all services. Returns the history of rates and latencies, the latest rates (null if
- * unknown), the breaker state of each dependency, and the number of stuck orders by what they owe
- * (null if unknown).
+ * Scrapes all services. Returns the history of rates and latencies, the latest rates (undefined
+ * after the first scrape), the breaker state of each dependency, the number of stuck orders by what
+ * they owe, and the age of the oldest pending order. What is unknown is null.
  */
 export async function scrapeMetrics() {
   const results = await Promise.allSettled(
@@ -29,9 +29,16 @@ export async function scrapeMetrics() {
   previousScrapes = scrapes;
   const [order] = scrapes;
   const rates = scrapes.map((scrape, i) => requestRate(scrape, previous[i]));
-  history.push({ at: Date.now(), rates, latencies: orderLatencies(order, previous[0]) });
+  const known = rates.map((rate) => rate ?? null);
+  history.push({ at: Date.now(), rates: known, latencies: orderLatencies(order, previous[0]) });
   if (history.length > MAX_POINTS) history.shift();
-  return { history, rates, breakers: order?.breakers ?? {}, stuck: order?.stuck ?? null };
+  return {
+    history,
+    rates,
+    breakers: order?.breakers ?? null,
+    stuck: order?.stuck ?? null,
+    oldestPendingSeconds: order?.oldestPendingSeconds ?? null,
+  };
 }
 
 function parseScrape(text) {
@@ -41,6 +48,7 @@ function parseScrape(text) {
     latencyBuckets: new Map(),
     breakers: {},
     stuck: null,
+    oldestPendingSeconds: null,
   };
   for (const { name, value, labels } of parseSamples(text)) {
     const { method, path, le, dependency, state } = labels;
@@ -55,6 +63,8 @@ function parseScrape(text) {
       if (value === 1) scrape.breakers[dependency] = worst;
     } else if (name === "valerix_orders_stuck") {
       scrape.stuck = { ...scrape.stuck, [labels.owes]: value };
+    } else if (name === "valerix_oldest_pending_order_seconds") {
+      scrape.oldestPendingSeconds = value;
     }
   }
   return scrape;
@@ -73,9 +83,10 @@ function* parseSamples(text) {
 const worseBreakerState = (one, other) =>
   (BREAKER_STATES.indexOf(other) > BREAKER_STATES.indexOf(one) ? other : one);
 
-/** Requests per second between two scrapes; null if one of them failed. */
+/** Requests per second between two scrapes; null if the last one failed, undefined without two. */
 function requestRate(current, previous) {
-  if (!current || !previous) return null;
+  if (!current) return null;
+  if (!previous) return undefined;
   const seconds = (current.at - previous.at) / 1000;
   return increase(current.requests, previous.requests) / seconds;
 }

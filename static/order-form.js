@@ -1,7 +1,8 @@
 // The order form: places one order, or many with a count of the responses by status code.
 import { call, Problem, uniqueKey } from "./api.js";
+import { Burst } from "./burst.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
-import { formatCount, formatDuration, formatNumber } from "./format.js";
+import { formatDuration, formatNumber } from "./format.js";
 import { UNKNOWN_OUTCOME, responseLabel } from "./labels.js";
 
 /**
@@ -16,6 +17,8 @@ const MAX_PRODUCT_CHIPS = 6;
 
 let openOrder = () => {};
 let stopBurst = () => {};
+/** The burst whose board is shown, or was shown last. */
+let shownBurst = null;
 
 export function startOrderForm(open) {
   openOrder = open;
@@ -26,6 +29,7 @@ export function startOrderForm(open) {
     const body = { product_id: product.value, quantity: Number(quantity.value) };
     const orders = Number(event.submitter?.value || count.value);
     stopBurst();
+    shownBurst = null;
     if (orders === 1) placeOne(body);
     else placeMany(body, orders);
   });
@@ -130,64 +134,36 @@ const linkButton = (text, click) =>
   el("button", { class: "link-button", type: "button", text, on: { click } });
 
 async function placeMany(body, orders) {
-  const counts = new Map();
-  const cells = Array.from({ length: orders }, () => el("i"));
-  const head = el("p", { class: "result-head" });
-  const countList = el("ul", { class: "response-counts" });
+  const burst = new Burst(orders);
   const stopButton = linkButton("Stop", () => stopBurst());
-  const board = el("div", {},
-    head,
-    el("div", { class: "burst-cells", ariaHidden: "true" }, ...cells),
-    countList,
-    stopButton);
   const resultNode = $("order-result");
   resultNode.dataset.tone = "progress";
   delete resultNode.dataset.code;
   // Screen readers announce the counts only at the end.
   resultNode.setAttribute("aria-busy", "true");
-  resultNode.replaceChildren(board);
+  burst.node.append(stopButton);
+  resultNode.replaceChildren(burst.node);
+  shownBurst = burst;
 
   let sent = 0;
-  let finished = 0;
   stopBurst = () => (sent = orders);
-  // A later order replaces the board.
-  const isShown = () => resultNode.contains(board);
-  const startedAt = performance.now();
-  const showCounts = (isDone) => {
-    const elapsed = formatDuration(performance.now() - startedAt);
-    setText(head, isDone
-      ? `${formatCount(finished, "order")} in ${elapsed}`
-      : `${finished} of ${orders} orders`);
-    const sorted = [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
-    reconcile(countList, sorted, ([key]) => key, createCount,
-      (node, [, { n }]) => setText(node.querySelector("b"), formatNumber(n)));
-  };
   const placeInTurn = async () => {
     while (sent < orders) {
-      const cell = cells[sent++];
-      cell.className = "sent";
-      const { code, problem = "" } = await placeOrder(body);
-      cell.className = responseLabel(code, problem).tone;
-      const key = `${code} ${problem}`;
-      counts.set(key, { code, problem, n: (counts.get(key)?.n ?? 0) + 1 });
-      finished++;
-      if (isShown()) showCounts(false);
+      const cell = sent++;
+      burst.markSent(cell);
+      burst.addResponse(cell, await placeOrder(body));
     }
   };
-  showCounts(false);
   const clients = Math.min(MAX_CONCURRENT_ORDERS, orders);
   await Promise.all(Array.from({ length: clients }, placeInTurn));
-  if (!isShown()) return;
-  resultNode.removeAttribute("aria-busy");
+  burst.finishPlacing();
   stopButton.remove();
-  showCounts(true);
+  // A later order replaces the board.
+  if (resultNode.contains(burst.node)) resultNode.removeAttribute("aria-busy");
 }
 
-function createCount([, { code, problem }]) {
-  const { tone, icon: iconName, text } = responseLabel(code, problem);
-  const label = code === UNKNOWN_OUTCOME ? text : `${code} ${text}`;
-  return el("li", { class: tone, data: { code } },
-    icon(iconName),
-    el("b"),
-    el("span", { text: label }));
-}
+/** Passes a change of the live stream on to the burst that is shown. */
+export const showOrderInBurst = (change) => shownBurst?.showChange(change);
+
+/** For changes that the stream may have missed. */
+export const reloadBurst = () => shownBurst?.reload();

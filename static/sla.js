@@ -1,9 +1,10 @@
-// The service level panel: the light, the current average, and the averages of the last ten
-// minutes.
+// The light of the service level: the answer time, its current average, and the averages of the last
+// ten minutes.
 import { get } from "./api.js";
 import { sparkline } from "./charts.js";
 import { $, setText } from "./dom.js";
 import { formatCount, formatDuration, formatNumber, formatRoundDuration } from "./format.js";
+import { setTooSlow } from "./title.js";
 
 const HISTORY_SPAN_MS = 600_000;
 const DEFAULT_THRESHOLD_MS = 1000;
@@ -15,23 +16,36 @@ export async function refreshSla() {
   if (history.status === "fulfilled") {
     showHistory(history.value, sla.value?.threshold_ms ?? DEFAULT_THRESHOLD_MS);
   }
-  if (sla.status === "rejected") throw sla.reason;
+  if (sla.status === "rejected") {
+    showUnknown();
+    throw sla.reason;
+  }
   showCurrent(sla.value);
+}
+
+function showUnknown() {
+  $("sla").dataset.status = "unknown";
+  setText($("sla-status"), "unknown");
+  setText($("sla-average"), "");
+  setText($("sla-detail"), "The order service cannot be asked.");
+  setTooSlow(false);
 }
 
 function showCurrent(sla) {
   const { status, requests, window_seconds: window, threshold_ms: threshold } = sla;
   const isIdle = requests === 0;
-  $("sla").dataset.status = status;
-  setText($("sla-status"), status);
-  setText($("sla-average"), isIdle ? "no orders" : formatDuration(sla.average_ms));
+  // The service calls an empty window green. Without orders there is nothing to judge.
+  $("sla").dataset.status = isIdle ? "idle" : status;
+  setText($("sla-title"), `Answer time, average of ${window} s`);
+  setText($("sla-status"), isIdle ? "no orders" : status);
+  setText($("sla-average"), isIdle ? "" : formatDuration(sla.average_ms));
   const [p50, p90, p99] =
     isIdle ? [] : [sla.p50_ms, sla.p90_ms, sla.p99_ms].map(formatDuration);
   setText($("sla-detail"), isIdle
     ? `No orders in ${window} s. The limit for the average is ${formatRoundDuration(threshold)}.`
     : `Average of ${formatCount(requests, "order")} in ${window} s. `
       + `P50 ${p50}, P90 ${p90}, P99 ${p99}.`);
-  document.title = status === "red" ? "▲ Valerix: too slow" : "Valerix";
+  setTooSlow(status === "red");
 }
 
 function showHistory({ points, step_seconds: step }, threshold) {

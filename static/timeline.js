@@ -1,5 +1,6 @@
-// The timeline dialog: one order, what may be done with it, and all its events. It is updated while
-// the dialog is open, and keeps the focus and what is folded out.
+// The timeline dialog: one order, what may be done with it, its calls and all its events. It is
+// updated while the dialog is open, and keeps the focus and what is folded out. The fragment of the
+// page's address names the open order, so that it can be linked to and the back button closes it.
 import { get } from "./api.js";
 import { $, el, reconcile, setText } from "./dom.js";
 import { eventKey, fillEvent, groupEvents } from "./events.js";
@@ -7,9 +8,11 @@ import { formatDuration, formatNumber, formatSeconds, formatTime, formatUntil } 
 import { copyButton, isFinal, statusLabel, statusNode, traceNode } from "./labels.js";
 import { showOrderActions, startOrderActions } from "./order-actions.js";
 import { describeCall, describeObligations } from "./reasons.js";
+import { fillWaterfall } from "./waterfall.js";
 
 /** Changes of the order within this time cause one reload. */
 const RELOAD_DELAY_MS = 150;
+const ADDRESS = /^#order=(.+)$/;
 
 let openOrderId = null;
 let shownOrder = null;
@@ -21,16 +24,55 @@ export function startTimeline() {
   $("timeline-close").addEventListener("click", () => dialog.close());
   // A click on the dialog itself, not on its content, is a click on the backdrop.
   dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
-  dialog.addEventListener("close", () => (openOrderId = shownOrder = null));
+  dialog.addEventListener("close", () => {
+    openOrderId = shownOrder = null;
+    leaveAddress();
+  });
+  addEventListener("popstate", followAddress);
   startOrderActions(refreshTimeline);
   setInterval(() => shownOrder && showFacts(shownOrder), 1000);
 }
 
-export async function openTimeline(id) {
+/** Opens the order that the page's address names, and closes the timeline if it names none. */
+export function followAddress() {
+  const id = orderInAddress();
+  if (id && id !== openOrderId) showTimeline(id);
+  else if (!id && $("timeline").open) $("timeline").close();
+}
+
+function orderInAddress() {
+  const [, encoded] = location.hash.match(ADDRESS) ?? [];
+  try {
+    return encoded && decodeURIComponent(encoded);
+  } catch {
+    return undefined;
+  }
+}
+
+/** An entry whose order was closed is used again, so that it takes one press to go back. */
+function enterAddress(id) {
+  if (orderInAddress() === id) return;
+  const address = `#order=${encodeURIComponent(id)}`;
+  if (history.state?.isClosed) history.replaceState(null, "", address);
+  else history.pushState(null, "", address);
+}
+
+function leaveAddress() {
+  if (!orderInAddress()) return;
+  history.replaceState({ isClosed: true }, "", location.pathname + location.search);
+}
+
+export function openTimeline(id) {
+  enterAddress(id);
+  return showTimeline(id);
+}
+
+async function showTimeline(id) {
   openOrderId = id;
   shownOrder = null;
   showOrderActions(null);
   $("events").replaceChildren();
+  $("waterfall").hidden = true;
   $("timeline-body").replaceChildren(el("p", { class: "muted", text: "Loading …" }));
   if (!$("timeline").open) $("timeline").showModal();
   await load(id);
@@ -83,6 +125,7 @@ function updateTimeline(order) {
   $("order-status").replaceChildren(statusNode(order));
   showFacts(order);
   $("status-bar").replaceChildren(...statusSegments(order));
+  fillWaterfall($("waterfall"), order);
   reconcile($("events"), groupEvents(events), eventKey, () => el("li"),
     (node, group) => fillEvent(node, group, order, placedAt));
   showOrderActions(order);

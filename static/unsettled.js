@@ -3,18 +3,22 @@
 import { get } from "./api.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
 import { formatCount, formatNumber, formatSeconds, formatUntil } from "./format.js";
-import { isFinal, statusNode } from "./labels.js";
+import { isFinal, isWaiting, statusNode } from "./labels.js";
 import { actOnOrder, describeOrderRefusal, describeRetried } from "./order-actions.js";
 import { describeCall, describeObligations } from "./reasons.js";
+import { hasUnfinished, setListedUnfinished } from "./unfinished.js";
 
 /** A younger order takes its normal course. */
 const MIN_AGE_MS = 5000;
 const PAGE_SIZE = 100;
 const MAX_ROWS = 50;
+/** Changes of orders within this time cause one reload. */
+const RELOAD_DELAY_MS = 1000;
 
 let orders = [];
 let recoveryBoundMs = Infinity;
 let loadCount = 0;
+let reloadTimer = 0;
 let openOrder = () => {};
 /** The ids of the orders that are being tried again. */
 const retried = new Set();
@@ -29,21 +33,48 @@ export const setRecoveryBound = (seconds) => (recoveryBoundMs = seconds * 1000);
 
 export async function refreshUnsettled() {
   const ownCount = ++loadCount;
-  const loaded = await loadOrders();
+  let list;
+  try {
+    list = await loadOrders();
+  } catch (error) {
+    if (ownCount === loadCount) setListedUnfinished(null);
+    throw error;
+  }
   if (ownCount !== loadCount) return;
-  orders = loaded.filter((order) => ageOf(order) >= MIN_AGE_MS)
+  setListedUnfinished({
+    pendingSince: list.orders.filter(isUnfinished).map(sinceOf),
+    owingSince: list.orders.filter(isOwing).map(sinceOf),
+    isComplete: list.isComplete,
+  });
+  orders = list.orders.filter((order) => ageOf(order) >= MIN_AGE_MS)
     .sort((a, b) => sinceOf(a) - sinceOf(b));
   show();
 }
+
+/** Changes of orders in their normal course need no reload. */
+export function showOrderInUnsettled({ status }) {
+  if (!isWaiting(status) && !hasUnfinished()) return;
+  reloadTimer ||= setTimeout(() => {
+    reloadTimer = 0;
+    refreshUnsettled().catch(() => {});
+  }, RELOAD_DELAY_MS);
+}
+
+/** A young order that waits for nothing has a customer who waits for the response. */
+const isUnfinished = (order) =>
+  !isFinal(order.status) && (isWaiting(order.status) || ageOf(order) >= MIN_AGE_MS);
+const isOwing = (order) => isFinal(order.status) && ageOf(order) >= MIN_AGE_MS;
 
 /** The newest orders and, if there are more, also the newest of those that may be stuck. */
 async function loadOrders() {
   const path = `/orders?settled=false&limit=${PAGE_SIZE}`;
   const { orders: newest, next_cursor: next } = await get(path);
-  if (!next || !Number.isFinite(recoveryBoundMs)) return newest;
+  if (!next) return { orders: newest, isComplete: true };
+  if (!Number.isFinite(recoveryBoundMs)) return { orders: newest, isComplete: false };
   const before = new Date(Date.now() - recoveryBoundMs).toISOString();
   const { orders: old } = await get(`${path}&created_before=${encodeURIComponent(before)}`);
-  return [...new Map([...newest, ...old].map((order) => [order.id, order])).values()];
+  const all = new Map([...newest, ...old].map((order) => [order.id, order]));
+  return { orders: [...all.values()], isComplete: false };
 }
 
 const sinceOf = ({ status, created_at: placedAt, updated_at: updatedAt, owed_since: owedSince }) =>

@@ -171,7 +171,9 @@ async fn a_sold_out_product_can_be_ordered_after_a_delivery() {
     assert_eq!(made.status, 201, "{made:?}");
     browser.click(".chip[data-product=PROD-002]").await;
     browser.click("#order-form button[value=\"10\"]").await;
-    shows_text(&browser, "#order-result", "10 orders in").await;
+    shows_text(&browser, "#order-result", "10 answered in").await;
+    shows_text(&browser, "#order-result", "8 taken, 8 finished: 8 sold out").await;
+    shows_text(&browser, "#order-result", "2 refused: no order was made").await;
     let counts = browser.text(".response-counts").await;
     let counts: Vec<_> = counts.split_whitespace().collect();
     let counts = counts.join(" ");

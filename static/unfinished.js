@@ -1,0 +1,79 @@
+// How many orders are not finished, and how old the oldest is: beside the light of the answer time,
+// which says nothing about orders that wait.
+import { $, setText } from "./dom.js";
+import { formatCount, formatNumber, formatSeconds } from "./format.js";
+
+/** What the list of unsettled orders shows; null if it is unknown. */
+let listed = null;
+/** The counts of the audit, for more orders than the list holds; null if they are unknown. */
+let audited = null;
+/** Of the metrics. The list may not hold the oldest order. */
+let oldestPendingSeconds = null;
+
+export function startUnfinished() {
+  setInterval(show, 1000);
+}
+
+/**
+ * Takes the times since when the listed orders are pending, and since when ended ones owe something,
+ * and whether the list holds all of them. Null: the list could not be loaded.
+ */
+export function setListedUnfinished(list) {
+  listed = list;
+  show();
+}
+
+export function setAuditedUnfinished(orders) {
+  const pending = orders && Math.max(0, orders.total - orders.confirmed - orders.failed);
+  audited = orders && { pending, owing: Math.max(0, orders.unsettled - pending) };
+  show();
+}
+
+export const setOldestPending = (seconds) => (oldestPendingSeconds = seconds);
+
+export const hasUnfinished = () => Boolean(listed?.pendingSince.length || listed?.owingSince.length);
+
+function show() {
+  const { state, count, detail } = describe();
+  $("unfinished").dataset.state = state;
+  setText($("unfinished-count"), count);
+  setText($("unfinished-detail"), detail);
+}
+
+function describe() {
+  if (!listed) return { state: "unknown", count: "unknown", detail: "" };
+  const { pendingSince, owingSince, isComplete } = listed;
+  if (!isComplete && !audited) {
+    const n = formatNumber(pendingSince.length + owingSince.length);
+    return { state: "waiting", count: `> ${n}`, detail: "orders unfinished, or owing something" };
+  }
+  const pending = isComplete ? pendingSince.length : audited.pending;
+  const owing = isComplete ? owingSince.length : audited.owing;
+  if (pending === 0 && owing === 0) return { state: "none", count: "none", detail: "unfinished" };
+  if (pending === 0) {
+    const [, noun] = formatCount(owing, "order").split(" ");
+    const verb = owing === 1 ? "owes" : "owe";
+    return {
+      state: "waiting",
+      count: formatNumber(owing),
+      detail: `ended ${noun} still ${verb} something${oldest(ageOf(owingSince))}`,
+    };
+  }
+  const age = isComplete ? ageOf(pendingSince) : listedOrMeasuredAge(pendingSince);
+  const more = owing ? `; ${formatNumber(owing)} more owe something` : "";
+  return {
+    state: "waiting",
+    count: formatNumber(pending),
+    detail: `order${pending === 1 ? "" : "s"} unfinished${oldest(age)}${more}`,
+  };
+}
+
+/** In milliseconds; null without an order. */
+const ageOf = (times) =>
+  (times.length ? Math.max(0, Date.now() - Math.min(...times)) : null);
+
+function listedOrMeasuredAge(times) {
+  return Math.max(ageOf(times) ?? 0, (oldestPendingSeconds ?? 0) * 1000);
+}
+
+const oldest = (age) => (age === null ? "" : `, the oldest ${formatSeconds(age)}`);
