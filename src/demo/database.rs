@@ -3,14 +3,14 @@
 use std::fs::File;
 
 use super::config::Config;
+use super::database_access::DatabaseAccess;
 use super::error::DemoError;
-use super::private_data::{lock, open_home};
+use super::private_data::{DATABASE, lock, open_home};
 use super::stock::stock_fresh_database;
 use crate::platform::db::{DatabaseUrl, SchemaError, migrate};
 use crate::platform::output;
 use crate::testbed::postgres::Server;
 
-const DATABASE: &str = "valerix";
 const SERVER_SETTINGS: [&str; 1] = ["max_connections=200"];
 
 pub enum Database {
@@ -62,12 +62,11 @@ impl Database {
     }
 
     /// How a user reaches the database, without a password.
-    pub fn describe(&self) -> String {
+    pub fn access(&self, config: &Config) -> DatabaseAccess {
         match self {
-            Self::External(url) => url.to_string(),
+            Self::External(url) => DatabaseAccess::external(url),
             Self::Private { server, .. } => {
-                let psql = server.psql_command(DATABASE);
-                format!("{psql}   (PostgreSQL {})", server.major_version())
+                DatabaseAccess::private(server, DATABASE, config.data_dir.as_deref())
             }
         }
     }

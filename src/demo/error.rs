@@ -17,6 +17,12 @@ pub enum DemoError {
         .path.display()
     )]
     DataInUse { path: PathBuf, holder: String },
+    #[error(
+        "no demo of this user runs on {}; start one with 'valerix demo', or give the address of a \
+         database in DATABASE_URL or with --database-url",
+        .data_dir.display()
+    )]
+    NotRunning { data_dir: PathBuf },
     #[error(transparent)]
     Postgres(#[from] PostgresError),
     #[error(transparent)]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::config::Config;
 use super::error::DemoError;
+use crate::platform::db::DatabaseUrl;
 use crate::platform::output;
 use crate::testbed::postgres::{Home, PostgresError};
 use crate::testbed::service_kind::ServiceKind;
@@ -13,6 +14,8 @@ use crate::testbed::service_kind::ServiceKind;
 const DEFAULT_DATA_DIR: &str = ".valerix";
 /// Used when this is root, and the server's user cannot reach the default directory.
 const DATA_DIR_OF_ROOT: &str = "/var/lib/valerix";
+/// The name of the private database.
+pub const DATABASE: &str = "valerix";
 const LOCK_FILE: &str = "lock";
 
 /// Opens the directory that was asked for, or the default.
@@ -30,6 +33,31 @@ pub fn open_home(data_dir: Option<&Path>) -> Result<Home, PostgresError> {
         }
         outcome => outcome,
     }
+}
+
+/// Opens the directory that [`open_home`] would open, if it exists.
+fn existing_home(data_dir: Option<&Path>) -> Result<Option<Home>, PostgresError> {
+    if let Some(path) = data_dir {
+        return Home::open_existing(path);
+    }
+    match Home::open_existing(Path::new(DEFAULT_DATA_DIR)) {
+        Err(PostgresError::Unreachable { .. }) => Home::open_existing(Path::new(DATA_DIR_OF_ROOT)),
+        outcome => outcome,
+    }
+}
+
+/// The URL of the private database of a demo that runs, of the demo of this directory unless
+/// `data_dir` is given.
+///
+/// # Errors
+/// [`DemoError::NotRunning`] when there is none that this user can see.
+pub fn running_database(data_dir: Option<&Path>) -> Result<DatabaseUrl, DemoError> {
+    let home = existing_home(data_dir)?;
+    let url = home.and_then(|home| home.running_url(DATABASE));
+    let url = url.and_then(|url| url.parse().ok());
+    url.ok_or_else(|| DemoError::NotRunning {
+        data_dir: data_dir.unwrap_or(Path::new(DEFAULT_DATA_DIR)).to_owned(),
+    })
 }
 
 /// Locks the directory until the returned file is closed, which happens however the demo ends.

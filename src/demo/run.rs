@@ -27,9 +27,10 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
         check_port(addresses.socket_address(kind))?;
     }
     let mut database = Database::open(&config).await?;
-    let announcement = announce_when_ready(addresses, database.describe());
+    let announcement = announce_when_ready(addresses, database.access(&config));
     let (stop, _) = watch::channel(false);
-    let services = tokio::spawn(keep_all_running(addresses, database.url(), stop.clone()));
+    let services = keep_all_running(addresses, database.url(), config.verbose, stop.clone());
+    let services = tokio::spawn(services);
     let outcome = tokio::select! {
         () = shutdown.requested() => Ok(()),
         ended = services => ended.map_err(io::Error::other)?,
