@@ -19,7 +19,7 @@ pub const DATABASE: &str = "valerix";
 const LOCK_FILE: &str = "lock";
 
 /// Opens the directory that was asked for, or the default.
-pub fn open_home(data_dir: Option<&Path>) -> Result<Home, PostgresError> {
+fn open_home(data_dir: Option<&Path>) -> Result<Home, PostgresError> {
     if let Some(path) = data_dir {
         return Home::open(path);
     }
@@ -60,11 +60,32 @@ pub fn running_database(data_dir: Option<&Path>) -> Result<DatabaseUrl, DemoErro
     })
 }
 
-/// Locks the directory until the returned file is closed, which happens however the demo ends.
-///
-/// # Errors
-/// [`DemoError::DataInUse`] when another demo holds the lock.
-pub fn lock(home: &Home, config: &Config) -> Result<File, DemoError> {
+/// A private database's directory, locked until `lock` is dropped, which happens however the demo
+/// ends.
+pub struct PrivateData {
+    pub home: Home,
+    pub lock: DataLock,
+}
+
+/// The locked file.
+pub struct DataLock {
+    _file: File,
+}
+
+impl PrivateData {
+    /// Opens and locks the directory that was asked for, or the default.
+    ///
+    /// # Errors
+    /// [`DemoError::DataInUse`] when another demo holds the lock.
+    pub fn open(config: &Config) -> Result<Self, DemoError> {
+        let home = open_home(config.data_dir.as_deref())?;
+        let lock = lock(&home, config)?;
+        Ok(Self { home, lock })
+    }
+}
+
+/// Locks the directory, and writes into the lock's file where this demo runs.
+fn lock(home: &Home, config: &Config) -> Result<DataLock, DemoError> {
     // A demo of another user must be able to read who holds the lock.
     let mut file = home.open_file(LOCK_FILE, OpenOptions::new().read(true).write(true), 0o644)?;
     if file.try_lock().is_err() {
@@ -78,6 +99,6 @@ pub fn lock(home: &Home, config: &Config) -> Result<File, DemoError> {
     file.set_len(0)?;
     file.rewind()?;
     let url = config.addresses().url(ServiceKind::Order);
-    writeln!(file, "process {}, dashboard {url}/", std::process::id())?;
-    Ok(file)
+    writeln!(file, "{url}/ (process {})", std::process::id())?;
+    Ok(DataLock { _file: file })
 }

@@ -117,3 +117,41 @@ async fn an_audit_where_no_demo_runs_says_so_and_creates_nothing() {
     }
     assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_demo_names_the_one_that_runs() {
+    let (data, other) = (Directory::new("first"), Directory::new("second"));
+    let demo = Demo::start(&data.0, ports(), &[]);
+    demo.wait_until_running().await;
+    let process = demo.child.id().unwrap();
+    let running = format!("already running at {}/ (process {process});", demo.url(0));
+    for ports in [demo.ports, ports()] {
+        let line = Demo::start(&data.0, ports, &[]).failure().await;
+        assert!(line.contains(&running), "{line}");
+    }
+    // Even while the gremlin delays its answers.
+    let delay = reqwest::Client::new()
+        .post(format!("{}/gremlin/latency", demo.url(0)))
+        .body(r#"{"enabled":true,"delay_ms":3000}"#);
+    assert_eq!(delay.send().await.unwrap().status(), 200);
+    let line = Demo::start(&other.0, demo.ports, &[]).failure().await;
+    let running = format!("already running at {}/ (order-service", demo.url(0));
+    assert!(line.contains(&running), "{line}");
+    let [_, inventory, payment] = ports();
+    let [_, taken, _] = demo.ports;
+    let line = Demo::start(&other.0, [inventory, taken, payment], &[]);
+    let line = line.failure().await;
+    let running = format!("already running at {}/ (inventory-service", demo.url(1));
+    assert!(line.contains(&running), "{line}");
+    demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_another_program_is_reported_as_taken() {
+    let data = Directory::new("taken");
+    let ports = ports();
+    let _listener = std::net::TcpListener::bind(("127.0.0.1", ports[0])).unwrap();
+    let line = Demo::start(&data.0, ports, &[]).failure().await;
+    let taken = format!("port {} is taken by another program", ports[0]);
+    assert!(line.contains(&taken), "{line}");
+}
