@@ -3,17 +3,31 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+TARGET_DIR = $${CARGO_TARGET_DIR:-target}
+# Cargo shows its own progress after this line.
+BUILD_DEMO = test -x $(TARGET_DIR)/demo/valerix \
+  || echo "Building Valerix. The first build compiles about 300 crates, which takes minutes;" \
+    "later ones compile only what has changed."; \
+  cargo build --locked --profile demo
+BUILD_RELEASE = test -x $(TARGET_DIR)/release/valerix \
+  || echo "Building the optimised Valerix. The first build compiles about 300 crates, which takes" \
+    "minutes; later ones compile only what has changed."; \
+  cargo build --locked --release
+
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: postgres ## Run the platform on a private database, and print the dashboard's address
-	@cargo build --locked --quiet --release
-	@target/release/valerix demo $(ARGS)
+# Built without optimisation, to run sooner. Campaigns and benchmarks use the release build.
+demo: rust postgres ## Run the platform on a private database, and print the dashboard's address
+	@$(BUILD_DEMO)
+	@$(TARGET_DIR)/demo/valerix demo $(ARGS)
+
+bench failover-drill prove restore-drill soak: rust
 
 # On the platform that runs at the default ports, or on one that it starts and stops.
-demo-gremlin: postgres ## Run the guided tour: the checklist, then each kind of fault, step by step
-	@cargo build --locked --quiet --release
-	@target/release/valerix gremlin tour
+demo-gremlin: rust postgres ## Run the guided tour: the checklist, then each kind of fault
+	@$(BUILD_DEMO)
+	@$(TARGET_DIR)/demo/valerix gremlin tour
 
 # It takes less than a minute when everything is built.
 check: lint ## Run the quick checks: format, clippy, and the tests that need no database
@@ -26,7 +40,7 @@ test: $(TEST_TOOLS) lint deny kubernetes ## Run all checks and tests but the lon
 
 # Each campaign: 5,000 orders, 100 kills, 5 database restarts.
 prove: postgres ## Run a chaos campaign for each of SEEDS (11 12 13); fail unless each is proved
-	@cargo build --locked --quiet --release
+	@$(BUILD_RELEASE)
 	@for seed in $${SEEDS:-11 12 13}; do \
 	  target/release/valerix prove --seed $$seed --orders 5000 --kills 100 --database-restarts 5 \
 	    || exit $$?; \
@@ -34,13 +48,13 @@ prove: postgres ## Run a chaos campaign for each of SEEDS (11 12 13); fail unles
 
 # It fails when memory, descriptors, threads, tasks or database sessions grow.
 soak: postgres ## Run load and faults for SOAK_MINUTES (60); fail when the use of resources grows
-	@cargo build --locked --quiet --release
+	@$(BUILD_RELEASE)
 	@target/release/valerix soak --minutes $${SOAK_MINUTES:-60} $(ARGS)
 
 # The measured program is the release build. The benchmark itself needs no optimisation: it shares
 # the build of the tests.
 bench: postgres bench-tools ## Measure orders/s beside pgbench, latency, memory and processor time
-	@cargo build --locked --quiet --release
+	@$(BUILD_RELEASE)
 	@cargo bench --locked --quiet --profile dev --bench orders -- \
 	  --program "$${CARGO_TARGET_DIR:-$$PWD/target}/release/valerix" $(ARGS)
 
@@ -52,18 +66,18 @@ microbench: ## Measure the pure code of the hot path, part by part
 
 # On three nodes with Patroni and etcd, all on this machine. The drill removes what it made.
 failover-drill: postgres drill-tools ## Lose the primary of the database under load
-	@cargo build --locked --quiet --release
+	@$(BUILD_RELEASE)
 	@drills/failover.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
 
 # It restores with pgBackRest, also to a chosen point in time.
 restore-drill: postgres drill-tools ## Lose the database and its disk under load, and restore it
-	@cargo build --locked --quiet --release
+	@$(BUILD_RELEASE)
 	@drills/restore.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
 
 drill-tools: ## Install Patroni, etcd and pgBackRest
 	@scripts/install-drills
 
-lint: ## Check the format and run clippy
+lint: rust ## Check the format and run clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
 
@@ -113,6 +127,10 @@ image: ## Build the container image
 # The services start first, so that a failing observability container cannot stop them. Containers
 # run as other users, which cannot read a checkout that was made under umask 077.
 up: ## Run the platform in containers
+	@docker compose version >/dev/null 2>&1 || { echo "Docker with its compose plugin is missing" \
+	  "(https://docs.docker.com/engine/install). 'make demo' needs no Docker." >&2; exit 1; }
+	@echo "Building the image and starting the containers. The first time, this compiles Valerix" \
+	  "in the image and downloads the others, which takes minutes."
 	@chmod -R a+rX infra grafana
 	docker compose up --build --detach --wait order-service
 	@docker compose up --detach --wait || echo "The services run, but an observability container" \
@@ -120,6 +138,10 @@ up: ## Run the platform in containers
 
 down: ## Stop the containers, and keep their data
 	docker compose down
+
+# It says what to install if one of them is missing.
+rust: ## Check that Rust and a C compiler are installed
+	@scripts/check-rust
 
 # Debian's package would also create a cluster; the script prevents that.
 postgres: ## Install PostgreSQL's server programs
@@ -145,4 +167,4 @@ bench-tools: ## Install wrk and pgbench
 
 .PHONY: bench bench-growth bench-tools check chromium demo demo-gremlin deny down drill-tools \
   failover-drill fmt fuzz fuzz-tools haproxy help image kubernetes kubernetes-rules lint \
-  microbench pgbouncer postgres prometheus prove restore-drill sbom schemathesis soak test up
+  microbench pgbouncer postgres prometheus prove restore-drill rust sbom schemathesis soak test up

@@ -1,5 +1,7 @@
 //! `valerix audit`
 
+use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,7 +9,8 @@ use clap::Args;
 use super::outcome::{Outcome, exit_on_signal, print_report};
 use super::parsers::database_url;
 use super::shared::{RecoveryBoundArgs, RemoteDatabaseArgs};
-use crate::audit;
+use crate::audit::{self, Audit};
+use crate::demo;
 use crate::platform::db::DatabaseUrl;
 use crate::platform::output;
 
@@ -16,9 +19,12 @@ const EXIT_INCOMPLETE: u8 = 2;
 
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// PostgreSQL database, as for the order service
+    /// PostgreSQL database, as for the order service [default: that of the demo of this directory]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
-    database_url: DatabaseUrl,
+    database_url: Option<DatabaseUrl>,
+    /// Directory of the demo whose database is read if no address is given [default: .valerix]
+    #[arg(long, env = "VALERIX_DATA_DIR")]
+    data_dir: Option<PathBuf>,
     #[command(flatten)]
     remote_databases: RemoteDatabaseArgs,
     #[command(flatten)]
@@ -31,13 +37,7 @@ pub struct AuditArgs {
 impl AuditArgs {
     pub async fn run(self) -> Outcome {
         exit_on_signal()?;
-        let audit = audit::run(
-            &self.database_url,
-            self.recovery_bound.duration(),
-            &self.remote_databases.config(),
-        )
-        .await;
-        let audit = match audit {
+        let audit = match self.audit().await {
             Ok(audit) => audit,
             Err(error) => {
                 output::print_error(error);
@@ -54,5 +54,14 @@ impl AuditArgs {
             .count();
         let total = audit.invariants.len();
         Err(format!("audit: {violated} of {total} invariants are violated").into())
+    }
+
+    async fn audit(&self) -> Result<Audit, Box<dyn Error>> {
+        let database_url = match &self.database_url {
+            Some(url) => url.clone(),
+            None => demo::running_database(self.data_dir.as_deref())?,
+        };
+        let bound = self.recovery_bound.duration();
+        Ok(audit::run(&database_url, bound, &self.remote_databases.config()).await?)
     }
 }

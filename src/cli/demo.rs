@@ -37,6 +37,9 @@ pub struct DemoArgs {
     /// Delete the data of the private database first
     #[arg(long, conflicts_with = "database_url")]
     reset: bool,
+    /// Log each request too; those that pages and probes repeat need `RUST_LOG=debug`
+    #[arg(long)]
+    verbose: bool,
 }
 
 impl DemoArgs {
@@ -64,6 +67,7 @@ impl DemoArgs {
             database_url: self.database_url,
             data_dir: self.data_dir,
             reset: self.reset,
+            verbose: self.verbose,
         }
     }
 

@@ -13,11 +13,8 @@ use crate::api::is_product_id;
 use crate::platform::client::BaseUrl;
 use crate::platform::db::DatabaseUrl;
 use crate::platform::fault_injection::failpoint;
-use crate::platform::observability::telemetry::{Certificates, Protocol};
+use crate::platform::observability::telemetry::{Certificates, DEFAULT_LOG_FILTER, Protocol};
 use crate::{inventory, order, payment};
-
-/// actix-server logs at level `info` how many workers it starts, which says nothing to an operator.
-pub const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn";
 
 /// PostgreSQL adds it to a time as milliseconds in a signed integer of 32 bits.
 const MAX_SECONDS: u64 = 2_000_000;

@@ -8,12 +8,12 @@ use tracing_subscriber::filter::Targets;
 use super::default_urls::dashboard_origins;
 use super::otlp::OtlpArgs;
 use super::parsers::{
-    DEFAULT_LOG_FILTER, boolean, database_url, failpoint_plan, host_name, ip_address, log_filter,
-    origin, pool_size, port, token,
+    boolean, database_url, failpoint_plan, host_name, ip_address, log_filter, origin, pool_size,
+    port, token,
 };
 use crate::platform::db::DatabaseUrl;
 use crate::platform::fault_injection::{self, failpoint};
-use crate::platform::observability::telemetry::{self, LogFormat};
+use crate::platform::observability::telemetry::{self, DEFAULT_LOG_FILTER, LogFormat};
 use crate::platform::service;
 use crate::testbed::service_kind::ServiceKind;
 
@@ -68,12 +68,22 @@ pub struct ServiceArgs {
     log_filter: Targets,
     #[command(flatten)]
     otlp: OtlpArgs,
-    /// Stop when standard input ends
-    #[arg(long, hide = true)]
-    supervised: bool,
+    #[command(flatten)]
+    supervisor: SupervisorArgs,
     /// Abort or stall at a failpoint, for tests
     #[arg(long, hide = true, env = "VALERIX_FAILPOINT", value_parser = failpoint_plan)]
     failpoint: Option<failpoint::Plan>,
+}
+
+/// What a supervisor tells a service that it starts.
+#[derive(Debug, Args)]
+struct SupervisorArgs {
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    supervised: bool,
+    /// Use colours in the pretty format although standard output is not a terminal
+    #[arg(long, hide = true)]
+    coloured_log: bool,
 }
 
 impl ServiceArgs {
@@ -95,12 +105,13 @@ impl ServiceArgs {
             operator_token: None,
             telemetry: telemetry::Config {
                 format: self.log_format.unwrap_or_else(LogFormat::detect),
+                is_coloured: self.supervisor.coloured_log,
                 filter: self.log_filter,
                 service_name: self.otlp.service_name,
                 export,
                 warnings,
             },
-            supervised: self.supervised,
+            supervised: self.supervisor.supervised,
             failpoint: self.failpoint,
         }
     }

@@ -15,6 +15,8 @@ pub struct Config {
     pub database_url: Option<DatabaseUrl>,
     /// Where the private database is kept. `None`: in `.valerix`.
     pub data_dir: Option<PathBuf>,
+    /// Whether the log shows each request.
+    pub verbose: bool,
     /// Whether to delete the private database's data first.
     pub reset: bool,
 }

@@ -1,38 +1,70 @@
 //! The demo's database.
 
-use std::fs::File;
-
 use super::config::Config;
+use super::database_access::DatabaseAccess;
 use super::error::DemoError;
-use super::private_data::{lock, open_home};
+use super::private_data::{DATABASE, DataLock, PrivateData};
 use super::stock::stock_fresh_database;
 use crate::platform::db::{DatabaseUrl, SchemaError, migrate};
 use crate::platform::output;
 use crate::testbed::postgres::Server;
 
-const DATABASE: &str = "valerix";
 const SERVER_SETTINGS: [&str; 1] = ["max_connections=200"];
+
+/// Where the data are, before anything is started.
+pub enum Source {
+    /// The database of `DATABASE_URL`.
+    External(DatabaseUrl),
+    Private(PrivateData),
+}
+
+impl Source {
+    /// Locks the private data if the configuration names no database.
+    ///
+    /// # Errors
+    /// [`DemoError::DataInUse`] when another demo uses them.
+    pub fn open(config: &Config) -> Result<Self, DemoError> {
+        Ok(match &config.database_url {
+            Some(url) => Self::External(url.clone()),
+            None => Self::Private(PrivateData::open(config)?),
+        })
+    }
+}
 
 pub enum Database {
     /// The database of `DATABASE_URL`.
     External(DatabaseUrl),
     /// A server of the demo's own, with the lock of its directory.
-    Private { server: Box<Server>, _lock: File },
+    Private {
+        server: Box<Server>,
+        _lock: DataLock,
+    },
 }
 
 impl Database {
     /// Starts the private server, or takes the external database. Migrates it.
-    pub async fn open(config: &Config) -> Result<Self, DemoError> {
-        if let Some(url) = &config.database_url {
-            return match migrate(url).await {
-                // The services wait for a database that is down, and migrate it.
-                Ok(_) | Err(SchemaError::Unreachable { .. }) => Ok(Self::External(url.clone())),
-                Err(error) => Err(error.into()),
-            };
+    pub async fn open(source: Source, reset: bool) -> Result<Self, DemoError> {
+        match source {
+            Source::External(url) => Self::external(url).await,
+            Source::Private(data) => Self::private(data, reset).await,
         }
-        let home = open_home(config.data_dir.as_deref())?;
-        let lock = lock(&home, config)?;
-        if config.reset {
+    }
+
+    /// Takes the external database.
+    async fn external(url: DatabaseUrl) -> Result<Self, DemoError> {
+        match migrate(&url).await {
+            // The services wait for a database that is down, and migrate it.
+            Ok(_) | Err(SchemaError::Unreachable { .. }) => Ok(Self::External(url)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Starts the private server.
+    async fn private(
+        PrivateData { home, lock }: PrivateData,
+        reset: bool,
+    ) -> Result<Self, DemoError> {
+        if reset {
             home.reset().await?;
             output::print_line(format_args!("{}: all data deleted", home.root().display()));
         }
@@ -62,12 +94,11 @@ impl Database {
     }
 
     /// How a user reaches the database, without a password.
-    pub fn describe(&self) -> String {
+    pub fn access(&self, config: &Config) -> DatabaseAccess {
         match self {
-            Self::External(url) => url.to_string(),
+            Self::External(url) => DatabaseAccess::external(url),
             Self::Private { server, .. } => {
-                let psql = server.psql_command(DATABASE);
-                format!("{psql}   (PostgreSQL {})", server.major_version())
+                DatabaseAccess::private(server, DATABASE, config.data_dir.as_deref())
             }
         }
     }

@@ -4,6 +4,7 @@
 mod announcement;
 mod config;
 mod database;
+mod database_access;
 mod error;
 mod private_data;
 mod run;
@@ -12,4 +13,5 @@ mod stock;
 
 pub use config::Config;
 pub use error::DemoError;
+pub use private_data::running_database;
 pub use run::run;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::config::Config;
 use super::error::DemoError;
+use crate::platform::db::DatabaseUrl;
 use crate::platform::output;
 use crate::testbed::postgres::{Home, PostgresError};
 use crate::testbed::service_kind::ServiceKind;
@@ -13,10 +14,12 @@ use crate::testbed::service_kind::ServiceKind;
 const DEFAULT_DATA_DIR: &str = ".valerix";
 /// Used when this is root, and the server's user cannot reach the default directory.
 const DATA_DIR_OF_ROOT: &str = "/var/lib/valerix";
+/// The name of the private database.
+pub const DATABASE: &str = "valerix";
 const LOCK_FILE: &str = "lock";
 
 /// Opens the directory that was asked for, or the default.
-pub fn open_home(data_dir: Option<&Path>) -> Result<Home, PostgresError> {
+fn open_home(data_dir: Option<&Path>) -> Result<Home, PostgresError> {
     if let Some(path) = data_dir {
         return Home::open(path);
     }
@@ -32,11 +35,57 @@ pub fn open_home(data_dir: Option<&Path>) -> Result<Home, PostgresError> {
     }
 }
 
-/// Locks the directory until the returned file is closed, which happens however the demo ends.
+/// Opens the directory that [`open_home`] would open, if it exists.
+fn existing_home(data_dir: Option<&Path>) -> Result<Option<Home>, PostgresError> {
+    if let Some(path) = data_dir {
+        return Home::open_existing(path);
+    }
+    match Home::open_existing(Path::new(DEFAULT_DATA_DIR)) {
+        Err(PostgresError::Unreachable { .. }) => Home::open_existing(Path::new(DATA_DIR_OF_ROOT)),
+        outcome => outcome,
+    }
+}
+
+/// The URL of the private database of a demo that runs, of the demo of this directory unless
+/// `data_dir` is given.
 ///
 /// # Errors
-/// [`DemoError::DataInUse`] when another demo holds the lock.
-pub fn lock(home: &Home, config: &Config) -> Result<File, DemoError> {
+/// [`DemoError::NotRunning`] when there is none that this user can see.
+pub fn running_database(data_dir: Option<&Path>) -> Result<DatabaseUrl, DemoError> {
+    let home = existing_home(data_dir)?;
+    let url = home.and_then(|home| home.running_url(DATABASE));
+    let url = url.and_then(|url| url.parse().ok());
+    url.ok_or_else(|| DemoError::NotRunning {
+        data_dir: data_dir.unwrap_or(Path::new(DEFAULT_DATA_DIR)).to_owned(),
+    })
+}
+
+/// A private database's directory, locked until `lock` is dropped, which happens however the demo
+/// ends.
+pub struct PrivateData {
+    pub home: Home,
+    pub lock: DataLock,
+}
+
+/// The locked file.
+pub struct DataLock {
+    _file: File,
+}
+
+impl PrivateData {
+    /// Opens and locks the directory that was asked for, or the default.
+    ///
+    /// # Errors
+    /// [`DemoError::DataInUse`] when another demo holds the lock.
+    pub fn open(config: &Config) -> Result<Self, DemoError> {
+        let home = open_home(config.data_dir.as_deref())?;
+        let lock = lock(&home, config)?;
+        Ok(Self { home, lock })
+    }
+}
+
+/// Locks the directory, and writes into the lock's file where this demo runs.
+fn lock(home: &Home, config: &Config) -> Result<DataLock, DemoError> {
     // A demo of another user must be able to read who holds the lock.
     let mut file = home.open_file(LOCK_FILE, OpenOptions::new().read(true).write(true), 0o644)?;
     if file.try_lock().is_err() {
@@ -50,6 +99,6 @@ pub fn lock(home: &Home, config: &Config) -> Result<File, DemoError> {
     file.set_len(0)?;
     file.rewind()?;
     let url = config.addresses().url(ServiceKind::Order);
-    writeln!(file, "process {}, dashboard {url}/", std::process::id())?;
-    Ok(file)
+    writeln!(file, "{url}/ (process {})", std::process::id())?;
+    Ok(DataLock { _file: file })
 }

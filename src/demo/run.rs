@@ -1,21 +1,30 @@
 //! Runs the demo from start to stop.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::LocalSet;
 
 use super::announcement::announce_when_ready;
 use super::config::Config;
-use super::database::Database;
-use super::error::DemoError;
+use super::database::{Database, Source};
+use super::error::{DemoError, PORT_FLAGS};
 use super::services::keep_all_running;
+use crate::platform::client::{BaseUrl, Client};
+use crate::platform::deadline::Deadline;
+use crate::platform::http::health::Health;
 use crate::platform::http::listener::explain_bind_error;
 use crate::platform::output;
 use crate::platform::shutdown::Shutdown;
+use crate::testbed::addresses::Addresses;
 use crate::testbed::service_kind::ServiceKind;
 
-const PORT_FLAGS: &str = "--order-port, --inventory-port, --payment-port";
+/// Programs that do not speak HTTP may never answer.
+const LIVEZ_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longer than the 3 s by which the dashboard's gremlin button delays a service.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs until a stop is requested, then stops everything in order.
 ///
@@ -23,13 +32,16 @@ const PORT_FLAGS: &str = "--order-port, --inventory-port, --payment-port";
 /// See [`DemoError`]. Whatever was started is stopped first.
 pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
     let addresses = config.addresses();
+    // The lock comes first: it knows the process of a demo that runs already.
+    let source = Source::open(&config)?;
     for kind in ServiceKind::ALL {
-        check_port(addresses.socket_address(kind))?;
+        check_port(&addresses, kind).await?;
     }
-    let mut database = Database::open(&config).await?;
-    let announcement = announce_when_ready(addresses, database.describe());
+    let mut database = Database::open(source, config.reset).await?;
+    let announcement = announce_when_ready(addresses, database.access(&config));
     let (stop, _) = watch::channel(false);
-    let services = tokio::spawn(keep_all_running(addresses, database.url(), stop.clone()));
+    let services = keep_all_running(addresses, database.url(), config.verbose, stop.clone());
+    let services = tokio::spawn(services);
     let outcome = tokio::select! {
         () = shutdown.requested() => Ok(()),
         ended = services => ended.map_err(io::Error::other)?,
@@ -45,10 +57,33 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
     outcome
 }
 
-fn check_port(address: SocketAddr) -> Result<(), DemoError> {
-    let in_use = |error| DemoError::Listen {
+async fn check_port(addresses: &Addresses, kind: ServiceKind) -> Result<(), DemoError> {
+    let address = addresses.socket_address(kind);
+    let Err(error) = TcpListener::bind(address) else {
+        return Ok(());
+    };
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let url = addresses.url(kind);
+        if let Some(service) = LocalSet::new().run_until(valerix_service_at(&url)).await {
+            return Err(DemoError::PortInUse { url, service });
+        }
+    }
+    Err(DemoError::Listen {
         address,
         cause: explain_bind_error(&error, address, PORT_FLAGS),
-    };
-    TcpListener::bind(address).map(drop).map_err(in_use)
+    })
+}
+
+/// The name of the service of Valerix that answers at this address; `None` for anything else.
+async fn valerix_service_at(url: &BaseUrl) -> Option<String> {
+    let client = Client::new(url.clone());
+    // The gremlin does not delay this route.
+    let is_alive = client.get("/livez", Deadline::after(LIVEZ_TIMEOUT)).await;
+    is_alive.ok().filter(|answer| answer.status.is_success())?;
+    let health = client.get("/health", Deadline::after(HEALTH_TIMEOUT)).await;
+    let Health { service, .. } = health.ok()?.json().ok()?;
+    let mut kinds = ServiceKind::ALL.iter();
+    kinds
+        .any(|kind| service == format!("{kind}-service"))
+        .then_some(service)
 }

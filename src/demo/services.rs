@@ -7,6 +7,8 @@ use tokio::sync::watch;
 
 use super::error::DemoError;
 use crate::platform::environment::variable;
+use crate::platform::http::middleware::access_log;
+use crate::platform::observability::telemetry::DEFAULT_LOG_FILTER;
 use crate::platform::output;
 use crate::testbed::addresses::Addresses;
 use crate::testbed::environment::service_environment;
@@ -19,12 +21,13 @@ use crate::testbed::supervisor::keep_running;
 pub async fn keep_all_running(
     addresses: Addresses,
     database_url: String,
+    verbose: bool,
     stop: watch::Sender<bool>,
 ) -> Result<(), DemoError> {
     let keep = |kind: ServiceKind| {
         let (stop, database_url) = (stop.clone(), &database_url);
         async move {
-            let spec = process_spec(kind, &addresses, database_url)?;
+            let spec = process_spec(kind, &addresses, database_url, verbose)?;
             let outcome = keep_running(spec, stop.subscribe()).await;
             stop.send_replace(true);
             outcome
@@ -45,6 +48,7 @@ fn process_spec(
     kind: ServiceKind,
     addresses: &Addresses,
     database_url: &str,
+    verbose: bool,
 ) -> io::Result<ProcessSpec> {
     let mut environment = service_environment(kind, addresses, database_url);
     let mut set_default = |name: &str, value: String| {
@@ -56,12 +60,25 @@ fn process_spec(
     let origins = format!("http://localhost:{dashboard_port},http://127.0.0.1:{dashboard_port}");
     set_default("CORS_ALLOWED_ORIGINS", origins);
     set_default("LOG_FORMAT", "pretty".to_owned());
+    if !verbose {
+        set_default("RUST_LOG", log_filter_without_requests());
+    }
+    let mut arguments = vec![kind.to_string()];
+    // The service writes to a pipe, so only the demo knows whether its lines end on a terminal.
+    if output::supports_colours(&io::stdout()) {
+        arguments.push("--coloured-log".to_owned());
+    }
     Ok(ProcessSpec {
         program: std::env::current_exe()?,
-        arguments: vec![kind.to_string()],
+        arguments,
         environment,
         output: Output::Lines(prefixed_output(kind)),
     })
+}
+
+/// Orders, faults, circuit breakers and restarts, but no line for each request.
+fn log_filter_without_requests() -> String {
+    format!("{DEFAULT_LOG_FILTER},{}=warn", access_log::TARGET)
 }
 
 /// Prints each line with the service's name in front of it.

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::{HttpResponse, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use uuid::Uuid;
 
 use super::problems::{unknown_product, unknown_state};
@@ -16,6 +16,7 @@ use crate::platform::db::{Database, DatabaseError};
 use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::failpoint;
 use crate::platform::http::extract::Body;
+use crate::platform::http::marker::LogAtDebug;
 use crate::platform::http::problem::{MEDIA_TYPE, Problem, ProblemBody};
 use crate::platform::http::problem_responses::{
     BatchRejected, InvalidRequest, Unavailable, WriteUnavailable,
@@ -43,7 +44,11 @@ impl From<StockRow> for Stock {
 /// All products
 #[utoipa::path(tag = "inventory", responses((status = 200, body = [Stock]), Unavailable))]
 #[get("/inventory")]
-pub async fn list(database: web::Data<Database>) -> Result<web::Json<Vec<Stock>>, Problem> {
+pub async fn list(
+    request: HttpRequest,
+    database: web::Data<Database>,
+) -> Result<web::Json<Vec<Stock>>, Problem> {
+    LogAtDebug::mark(&request);
     let rows = database
         .run_with_lock_retries(async |connection| store::list(connection).await)
         .await;

@@ -312,6 +312,53 @@ async fn all_services_log_the_trace_id_of_the_request() {
     }
 }
 
+/// Their lines would hide the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_pages_and_probes_repeat_are_not_logged_at_info() {
+    let stack = Stack::start().await;
+    let of_order = [
+        "/",
+        "/static/app.js",
+        "/dashboard.json",
+        "/sla",
+        "/sla/history",
+        "/audit",
+        "/services/inventory-service/health",
+        "/services/inventory-service/gremlin/rules",
+        "/health",
+        "/metrics",
+        "/livez",
+    ];
+    let of_inventory = ["/inventory", "/gremlin/latency", "/gremlin/rules"];
+    // The answer has no end.
+    let stream = reqwest::get(format!("{}/orders/stream", stack.order.url));
+    assert_eq!(stream.await.unwrap().status(), 200);
+    for (service, repeated, path, route) in [
+        (&stack.order, &of_order[..], "/orders", "/orders"),
+        (
+            &stack.inventory,
+            &of_inventory,
+            "/inventory/PROD-001",
+            "/inventory/{product_id}",
+        ),
+    ] {
+        for path in repeated {
+            assert_eq!(service.get(path).await.status, 200, "{path}");
+        }
+        assert_eq!(service.get(path).await.status, 200);
+        let routes = eventually("the last request's log line", async || {
+            let lines = service.lines();
+            let lines = lines.iter();
+            let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let requests = lines.filter(|line| line["message"] == "request");
+            let routes: Vec<_> = requests.map(|line| line["route"].clone()).collect();
+            routes.contains(&json!(route)).then_some(routes)
+        })
+        .await;
+        assert_eq!(routes, [route]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_latency_switch_delays_all_routes_except_probes_metrics_and_itself() {
     let stack = Stack::start().await;

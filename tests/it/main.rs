@@ -21,6 +21,7 @@ mod database_batches;
 mod database_connection;
 mod degraded;
 mod demo;
+mod demo_output;
 mod describe;
 mod disk;
 mod drills;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::platform::http::marker::LogAtDebug;
 use crate::platform::http::problem::Problem;
 use crate::platform::http::problem_responses::NotFound;
 
@@ -82,6 +83,7 @@ fn media_type(name: &str) -> &'static str {
 #[utoipa::path(tag = "page", responses((status = 200, content_type = "text/html", body = String)))]
 #[get("/", wrap = "Compress::default()")]
 async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    LogAtDebug::mark(&request);
     file("index.html", request.headers())
 }
 
@@ -93,13 +95,15 @@ async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
     NotFound))]
 #[get("/static/{name}", wrap = "Compress::default()")]
 async fn asset(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, Problem> {
+    LogAtDebug::mark(&request);
     file(&name, request.headers())
 }
 
 /// What the dashboard shows of the configuration
 #[utoipa::path(tag = "page", responses((status = 200, body = Dashboard)))]
 #[get("/dashboard.json")]
-async fn links(dashboard: web::Data<Dashboard>) -> web::Json<Dashboard> {
+async fn links(request: HttpRequest, dashboard: web::Data<Dashboard>) -> web::Json<Dashboard> {
+    LogAtDebug::mark(&request);
     web::Json(dashboard.as_ref().clone())
 }
 

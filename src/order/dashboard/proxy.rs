@@ -13,6 +13,7 @@ use crate::order::clients::{INVENTORY, PAYMENT};
 use crate::platform::client::{CallError, Client, ForwardedRequest};
 use crate::platform::deadline::Deadline;
 use crate::platform::http::extract::RawBody;
+use crate::platform::http::marker::LogAtDebug;
 use crate::platform::http::operator::Operator;
 use crate::platform::http::problem::{Problem, ProblemBody};
 use crate::platform::http::problem_responses::{
@@ -95,8 +96,10 @@ fn forward_problem(service: &str, error: CallError) -> Problem {
 #[get("/services/{service}/{resource}")]
 async fn look(
     services: web::Data<Services>,
+    request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
+    LogAtDebug::mark(&request);
     let (service, resource) = path.into_inner();
     let path = match resource.as_str() {
         "health" => "/health",
@@ -137,6 +140,7 @@ async fn show_gremlin(
     request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
+    LogAtDebug::mark(&request);
     services
         .forward_with_token(&path.0, gremlin_path(&path.1)?, &request, Bytes::new())
         .await

@@ -14,6 +14,7 @@ use super::listener::{Listener, Message};
 use crate::api::{FollowOrders, OrderChange};
 use crate::platform::db::Database;
 use crate::platform::http::extract::Query;
+use crate::platform::http::marker::LogAtDebug;
 use crate::platform::http::problem::Problem;
 use crate::platform::http::problem_responses::{InvalidRequest, Unavailable};
 
@@ -44,6 +45,7 @@ pub async fn follow(
     database: web::Data<Database>,
     query: Query<FollowOrders>,
 ) -> Result<HttpResponse, Problem> {
+    LogAtDebug::mark(&request);
     let Ok(permit) = Arc::clone(&permits.0).try_acquire_owned() else {
         return Err(Problem::unavailable(
             "too-many-streams",

@@ -1,10 +1,11 @@
 //! `GET /audit`.
 
 use actix_web::http::StatusCode;
-use actix_web::{get, web};
+use actix_web::{HttpRequest, get, web};
 
 use crate::audit::{Audit, AuditError};
 use crate::order::audit_cache::AuditCache;
+use crate::platform::http::marker::LogAtDebug;
 use crate::platform::http::problem::{Problem, ProblemBody};
 
 /// The invariants, checked on the live database
@@ -24,7 +25,11 @@ use crate::platform::http::problem::{Problem, ProblemBody};
         takes too long; orders changed while they were read; or database-unavailable", content_type = "application/problem+json",
         body = ProblemBody)))]
 #[get("/audit")]
-pub async fn audit(audits: web::Data<AuditCache>) -> Result<web::Json<Audit>, Problem> {
+pub async fn audit(
+    request: HttpRequest,
+    audits: web::Data<AuditCache>,
+) -> Result<web::Json<Audit>, Problem> {
+    LogAtDebug::mark(&request);
     audits.audit().await.map(web::Json).map_err(problem_of)
 }
 

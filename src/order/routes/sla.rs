@@ -1,6 +1,6 @@
 //! `GET /sla` and `GET /sla/history`.
 
-use actix_web::{HttpMessage, HttpRequest, get, web};
+use actix_web::{HttpRequest, get, web};
 
 use crate::order::sla::{History, Sla, Window};
 use crate::platform::http::marker::LogAtDebug;
@@ -11,8 +11,7 @@ use crate::platform::http::marker::LogAtDebug;
 #[utoipa::path(tag = "order", responses((status = 200, body = Sla)))]
 #[get("/sla")]
 pub async fn sla(request: HttpRequest, window: web::Data<Window>) -> web::Json<Sla> {
-    // Dashboards request it every few seconds.
-    request.extensions_mut().insert(LogAtDebug);
+    LogAtDebug::mark(&request);
     web::Json(window.report())
 }
 
@@ -21,6 +20,7 @@ pub async fn sla(request: HttpRequest, window: web::Data<Window>) -> web::Json<S
 /// Of all replicas together, as `/sla`.
 #[utoipa::path(tag = "order", responses((status = 200, body = History)))]
 #[get("/sla/history")]
-pub async fn sla_history(window: web::Data<Window>) -> web::Json<History> {
+pub async fn sla_history(request: HttpRequest, window: web::Data<Window>) -> web::Json<History> {
+    LogAtDebug::mark(&request);
     web::Json(window.history())
 }

@@ -14,6 +14,7 @@ use super::rules::MAX_RULES;
 use super::spec::RuleSpec;
 use crate::platform::http::bearer_token::has_bearer_token;
 use crate::platform::http::extract::Body;
+use crate::platform::http::marker::LogAtDebug;
 use crate::platform::http::problem::{FieldError, Problem, ProblemBody};
 use crate::platform::http::problem_responses::{InvalidRequest, NotFound, Unauthorized};
 
@@ -58,6 +59,7 @@ async fn show_latency(
     gremlin: web::Data<Gremlin>,
     request: HttpRequest,
 ) -> Result<web::Json<Latency>, Problem> {
+    LogAtDebug::mark(&request);
     gremlin.authorize(&request)?;
     Ok(web::Json(gremlin.latency()))
 }
@@ -88,6 +90,7 @@ async fn list(
     gremlin: web::Data<Gremlin>,
     request: HttpRequest,
 ) -> Result<web::Json<RuleList>, Problem> {
+    LogAtDebug::mark(&request);
     gremlin.authorize(&request)?;
     Ok(web::Json(RuleList {
         rules: gremlin.rules(),

@@ -20,6 +20,9 @@ pub use super::otlp::{Certificates, Export, Protocol};
 use super::plain_log::PlainLine;
 use crate::platform::output;
 
+/// actix-server logs at level `info` how many workers it starts, which says nothing to an operator.
+pub const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn";
+
 /// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -45,6 +48,9 @@ impl LogFormat {
 #[derive(Debug, Clone)]
 pub struct Config {
     pub format: LogFormat,
+    /// Whether `Pretty` has colours. `false`: only if standard output is a terminal that supports
+    /// them.
+    pub is_coloured: bool,
     /// `RUST_LOG`: levels by target.
     pub filter: Targets,
     /// The name of the service in traces. `None`: the one in `OTEL_RESOURCE_ATTRIBUTES`, or
@@ -116,7 +122,7 @@ impl Telemetry {
             }
             LogFormat::Pretty => {
                 let lines = lines
-                    .with_ansi(output::supports_colours(&io::stdout()))
+                    .with_ansi(config.is_coloured || output::supports_colours(&io::stdout()))
                     .event_format(PlainLine);
                 registry.with(lines.with_filter(filter)).try_init()
             }

@@ -48,6 +48,21 @@ impl Home {
         Ok(home)
     }
 
+    /// Opens the directory if it exists.
+    ///
+    /// # Errors
+    /// Those of [`Home::open`].
+    pub fn open_existing(root: &Path) -> Result<Option<Self>, PostgresError> {
+        root.is_dir().then(|| Self::open(root)).transpose()
+    }
+
+    /// The URL of a database of the server that runs here, if one does.
+    #[must_use]
+    pub fn running_url(&self, database: &str) -> Option<String> {
+        let running = Postmaster::running(&self.data(), &self.user)?;
+        Some(running.url(database))
+    }
+
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root

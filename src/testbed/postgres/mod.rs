@@ -19,4 +19,5 @@ pub use error::PostgresError;
 pub use files::{temporary_home, temporary_home_in};
 pub use home::Home;
 pub use limits::MIN_MAJOR_VERSION;
+pub use quoting::shell_word;
 pub use server::Server;

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use tokio::process::Child;
 
 use super::error::PostgresError;
@@ -57,6 +58,13 @@ impl Postmaster {
 
     pub fn socket_dir(&self) -> &Path {
         &self.socket_dir
+    }
+
+    /// The URL of one of the server's databases.
+    pub fn url(&self, database: &str) -> String {
+        let socket_dir = self.socket_dir.as_os_str().as_bytes();
+        let socket_dir = percent_encode(socket_dir, NON_ALPHANUMERIC);
+        format!("postgres://postgres@{socket_dir}/{database}")
     }
 
     /// Waits until the server accepts connections. `child` is its process where this program

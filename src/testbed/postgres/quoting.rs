@@ -10,6 +10,7 @@ pub fn list_element(path: &Path) -> OsString {
 }
 
 /// A path as one word of a shell command.
+#[must_use]
 pub fn shell_word(path: &Path) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
     if path.as_os_str().as_bytes().iter().all(is_plain) {

@@ -1,9 +1,6 @@
 //! A running private server.
 
-use std::os::unix::ffi::OsStrExt;
-
 use nix::sys::signal::Signal;
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use tokio_postgres::NoTls;
 
 use super::binaries::Binaries;
@@ -66,11 +63,7 @@ impl Server {
     /// The URL of one of the server's databases.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        let socket_dir = self.postmaster.socket_dir().as_os_str().as_bytes();
-        format!(
-            "postgres://postgres@{}/{database}",
-            percent_encode(socket_dir, NON_ALPHANUMERIC)
-        )
+        self.postmaster.url(database)
     }
 
     /// The shell command that opens a database with `psql`.

@@ -13,6 +13,9 @@ use crate::platform::http::marker::{BatchEnvelope, LogAtDebug};
 use crate::platform::http::metrics::HttpMetrics;
 use crate::platform::http::route::{is_polled, route_of};
 
+/// The target of the log lines of requests.
+pub const TARGET: &str = module_path!();
+
 /// A function that is called with the method, route and duration of each finished request.
 pub type RequestObserver = Arc<dyn Fn(&Method, &str, Duration) + Send + Sync>;
 
