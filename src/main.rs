@@ -32,7 +32,8 @@ async fn run(command: Command) -> Outcome {
         Command::Migrate(args) => args.run().await,
         Command::Gremlin(args) => args.run().await,
         Command::Audit(args) => args.run().await,
-        Command::Prove(args) => args.run().await,
+        // Boxed: the future of a campaign is large.
+        Command::Prove(args) => Box::pin(args.run()).await,
         Command::Soak(args) => args.run().await,
         Command::Load(args) => args.run().await,
         Command::Stock(args) => args.run().await,
