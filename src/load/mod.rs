@@ -9,7 +9,9 @@ mod config;
 mod report;
 mod run;
 mod tally;
+mod thresholds;
 
 pub use config::Config;
 pub use report::{Latency, Report, Step};
 pub use run::run;
+pub use thresholds::{ErrorLimit, Judgement, Thresholds};
