@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::answers::{NO_ANSWER, NOT_AWAITED};
-use super::thresholds::Judgement;
+use super::judgement::Judgement;
 
 #[derive(Debug, Serialize)]
 pub struct Report {

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
-
 use super::answers::NOT_AWAITED;
+use super::judgement::Judgement;
 use super::report::Step;
 use super::tally::to_f64;
 
@@ -54,28 +53,9 @@ impl fmt::Display for ErrorLimit {
     }
 }
 
-/// Whether the orders of one rate kept a limit.
-#[derive(Debug, PartialEq, Serialize)]
-pub struct Judgement {
-    /// The flag that sets the limit, without its dashes.
-    pub threshold: &'static str,
-    /// Orders per second that were due.
-    pub rate: u32,
-    pub kept: bool,
-    /// What was measured, compared with the limit.
-    pub found: String,
-}
-
-/// As in `✓    100/s  p99 12.30 ms, within --max-p99-ms 200`.
-impl fmt::Display for Judgement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = if self.kept { '✓' } else { '✗' };
-        write!(f, "{mark} {:>6}/s  {}", self.rate, self.found)
-    }
-}
-
 impl Thresholds {
     /// Compares the results of each rate with each limit.
+    #[must_use]
     pub fn judge(&self, steps: &[Step]) -> Vec<Judgement> {
         let of_step = |step| {
             let latency = self.max_p99_ms.map(|limit| judge_p99(step, limit));
