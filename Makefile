@@ -13,7 +13,7 @@ demo: postgres ## Run the platform on a private database, and print the dashboar
 # On the platform that runs at the default ports, or on one that it starts and stops.
 demo-gremlin: postgres ## Run the guided tour: the checklist, then each kind of fault, step by step
 	@cargo build --locked --quiet --release
-	@target/release/valerix gremlin tour
+	@target/release/valerix gremlin tour $(ARGS)
 
 # It takes less than a minute when everything is built.
 check: lint ## Run the quick checks: format, clippy, and the tests that need no database
