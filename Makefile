@@ -25,9 +25,9 @@ demo: rust postgres ## Run the platform on a private database, and print the das
 bench failover-drill prove restore-drill soak: rust
 
 # On the platform that runs at the default ports, or on one that it starts and stops.
-demo-gremlin: rust postgres ## Run the guided tour: the checklist, then each kind of fault
+demo-gremlin: rust postgres ## Run the guided tour: the checklist, then each fault, step by step
 	@$(BUILD_DEMO)
-	@$(TARGET_DIR)/demo/valerix gremlin tour
+	@$(TARGET_DIR)/demo/valerix gremlin tour $(ARGS)
 
 # It takes less than a minute when everything is built.
 check: lint ## Run the quick checks: format, clippy, and the tests that need no database

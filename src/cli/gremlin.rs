@@ -91,7 +91,11 @@ enum GremlinCommand {
     },
     /// Demonstrate health checks, a slow service and each kind of fault on the running platform, or
     /// on a private one if none runs; exit 1 if a check fails
-    Tour,
+    Tour {
+        /// Wait for Enter between the steps; only at a terminal, and not with --json
+        #[arg(long)]
+        pause: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -211,7 +215,7 @@ impl ServiceUrls {
 /// What a command does, and to which services.
 enum Task {
     Apply(Command, Selection),
-    Tour,
+    Tour { pause: bool },
 }
 
 impl GremlinCommand {
@@ -242,7 +246,7 @@ impl GremlinCommand {
                 let command = Command::AddRule(args.rule());
                 Task::Apply(command, args.service.or(Selection::Inventory))
             }
-            Self::Tour => Task::Tour,
+            Self::Tour { pause } => Task::Tour { pause },
         }
     }
 }
@@ -252,12 +256,14 @@ impl GremlinArgs {
         let local = LocalSet::new();
         let (command, selection) = match self.command.task() {
             Task::Apply(command, selection) => (command, selection),
-            Task::Tour => {
+            Task::Tour { pause } => {
                 let config = tour::Config {
                     urls: [self.urls.order, self.urls.inventory, self.urls.payment],
                     token: self.token,
+                    json: self.json,
+                    pause,
                 };
-                return local.run_until(run_tour(config, self.json)).await;
+                return local.run_until(run_tour(config)).await;
             }
         };
         exit_on_signal()?;
@@ -273,8 +279,14 @@ impl GremlinArgs {
     }
 }
 
-async fn run_tour(config: tour::Config, json: bool) -> Outcome {
-    let Some(report) = tour::run(config, json, &listen_for_shutdown()?).await? else {
+async fn run_tour(config: tour::Config) -> Outcome {
+    if config.pause && (config.json || !tour::Pause::is_possible()) {
+        output::print_error(
+            "--pause waits for Enter; it takes a terminal as input and output, and no --json",
+        );
+        return Ok(ExitCode::from(2));
+    }
+    let Some(report) = tour::run(config, &listen_for_shutdown()?).await? else {
         return Ok(stopped());
     };
     if !report.passed {

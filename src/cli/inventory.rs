@@ -14,7 +14,7 @@ use crate::testbed::service_kind::ServiceKind;
 pub struct InventoryArgs {
     #[command(flatten)]
     service: ServiceArgs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options of the inventory service")]
     operator: OperatorTokenArgs,
 }
 

@@ -42,6 +42,15 @@ pub struct LoadArgs {
     /// Milliseconds after which an order without a response counts as unanswered
     #[arg(long, default_value_t = 10_000, value_parser = timeout_ms)]
     timeout_ms: u64,
+    /// Exit with 1 if the 99th percentile of a rate is above this many milliseconds; like the
+    /// report, it covers the orders with an answer other than 5xx
+    #[arg(long, value_name = "MS", help_heading = "Thresholds", value_parser = timeout_ms)]
+    max_p99_ms: Option<u64>,
+    /// Exit with 1 if a rate has more errors than this number of orders, or than this percentage
+    /// of its orders, such as 0.5%; an error is an order without an answer in time, or with any
+    /// status other than 201, 202, 402, 409 and 422
+    #[arg(long, value_name = "NUMBER|PERCENT%", help_heading = "Thresholds")]
+    max_errors: Option<load::ErrorLimit>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -58,6 +67,10 @@ impl LoadArgs {
             keys: self.keys,
             connections: self.connections.into(),
             timeout: Duration::from_millis(self.timeout_ms),
+            thresholds: load::Thresholds {
+                max_p99_ms: self.max_p99_ms,
+                max_errors: self.max_errors,
+            },
             progress: output::supports_progress_bar(),
         }
     }
@@ -76,8 +89,14 @@ impl LoadArgs {
         if !report.has_answers() {
             let url = &self.url;
             let message = format!("no order got a response; does the order service run at {url}?");
-            return Err(message.into());
+            output::print_error(message);
+            return Ok(ExitCode::from(2));
         }
-        Ok(ExitCode::SUCCESS)
+        let exceeded: Vec<_> = report.exceeded().collect();
+        for judgement in &exceeded {
+            let (rate, found) = (judgement.rate, &judgement.found);
+            output::print_error(format_args!("load: at {rate}/s: {found}"));
+        }
+        Ok(ExitCode::from(u8::from(!exceeded.is_empty())))
     }
 }

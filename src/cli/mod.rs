@@ -15,6 +15,7 @@ mod demo;
 mod describe;
 mod environment;
 mod error;
+mod examples;
 mod gremlin;
 mod healthcheck;
 mod inventory;

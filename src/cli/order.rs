@@ -21,7 +21,7 @@ use crate::testbed::service_kind::ServiceKind;
 pub struct OrderArgs {
     #[command(flatten)]
     service: ServiceArgs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options of the order service")]
     operator: OperatorTokenArgs,
     /// Address of the inventory service
     #[arg(long, env = "INVENTORY_SERVICE_URL",
@@ -38,17 +38,18 @@ pub struct OrderArgs {
     remote_databases: RemoteDatabaseArgs,
     #[command(flatten)]
     recovery_bound: RecoveryBoundArgs,
-    #[command(flatten)]
-    dashboard: DashboardArgs,
     /// Seconds for which the idempotency key of a settled order is kept; not below the recovery
     /// bound
     #[arg(long, env = "IDEMPOTENCY_KEY_TTL_SECONDS", default_value_t = 86_400,
           value_parser = seconds)]
     idempotency_key_ttl_seconds: u64,
+    #[command(flatten)]
+    dashboard: DashboardArgs,
 }
 
 /// Links on the dashboard.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Links on the dashboard")]
 struct DashboardArgs {
     /// Address that shows a trace, such as `http://localhost:16686/trace/{trace_id}` [default:
     /// traces are not linked]

@@ -20,6 +20,7 @@ pub const READ_BY_OPENTELEMETRY: [&str; 9] = [
 ];
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Traces")]
 pub struct OtlpArgs {
     /// Where to send spans by OTLP: host:port, http://host:port or https://host:port [default:
     /// spans are not sent]

@@ -14,18 +14,22 @@ use crate::payment::gateway::MockGateway;
 use crate::platform::service::{Config, Platform};
 use crate::testbed::service_kind::ServiceKind;
 
+const HEADING: &str = "Options of the payment service";
+
 #[derive(Debug, Args)]
 pub struct PaymentArgs {
     #[command(flatten)]
     service: ServiceArgs,
     /// Fraction of the charges that the mock gateway approves, from 0 to 1
-    #[arg(long, env = "PAYMENT_SUCCESS_RATE", default_value_t = 0.9, value_parser = fraction)]
+    #[arg(long, help_heading = HEADING, env = "PAYMENT_SUCCESS_RATE", default_value_t = 0.9,
+          value_parser = fraction)]
     payment_success_rate: f64,
     /// Seed of the mock gateway: it decides by the seed and the order's id [default: random]
-    #[arg(long, env = "PAYMENT_SEED", value_parser = seed)]
+    #[arg(long, help_heading = HEADING, env = "PAYMENT_SEED", value_parser = seed)]
     payment_seed: Option<u64>,
     /// Milliseconds that the mock gateway takes for a charge
-    #[arg(long, env = "PAYMENT_LATENCY_MS", default_value_t = 0, value_parser = delay_ms)]
+    #[arg(long, help_heading = HEADING, env = "PAYMENT_LATENCY_MS", default_value_t = 0,
+          value_parser = delay_ms)]
     payment_latency_ms: u32,
 }
 

@@ -21,6 +21,7 @@ use crate::testbed::service_kind::ServiceKind;
 pub const DEFAULT_DATABASE_POOL_SIZE: u32 = 16;
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of each service")]
 pub struct ServiceArgs {
     /// IP address to listen on
     #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST),

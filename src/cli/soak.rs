@@ -10,7 +10,10 @@ use tokio::task::LocalSet;
 use super::outcome::{Outcome, listen_for_shutdown, print_report, stopped};
 use super::parsers::minutes;
 use crate::platform::output;
-use crate::soak;
+use crate::soak::{self, Verdict};
+
+/// Exit code of a soak that was too short for a verdict, as of an incomplete campaign.
+const EXIT_INCONCLUSIVE: u8 = 2;
 
 #[derive(Debug, Args)]
 pub struct SoakArgs {
@@ -45,6 +48,9 @@ impl SoakArgs {
     }
 
     pub async fn run(self) -> Outcome {
+        if let Some(warning) = self.config().warning() {
+            output::print_error(warning);
+        }
         // HTTP clients belong to a thread.
         let report = LocalSet::new()
             .run_until(soak::run(&self.config(), &listen_for_shutdown()?))
@@ -53,9 +59,13 @@ impl SoakArgs {
             return Ok(stopped());
         };
         print_report(&report, self.json)?;
-        if !report.held {
-            return Err("soak: failed; the report says why".into());
+        match report.verdict {
+            Verdict::Passed => Ok(ExitCode::SUCCESS),
+            Verdict::Failed => Err("soak: failed; the report says why".into()),
+            Verdict::Inconclusive => {
+                output::print_error("soak: inconclusive; there are too few samples for a trend");
+                Ok(EXIT_INCONCLUSIVE.into())
+            }
         }
-        Ok(ExitCode::SUCCESS)
     }
 }

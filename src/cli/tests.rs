@@ -48,6 +48,60 @@ fn every_argument_has_a_help_text() {
     }
 }
 
+/// Every command, the subcommands of commands among them.
+fn all_commands(command: &clap::Command) -> Vec<clap::Command> {
+    let nested = command.get_subcommands().flat_map(all_commands);
+    std::iter::once(command.clone()).chain(nested).collect()
+}
+
+#[test]
+fn every_help_text_fits_80_columns() {
+    let mut root = Cli::command();
+    root.build();
+    for mut command in all_commands(&root) {
+        let help = command.render_help().to_string() + &command.render_long_help().to_string();
+        for line in help.lines() {
+            let fits = line.chars().count() <= 80;
+            // clap does not break a word.
+            assert!(
+                fits || line.trim().split(' ').count() < 4,
+                "{}: {line}",
+                command.get_name()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_example_in_a_help_text_is_a_valid_command_line() {
+    let root = Cli::command();
+    let mut examples = 0;
+    for command in std::iter::once(&root).chain(root.get_subcommands()) {
+        let name = command.get_name();
+        let text = command.get_after_help().map(ToString::to_string);
+        let text = text.unwrap_or_else(|| panic!("{name} has no examples"));
+        for line in text.lines().filter(|line| line.starts_with("  ")) {
+            let Some((_, line)) = line.split_once("valerix ") else {
+                continue;
+            };
+            // What follows two spaces explains the example; a `>` redirects its output.
+            let line = line.split("  ").next().unwrap_or_default();
+            let line = line.split(" > ").next().unwrap_or_default();
+            let id = "00000000-0000-0000-0000-000000000000";
+            let line = format!("valerix {}", line.replace(" ID", &format!(" {id}")));
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let outcome = read(Cli::command(), &arguments);
+            let is_valid = outcome.as_ref().map_or_else(
+                |error| error.kind() == clap::error::ErrorKind::MissingRequiredArgument,
+                |_| true,
+            );
+            assert!(is_valid, "{line}: {outcome:?}");
+            examples += 1;
+        }
+    }
+    assert!(examples > 20, "{examples}");
+}
+
 #[test]
 fn help_texts_name_the_default_port_of_each_service() {
     let command = Cli::command();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::thresholds::Thresholds;
 use crate::platform::client::BaseUrl;
 
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Config {
     pub connections: usize,
     /// An order without an answer after this time counts as unanswered.
     pub timeout: Duration,
+    /// What the result of each rate must keep.
+    pub thresholds: Thresholds,
     /// Whether to show a progress bar.
     pub progress: bool,
 }

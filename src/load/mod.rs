@@ -6,10 +6,14 @@
 
 mod answers;
 mod config;
+mod judgement;
 mod report;
 mod run;
 mod tally;
+mod thresholds;
 
 pub use config::Config;
+pub use judgement::Judgement;
 pub use report::{Latency, Report, Step};
 pub use run::run;
+pub use thresholds::{ErrorLimit, Thresholds};

@@ -6,10 +6,13 @@ use std::fmt;
 use serde::Serialize;
 
 use super::answers::{NO_ANSWER, NOT_AWAITED};
+use super::judgement::Judgement;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub steps: Vec<Step>,
+    /// Each limit at each rate; empty without limits.
+    pub thresholds: Vec<Judgement>,
 }
 
 impl Report {
@@ -18,6 +21,11 @@ impl Report {
     pub fn has_answers(&self) -> bool {
         let mut names = self.steps.iter().flat_map(|step| step.answers.keys());
         names.any(|name| name != NO_ANSWER && name != NOT_AWAITED)
+    }
+
+    /// The limits that were not kept, and by how much.
+    pub fn exceeded(&self) -> impl Iterator<Item = &Judgement> {
+        self.thresholds.iter().filter(|judgement| !judgement.kept)
     }
 }
 
@@ -53,7 +61,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:>8} {:>9} {:>10} {:>10} {:>10} {:>10} {:>12}  answers",
+            "{:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>11}",
             "rate/s", "goodput/s", "p50 ms", "p90 ms", "p99 ms", "max ms", "503 p99 ms"
         )?;
         for step in &self.steps {
@@ -61,13 +69,17 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "Latency counts from the time when an order was due. It covers all orders with an \
-             answer other than 5xx."
-        )
+            "Latency counts from the time when an order was due. It covers all orders with\n\
+             an answer other than 5xx."
+        )?;
+        for judgement in &self.thresholds {
+            write!(f, "\n{judgement}")?;
+        }
+        Ok(())
     }
 }
 
-/// A line of the table.
+/// A line of the table, and the answers below it.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Latency {
@@ -80,11 +92,12 @@ impl fmt::Display for Step {
         let answers: Vec<_> = answers
             .map(|(status, count)| format!("{status}: {count}"))
             .collect();
-        write!(f, "{:>8} {:>9.1} ", self.rate, self.goodput)?;
+        write!(f, "{:>6} {:>9.1} ", self.rate, self.goodput)?;
         write!(
             f,
-            "{p50_ms:>10.2} {p90_ms:>10.2} {p99_ms:>10.2} {max_ms:>10.2} "
+            "{p50_ms:>9.2} {p90_ms:>9.2} {p99_ms:>9.2} {max_ms:>9.2} "
         )?;
-        write!(f, "{:>12.2}  {}", self.refused.p99_ms, answers.join(", "))
+        writeln!(f, "{:>11.2}", self.refused.p99_ms)?;
+        write!(f, "{:>6} {:>9} {}", "", "answers", answers.join(", "))
     }
 }

@@ -34,7 +34,10 @@ pub async fn run(config: &Config, shutdown: &Shutdown) -> Report {
             break;
         }
     }
-    Report { steps }
+    Report {
+        thresholds: config.thresholds.judge(&steps),
+        steps,
+    }
 }
 
 async fn run_step(sender: &Rc<Sender>, rate: u32, shutdown: &Shutdown) -> Step {

@@ -105,6 +105,23 @@ pub fn printable(text: &str) -> String {
     printable
 }
 
+/// Breaks a text between its words into lines of at most `width` columns.
+#[must_use]
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Whether to use colours on a stream: it is a terminal, `TERM` is not `dumb`, and `NO_COLOR` is
 /// not set.
 #[must_use]

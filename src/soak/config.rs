@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::fault::min_duration_of_trend;
+
 /// After the last fault, every order must be settled within this time.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -18,4 +20,21 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// Whether to show a progress bar.
     pub progress: bool,
+}
+
+impl Config {
+    /// Says so if the soak is likely too short for a verdict.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let minimum = min_duration_of_trend(self.sample_interval);
+        (self.duration < minimum).then(|| {
+            format!(
+                "soak: {} s are likely too short for a trend, and the soak may end inconclusive; \
+                 with a sample every {} s, {} minutes are enough",
+                self.duration.as_secs(),
+                self.sample_interval.as_secs(),
+                minimum.as_secs().div_ceil(60)
+            )
+        })
+    }
 }

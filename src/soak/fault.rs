@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::error::SoakError;
+use super::trend::MIN_POINTS;
 use crate::platform::fault_injection::spec::{Direction, GremlinKind};
 use crate::prove::faults::{CampaignFault, ChaosCluster};
 use crate::testbed::service_kind::ServiceKind;
 
 /// From one fault to the next. Most faults end sooner.
 pub const FAULT_INTERVAL: Duration = Duration::from_secs(3);
+const SPARE_ROUNDS: usize = 2;
 
 #[derive(Debug, Clone)]
 pub enum SoakFault {
@@ -97,6 +99,12 @@ impl SoakFault {
 pub fn faults_per_sample(sample_interval: Duration) -> u32 {
     let faults = sample_interval.as_secs() / FAULT_INTERVAL.as_secs();
     u32::try_from(faults).unwrap_or(u32::MAX).max(1)
+}
+
+/// The shortest soak in which a trend can be found, with some rounds to spare for slow faults.
+pub fn min_duration_of_trend(sample_interval: Duration) -> Duration {
+    let samples = samples_per_round(sample_interval) * (2 * MIN_POINTS + SPARE_ROUNDS);
+    sample_interval * u32::try_from(samples).unwrap_or(u32::MAX)
 }
 
 /// The number of samples in which every fault happens once.

@@ -15,5 +15,5 @@ mod trend;
 
 pub use config::Config;
 pub use error::SoakError;
-pub use report::Report;
+pub use report::{Report, Verdict};
 pub use run::run;

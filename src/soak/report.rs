@@ -13,10 +13,9 @@ use crate::audit::Audit;
 use crate::load;
 use crate::testbed::service_kind::ServiceKind;
 
-/// Lines of the printed table. The JSON report has all samples.
+/// Lines of a printed table. The JSON report has all samples.
 const MAX_TABLE_LINES: usize = 12;
-const MIN_COLUMN_WIDTH: usize = 4;
-const SECONDS_WIDTH: usize = 7;
+const COLUMN_WIDTH: usize = 8;
 
 /// The measurements of a soak.
 pub struct SoakResult {
@@ -28,11 +27,35 @@ pub struct SoakResult {
     pub audit: Audit,
 }
 
+/// How a soak ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Passed,
+    Failed,
+    /// Nothing failed, but there are too few samples for a trend.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// A trend is `None` if there are too few samples for it.
+    fn of(is_healthy: bool, mut trends: impl Iterator<Item = Option<Trend>> + Clone) -> Self {
+        if !is_healthy || trends.clone().flatten().any(|trend| trend.grows) {
+            Self::Failed
+        } else if trends.any(|trend| trend.is_none()) {
+            Self::Inconclusive
+        } else {
+            Self::Passed
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// Whether the soak passed: nothing grows, no service died or had an internal error, every
     /// order is settled, and no invariant is violated.
     pub held: bool,
+    pub verdict: Verdict,
     /// The requested duration.
     pub seconds: u64,
     pub load: load::Report,
@@ -60,14 +83,14 @@ impl Report {
             audit,
         } = result;
         let trends = trends(config, &samples);
-        let is_steady = trends
-            .values()
-            .flat_map(BTreeMap::values)
-            .all(|trend| trend.is_some_and(|trend| !trend.grows));
         let is_consistent = audit.clean && audit.orders.reservations_without_order == 0;
         let is_faultless = deaths == 0 && internal_errors.is_empty();
+        let is_healthy = is_consistent && is_faultless && unsettled == 0;
+        let all_trends = trends.values().flat_map(BTreeMap::values).copied();
+        let verdict = Verdict::of(is_healthy, all_trends);
         Self {
-            held: is_steady && is_consistent && is_faultless && unsettled == 0,
+            held: verdict == Verdict::Passed,
+            verdict,
             seconds: config.duration.as_secs(),
             load,
             samples,
@@ -102,7 +125,10 @@ fn trends(
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Soak of {} s\n{}", self.seconds, self.load)?;
-        write_table(f, &self.samples)?;
+        for service in ServiceKind::ALL {
+            write_table(f, service, &self.samples)?;
+        }
+        writeln!(f, "Growth is that over the second half.")?;
         for (service, trends) in &self.trends {
             for (resource, trend) in trends {
                 write_trend(f, &format!("{service} {}", resource.name()), trend.as_ref())?;
@@ -122,10 +148,15 @@ impl fmt::Display for Report {
             )?;
         }
         writeln!(f, "{}", self.audit)?;
-        f.write_str(if self.held {
-            "The soak passed."
-        } else {
-            "The soak failed. A line with ✗ says why, or reservations without an order."
+        f.write_str(match self.verdict {
+            Verdict::Passed => "The soak passed.",
+            Verdict::Failed => {
+                "The soak failed. A line with ✗ says why, or reservations without an order."
+            }
+            Verdict::Inconclusive => {
+                "The soak is inconclusive: nothing failed, but there are too few samples for a\n\
+                 trend. Run it for longer."
+            }
         })
     }
 }
@@ -138,56 +169,64 @@ fn write_trend(f: &mut fmt::Formatter<'_>, name: &str, trend: Option<&Trend>) ->
         grows,
     }) = trend
     else {
-        return writeln!(
-            f,
-            "✗ {name:<18} too few samples; a soak of six minutes has enough at 3 s"
-        );
+        return writeln!(f, "? {name:<18} inconclusive: too few samples");
     };
     let mark = if *grows { "✗" } else { "✓" };
     writeln!(
         f,
-        "{mark} {name:<18} median {median:.1}; {growth:+.1} over the second half \
-         ({tolerated:.1} is tolerated)"
+        "{mark} {name:<18} median {median:.1}, growth {growth:+.1}, tolerated {tolerated:.1}"
     )
 }
 
-/// Writes some of the samples, the last one among them.
-fn write_table(f: &mut fmt::Formatter<'_>, samples: &[Sample]) -> fmt::Result {
-    let columns = ServiceKind::ALL.map(|service| Resource::ALL.map(|resource| (service, resource)));
-    let columns = columns.as_flattened();
-    write!(f, "{:>SECONDS_WIDTH$}", "s")?;
-    for (service, resource) in columns {
-        let (heading, width) = heading(*service, *resource);
-        write!(f, " {heading:>width$}")?;
+/// Writes some of the samples of a service, the last one among them.
+fn write_table(
+    f: &mut fmt::Formatter<'_>,
+    service: ServiceKind,
+    samples: &[Sample],
+) -> fmt::Result {
+    writeln!(f, "{service}")?;
+    write!(f, "{:>COLUMN_WIDTH$}", "s")?;
+    for resource in Resource::ALL {
+        write!(f, " {:>COLUMN_WIDTH$}", resource.name())?;
     }
     writeln!(f)?;
     let step = samples.len().div_ceil(MAX_TABLE_LINES).max(1);
     let newest_first: Vec<_> = samples.iter().rev().step_by(step).collect();
     for sample in newest_first.into_iter().rev() {
-        write!(f, "{:>SECONDS_WIDTH$.0}", sample.seconds)?;
-        for (service, resource) in columns {
-            let (_, width) = heading(*service, *resource);
-            let decimals = usize::from(*resource == Resource::MemoryMib);
-            let value = sample
-                .services
-                .get(service)
-                .and_then(|values| values.get(resource));
+        write!(f, "{:>COLUMN_WIDTH$.0}", sample.seconds)?;
+        let values = sample.services.get(&service);
+        for resource in Resource::ALL {
+            let decimals = usize::from(resource == Resource::MemoryMib);
+            let value = values.and_then(|values| values.get(&resource));
             let value = value.copied().unwrap_or_default();
-            write!(f, " {value:>width$.decimals$}")?;
+            write!(f, " {value:>COLUMN_WIDTH$.decimals$}")?;
         }
         writeln!(f)?;
     }
     Ok(())
 }
 
-/// The heading of a column, and the column's width. The first column of a service has the service's
-/// name in its heading.
-fn heading(service: ServiceKind, resource: Resource) -> (String, usize) {
-    let heading = if resource == Resource::ALL[0] {
-        format!("{service} {}", resource.name())
-    } else {
-        resource.name().to_owned()
-    };
-    let width = heading.len().max(MIN_COLUMN_WIDTH);
-    (heading, width)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_soak_without_a_trend_is_inconclusive_unless_something_failed() {
+        let trend = |grows| {
+            Some(Trend {
+                median: 1.0,
+                growth: 1.0,
+                tolerated: 1.0,
+                grows,
+            })
+        };
+        for (is_healthy, trends, verdict) in [
+            (true, [trend(false), trend(false)], Verdict::Passed),
+            (true, [trend(false), None], Verdict::Inconclusive),
+            (true, [trend(true), None], Verdict::Failed),
+            (false, [trend(false), None], Verdict::Failed),
+        ] {
+            assert_eq!(Verdict::of(is_healthy, trends.into_iter()), verdict);
+        }
+    }
 }

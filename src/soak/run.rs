@@ -80,6 +80,7 @@ async fn place_orders(config: Config, url: BaseUrl, shutdown: Shutdown) -> load:
         keys: true,
         connections: MAX_CONNECTIONS,
         timeout: ORDER_TIMEOUT,
+        thresholds: load::Thresholds::default(),
         progress: false,
     };
     load::run(&load, &shutdown).await

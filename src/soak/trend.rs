@@ -15,7 +15,7 @@ use serde::Serialize;
 /// are compared.
 const MAX_POINTS: usize = 200;
 /// With fewer points, chance alone often makes them rise.
-const MIN_POINTS: usize = 5;
+pub const MIN_POINTS: usize = 5;
 /// Standard deviations of a normal distribution that are exceeded with a probability of 1 %.
 const SIGNIFICANT_DEVIATION: f64 = 2.33;
 

@@ -450,10 +450,10 @@ async fn every_defect_violates_the_expected_invariant() {
         );
         let output = audit_command(&stack, &[]).await;
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.code() == Some(1) && text.contains(&format!("✗ {name}: 1 of ")),
-            "{text}"
-        );
+        let is_reported = text.lines().any(|line| {
+            line.starts_with(&format!("✗ {name} ")) && line.ends_with(" checked, 1 violation")
+        });
+        assert!(output.status.code() == Some(1) && is_reported, "{text}");
         stack.database.execute(&repair).await;
         let repaired = stack.audit().await.unwrap();
         assert!(repaired.clean, "{repair}: {repaired}");
@@ -522,8 +522,9 @@ async fn a_confirmed_order_that_was_refunded_by_hand_is_named_and_cancelling_it_
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");
     let explained = format!(
-        "✗ confirmed-is-not-refunded: 1 of 1 (no payment of a confirmed order was refunded by hand; \
-         if one was, cancel the order)\n    {id}"
+        "✗ confirmed-is-not-refunded             1 checked, 1 violation\n    \
+         violated: no payment of a confirmed order was refunded by hand; if one was,\n    \
+         cancel the order\n    - {id}\n"
     );
     assert!(text.contains(&explained), "{text}");
 

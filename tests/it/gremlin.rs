@@ -560,6 +560,17 @@ async fn the_gremlin_command_controls_every_service_and_reports_errors() {
     assert_eq!(shown.matches("nothing").count(), 3, "{shown}");
 }
 
+#[tokio::test]
+async fn a_tour_that_cannot_pause_is_refused() {
+    for flags in [&["--pause"][..], &["--pause", "--json"]] {
+        let arguments = [&["gremlin", "tour"], flags].concat();
+        let (code, stdout, stderr) = valerix(&arguments, &[]).await;
+        let wanted = "valerix: --pause waits for Enter; it takes a terminal as input and output, and \
+                      no --json\n";
+        assert_eq!((code, &*stdout, &*stderr), (Some(2), "", wanted));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tour_starts_a_platform_if_none_runs_and_passes() {
     let nowhere = format!("http://127.0.0.1:{}", free_port());
@@ -574,6 +585,9 @@ async fn the_tour_starts_a_platform_if_none_runs_and_passes() {
         "hang:",
         "crash:",
         "The invariants",
+        "Dashboard: http://127.0.0.1:",
+        "declines payments on purpose",
+        "Proved     No invariant is violated",
         "checks passed.",
     ] {
         assert!(stdout.contains(heading), "no {heading} {stdout}");
@@ -615,6 +629,13 @@ async fn the_tour_fails_and_reports_the_checks_that_did_not_pass() {
             .iter()
             .any(|finding| finding["check"] == "the customer" && too_early(&finding)),
         "{stdout}"
+    );
+    let steps = report["steps"].as_array().unwrap().iter();
+    let ids: Vec<_> = steps.map(|step| step["id"].as_str().unwrap()).collect();
+    assert_eq!(
+        ids,
+        valerix::api::tour::CHAPTERS.map(|chapter| chapter.id),
+        "the report tells the whole story: {stdout}"
     );
     assert!(
         stderr.contains(&format!("tour: {} of ", failed.len())),

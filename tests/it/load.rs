@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::harness::{PROGRAM, Service, Stack, eventually};
@@ -168,6 +168,48 @@ async fn a_suspended_service_delays_every_order_that_is_due() {
     );
 }
 
+/// Runs a short `valerix load` with thresholds. Returns its exit code, the report, and standard
+/// error.
+async fn load_with_thresholds(service: &Service) -> (Option<i32>, Value, String) {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["load", "--json", "--url", &service.url])
+        .args(["--rate", "20", "--seconds", "1"])
+        .args(["--max-p99-ms", "1900", "--max-errors", "10%"])
+        .env_clear();
+    let output = command.output().await.unwrap();
+    let report = serde_json::from_slice(&output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), report, stderr)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exceeded_threshold_is_exit_code_1_and_says_by_how_much() {
+    let stack = Stack::start().await;
+    let (code, report, stderr) = load_with_thresholds(&stack.order).await;
+    assert_eq!((code, &*stderr), (Some(0), ""), "{report}");
+    let thresholds = report["thresholds"].as_array().unwrap();
+    assert_eq!(thresholds.len(), 2, "{report}");
+    assert!(thresholds.iter().all(|judgement| judgement["kept"] == true));
+
+    stack.order.set_latency(true, 2000).await;
+    let (code, _, stderr) = load_with_thresholds(&stack.order).await;
+    stack.order.set_latency(false, 0).await;
+    let is_p99 = stderr.starts_with("valerix: load: at 20/s: p99 ");
+    assert!(
+        code == Some(1) && is_p99 && stderr.ends_with(" ms above --max-p99-ms 1900\n"),
+        "{code:?}: {stderr}"
+    );
+
+    let every_second = json!({"kind": "error", "status": 500, "route": "/orders", "every": 2});
+    let added = stack.order.post("/gremlin/rules", &every_second).await;
+    assert_eq!(added.status, 201, "{added:?}");
+    let (code, _, stderr) = load_with_thresholds(&stack.order).await;
+    let wanted = "valerix: load: at 20/s: 10 errors in 20 orders (50.00%), 40.00 points above \
+                  --max-errors 10%\n";
+    assert_eq!((code, &*stderr), (Some(1), wanted));
+}
+
 #[tokio::test]
 async fn wrong_flags_are_reported_in_one_line_with_exit_code_2() {
     for (flags, wanted) in [
@@ -176,6 +218,8 @@ async fn wrong_flags_are_reported_in_one_line_with_exit_code_2() {
         (&["--seconds", "0"], "--seconds"),
         (&["--quantity", "1001"], "--quantity"),
         (&["--timeout-ms", "0"], "--timeout-ms"),
+        (&["--max-p99-ms", "0"], "--max-p99-ms"),
+        (&["--max-errors", "101%"], "--max-errors"),
         (&["--url", "ftp://x"], "--url"),
     ] {
         let output = Command::new(PROGRAM)

@@ -6,6 +6,8 @@ use super::checks::{check_confirmed_order, check_end_of_order, check_sla_light};
 use super::client::PlatformClient;
 use super::error::TourError;
 use super::narrator::Narrator;
+use crate::api::tour;
+use crate::audit::Invariant;
 use crate::platform::fault_injection::Latency;
 use crate::testbed::service_kind::ServiceKind;
 
@@ -26,7 +28,7 @@ pub async fn show_health(
     client: &PlatformClient,
     narrator: &mut Narrator,
 ) -> Result<(), TourError> {
-    narrator.step("Health");
+    narrator.step(tour::HEALTH).await;
     for service in ServiceKind::ALL {
         let health = client.health(service).await?;
         narrator.check(&health.service, health.status == "healthy", &health.status);
@@ -39,10 +41,10 @@ pub async fn show_slow_inventory(
     narrator: &mut Narrator,
 ) -> Result<(), TourError> {
     let inventory = client.gremlin(ServiceKind::Inventory);
-    narrator.step("An order while everything works");
+    narrator.step(tour::EVERYTHING_WORKS).await;
     check_confirmed_order(client, narrator).await?;
 
-    narrator.step("The gremlin delays every response of inventory by 3 s");
+    narrator.step(tour::SLOW_INVENTORY).await;
     inventory.set_latency(SLOW).await?;
     let placed = client.place_order().await?;
     let in_time = (ONE_STEP..TWO_STEPS).contains(&placed.duration);
@@ -55,7 +57,7 @@ pub async fn show_slow_inventory(
     narrator.check("the message", is_pending, &placed.message);
     check_sla_light(client, narrator, "red").await?;
 
-    narrator.step("The gremlin's delay is off again");
+    narrator.step(tour::INVENTORY_IS_BACK).await;
     inventory.set_latency(OFF).await?;
     check_end_of_order(client, narrator, &placed).await?;
     check_confirmed_order(client, narrator).await?;
@@ -66,14 +68,22 @@ pub async fn show_invariants(
     client: &PlatformClient,
     narrator: &mut Narrator,
 ) -> Result<(), TourError> {
-    narrator.step("The invariants");
+    narrator.step(tour::INVARIANTS).await;
     let audit = client.audit_when_settled().await?;
-    for invariant in &audit.invariants {
-        let found = format!(
-            "{} of {} violate it",
-            invariant.violations, invariant.checked
-        );
-        narrator.check(&invariant.meaning, invariant.violations == 0, found);
+    for Invariant {
+        name,
+        checked,
+        violations,
+        ..
+    } in &audit.invariants
+    {
+        // What was violated before the tour began says nothing about the tour's orders.
+        let before = client.violations_before(name);
+        let found = match before {
+            0 => format!("{checked} checked, {violations} violations"),
+            _ => format!("{checked} checked, {violations} violations, {before} before the tour"),
+        };
+        narrator.check(name, *violations <= before, found);
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! A client of the platform's HTTP API, for one product.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -31,6 +33,10 @@ pub struct PlatformClient {
     services: [(Client, BaseUrl); 3],
     token: Option<String>,
     product_id: String,
+    /// When each order was placed.
+    placed_at: RefCell<Vec<Instant>>,
+    /// The violations of each invariant when the tour began.
+    violations: BTreeMap<String, i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,10 +74,15 @@ pub struct EndedOrder {
 }
 
 impl EndedOrder {
+    /// Whether it is confirmed, or failed because its payment was declined.
+    pub fn is_expected(&self) -> bool {
+        self.status == "CONFIRMED" || self.reason == "payment-declined"
+    }
+
     pub fn describe(&self) -> String {
         let seconds = self.duration.as_secs_f64();
         format!(
-            "{} ({}) {seconds:.1} s after it was placed, by attempt {}",
+            "{} ({}) after {seconds:.1} s, by attempt {}",
             self.status, self.reason, self.attempt
         )
     }
@@ -79,11 +90,13 @@ impl EndedOrder {
 
 impl PlatformClient {
     pub fn new(config: &Config) -> Self {
-        let Config { urls, token } = config.clone();
+        let Config { urls, token, .. } = config.clone();
         Self {
             services: urls.map(|url| (Client::new(url.clone()), url)),
             token,
             product_id: String::new(),
+            placed_at: RefCell::default(),
+            violations: BTreeMap::new(),
         }
     }
 
@@ -120,9 +133,14 @@ impl PlatformClient {
         }
     }
 
-    /// Chooses the product with the most units in stock for all orders that follow.
-    pub async fn choose_product(&mut self) -> Result<(), TourError> {
+    /// Chooses the product with the most units in stock for all orders that follow, and remembers
+    /// what is violated already.
+    pub async fn prepare(&mut self) -> Result<(), TourError> {
         let audit: Audit = self.read(ServiceKind::Order, "/audit").await?;
+        let invariants = audit.invariants.into_iter();
+        self.violations = invariants
+            .map(|invariant| (invariant.name, invariant.violations))
+            .collect();
         let product = audit
             .products
             .into_iter()
@@ -166,6 +184,7 @@ impl PlatformClient {
         let (client, _) = &self.services[service.index()];
         let body = json!({"product_id": self.product_id, "quantity": 1});
         let placed_at = Instant::now();
+        self.placed_at.borrow_mut().push(placed_at);
         let answer = client
             .post("/orders", &body, Deadline::after(CALL_TIMEOUT))
             .await;
@@ -183,6 +202,18 @@ impl PlatformClient {
             id: text("id").or_else(|| text("order_id")),
             placed_at,
         })
+    }
+
+    /// The number of orders that the tour placed within a time before now.
+    pub fn orders_placed_within(&self, time: Duration) -> u64 {
+        let placed_at = self.placed_at.borrow();
+        let recent = placed_at.iter().filter(|at| at.elapsed() <= time);
+        recent.map(|_| 1).sum()
+    }
+
+    /// How often an invariant was violated when the tour began.
+    pub fn violations_before(&self, invariant: &str) -> i64 {
+        self.violations.get(invariant).copied().unwrap_or_default()
     }
 
     pub async fn sla(&self) -> Result<Sla, TourError> {

@@ -9,4 +9,8 @@ pub struct Config {
     pub urls: [BaseUrl; 3],
     /// The services' `GREMLIN_TOKEN`.
     pub token: Option<String>,
+    /// Print only the report, as JSON.
+    pub json: bool,
+    /// Wait for Enter between the steps.
+    pub pause: bool,
 }

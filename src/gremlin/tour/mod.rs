@@ -8,11 +8,13 @@ mod config;
 mod error;
 mod faults;
 mod narrator;
+mod pause;
 mod private_platform;
 mod report;
 mod run;
 
 pub use config::Config;
 pub use error::TourError;
+pub use pause::Pause;
 pub use report::Report;
 pub use run::run;

@@ -6,41 +6,89 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::pause::Pause;
 use super::report::{Finding, Report, Step};
+use crate::api::tour::{Chapter, DECLINED_PAYMENTS};
+use crate::platform::client::BaseUrl;
 use crate::platform::output;
+
+/// Columns of a line.
+const WIDTH: usize = 80;
+/// Columns before the text of a line: a label, or a time and a mark.
+const INDENT: usize = 13;
 
 /// Prints each step as it happens. For JSON, prints only the report, at the end.
 pub struct Narrator {
     started: Instant,
     json: bool,
     coloured: bool,
+    /// Between the steps, if the viewer wants it.
+    pause: Option<Pause>,
     report: Report,
 }
 
 impl Narrator {
-    pub fn new(json: bool) -> Self {
+    pub fn new(json: bool, pause: Option<Pause>) -> Self {
         Self {
             started: Instant::now(),
             json,
             coloured: output::supports_colours(&io::stdout()),
+            pause,
             report: Report::default(),
         }
     }
 
-    /// Starts a step.
-    pub fn step(&mut self, title: &str) {
-        self.print_headline(title);
+    /// Says what a viewer must know before the first step.
+    pub fn introduce(&mut self, order_url: &BaseUrl, is_private: bool) {
+        self.report.dashboard = format!("{order_url}/");
+        if self.json {
+            return;
+        }
+        if is_private {
+            self.print_headline("No platform is running. This one was started for the tour.");
+        }
+        let dashboard = &self.report.dashboard;
+        output::print_line(format_args!("Dashboard: {dashboard}"));
+        for line in output::wrapped(DECLINED_PAYMENTS, WIDTH) {
+            output::print_line(line);
+        }
+    }
+
+    /// Ends the step before, and starts one. In between it waits for the viewer, if asked to.
+    pub async fn step(&mut self, chapter: Chapter) {
+        self.end_step();
+        if let Some(pause) = &mut self.pause
+            && !self.report.steps.is_empty()
+        {
+            pause.wait().await;
+        }
+        self.print_headline(chapter.title);
+        self.print_caption("Injected", chapter.injected);
+        self.print_caption("Customer", chapter.customer_sees);
+        self.print_caption("Platform", chapter.platform_does);
         self.report.steps.push(Step {
-            title: title.to_owned(),
+            chapter,
             findings: Vec::new(),
         });
+    }
+
+    /// Says what the step proved, if none of its checks failed.
+    fn end_step(&self) {
+        if let Some(step) = self.report.steps.last()
+            && step
+                .findings
+                .iter()
+                .all(|finding| finding.passed != Some(false))
+        {
+            self.print_caption("Proved", step.chapter.proved);
+        }
     }
 
     /// Adds a remark to the present step.
     pub fn remark(&mut self, text: &str) {
         let seconds = self.seconds();
         if !self.json {
-            output::print_line(format_args!("  {seconds:5.1} s    {text}"));
+            print_wrapped(&format!("  {seconds:5.1} s    "), text);
         }
         self.add(Finding {
             seconds,
@@ -57,7 +105,8 @@ impl Narrator {
         let seconds = self.seconds();
         if !self.json {
             let mark = self.mark(passed);
-            output::print_line(format_args!("  {seconds:5.1} s  {mark} {check}: {found}"));
+            let start = format!("  {seconds:5.1} s  {mark} ");
+            print_wrapped(&start, &format!("{check}: {found}"));
         }
         self.add(Finding {
             seconds,
@@ -69,6 +118,7 @@ impl Narrator {
 
     /// Prints the verdict, or the report as JSON, and returns the report.
     pub fn finish(mut self) -> Report {
+        self.end_step();
         self.report.passed = self.report.failures == 0;
         let (checks, failures) = (self.report.checks, self.report.failures);
         if self.report.passed {
@@ -99,6 +149,12 @@ impl Narrator {
         }
     }
 
+    fn print_caption(&self, label: &str, sentence: &str) {
+        if !self.json {
+            print_wrapped(&format!("  {label:<8}   "), sentence);
+        }
+    }
+
     fn add(&mut self, finding: Finding) {
         if let Some(step) = self.report.steps.last_mut() {
             step.findings.push(finding);
@@ -108,5 +164,16 @@ impl Narrator {
     /// Since the start of the tour, rounded to a tenth.
     fn seconds(&self) -> f64 {
         (self.started.elapsed().as_secs_f64() * 10.0).round() / 10.0
+    }
+}
+
+/// Prints a text after the start of its first line. The other lines are indented.
+fn print_wrapped(start: &str, text: &str) {
+    for (number, line) in output::wrapped(text, WIDTH - INDENT).iter().enumerate() {
+        if number == 0 {
+            output::print_line(format_args!("{start}{line}"));
+        } else {
+            output::print_line(format_args!("{:INDENT$}{line}", ""));
+        }
     }
 }

@@ -81,10 +81,16 @@ impl PrivatePlatform {
         })
     }
 
+    pub fn order_url(&self) -> BaseUrl {
+        self.addresses.url(ServiceKind::Order)
+    }
+
     pub fn client(&self) -> PlatformClient {
         PlatformClient::new(&Config {
             urls: ServiceKind::ALL.map(|service| self.addresses.url(service)),
             token: None,
+            json: false,
+            pause: false,
         })
     }
 

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::api::tour::Chapter;
+
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub passed: bool,
@@ -9,12 +11,15 @@ pub struct Report {
     pub checks: usize,
     /// The number of failed checks.
     pub failures: usize,
+    /// Where the dashboard shows the same orders.
+    pub dashboard: String,
     pub steps: Vec<Step>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Step {
-    pub title: String,
+    #[serde(flatten)]
+    pub chapter: Chapter,
     pub findings: Vec<Finding>,
 }
 

@@ -4,6 +4,7 @@ use super::client::PlatformClient;
 use super::config::Config;
 use super::error::TourError;
 use super::narrator::Narrator;
+use super::pause::Pause;
 use super::private_platform::PrivatePlatform;
 use super::report::Report;
 use super::{checklist, faults};
@@ -14,20 +15,17 @@ use crate::platform::shutdown::Shutdown;
 ///
 /// # Errors
 /// When the tour could not go on.
-pub async fn run(
-    config: Config,
-    json: bool,
-    shutdown: &Shutdown,
-) -> Result<Option<Report>, TourError> {
-    let mut narrator = Narrator::new(json);
+pub async fn run(config: Config, shutdown: &Shutdown) -> Result<Option<Report>, TourError> {
+    let mut narrator = Narrator::new(config.json, config.pause.then(Pause::start));
     let client = PlatformClient::new(&config);
+    let [order_url, ..] = &config.urls;
     if client.is_running().await {
+        narrator.introduce(order_url, false);
         let outcome = run_steps(client, &mut narrator, shutdown).await?;
         return Ok(outcome.map(|()| narrator.finish()));
     }
-    let [order_url, ..] = &config.urls;
     let mut platform = PrivatePlatform::start(order_url)?;
-    narrator.step("No platform is running. This one was started for the tour, and ends with it");
+    narrator.introduce(&platform.order_url(), true);
     let ready = tokio::select! {
         ready = platform.wait_until_ready() => ready,
         () = shutdown.requested() => return platform.stop().await.map(|()| None),
@@ -48,7 +46,7 @@ async fn run_steps(
 ) -> Result<Option<()>, TourError> {
     let steps = async {
         client.end_all_faults().await;
-        client.choose_product().await?;
+        client.prepare().await?;
         checklist::show_health(&client, narrator).await?;
         checklist::show_slow_inventory(&client, narrator).await?;
         faults::show_each_kind(&client, narrator).await?;
