@@ -252,7 +252,7 @@ async fn campaigns_and_soak_tests_clean_up_on_each_signal() {
             Signal::SIGINT,
             130,
         ),
-        (&["soak", "--minutes", "5"], Signal::SIGHUP, 129),
+        (&["soak", "--minutes", "6"], Signal::SIGHUP, 129),
     ] {
         let child = temporary.command(arguments).spawn().unwrap();
         eventually("the database server to run", async || {
