@@ -13,22 +13,12 @@ async fn a_short_soak_samples_every_service_and_finds_no_trend() {
     let output = command.output().await.unwrap();
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {output:?}"));
-    // Errors of a service itself fail a soak, however short it is.
-    let is_faultless = report["mistakes"].as_array().unwrap().is_empty();
-    let (code, verdict, last_line) = if is_faultless {
-        (
-            2,
-            "inconclusive",
-            "soak: inconclusive; there are too few samples for a trend",
-        )
-    } else {
-        (1, "failed", "soak: failed; the report says why")
-    };
     assert_eq!(
         (output.status.code(), &report["held"], &report["verdict"]),
-        (Some(code), &Value::Bool(false), &verdict.into()),
+        (Some(2), &Value::Bool(false), &"inconclusive".into()),
         "{report:#}"
     );
+    let last_line = "soak: inconclusive; there are too few samples for a trend";
     let stderr = String::from_utf8(output.stderr).unwrap();
     let warning = "soak: 24 s are likely too short for a trend, and the soak may end \
                    inconclusive; with a sample every 3 s, 6 minutes are enough";

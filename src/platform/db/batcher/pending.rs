@@ -17,14 +17,16 @@ pub struct Pending<I, R> {
 }
 
 impl<I, R> Pending<I, R> {
-    /// Starts the item. Returns `None` if its caller no longer waits, or has less than `min_time`
-    /// left and so gets [`DatabaseError::TooLate`].
+    /// Starts the item. Returns `None` if its caller no longer waits, or has no time or less than
+    /// `min_time` left and so gets [`DatabaseError::TooLate`].
     pub fn start(self, min_time: Duration) -> Option<Self> {
-        if self.caller.is_gone() || !self.caller.progress.start() {
+        let remaining = self.caller.deadline.remaining();
+        if remaining.is_zero() || remaining < min_time {
+            // The caller may still wait: its own timer can fire later than this.
+            self.caller.send(Err(DatabaseError::TooLate));
             return None;
         }
-        if self.caller.deadline.remaining() < min_time {
-            self.caller.send(Err(DatabaseError::TooLate));
+        if self.caller.sender.is_closed() || !self.caller.progress.start() {
             return None;
         }
         Some(self)
@@ -102,5 +104,27 @@ impl<R> Caller<R> {
     pub fn send(self, result: Result<R, DatabaseError>) {
         // Fails if the caller no longer waits.
         let _ = self.sender.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_without_time_is_told_that_its_item_was_not_started() {
+        for (time, min_time) in [(0, 0), (0, 5), (1, 5)] {
+            let (sender, mut receiver) = oneshot::channel::<Result<(), _>>();
+            let caller = Caller {
+                deadline: Deadline::after(Duration::from_secs(time)),
+                progress: Arc::default(),
+                sender,
+                parked: None,
+            };
+            let pending = Pending { item: (), caller };
+            assert!(pending.start(Duration::from_secs(min_time)).is_none());
+            let told = receiver.try_recv();
+            assert!(matches!(told, Ok(Err(DatabaseError::TooLate))), "{told:?}");
+        }
     }
 }
