@@ -66,7 +66,11 @@ pub async fn lock_tables(
 ) -> Result<(), AuditError> {
     limit.apply(connection).await?;
     let timeout = LOCK_TIMEOUT.as_millis();
-    let settings = format!("SET LOCAL jit = off; SET LOCAL lock_timeout = {timeout}");
+    // An audit joins whole tables. Where statistics are missing or old, the planner can expect one
+    // row and choose a nested loop, which takes a time that grows with the square of the orders.
+    let settings = format!(
+        "SET LOCAL jit = off; SET LOCAL enable_nestloop = off; SET LOCAL lock_timeout = {timeout}"
+    );
     connection.batch_execute(&settings).await?;
     let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
     let locked = connection

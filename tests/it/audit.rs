@@ -336,3 +336,26 @@ async fn an_audit_that_cannot_read_the_tables_exits_with_2() {
     assert_eq!(unreachable.unwrap().status.code(), Some(2));
     assert_eq!(audit_command(&stack, &[]).await.status.code(), Some(0));
 }
+
+/// Tables that were just filled have no statistics, from which the planner would see how many rows
+/// it joins. With a nested loop this audit takes longer than its statements may.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_of_many_orders_without_statistics_ends() {
+    let stack = Stack::start().await;
+    let fill = "
+        BEGIN;
+        CREATE TEMP TABLE new ON COMMIT DROP AS
+            SELECT gen_random_uuid() AS id FROM generate_series(1, 130000);
+        INSERT INTO orders (id, product_id, quantity, status)
+            SELECT id, 'MANY', 1, 'CONFIRMED' FROM new;
+        INSERT INTO order_events (order_id, status, reason, epoch)
+            SELECT id, 'CONFIRMED', 'confirmed', 1 FROM new;
+        INSERT INTO reservations (order_id, epoch, state, product_id, quantity)
+            SELECT id, 1, 'HELD', 'MANY', 1 FROM new;
+        INSERT INTO payments (order_id, status) SELECT id, 'SUCCESS' FROM new;
+        INSERT INTO inventory (product_id, stock, reserved) VALUES ('MANY', 0, 130000);
+        COMMIT";
+    let session = stack.database.session().await;
+    session.batch_execute(fill).await.unwrap();
+    stack.assert_clean_audit().await;
+}
