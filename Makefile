@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 TARGET_DIR = $${CARGO_TARGET_DIR:-target}
-# Cargo shows its own progress after this line.
+# Each message is followed by Cargo's own progress.
 BUILD_DEMO = test -x $(TARGET_DIR)/demo/valerix \
   || echo "Building Valerix. The first build compiles about 300 crates, which takes minutes;" \
     "later ones compile only what has changed."; \
@@ -42,14 +42,14 @@ test: $(TEST_TOOLS) lint deny kubernetes ## Run all checks and tests but the lon
 prove: postgres ## Run a chaos campaign for each of SEEDS (11 12 13); fail unless each is proved
 	@$(BUILD_RELEASE)
 	@for seed in $${SEEDS:-11 12 13}; do \
-	  target/release/valerix prove --seed $$seed --orders 5000 --kills 100 --database-restarts 5 \
-	    || exit $$?; \
+	  $(TARGET_DIR)/release/valerix prove --seed $$seed --orders 5000 --kills 100 \
+	    --database-restarts 5 || exit $$?; \
 	done
 
 # It fails when memory, descriptors, threads, tasks or database sessions grow.
 soak: postgres ## Run load and faults for SOAK_MINUTES (60); fail when the use of resources grows
 	@$(BUILD_RELEASE)
-	@target/release/valerix soak --minutes $${SOAK_MINUTES:-60} $(ARGS)
+	@$(TARGET_DIR)/release/valerix soak --minutes $${SOAK_MINUTES:-60} $(ARGS)
 
 # The measured program is the release build. The benchmark itself needs no optimisation: it shares
 # the build of the tests.
@@ -130,7 +130,7 @@ up: ## Run the platform in containers
 	@docker compose version >/dev/null 2>&1 || { echo "Docker with its compose plugin is missing" \
 	  "(https://docs.docker.com/engine/install). 'make demo' needs no Docker." >&2; exit 1; }
 	@echo "Building the image and starting the containers. The first time, this compiles Valerix" \
-	  "in the image and downloads the others, which takes minutes."
+	  "in the image and downloads the other images, which takes minutes."
 	@chmod -R a+rX infra grafana
 	docker compose up --build --detach --wait order-service
 	@docker compose up --detach --wait || echo "The services run, but an observability container" \

@@ -23,7 +23,7 @@ const TOKENS = {
   },
 };
 const DEFAULT_TIMEOUT_MS = 4000;
-/** Longer than two calls to other services may take. */
+/** Longer than two calls to other services take at the default step timeout of 2 s. */
 const OPERATOR_TIMEOUT_MS = 10_000;
 
 /** An error response: a problem document (RFC 9457), or the error page of a proxy. */

@@ -21,7 +21,7 @@ export async function refreshAudit(onDelivery) {
   return audit;
 }
 
-/** What is not checked is not balanced. */
+/** After a failed check, the panel must not say that the stock is balanced. */
 function showUnchecked({ message }) {
   $("audit").dataset.clean = "unknown";
   setText($("audit-result"), "could not be checked");

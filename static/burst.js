@@ -1,5 +1,5 @@
-// The board of a burst of orders: a cell for each order, which turns as the order ends, and the counts
-// of how the orders were answered and how they ended.
+// The board of a burst of orders: a cell for each order, which changes its look as the order ends,
+// and the counts of the responses and of the final statuses.
 import { get } from "./api.js";
 import { el, icon, reconcile, setText } from "./dom.js";
 import { formatDuration, formatNumber } from "./format.js";
@@ -60,7 +60,7 @@ export class Burst {
 
   showChange({ id, status, failure_reason: failure }) {
     const isKnown = this.#taken.has(id);
-    // While no order is placed any more, the changes of others are of no use.
+    // Once all responses have arrived, an unknown order is not of this burst.
     if (!isKnown && this.#isPlaced) return;
     // Cancelling is the only way out of a final status.
     const before = this.#changes.get(id);
@@ -78,7 +78,7 @@ export class Burst {
       try {
         this.showChange(await get(`/orders/${encodeURIComponent(id)}`));
       } catch {
-        // The service is away again. The next reset of the stream loads them.
+        // The service does not respond. The next reset of the stream loads them.
         return;
       }
     }
@@ -93,7 +93,7 @@ export class Burst {
     cell.dataset.status = change.status;
   }
 
-  /** How many of the taken orders have ended, by how: `confirmed`, `declined`. */
+  /** The number of taken orders by their ending, such as `confirmed` or `declined`. */
   #endings() {
     const endings = new Map();
     for (const id of this.#taken.keys()) {
@@ -148,7 +148,7 @@ function isOutcomeUnknown(code, problem) {
     || problem === "idempotency-key-in-flight";
 }
 
-/** How an order has ended, in a word or two. */
+/** The ending of an order, in a word or two. */
 function endingName({ status, failure_reason: failure }) {
   if (status === "CONFIRMED") return "confirmed";
   if (failure === "cancelled") return "cancelled";

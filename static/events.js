@@ -26,7 +26,7 @@ export function groupEvents(events) {
 
 export const eventKey = ([{ at, reason, attempt }]) => `${at} ${reason} ${attempt}`;
 
-/** How many events each node shows. An event itself never changes. */
+/** The number of events that each node shows. An event itself never changes. */
 const shownSizes = new WeakMap();
 
 export function fillEvent(node, group, order, placedAt) {
@@ -77,8 +77,8 @@ function foldedCalls(group, open) {
 }
 
 /**
- * The first attempt is made while the customer waits for the response. An operator's cancellation
- * or fulfilment is one too. Recovery makes the others, or an operator who lets it be tried again.
+ * The first attempt is made while the customer waits for the response. The later ones are made by
+ * recovery, or by an operator who cancels, fulfils or retries the order.
  */
 function describeAttempts({ attempt: first }, { attempt: last }, events) {
   if (last !== first) return `Attempts ${first} to ${last}${first > 1 ? " (recovery)" : ""}`;

@@ -46,7 +46,7 @@ const CALLED_SERVICES = {
   "fulfilment-requested": [],
   fulfilled: ["inventory"],
 };
-/** Calls after the order has ended, each with a dot of its own: its name, and its tone. */
+/** By reason: the name and tone of the dot for a call after the order has ended. */
 const LATER_CALLS = {
   "stock-returned": ["release", "compensation"],
   "no-stock-held": ["release", "compensation"],

@@ -30,7 +30,7 @@ const timeFormat = new Intl.DateTimeFormat("en", {
 });
 export const formatTime = (time) => timeFormat.format(new Date(time));
 
-/** How long it is until a time: `in 12 s`, or `now`. */
+/** The time left until a time: `in 12 s`, or `now`. */
 export function formatUntil(time) {
   const left = Date.parse(time) - Date.now();
   return left > 0 ? `in ${formatSeconds(left + 999)}` : "now";

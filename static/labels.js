@@ -25,7 +25,7 @@ export function statusLabel(order) {
   const { status, reason, failure_reason: failure, fulfilled_at: fulfilledAt } = order;
   if (status === "FAILED" && failure === "cancelled") return CANCELLED_LABEL;
   if (status === "FAILED" && REFUSED_LABELS[failure]) return REFUSED_LABELS[failure];
-  // Only the live stream carries the reason, and only a loaded order the time.
+  // A change of the live stream has a reason. A loaded order has the time.
   const isFulfilled = reason === "fulfilled" || Boolean(fulfilledAt);
   if (status === "CONFIRMED" && isFulfilled) return FULFILLED_LABEL;
   return STATUS_LABELS[status]
@@ -44,7 +44,7 @@ export function statusNode(order) {
 /** The details column of the order list. The status column already says what an order waits for. */
 export function describeDetails({ status, reason, attempt, owes, failure_reason: failure }) {
   if (status === "FAILED") return describeFailure(failure);
-  // Only the live stream carries the reason and the attempt, and is newer than a loaded order.
+  // Only a change of the live stream has a reason and an attempt. It is newer than a loaded order.
   const owesShipment = reason ? reason === "fulfilment-requested" : owes?.includes("shipment");
   if (owesShipment) return "shipment owed";
   if (!(attempt > 1)) return "";

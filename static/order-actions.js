@@ -1,5 +1,4 @@
-// The buttons of the timeline that cancel and fulfil the order and let it be tried again, and their
-// message.
+// The buttons of the timeline that cancel, fulfil and retry the order, and their message.
 import { describeRefusal, get, isOutcomeUnknown, operatorPost } from "./api.js";
 import { $, setText } from "./dom.js";
 import { isPending } from "./labels.js";
@@ -84,8 +83,8 @@ async function runAction(name) {
 }
 
 /**
- * Cancels or fulfils an order or lets it be tried again, and returns it as it is afterwards. The
- * response to the action may lack the call that has just failed.
+ * Cancels, fulfils or retries an order, and returns it as it is afterwards. The response to the
+ * action may lack the call that has just failed.
  */
 export async function actOnOrder(id, name) {
   const path = `/orders/${encodeURIComponent(id)}`;
@@ -118,7 +117,7 @@ function describeFulfilled({ fulfilled_at: fulfilledAt }) {
     : "The goods have not left yet; recovery keeps trying.";
 }
 
-/** Says how an order stands after it was tried again. */
+/** Describes an order after a retry. */
 export function describeRetried({ settled, last_failure: failure }) {
   if (settled) return "The order is settled.";
   return failure ? `Not settled: ${describeCall(failure)}.` : "Not settled yet.";

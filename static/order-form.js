@@ -1,4 +1,4 @@
-// The order form: places one order, or many with a count of the responses by status code.
+// The order form: places one order, or a burst of orders.
 import { call, Problem, uniqueKey } from "./api.js";
 import { Burst } from "./burst.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";

@@ -1,6 +1,6 @@
-// What the platform did to an order and why, in words: the reasons of its events, the calls of its
-// attempts, and what it owes. A test compares the names with those of the program. A name that this
-// page does not know is shown as it is.
+// The page's words for what happens to an order: the reasons of its events, the calls of its
+// attempts, and its obligations. A test compares the names with those of the program. A name that
+// this page does not know is shown as it is.
 import { formatDuration } from "./format.js";
 
 const REASONS = {
@@ -74,7 +74,7 @@ const CALL_RESULTS = {
 };
 export const stepName = (step) => STEPS[step] ?? step;
 
-/** How a call ended: `timed out after 2.00 s`, `was rejected (stock-mismatch) after 4.1 ms`. */
+/** The result of a call: `timed out after 2.00 s`, `was rejected (stock-mismatch) after 4.1 ms`. */
 export function describeResult({ outcome, detail, duration_ms: duration }) {
   const result = CALL_RESULTS[outcome] ?? outcome;
   const reason = detail ? ` (${detail})` : "";

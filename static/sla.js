@@ -1,5 +1,5 @@
-// The light of the service level: the answer time, its current average, and the averages of the last
-// ten minutes.
+// The light of the service level: the current average of the answer times, and the averages of the
+// last ten minutes.
 import { get } from "./api.js";
 import { sparkline } from "./charts.js";
 import { $, setText } from "./dom.js";
@@ -27,7 +27,7 @@ function showUnknown() {
   $("sla").dataset.status = "unknown";
   setText($("sla-status"), "unknown");
   setText($("sla-average"), "");
-  setText($("sla-detail"), "The order service cannot be asked.");
+  setText($("sla-detail"), "The service level could not be read.");
   setTooSlow(false);
 }
 

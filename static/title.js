@@ -1,4 +1,4 @@
-// The title of the tab: the worst that the page knows.
+// The title of the tab, which names the most serious known problem.
 import { formatCount } from "./format.js";
 
 const NAME = "Valerix";

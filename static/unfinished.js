@@ -3,7 +3,7 @@
 import { $, setText } from "./dom.js";
 import { formatCount, formatNumber, formatSeconds } from "./format.js";
 
-/** What the list of unsettled orders shows; null if it is unknown. */
+/** The orders in the list of unsettled orders; null if they are unknown. */
 let listed = null;
 /** The counts of the audit, for more orders than the list holds; null if they are unknown. */
 let audited = null;
@@ -15,8 +15,8 @@ export function startUnfinished() {
 }
 
 /**
- * Takes the times since when the listed orders are pending, and since when ended ones owe something,
- * and whether the list holds all of them. Null: the list could not be loaded.
+ * Takes the times since which the listed orders have been pending, or have owed something after
+ * their end, and whether the list holds all orders. Null: the list could not be loaded.
  */
 export function setListedUnfinished(list) {
   listed = list;
@@ -31,7 +31,8 @@ export function setAuditedUnfinished(orders) {
 
 export const setOldestPending = (seconds) => (oldestPendingSeconds = seconds);
 
-export const hasUnfinished = () => Boolean(listed?.pendingSince.length || listed?.owingSince.length);
+export const hasUnfinished = () =>
+  Boolean(listed?.pendingSince.length || listed?.owingSince.length);
 
 function show() {
   const { state, count, detail } = describe();

@@ -1,5 +1,5 @@
 // The unsettled orders: those that have been unfinished, or have owed something, for more than a
-// few seconds. Each shows why, and can be tried again.
+// few seconds. Each row shows the cause, and has a button that retries the order.
 import { get } from "./api.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
 import { formatCount, formatNumber, formatSeconds, formatUntil } from "./format.js";

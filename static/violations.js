@@ -20,7 +20,7 @@ export function showViolations(violated, at) {
   setText($("violations-age"), "");
 }
 
-/** The check failed: what was found before may still hold. */
+/** For a failed check: the violations that were found before may still exist. */
 export function markViolationsUnchecked() {
   if ($("violations").hidden) return;
   setText($("violations-age"), `Found at ${formatTime(foundAt)}. It could not be checked again.`);

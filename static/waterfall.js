@@ -1,5 +1,5 @@
-// The calls of an order on a common time axis: when each was made, how long it took, who answered
-// what, and the waits between the attempts.
+// The calls of an order on a common time axis: the start, duration and outcome of each call, and
+// the waits between the attempts.
 import { el } from "./dom.js";
 import { formatDuration, formatNumber, formatTime } from "./format.js";
 import { isFinal } from "./labels.js";
@@ -17,7 +17,7 @@ const SERVICES = {
   "query-payment": "payment",
   refund: "payment",
 };
-/** What the service beside it says already is left out. */
+/** Shorter names of steps, because the name of the service stands beside them. */
 const SHORT_STEPS = { "query-payment": "query" };
 const TONES = { ok: "good", rejected: "neutral" };
 const RESULTS = {

@@ -110,8 +110,8 @@ CREATE TABLE order_events (
     -- The epoch of the attempt that made the change.
     epoch    INT         NOT NULL,
     trace_id VARCHAR(32),
-    -- The calls that the attempt made since its change before: an array of objects with `step`,
-    -- `outcome`, `detail`, `started_at` and `duration_ms`.
+    -- The calls that the attempt made since its previous change: an array of objects with
+    -- `step`, `outcome`, `detail`, `started_at` and `duration_ms`.
     steps    JSONB       NOT NULL DEFAULT '[]',
     PRIMARY KEY (xid, id)
 );

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::platform::http::extract::{integer, text};
 
-/// Upper bound on the stock of a product, and on all that was delivered of it.
+/// Upper bound on the stock of a product, and on the sum of its deliveries.
 pub const MAX_STOCK: i32 = 2_000_000_000;
 
 /// Reads the id of a product: 1 to 255 characters.

@@ -46,7 +46,7 @@ impl OrderStatus {
 /// Something that an order still owes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-#[derive(Display, IntoStaticStr)]
+#[derive(Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Obligation {
     /// Its stock must be given back.
@@ -58,6 +58,8 @@ pub enum Obligation {
 }
 
 impl Obligation {
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
     /// The text on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -77,7 +79,7 @@ pub enum FailureReason {
     PaymentDeclined,
     /// Not finished within the recovery bound.
     Expired,
-    /// Cancelled by people.
+    /// Cancelled by an operator.
     Cancelled,
 }
 
@@ -158,7 +160,7 @@ pub struct OrderEvent {
     /// more for each takeover by recovery.
     pub attempt: i32,
     pub trace_id: Option<String>,
-    /// The calls that the attempt made since its change before, oldest first.
+    /// The calls that the attempt made since its previous change, oldest first.
     pub steps: Vec<OrderStep>,
 }
 
@@ -173,8 +175,8 @@ pub struct OrderStep {
     /// (breaker open or bulkhead full) or `failed`. A newer version may store others.
     #[schema(example = "ok")]
     pub outcome: String,
-    /// What a service that did not do it answered: the code of its problem document, or its
-    /// status.
+    /// Absent if the outcome is `ok`. Else the code of the service's problem document, or the
+    /// status of a response without one, or why the call was not made.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "insufficient-stock")]
     pub detail: Option<String>,

@@ -1,5 +1,4 @@
-//! The story of the guided tour: its chapters, in their order. The terminal tells it, and a page
-//! can show the same words.
+//! The texts of the guided tour: its chapters, in order.
 
 use serde::Serialize;
 
@@ -9,15 +8,15 @@ pub struct Chapter {
     /// Stable, kebab-case.
     pub id: &'static str,
     pub title: &'static str,
-    /// What the gremlin does.
+    /// The fault that the gremlin injects.
     pub injected: &'static str,
     pub customer_sees: &'static str,
     pub platform_does: &'static str,
-    /// What is shown if all checks of the chapter pass.
+    /// The claim that holds if all checks of the chapter pass.
     pub proved: &'static str,
 }
 
-/// What a viewer must know beforehand, so that a declined payment is not taken for a fault.
+/// Shown before the first chapter, so that a declined payment is not taken for a fault.
 pub const DECLINED_PAYMENTS: &str = "The mock payment gateway declines payments on purpose: one \
      in ten, unless PAYMENT_SUCCESS_RATE says otherwise. A 402 is no fault.";
 

@@ -12,8 +12,8 @@ use crate::platform::db::DatabaseUrl;
 /// Rows that are read and written at once.
 const ROWS_PER_FETCH: usize = 10_000;
 
-/// Copies `rows` of `tables` of the database at `url` into temporary tables, all as of one snapshot.
-/// The temporary tables end with the transaction of `into`.
+/// Copies `rows` of `tables` of the database at `url` into temporary tables, all as of one
+/// snapshot. The temporary tables end with the transaction of `into`.
 ///
 /// # Errors
 /// Those of both databases.

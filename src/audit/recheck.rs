@@ -1,5 +1,5 @@
-//! Reads orders again that look wrong, because they may have changed between the snapshots of the
-//! services' databases.
+//! Reads orders that seem to violate an invariant again: they may have changed between the
+//! snapshots of the services' databases.
 
 use diesel::sql_types::{Array, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -12,20 +12,18 @@ use super::session::{TimeLimit, lock_tables};
 use super::suspicions::{Epochs, OrderEpoch, Suspicions};
 use super::tables::{INVENTORY_TABLES, PAYMENT_TABLES, Rows};
 
-/// How often an order is read again. One is enough for an order that was placed, cancelled or
-/// fulfilled during the audit. More are needed if it changes again, in the few milliseconds that a
-/// round takes.
+/// How often an order is read again. One round is enough for an order that was placed, cancelled or
+/// fulfilled during the audit. More are needed if the order changes again during a round.
 const MAX_ROUNDS: usize = 5;
 
-/// Returns what is wrong. Call it after the transaction in which `suspicions` were found.
+/// Returns the suspicions that are real. Call it after the transaction that found `suspicions`.
 ///
-/// A violation by an order that still has the epoch with which it was read is real
-/// ([`AGREEMENT`]). An order that has another epoch by now is read again, with its reservation and
-/// its payment, and judged by that.
+/// A violation is real if its order still has the epoch with which it was read ([`AGREEMENT`]). An
+/// order whose epoch has changed is read and checked again, with its reservation and its payment.
 ///
 /// # Errors
-/// [`AuditError::OrdersChanging`] if an order looks wrong and has changed after each round: the
-/// audit cannot say whether a violation is real. Else those of the databases.
+/// [`AuditError::OrdersChanging`] if an order still seems to violate an invariant in the last
+/// round, and has changed again: the violation may not be real. Otherwise those of the databases.
 pub async fn recheck(
     mut suspicions: Suspicions,
     connection: &mut AsyncPgConnection,
@@ -55,7 +53,7 @@ pub async fn recheck(
     }
 }
 
-/// The epochs that the orders have now. An order that does not exist has none.
+/// Reads the present epochs of orders. The result lacks an order that does not exist.
 async fn read_epochs(
     orders: Vec<Uuid>,
     connection: &mut AsyncPgConnection,

@@ -32,7 +32,8 @@ pub struct Audit {
     pub products: Vec<Product>,
     pub orders: Orders,
     /// The first 20 of `orders.reservations_without_order`, by order id. A client made them
-    /// directly at the inventory service, or their orders were lost. `POST /inventory/release` releases one.
+    /// directly at the inventory service, or their orders were lost. `POST /inventory/release`
+    /// releases one.
     #[serde(default)]
     pub holds_without_order: Vec<HoldWithoutOrder>,
 }
@@ -247,7 +248,8 @@ mod tests {
         invariant.violations = 3;
         invariant.examples = vec!["a".to_owned(), "b".to_owned()];
         let violated = "✗ one-payment-per-order               166 checked, 3 violations\n    \
-                        violated: an order has at most one payment\n    - a\n    - b\n    … and 1 more\n";
+                        violated: an order has at most one payment\n    - a\n    - b\n    \
+                        … and 1 more\n";
         assert_eq!(invariant.to_string(), violated);
     }
 }

@@ -67,11 +67,11 @@ async fn audit(
 /// Audits where at least one service has a database of its own. Three databases have no common
 /// snapshot.
 ///
-/// Orders are read first, then inventory, then payment. Whatever an invariant demands of an order,
-/// its reservation and its payment satisfied before the order was stored in the status that demands
-/// it. So an order in progress violates nothing, and neither does one that settles meanwhile. Two
-/// kinds of order can seem to: one that was placed after the snapshot of the orders, and one that
-/// was cancelled or fulfilled after it. These are read again ([`recheck`]).
+/// Orders are read first, then inventory, then payment. An order is stored in a status only after
+/// its reservation and its payment satisfy the invariants of that status. So an order in progress
+/// violates no invariant, even if it settles during the audit. An order that is placed, cancelled
+/// or fulfilled after the snapshot of the orders can seem to violate one. Such orders are read
+/// again ([`recheck`]).
 async fn audit_several_databases(
     connection: &mut AsyncPgConnection,
     bound: Duration,

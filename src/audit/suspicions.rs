@@ -1,4 +1,5 @@
-//! Orders that look wrong where the services' databases were read one after another.
+//! Orders that seem to violate an invariant where the services' databases were read one after
+//! another.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,13 +27,14 @@ pub struct OrderEpoch {
 /// The epochs of orders.
 pub type Epochs = HashMap<Uuid, Option<i32>>;
 
-/// A row that violates an invariant of [`AGREEMENT`], by its name.
+/// A row that violates an invariant of [`AGREEMENT`].
 struct Violation {
+    /// The name of the invariant.
     invariant: &'static str,
     order: OrderEpoch,
 }
 
-/// What may look wrong only because an order changed between the snapshots.
+/// Violations and holds that may be there only because an order changed between the snapshots.
 #[derive(Default)]
 pub struct Suspicions {
     violations: Vec<Violation>,
@@ -40,7 +42,7 @@ pub struct Suspicions {
 }
 
 impl Suspicions {
-    /// Reads what an audit found, in the audit's transaction.
+    /// Reads the findings of an audit, in the audit's transaction.
     ///
     /// # Errors
     /// Those of the database.
@@ -96,8 +98,8 @@ impl Suspicions {
             .collect()
     }
 
-    /// Separates the orders that have these epochs by now from those that were read with them:
-    /// returns what was found about the latter, and the ids of the orders that have changed.
+    /// Returns the findings about orders that still have the epoch with which they were read, and
+    /// the ids of the orders that have changed. `epochs` are the present ones.
     pub fn without_changed(mut self, epochs: &Epochs) -> (Self, HashSet<Uuid>) {
         let mut changed = HashSet::new();
         let mut is_unchanged = |order: &OrderEpoch| {
@@ -121,13 +123,13 @@ impl Suspicions {
         (self, changed)
     }
 
-    /// Adds what was found about other orders.
+    /// Adds the findings about other orders.
     pub fn extend(&mut self, other: Self) {
         self.violations.extend(other.violations);
         self.holds_without_order.extend(other.holds_without_order);
     }
 
-    /// Replaces what the audit's own snapshots showed.
+    /// Replaces the corresponding findings of the audit by these.
     pub fn correct(mut self, audit: &mut Audit) {
         for query in AGREEMENT {
             let invariant = audit

@@ -67,7 +67,7 @@ pub enum Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// The tables with such rows.
+    /// The tables that have such rows.
     pub fn tables(self, tables: &'static [Table]) -> impl Iterator<Item = &'static Table> {
         let all = matches!(self, Self::All);
         tables

@@ -212,7 +212,7 @@ impl ServiceUrls {
     }
 }
 
-/// What a command does, and to which services.
+/// The task of a command line, and the services that it concerns.
 enum Task {
     Apply(Command, Selection),
     Tour { pause: bool },

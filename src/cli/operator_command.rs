@@ -1,4 +1,4 @@
-//! What the commands for operators have in common.
+//! Runs the commands for operators, `valerix stock` and `valerix orders`.
 
 use std::fmt::Display;
 use std::process::ExitCode;

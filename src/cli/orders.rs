@@ -16,7 +16,7 @@ use crate::orders::{Command, Filter, OrdersClient};
 use crate::platform::client::BaseUrl;
 use crate::testbed::service_kind::ServiceKind;
 
-/// Listing that many takes a call for each 100.
+/// A list of this length takes one call for each 100 orders.
 const MAX_LISTED: usize = 100_000;
 
 #[derive(Debug, Args)]
@@ -42,9 +42,9 @@ enum OrdersCommand {
     Show(OrderArg),
     /// Cancel a pending or confirmed order, and give its stock and its money back
     Cancel(OrderArg),
-    /// Let the goods of a confirmed order leave
+    /// Ship the goods of a confirmed order
     Fulfil(OrderArg),
-    /// Try now what an order waits for, or owes
+    /// Retry now what an unsettled order waits for or owes
     Retry(OrderArg),
 }
 

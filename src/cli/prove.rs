@@ -13,9 +13,9 @@ use crate::prove;
 const LONG_HELP: &str = "\
 The campaign places concurrent orders and injects faults at the same time. Operators cancel, \
 fulfil and retry a third of the orders, and deliver stock. Then the campaign ends all faults and \
-waits until every order is settled. For each kind of fault that never took effect, and each recovery \
-path that never ran, it adds up to five directed rounds: the fault that leads there, and the \
-orders that it needs. At last it checks the invariants, and compares every response that a \
+waits until every order is settled. For each kind of fault that never took effect, and each \
+recovery path that never ran, it adds up to five directed rounds: the fault that leads there, and \
+the orders that it needs. At last it checks the invariants, and compares every response that a \
 customer or an operator received with the database: an acknowledged order exists and does not \
 contradict its response; after a 503 with Retry-After there is no order; every order was named in \
 a response, or its request received none; a cancelled order keeps nothing, the goods of a \

@@ -76,7 +76,7 @@ pub struct ServiceArgs {
     failpoint: Option<failpoint::Plan>,
 }
 
-/// What a supervisor tells a service that it starts.
+/// The flags that a supervisor passes to a service that it starts.
 #[derive(Debug, Args)]
 struct SupervisorArgs {
     /// Stop when standard input ends

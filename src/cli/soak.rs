@@ -17,8 +17,8 @@ const EXIT_INCONCLUSIVE: u8 = 2;
 
 #[derive(Debug, Args)]
 pub struct SoakArgs {
-    /// Duration in minutes; below 6 there are too few samples for a verdict, unless they are taken
-    /// more often than every 3 s
+    /// Duration in minutes; below 6 there are likely too few samples for a verdict, and a larger
+    /// --sample-seconds may need more
     #[arg(long, default_value = "60", value_parser = minutes)]
     minutes: Duration,
     /// Orders per second

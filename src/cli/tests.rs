@@ -48,7 +48,7 @@ fn every_argument_has_a_help_text() {
     }
 }
 
-/// Every command, the subcommands of commands among them.
+/// The command and all its subcommands, nested ones included.
 fn all_commands(command: &clap::Command) -> Vec<clap::Command> {
     let nested = command.get_subcommands().flat_map(all_commands);
     std::iter::once(command.clone()).chain(nested).collect()
@@ -84,7 +84,7 @@ fn every_example_in_a_help_text_is_a_valid_command_line() {
             let Some((_, line)) = line.split_once("valerix ") else {
                 continue;
             };
-            // What follows two spaces explains the example; a `>` redirects its output.
+            // Two spaces separate the example from its explanation; a `>` redirects its output.
             let line = line.split("  ").next().unwrap_or_default();
             let line = line.split(" > ").next().unwrap_or_default();
             let id = "00000000-0000-0000-0000-000000000000";

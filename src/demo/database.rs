@@ -93,7 +93,7 @@ impl Database {
         }
     }
 
-    /// How a user reaches the database, without a password.
+    /// Returns the ways for a user to reach the database. They contain no password.
     pub fn access(&self, config: &Config) -> DatabaseAccess {
         match self {
             Self::External(url) => DatabaseAccess::external(url),

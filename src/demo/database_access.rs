@@ -1,18 +1,18 @@
-//! How a user reaches the demo's database.
+//! The ways for a user to reach the demo's database.
 
 use std::path::Path;
 
 use crate::platform::db::DatabaseUrl;
 use crate::testbed::postgres::{Server, shell_word};
 
-/// What the demo prints about its database. No field has a password.
+/// The texts that the demo prints about its database. No field has a password.
 pub struct DatabaseAccess {
     pub description: String,
     /// The shell command that opens the database.
     pub psql: String,
-    /// What follows `valerix audit`; empty if the command finds the database by itself.
+    /// The flag of `valerix audit`; empty if the command finds the database by itself.
     pub audit_flag: String,
-    /// What follows both commands.
+    /// A shell comment after both commands, or nothing.
     pub note: &'static str,
 }
 

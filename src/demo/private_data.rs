@@ -46,8 +46,8 @@ fn existing_home(data_dir: Option<&Path>) -> Result<Option<Home>, PostgresError>
     }
 }
 
-/// The URL of the private database of a demo that runs, of the demo of this directory unless
-/// `data_dir` is given.
+/// Returns the URL of a running demo's private database: the demo of `data_dir` or, without it, of
+/// the working directory.
 ///
 /// # Errors
 /// [`DemoError::NotRunning`] when there is none that this user can see.
@@ -84,7 +84,7 @@ impl PrivateData {
     }
 }
 
-/// Locks the directory, and writes into the lock's file where this demo runs.
+/// Locks the directory, and writes this demo's address and process id into the lock file.
 fn lock(home: &Home, config: &Config) -> Result<DataLock, DemoError> {
     // A demo of another user must be able to read who holds the lock.
     let mut file = home.open_file(LOCK_FILE, OpenOptions::new().read(true).write(true), 0o644)?;

@@ -32,7 +32,7 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// See [`DemoError`]. Whatever was started is stopped first.
 pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
     let addresses = config.addresses();
-    // The lock comes first: it knows the process of a demo that runs already.
+    // Before the ports: the lock file names the process of a demo that already runs.
     let source = Source::open(&config)?;
     for kind in ServiceKind::ALL {
         check_port(&addresses, kind).await?;

@@ -16,8 +16,8 @@ use crate::testbed::process::{LineSink, Output, ProcessSpec};
 use crate::testbed::service_kind::ServiceKind;
 use crate::testbed::supervisor::keep_running;
 
-/// Keeps all services running until `stop` is true. If a service cannot be
-/// started, or rejects its configuration, all services stop.
+/// Keeps all services running until `stop` is true. If a service cannot be started, or rejects its
+/// configuration, all services stop.
 pub async fn keep_all_running(
     addresses: Addresses,
     database_url: String,

@@ -1,4 +1,4 @@
-//! The stock of the demo: enough for an evening of orders.
+//! The stock of the demo's products.
 
 use diesel_async::RunQueryDsl;
 
@@ -10,9 +10,9 @@ const UNITS: i32 = 10_000;
 
 /// Migrates a private database, and stocks its products if it is fresh.
 ///
-/// A database is fresh as long as nothing has happened in it: there are no orders, and one
-/// transaction, that of the migration, made all deliveries. So a start that was interrupted before
-/// this statement is made up for by the next one, and no start repeats the delivery.
+/// A database is fresh if it has no orders, and if one transaction, that of the migration, made all
+/// deliveries. If a start is interrupted before this statement, the next start makes the delivery.
+/// No start repeats it.
 ///
 /// # Errors
 /// Those of the migration and of the database.

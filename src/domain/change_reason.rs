@@ -5,7 +5,7 @@ use strum::{Display, IntoStaticStr, VariantArray};
 use super::step::{CallFailure, RefundOutcome};
 use crate::api::FailureReason;
 
-/// The reason of a change of an order.
+/// The reason of an order's change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum ChangeReason {

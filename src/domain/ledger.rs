@@ -43,7 +43,7 @@ pub struct Entry {
     pub goods: Option<Goods>,
 }
 
-/// What a reserve does.
+/// The effect of a reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReservePlan {
     /// Take the stock and hold it at the request's epoch. If there is not enough, only raise the
@@ -55,7 +55,7 @@ pub enum ReservePlan {
     AlreadyHeld,
     /// A later attempt has written the row, or this attempt has released.
     Stale,
-    /// The order's goods have left. It is over, and reserves nothing more.
+    /// The order's goods have left. It can reserve nothing more.
     AlreadyShipped,
     /// The order's reservation is of another product or quantity.
     Mismatch,
@@ -82,7 +82,7 @@ pub fn reserve(entry: Option<&Entry>, epoch: i32, goods: &Goods) -> ReservePlan 
     }
 }
 
-/// What a release does.
+/// The effect of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleasePlan {
     /// Insert a released row, a tombstone, so that a reserve that arrives later finds it.
@@ -112,7 +112,7 @@ pub fn release(entry: Option<&Entry>, epoch: i32) -> ReleasePlan {
     }
 }
 
-/// What a ship does.
+/// The effect of a ship.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShipPlan {
     /// The order holds nothing: it reserved nothing, or has released it.

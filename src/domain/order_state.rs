@@ -1,4 +1,4 @@
-//! The state of an order, and what people may change about it: cancel it, or fulfil it.
+//! The state of an order, and the changes that operators ask for: to cancel it, or to fulfil it.
 
 use crate::api::{FailureReason, OrderStatus};
 
@@ -113,8 +113,8 @@ impl SagaState {
         }
     }
 
-    /// The state after people asked that the goods leave: a shipment is owed. `None` if it is owed
-    /// already, or the goods have left.
+    /// The state after an operator asked to fulfil the order: a shipment is owed. `None` if it is
+    /// owed already, or the goods have left.
     ///
     /// # Errors
     /// When the order is not confirmed.

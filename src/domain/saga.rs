@@ -123,7 +123,7 @@ impl Attempt {
             (Step::Release, StepOutcome::CallFailed(_)) => self.enter(Stage::ReleaseFailed),
             (Step::Refund, StepOutcome::Refunded(outcome)) => self.refunded(outcome),
             (Step::Ship, StepOutcome::Shipped) => self.fulfilled(),
-            // The attempt was fenced, a compensation failed, or the step cannot have this
+            // The attempt was fenced, a refund or a shipment failed, or the step cannot have this
             // outcome: a later attempt goes on.
             _ => self.enter(Stage::Stopped),
         }

@@ -13,7 +13,7 @@ pub enum Step {
     Release,
     /// Refund the charge, or forbid it if it was never made.
     Refund,
-    /// Let the goods leave that the order holds.
+    /// Ship the goods that the order holds.
     Ship,
 }
 
@@ -46,15 +46,15 @@ pub enum StepOutcome {
     },
     Refunded(RefundOutcome),
     Shipped,
-    /// There is no usable answer. Unless the call was not made or could not connect, the service
-    /// may have done what it asks for.
+    /// There is no usable answer. The service may have done what it was asked for, unless it
+    /// rejected the call or was not reached.
     CallFailed(CallFailure),
     /// No step was made, because the order is older than the recovery bound.
     Expired,
 }
 
 impl StepOutcome {
-    /// How the call ended that had this outcome.
+    /// How a call with this outcome ended.
     #[must_use]
     pub const fn call_result(self) -> CallResult {
         match self {

@@ -265,7 +265,7 @@ impl LedgerBatch {
         })
     }
 
-    /// The units to move, for each product of which some are to be moved, ordered by product id.
+    /// The units to move of each product whose level has changed, ordered by product id.
     pub fn stock_deltas(&self) -> impl Iterator<Item = StockDelta<'_>> {
         let products = self.products.iter();
         products.filter_map(|(product_id, level)| level.delta(product_id))

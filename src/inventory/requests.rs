@@ -1,4 +1,4 @@
-//! What the ledger is asked to do for one order, what operators ask for, and how each ended.
+//! The requests to the ledger for one order, the deliveries of operators, and their outcomes.
 
 use uuid::Uuid;
 

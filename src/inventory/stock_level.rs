@@ -1,4 +1,4 @@
-//! The units of a product, and what a batch moves of them.
+//! The units of a product, and those of them that a batch moves.
 
 use super::requests::ReserveOutcome;
 
@@ -62,7 +62,7 @@ impl TrackedLevel {
         self.shipping += units;
     }
 
-    /// What the batch has moved so far; `None` if that is nothing.
+    /// The units that the batch has moved so far; `None` if it has moved none.
     pub(super) fn delta<'a>(&self, product_id: &'a str) -> Option<StockDelta<'a>> {
         let delta = StockDelta {
             product_id,

@@ -23,7 +23,7 @@ pub struct Config {
     pub connections: usize,
     /// An order without an answer after this time counts as unanswered.
     pub timeout: Duration,
-    /// What the result of each rate must keep.
+    /// The limits that the result of each rate must keep.
     pub thresholds: Thresholds,
     /// Whether to show a progress bar.
     pub progress: bool,

@@ -12,7 +12,7 @@ pub struct Judgement {
     /// Orders per second that were due.
     pub rate: u32,
     pub kept: bool,
-    /// What was measured, compared with the limit.
+    /// The measurement, compared with the limit.
     pub found: String,
 }
 

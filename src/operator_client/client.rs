@@ -15,7 +15,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than a change of an order takes while the step timeout is at most 10 s: two step timeouts
 /// and the order's own statements.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The list of products has no pages, and the events of an order have none.
+/// Neither the list of products nor the events of an order are paginated.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 
 /// A client of one service. Each method makes one call, and needs a `LocalSet`.
@@ -55,8 +55,8 @@ impl OperatorClient {
         response.json().map_err(|cause| self.unreachable(cause))
     }
 
-    /// Makes a change with the method POST, in at most 30 s. `advice` tells the user what to do if it is not known
-    /// whether the change was made.
+    /// Makes a change with the method POST, in at most 30 s. `advice` tells the user what to do if
+    /// it is not known whether the change was made.
     ///
     /// # Errors
     /// When the service does not answer, or rejects the change, or the outcome is not known.

@@ -1,4 +1,4 @@
-//! Why a service did not do what an operator asked for.
+//! The errors of the commands for operators.
 
 use crate::platform::client::{BaseUrl, CallError};
 use crate::platform::output::printable;
@@ -23,7 +23,7 @@ pub enum OperatorError {
     OutcomeUnknown {
         url: BaseUrl,
         cause: String,
-        /// How to find out, or to repeat the command safely.
+        /// Tells the user how to find out, or how to repeat the command safely.
         advice: String,
     },
 }

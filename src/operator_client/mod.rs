@@ -1,5 +1,5 @@
-//! The client of the commands for operators, `valerix stock` and `valerix orders`: one call to a
-//! service, and what its answer means for the user of the command line.
+//! The client of the commands for operators, `valerix stock` and `valerix orders`: makes one
+//! call to a service, and turns the answer into a result or an error for the user.
 
 mod client;
 mod error;

@@ -29,7 +29,8 @@ pub struct OrderRef<'a> {
 #[derive(Debug)]
 pub struct CallOutcome {
     pub outcome: StepOutcome,
-    /// What the service answered if it did not do what it was asked for: a code, or a status.
+    /// The code of the response's problem document, or the status of a response without one. If the
+    /// call was not made, the reason for that. `None` if no response came.
     pub detail: Option<String>,
 }
 
@@ -124,7 +125,7 @@ impl InventoryClient {
         })
     }
 
-    /// Lets the goods leave that the order holds.
+    /// Ships the goods that the order holds.
     pub async fn ship(&self, order: OrderRef<'_>, deadline: Deadline) -> CallOutcome {
         let body = Ship {
             order_id: order.order_id,
@@ -294,7 +295,7 @@ fn conclude(
 }
 
 fn failed(step: &'static str, error: &CallError, detail: Option<String>) -> CallOutcome {
-    tracing::warn!(step, %error, "no usable response; the outcome is unknown");
+    tracing::warn!(step, %error, "no usable response");
     let failure = match error {
         CallError::NotConnected(_) => CallFailure::ConnectionRefused,
         CallError::TimedOut => CallFailure::TimedOut,

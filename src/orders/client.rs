@@ -70,7 +70,7 @@ impl OrdersClient {
         }
     }
 
-    /// Sends a change. All of them can be repeated.
+    /// Sends a change. Each change can be repeated safely.
     async fn change(&self, id: Uuid, action: &str) -> Result<Order, OperatorError> {
         let advice = format!(
             "valerix orders show {id} shows how the order is now, and repeating the command is safe"

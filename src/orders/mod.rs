@@ -1,8 +1,8 @@
 //! `valerix orders`: lists and shows the orders of a running platform, cancels them, fulfils them,
-//! and lets them be tried again.
+//! and retries them.
 //!
-//! `client` talks to the order service. `report` prints what it answered: a `page` of orders, one
-//! order in `detail`, or in one line what an order is now and what is left to do (`summary`).
+//! `client` calls the order service. `report` prints the answer: a `page` of orders, one order in
+//! `detail`, or a line with the state of an order and the work that is left (`summary`).
 
 mod client;
 mod command;

@@ -66,7 +66,7 @@ fn table(orders: &[Order], now: DateTime<Utc>) -> Vec<String> {
     text_table::lines(&rows, columns)
 }
 
-/// What is left to do for an order, and which call failed last.
+/// The work that is left for an order, and the call that failed last.
 fn second_line(order: &Order, now: DateTime<Utc>) -> Option<String> {
     let remainder = remainder(order, now, |at| short_time(at, now))?;
     let failure = last_failure(order).map_or_else(String::new, |call| format!(": {call}"));

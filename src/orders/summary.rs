@@ -1,4 +1,4 @@
-//! The texts that say what an order is, and what is left to do for it.
+//! The texts for the state of an order and for the work that is left.
 
 use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 
@@ -47,7 +47,8 @@ pub fn status(order: &Order) -> String {
     }
 }
 
-/// What is left to do for the order, and since when; `None` if it is settled. `time` formats a time.
+/// Returns the work that is left for the order, and since when; `None` if it is settled. `time`
+/// formats a time.
 pub fn remainder(
     order: &Order,
     now: DateTime<Utc>,
@@ -95,7 +96,7 @@ pub fn outcome(step: &OrderStep) -> String {
     }
 }
 
-/// A time for tables: with the year only if it is another one than now, as `ls` does it. In UTC.
+/// A time in UTC for tables. Like `ls`, it shows the year only if it is not the current one.
 pub fn short_time(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let format = if at.year() == now.year() {
         "%m-%d %H:%M:%S"
@@ -105,7 +106,7 @@ pub fn short_time(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     at.format(format).to_string()
 }
 
-/// A time in full, which also `--created-after` takes.
+/// A time in full, in the format that `--created-after` takes.
 pub fn exact_time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -62,7 +62,7 @@ async fn run_plan(
     let mut coverage = Coverage::of(faults);
     let mut settling = settle(chaos_cluster, &mut coverage, &progress_bar).await?;
     let mut rounds = RoundsRun::default();
-    // After a campaign that left orders unsettled, a round could not tell its own orders apart.
+    // A round ends when no order is unsettled, so it cannot follow orders that did not settle.
     if settling.unsettled == 0 {
         rounds = directed_rounds::run(
             plan,

@@ -1,4 +1,4 @@
-//! What a campaign covers, and the gaps that are left.
+//! The coverage of a campaign: the goals that it must reach, and the gaps that are left.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,8 +70,7 @@ impl Coverage {
         }
     }
 
-    /// Makes a gap of the goal, whether it is reached or not: what has occurred so far does not
-    /// count.
+    /// Makes the goal a gap even if it is reached: only later occurrences count.
     pub fn discount(&mut self, goal: Goal) {
         self.discounted.insert(goal, self.count(goal));
     }

@@ -26,7 +26,7 @@ pub struct SentRequest {
 pub struct Customer {
     pub order: PlannedOrder,
     pub tries: Vec<SentRequest>,
-    /// What operators did with the order.
+    /// The operator actions on the order.
     pub actions: Vec<OrderAction>,
 }
 

@@ -1,5 +1,4 @@
-//! Runs directed rounds after the planned orders and faults: they lead to the goals that chance has
-//! not reached.
+//! Runs directed rounds for the goals that the planned orders and faults have not reached.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -26,8 +25,8 @@ pub struct RoundsRun {
     pub by_goal: BTreeMap<Goal, u32>,
 }
 
-/// Runs the rounds of each goal, until it is reached or none is left. Counts their faults. Nothing
-/// but its own rounds counts for a goal of `discounted`.
+/// Runs the rounds of each goal until it is reached or no round is left, and counts their faults.
+/// For a goal of `discounted`, only its own rounds count.
 ///
 /// # Errors
 /// When a service or the database does not come back.

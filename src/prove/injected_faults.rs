@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::faults::{CampaignFaultKind, ObservedFaults};
 
-/// The faults of a campaign that took effect.
+/// The faults that were injected, and those that the services' logs show.
 #[derive(Debug, Default)]
 pub struct InjectedFaults {
     by_kind: BTreeMap<CampaignFaultKind, u32>,

@@ -2,9 +2,9 @@
 //!
 //! `plan` draws the requests and faults from the seed. `campaign` runs them: `faults` injects the
 //! faults, `place_orders` sends the requests of customers, and `operators` those of operators.
-//! `directed_rounds` leads to what chance has left out of the `coverage`. `check` then compares
-//! what customers and operators were answered with the `stored_state`, and `report` gives the
-//! verdict.
+//! `directed_rounds` adds orders and faults for each goal of `coverage` that is not reached yet.
+//! `check` then compares the answers to customers and operators with the `stored_state`, and
+//! `report` gives the verdict.
 
 mod api_client;
 mod campaign;

@@ -76,7 +76,7 @@ impl OrderQueue {
         self.progress_bar.inc(1);
     }
 
-    /// Every customer that sends no further request.
+    /// Removes and returns the customers that send no further request.
     pub fn take_served(&self) -> Vec<Served> {
         self.served.take()
     }

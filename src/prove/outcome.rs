@@ -1,4 +1,4 @@
-//! What a response to `POST /orders` says about the order. Nothing here does I/O.
+//! The outcomes of requests to place an order. Nothing here does I/O.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub struct RequestFacts {
     pub first: bool,
 }
 
-/// What a customer knows after one request.
+/// The outcome of one request, as far as the customer knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// 201

@@ -19,8 +19,8 @@ const MAX_TRIES: usize = 6;
 /// The pause after the nth try is n times this long.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Takes orders from the queue, and places one after the other, until none is left. Operators act
-/// on the orders meanwhile and later.
+/// Takes orders from the queue, and places one after the other, until none is left. Also starts the
+/// operators of each order.
 pub async fn place_orders(queue: Rc<OrderQueue>, client: ApiClient) {
     while let Some(order) = queue.take().await {
         let traceparent = trace_context::unsampled_traceparent();
@@ -61,7 +61,7 @@ async fn place_order(
         if let Some(known) = tries.last().and_then(known_order)
             && let Some(answered) = answered.take()
         {
-            // Nobody listens if no action is planned, or the operator has found the order.
+            // Fails if no action is planned, or the operator has found the order in the list.
             let _ = answered.send(known);
         }
         if !sends_again(&order, &tries) {

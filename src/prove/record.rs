@@ -1,4 +1,4 @@
-//! What the customers and operators of a campaign sent, and what they were answered.
+//! The requests of a campaign's customers and operators, and the answers to them.
 
 use std::collections::HashMap;
 

@@ -29,7 +29,7 @@ impl StoredOrder {
     }
 }
 
-/// What an order holds, or what has left for it.
+/// A reservation that is held or shipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredReservation {
     pub product_id: String,
@@ -50,7 +50,7 @@ pub struct StoredState {
     pub orders: HashMap<Uuid, StoredOrder>,
     /// The number of successful payments of each order that has any.
     pub payments: HashMap<Uuid, i64>,
-    /// What each order holds, or what has left for it.
+    /// The held or shipped reservation of each order that has one.
     pub reservations: HashMap<Uuid, StoredReservation>,
     pub deliveries: HashMap<String, StoredDelivery>,
     /// The number of units of each product that were ever in stock.

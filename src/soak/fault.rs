@@ -16,8 +16,8 @@ const SPARE_ROUNDS: usize = 2;
 pub enum SoakFault {
     /// A fault that campaigns have too.
     Shared(CampaignFault),
-    /// Ends the open sessions of a service. Unlike `CampaignFault::EndSessions`, it does not wait for
-    /// a session.
+    /// Ends the open sessions of a service. Unlike `CampaignFault::EndSessions`, it does not wait
+    /// for a session.
     SessionsEnded(ServiceKind),
 }
 

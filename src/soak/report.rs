@@ -27,7 +27,7 @@ pub struct SoakResult {
     pub audit: Audit,
 }
 
-/// How a soak ended.
+/// The verdict on a soak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -128,7 +128,7 @@ impl fmt::Display for Report {
         for service in ServiceKind::ALL {
             write_table(f, service, &self.samples)?;
         }
-        writeln!(f, "Growth is that over the second half.")?;
+        writeln!(f, "Growth is measured over the second half.")?;
         for (service, trends) in &self.trends {
             for (resource, trend) in trends {
                 write_trend(f, &format!("{service} {}", resource.name()), trend.as_ref())?;

@@ -23,7 +23,7 @@ const STOCK: i32 = 1_000_000_000;
 const PRODUCTS: [&str; 3] = ["S-1", "S-2", "S-3"];
 const MAX_CONNECTIONS: usize = 256;
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the audit alone. The services keep their default of one hour, and no fault lasts that long.
+/// Only for the audit. The services keep their default of one hour, and no fault lasts that long.
 const RECOVERY_BOUND: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Runs a soak. Needs a `LocalSet`. Returns `None` when a stop was requested before the end.

@@ -34,7 +34,7 @@ impl StockClient {
         }
     }
 
-    /// The id is chosen here, so that the user can repeat a delivery whose outcome is unknown.
+    /// Chooses the id of a new delivery, so that the user can repeat it if its outcome is unknown.
     async fn add(
         &self,
         product_id: &str,

@@ -1,4 +1,4 @@
-//! The commands of `valerix stock`, and their requests to the inventory service.
+//! The commands of `valerix stock`.
 
 #[derive(Debug, Clone)]
 pub enum Command {

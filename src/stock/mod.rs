@@ -1,6 +1,6 @@
 //! `valerix stock`: lists the stock of a running platform, creates products and delivers units.
 //!
-//! `client` talks to the inventory service; `report` prints what it answered.
+//! `client` calls the inventory service; `report` prints the answer.
 
 mod client;
 mod command;

@@ -60,11 +60,8 @@ impl EndedOrders {
 
 /// Confirms an order and ends it by an action of operators. Returns its id.
 async fn ended_by(stack: &Stack, product_id: &str, quantity: i32, action: &str) -> String {
-    let placed = stack.place(product_id, quantity).await;
-    assert_eq!(placed.status, 201, "{placed:?}");
-    let id = placed.json()["id"].as_str().unwrap().to_owned();
-    let path = format!("/orders/{id}/{action}");
-    let response = stack.order.post(&path, &json!({})).await;
+    let id = stack.confirmed(product_id, quantity).await;
+    let response = stack.order.act(action, &id).await;
     assert_eq!(response.status, 200, "{response:?}");
     id
 }
@@ -482,10 +479,7 @@ async fn every_defect_violates_the_expected_invariant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_owes_a_shipment_may_be_held_or_shipped_and_nothing_else() {
     let stack = Stack::start().await;
-    let id = stack.place("PROD-001", 2).await.json()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = stack.confirmed("PROD-001", 2).await;
     let owes = format!(
         "UPDATE orders SET shipment_owed = true, owed_since = now(), {LEASED} WHERE id = '{id}'"
     );
@@ -511,10 +505,7 @@ async fn an_order_that_owes_a_shipment_may_be_held_or_shipped_and_nothing_else()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confirmed_order_that_was_refunded_by_hand_is_named_and_cancelling_it_settles_it() {
     let stack = Stack::start().await;
-    let id = stack.place("PROD-001", 2).await.json()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = stack.confirmed("PROD-001", 2).await;
     let void = json!({"order_id": id});
     let voided = stack.payment.post("/payments/void", &void).await;
     assert_eq!(voided.status, 200, "{voided:?}");
@@ -528,8 +519,7 @@ async fn a_confirmed_order_that_was_refunded_by_hand_is_named_and_cancelling_it_
     );
     assert!(text.contains(&explained), "{text}");
 
-    let cancel = format!("/orders/{id}/cancel");
-    let cancelled = stack.order.post(&cancel, &json!({})).await;
+    let cancelled = stack.order.act("cancel", &id).await;
     assert_eq!(cancelled.status, 200, "{cancelled:?}");
     stack.wait_until_settled().await;
     stack.assert_clean_audit().await;

@@ -24,17 +24,6 @@ async fn place_with_key(stack: &Stack, key: &str) -> Response {
     placed.await
 }
 
-/// Stores an order whose request has just begun, or has died.
-async fn store_pending(stack: &Stack) -> String {
-    let id = Uuid::new_v4().to_string();
-    let insert = format!(
-        "INSERT INTO orders (id, product_id, quantity, lease_until)
-         VALUES ('{id}', 'PROD-001', 2, now() + interval '1 hour')"
-    );
-    stack.database.execute(&insert).await;
-    id
-}
-
 /// Places an order while this path answers 500. The rule stays.
 async fn place_under_errors(stack: &Stack, path: &str, status: &str) -> (String, u64) {
     let service = if path == "/payments" {
@@ -112,7 +101,7 @@ async fn an_order_is_cancelled_in_each_status_and_keeps_neither_stock_nor_money(
         ("CONFIRMED", "RELEASED", "REFUNDED"),
     ] {
         let (id, rule) = match status {
-            "PENDING" => (store_pending(&stack).await, None),
+            "PENDING" => (stack.store_pending().await, None),
             "CONFIRMED" => (stack.confirmed("PROD-001", 2).await, None),
             "PENDING_INVENTORY" => {
                 let (id, rule) = place_under_errors(&stack, "/inventory/reserve", status).await;

@@ -23,6 +23,14 @@ pub fn row(id: &str) -> String {
     format!("#orders tr[data-order-id=\"{id}\"]")
 }
 
+/// Waits until the visible text of an element contains this text.
+pub async fn shows_text(browser: &Browser, css: &str, text: &str) {
+    let expression = format!("document.querySelector({css:?})?.innerText.includes({text:?})");
+    browser
+        .until(&format!("{css} to show {text}"), &expression)
+        .await;
+}
+
 /// Places an order through the form, and waits for its response.
 async fn order(browser: &Browser, code: u16) -> String {
     let before = browser.attributes("#orders tr", "data-order-id").await;

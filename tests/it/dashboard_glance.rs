@@ -1,18 +1,11 @@
-//! What the dashboard says at a glance, in a real browser: the answer time, the orders that are not
-//! finished, and whether the books balance.
+//! The summary on the dashboard, in a real browser: the answer time, the orders that are not
+//! finished, and whether the invariants hold.
 
 use serde_json::json;
 
-use crate::dashboard::open;
+use crate::dashboard::{open, shows_text};
 use crate::harness::browser::Browser;
 use crate::harness::{Stack, stock_of};
-
-async fn shows_text(browser: &Browser, css: &str, text: &str) {
-    let expression = format!("document.querySelector({css:?})?.innerText.includes({text:?})");
-    browser
-        .until(&format!("{css} to show {text}"), &expression)
-        .await;
-}
 
 /// The text of an element on one line.
 async fn line(browser: &Browser, css: &str) -> String {

@@ -1,10 +1,10 @@
-//! What operators do on the dashboard, in a real browser: they cancel and fulfil orders, let them be
-//! tried again, and deliver stock.
+//! The actions of operators on the dashboard, in a real browser: they cancel, fulfil and retry
+//! orders, and deliver stock.
 
 use fantoccini::key::Key;
 use serde_json::{Value, json};
 
-use crate::dashboard::{open, row};
+use crate::dashboard::{open, row, shows_text};
 use crate::harness::browser::Browser;
 use crate::harness::{Stack, eventually, stock_of};
 
@@ -12,24 +12,16 @@ const MESSAGE: &str = "#order-action-message";
 
 /// Places an order over the API, and returns its id.
 async fn place(stack: &Stack, product_id: &str) -> String {
-    let placed = stack.place(product_id, 1).await.json();
-    placed["id"].as_str().unwrap().to_owned()
+    stack.place(product_id, 1).await.order_id()
 }
 
 async fn order(stack: &Stack, id: &str) -> Value {
-    stack.order.get(&format!("/orders/{id}")).await.json()
+    stack.order.order(id).await
 }
 
 async fn open_timeline(browser: &Browser, id: &str) {
     browser.click(&format!("{} .open-order", row(id))).await;
     browser.shows("dialog#timeline[open] #events li").await;
-}
-
-async fn shows_text(browser: &Browser, css: &str, text: &str) {
-    let expression = format!("document.querySelector({css:?})?.innerText.includes({text:?})");
-    browser
-        .until(&format!("{css} to show {text}"), &expression)
-        .await;
 }
 
 /// The visible buttons of the open timeline.

@@ -1,5 +1,5 @@
-//! The timeline of an order in a real browser: its address, its calls on a time axis, and the link to
-//! its trace.
+//! The timeline of an order in a real browser: its address, its calls on a time axis, and the link
+//! to its trace.
 
 use fantoccini::key::Key;
 use serde_json::json;
@@ -20,8 +20,7 @@ async fn has_address(browser: &Browser, hash: &str) {
 
 /// Places an order and returns its id.
 async fn place(stack: &Stack) -> String {
-    let placed = stack.place("PROD-001", 1).await.json();
-    placed["id"].as_str().unwrap().to_owned()
+    stack.place("PROD-001", 1).await.order_id()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +60,7 @@ async fn an_order_has_an_address_and_the_back_button_closes_it() {
     browser.press(Key::Escape).await;
     browser.shows_no("dialog[open]").await;
     has_address(&browser, "").await;
-    // What is no order is told, as text.
+    // An address that names no order shows an error, and its text is not read as HTML.
     let hostile = "location.hash = 'order=' + encodeURIComponent('<img src=x onerror=alert(1)>')";
     browser.run(hostile).await;
     browser.shows("dialog[open] #timeline-body .bad").await;

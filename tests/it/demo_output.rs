@@ -1,4 +1,4 @@
-//! What `valerix demo` prints, and how other commands find the demo.
+//! The output of `valerix demo`, and how other commands find the demo.
 
 use std::path::Path;
 use std::process::Output;
@@ -28,7 +28,7 @@ async fn shell(command: &str, directory: &Path) -> Output {
     shell.output().await.unwrap()
 }
 
-/// The lines of the log that tell of a request.
+/// The log lines of requests.
 fn requests(demo: &Demo) -> Vec<String> {
     let lines = demo.lines().into_iter();
     lines.filter(|line| line.contains("route=")).collect()

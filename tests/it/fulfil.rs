@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::harness::{Response, Stack};
 
-/// What `GET /inventory/{product_id}` shows: stock, reserved and shipped.
+/// The figures of `GET /inventory/{product_id}`: stock, reserved and shipped.
 async fn figures(stack: &Stack, product_id: &str) -> [i64; 3] {
     let path = format!("/inventory/{product_id}");
     let product = stack.inventory.get(&path).await.json();
@@ -71,12 +71,7 @@ async fn an_order_that_is_not_confirmed_is_not_fulfilled() {
     let failed = stack.place("PROD-404", 1).await.order_id();
     let cancelled = stack.confirmed("PROD-001", 1).await;
     assert_eq!(stack.order.act("cancel", &cancelled).await.status, 200);
-    let pending = Uuid::new_v4().to_string();
-    let insert = format!(
-        "INSERT INTO orders (id, product_id, quantity, lease_until)
-         VALUES ('{pending}', 'PROD-001', 2, now() + interval '1 hour')"
-    );
-    stack.database.execute(&insert).await;
+    let pending = stack.store_pending().await;
     for id in [&failed, &cancelled, &pending] {
         let row = stack.row(id).await;
         let refused = stack.order.act("fulfil", id).await;

@@ -312,7 +312,7 @@ async fn all_services_log_the_trace_id_of_the_request() {
     }
 }
 
-/// Their lines would hide the others.
+/// The lines of these requests would hide the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_pages_and_probes_repeat_are_not_logged_at_info() {
     let stack = Stack::start().await;

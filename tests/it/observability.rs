@@ -288,11 +288,8 @@ async fn panels_show_what_operators_did_and_the_alert_names_each_obligation_that
     let stack = Stack::with(&[("RECOVERY_BOUND_SECONDS", "2")]).await;
     let prometheus = Prometheus::start(&stack).await;
     let act = async |action: &str| {
-        let placed = stack.place("PROD-001", 1).await;
-        assert_eq!(placed.status, 201, "{placed:?}");
-        let id = placed.json()["id"].as_str().unwrap().to_owned();
-        let path = format!("/orders/{id}/{action}");
-        stack.order.post(&path, &json!({})).await.status.as_u16()
+        let id = stack.confirmed("PROD-001", 1).await;
+        stack.order.act(action, &id).await.status.as_u16()
     };
     // A rate needs two scrapes after the series was added.
     for total in 1..=2 {

@@ -1,5 +1,5 @@
 //! Orders that are cancelled or fulfilled at random moments, while inventory and payment are
-//! killed: each ends as its clients were told, and keeps nothing that it should not.
+//! killed: each ends as its clients were answered, and keeps nothing that it should not.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,15 +22,15 @@ fn orders() -> u64 {
     std::env::var("VALERIX_RACE_ORDERS").map_or(60, |orders| orders.parse().unwrap())
 }
 
-/// What the clients of one order were told.
-struct Told {
+/// The answers to the clients of one order.
+struct Answers {
     key: String,
     placed: Response,
     acted: Response,
 }
 
-/// Sends a request as a careful client does: a 503 with `Retry-After` promises
-/// that nothing was done, so the request is sent again.
+/// Sends a request until the answer is not a 503 with `Retry-After`. Such an answer promises that
+/// nothing was done.
 async fn send(order: &Service, path: &str, key: &str) -> Response {
     let headers = [("idempotency-key", key)];
     eventually("an answer", async || {
@@ -49,7 +49,7 @@ async fn place(order: &Service, key: &str) -> Response {
 
 /// Places an order, and sends the action a random time after the order was stored, whether the
 /// request of the order has been answered or not.
-async fn race(order: &Service, session: &Client, action: &str, seed: u64) -> Told {
+async fn race(order: &Service, session: &Client, action: &str, seed: u64) -> Answers {
     let mut random = StdRng::seed_from_u64(seed);
     let start = Duration::from_millis(random.random_range(0..50 * orders()));
     let delay = Duration::from_millis(random.random_range(0..900));
@@ -66,11 +66,11 @@ async fn race(order: &Service, session: &Client, action: &str, seed: u64) -> Tol
         send(order, &format!("/orders/{id}/{action}"), &key).await
     };
     let (placed, acted) = tokio::join!(place(order, &key), act);
-    Told { key, placed, acted }
+    Answers { key, placed, acted }
 }
 
 /// Runs the orders while inventory and payment are killed in turn, and waits until all are settled.
-async fn race_all(stack: &mut Stack, action: &str) -> Vec<Told> {
+async fn race_all(stack: &mut Stack, action: &str) -> Vec<Answers> {
     stack.database.execute(&stock_of(10_000)).await;
     let session = stack.database.session().await;
     let (order, env) = (&stack.order, &stack.env);
@@ -78,9 +78,9 @@ async fn race_all(stack: &mut Stack, action: &str) -> Vec<Told> {
     let is_over = AtomicBool::new(false);
     let races = async {
         let races = (0..orders()).map(|seed| race(order, &session, action, seed));
-        let told = join_all(races).await;
+        let answers = join_all(races).await;
         is_over.store(true, Ordering::Relaxed);
-        told
+        answers
     };
     let kills = async {
         for round in 0.. {
@@ -98,19 +98,19 @@ async fn race_all(stack: &mut Stack, action: &str) -> Vec<Told> {
             tokio::time::sleep(Duration::from_millis(600)).await;
         }
     };
-    let (told, ()) = tokio::join!(races, kills);
+    let (answers, ()) = tokio::join!(races, kills);
     stack.wait_until_settled().await;
-    told
+    answers
 }
 
-/// Counts the orders by what their clients were told: the status and the code of each response.
-fn print_figures(action: &str, told: &[Told]) {
+/// Counts the orders by the status and the code of each answer.
+fn print_figures(action: &str, answers: &[Answers]) {
     let name = |response: &Response| {
         let code = response.json()["code"].as_str().map(str::to_owned);
         format!("{} {}", response.status.as_u16(), code.unwrap_or_default())
     };
     let mut figures = BTreeMap::<_, u32>::new();
-    for Told { placed, acted, .. } in told {
+    for Answers { placed, acted, .. } in answers {
         *figures.entry((name(placed), name(acted))).or_default() += 1;
     }
     for ((placed, acted), count) in figures {
@@ -125,11 +125,11 @@ fn reasons_from(reason: &str, reasons: &[String]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_cancelled_at_random_moments_under_kills_end_as_their_clients_were_told() {
+async fn orders_cancelled_at_random_moments_under_kills_end_as_their_clients_were_answered() {
     let mut stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "500")]).await;
-    let told = race_all(&mut stack, "cancel").await;
-    print_figures("cancel", &told);
-    for Told { key, placed, acted } in &told {
+    let answers = race_all(&mut stack, "cancel").await;
+    print_figures("cancel", &answers);
+    for Answers { key, placed, acted } in &answers {
         let id = acted.order_id();
         assert_eq!(acted.status, 200, "{acted:?}");
         let order = stack.order.order(&id).await;
@@ -174,12 +174,12 @@ async fn orders_cancelled_at_random_moments_under_kills_end_as_their_clients_wer
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_fulfilled_at_random_moments_under_kills_end_as_their_clients_were_told() {
+async fn orders_fulfilled_at_random_moments_under_kills_end_as_their_clients_were_answered() {
     let mut stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "500")]).await;
-    let told = race_all(&mut stack, "fulfil").await;
-    print_figures("fulfil", &told);
+    let answers = race_all(&mut stack, "fulfil").await;
+    print_figures("fulfil", &answers);
     let mut shipped = 0;
-    for Told { key, placed, acted } in &told {
+    for Answers { key, placed, acted } in &answers {
         let id = acted.order_id();
         let order = stack.order.order(&id).await;
         assert_eq!(order["status"], "CONFIRMED", "{order:#}");
@@ -205,7 +205,7 @@ async fn orders_fulfilled_at_random_moments_under_kills_end_as_their_clients_wer
             assert_eq!(again["fulfilled_at"], order["fulfilled_at"]);
         }
     }
-    let total = i64::try_from(told.len()).unwrap();
+    let total = i64::try_from(answers.len()).unwrap();
     let held = total - shipped;
     assert_eq!(stack.stock("PROD-001").await, (10_000 - total, held));
     stack.assert_clean_audit().await;

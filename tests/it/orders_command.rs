@@ -22,10 +22,7 @@ async fn json_of(stack: &Stack, arguments: &[&str]) -> Value {
 
 /// Places an order, and returns its id.
 async fn place(stack: &Stack, product_id: &str, quantity: i32) -> String {
-    let order = stack.place(product_id, quantity).await.json();
-    // A problem document names the order as `order_id`.
-    let id = order.get("id").unwrap_or(&order["order_id"]);
-    id.as_str().unwrap().to_owned()
+    stack.place(product_id, quantity).await.order_id()
 }
 
 fn ids(page: &Value) -> Vec<&str> {

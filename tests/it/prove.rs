@@ -62,7 +62,8 @@ async fn a_short_campaign_is_proved_and_injects_every_kind_of_fault() {
     }
 }
 
-/// What the planned faults and other rounds lead to does not count here.
+/// With `--discount`, only the rounds of a goal count for it, and not the planned faults or other
+/// rounds.
 #[tokio::test(flavor = "multi_thread")]
 async fn directed_rounds_reach_every_recovery_path_and_faults_that_wait_for_requests() {
     const GOALS: [&str; 11] = [

@@ -579,8 +579,7 @@ async fn assert_survives(point: &str, action: &str) {
     stack.assert_clean_audit().await;
 }
 
-/// Asks that of two confirmed orders one is cancelled and one is fulfilled. The order service may
-/// not be running.
+/// Cancels one confirmed order and fulfils another. The order service may not be running.
 async fn cancel_and_fulfil(stack: &Stack) {
     let confirmed = "SELECT id::text FROM orders WHERE status = 'CONFIRMED'
             AND NOT shipment_owed AND fulfilled_at IS NULL ORDER BY id LIMIT 2";

@@ -75,12 +75,7 @@ async fn a_settled_order_and_one_whose_attempt_is_in_progress_are_left_alone() {
     let confirmed = stack.confirmed("PROD-001", 1).await;
     let failed = stack.place("PROD-404", 1).await.order_id();
     stack.wait_until_settled().await;
-    let in_progress = Uuid::new_v4().to_string();
-    let insert = format!(
-        "INSERT INTO orders (id, product_id, quantity, lease_until)
-         VALUES ('{in_progress}', 'PROD-001', 2, now() + interval '1 hour')"
-    );
-    stack.database.execute(&insert).await;
+    let in_progress = stack.store_pending().await;
     for id in [&confirmed, &failed, &in_progress] {
         let row = stack.row(id).await;
         let retried = stack.order.act("retry", id).await;

@@ -26,7 +26,7 @@ async fn release(stack: &Stack, body: &Value) -> i64 {
     released.json()["released"].as_i64().unwrap()
 }
 
-/// What `GET /inventory/{product_id}` shows: stock, reserved, shipped and stocked.
+/// The figures of `GET /inventory/{product_id}`: stock, reserved, shipped and stocked.
 async fn figures(stack: &Stack, product_id: &str) -> [i64; 4] {
     let path = format!("/inventory/{product_id}");
     let product = stack.inventory.get(&path).await.json();

@@ -15,7 +15,7 @@ use crate::separate_databases::{SeparateStack, assert_clean};
 /// SQL, and the database that it is for: 0 is order's, 1 inventory's and 2 payment's.
 type Statements = Vec<(usize, String)>;
 
-/// What an audit waits for after it has read the orders: a locked table, and its database.
+/// A table whose lock an audit waits for after it has read the orders, and its database.
 const LOCKS: [(usize, &str); 2] = [(1, "inventory"), (2, "payments")];
 
 /// Starts an audit, runs the statements once it has read the orders and waits for the locked table,
@@ -59,7 +59,7 @@ async fn confirmed_orders(stack: &SeparateStack, count: usize) -> Vec<String> {
         let body = json!({"product_id": "PROD-001", "quantity": 1});
         let placed = stack.order.post("/orders", &body).await;
         if placed.status == 201 {
-            confirmed.push(placed.json()["id"].as_str().unwrap().to_owned());
+            confirmed.push(placed.order_id());
         }
     }
     confirmed
@@ -87,7 +87,7 @@ async fn audit_ignores_orders_that_are_confirmed_between_the_snapshots() {
     }
 }
 
-/// What the services would write for an order that is confirmed.
+/// The statements that the services would run for an order that is confirmed.
 fn statements_of_a_confirmed_order() -> Statements {
     let id = Uuid::new_v4();
     let reservation = format!(
@@ -122,7 +122,7 @@ async fn audit_ignores_orders_that_are_cancelled_or_fulfilled_between_the_snapsh
     .await;
 }
 
-/// What the services write when an order of [`confirmed_orders`] is cancelled.
+/// The statements that the services run when an order of [`confirmed_orders`] is cancelled.
 fn cancellation(id: &str) -> Statements {
     let order = format!(
         "UPDATE orders SET status = 'FAILED', failure_reason = 'cancelled', epoch = epoch + 1
@@ -137,7 +137,7 @@ fn cancellation(id: &str) -> Statements {
     vec![(0, order), (1, release), (2, refund)]
 }
 
-/// What the services write when an order of [`confirmed_orders`] is fulfilled.
+/// The statements that the services run when an order of [`confirmed_orders`] is fulfilled.
 fn fulfilment(id: &str) -> Statements {
     let order =
         format!("UPDATE orders SET fulfilled_at = now(), epoch = epoch + 1 WHERE id = '{id}'");
@@ -154,10 +154,7 @@ fn fulfilment(id: &str) -> Statements {
 #[tokio::test(flavor = "multi_thread")]
 async fn audit_ignores_a_cancellation_where_payment_alone_has_its_own_database() {
     let stack = Stack::start().await;
-    let id = stack.place("PROD-001", 1).await.json()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = stack.confirmed("PROD-001", 1).await;
     let session = stack.database.session().await;
     session
         .batch_execute("BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE")

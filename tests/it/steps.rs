@@ -1,5 +1,5 @@
-//! The steps of an order's events: what each call of an attempt did, how long it took, and what
-//! followed. The reasons and outcomes are those that really happened.
+//! The steps of an order's events: the outcome and the duration of each call of an attempt, and the
+//! change that followed. The reasons and outcomes are those that really happened.
 
 use std::time::Duration;
 

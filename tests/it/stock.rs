@@ -1,5 +1,5 @@
-//! New products, deliveries and corrections: what each request is answered, and that nothing is
-//! delivered twice or taken from orders.
+//! New products, deliveries and corrections: the answer to each request. Nothing is delivered twice
+//! or taken from orders.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -141,7 +141,7 @@ async fn a_repeated_delivery_has_the_same_answer_and_moves_nothing() {
         200,
         &other.json(),
     );
-    // The figures are those of then.
+    // The figures are those right after the first delivery.
     assert_delivered(&stack.deliver("PROD-001", &body).await, 200, &delivery);
     for (product, quantity) in [("PROD-001", 51), ("PROD-001", -50), ("PROD-002", 50)] {
         let body = json!({"quantity": quantity, "delivery_id": "D-1"});

@@ -30,7 +30,7 @@ impl Executor {
         matches!(self, Self::FirstWorker | Self::SecondWorker)
     }
 
-    /// What the executor asks for, if it is an operator's.
+    /// The intervention of an operator's executor.
     pub fn intervention(self) -> Option<Intervention> {
         match self {
             Self::Canceller => Some(Intervention::Cancel),
@@ -40,14 +40,14 @@ impl Executor {
     }
 }
 
-/// What operators ask for.
+/// An action of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intervention {
     Cancel,
     Fulfil,
 }
 
-/// Who acts besides the request.
+/// The executors that act besides the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actors {
     /// Two workers.

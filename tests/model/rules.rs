@@ -53,7 +53,7 @@ pub enum Rule {
     ShipIdempotence,
 }
 
-/// What decides between a reserve and a release instead of their epochs.
+/// The rule that decides between a reserve and a release instead of their epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Substitute {
     /// A released order can never be reserved again.

@@ -1,4 +1,4 @@
-//! What inventory and payment have stored about the order, and what a message changes there.
+//! The rows of inventory and payment about the order, and the effect of each message on them.
 
 use valerix::api::PaymentStatus;
 use valerix::domain::ledger::{Entry, Goods, ReleasePlan, ReservationState, ReservePlan, ShipPlan};
@@ -83,7 +83,7 @@ impl Services {
         self.reservation.is_some_and(|row| row.state == state)
     }
 
-    /// What must not change any more once the order has ended.
+    /// The values that must not change any more once the order has ended.
     pub fn stored_values(&self) -> impl PartialEq + use<> {
         (
             self.reservation,

@@ -42,7 +42,7 @@ pub enum Action {
     FailOver,
 }
 
-/// What can happen besides aborts, and delays, losses and repetitions of messages.
+/// A fault besides aborts, and delays, losses and repetitions of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hazard {
     None,

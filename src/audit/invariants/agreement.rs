@@ -2,15 +2,15 @@
 
 use super::query::InvariantQuery;
 
-/// The rows of each are orders, by id.
+/// Each invariant reports orders, by id.
 ///
-/// Where the services have databases of their own, the order is read first. Whatever an invariant
-/// demands of its reservation and its payment, they satisfied before the order was stored in the
-/// status that demands it. Afterwards they only change once a cancellation or a fulfilment has
-/// raised the order's epoch. So a violation is real if the order still has the same epoch after all
-/// rows were read (`audit/recheck.rs`). An invariant that is added here must keep to that.
+/// Where the services have databases of their own, the order is read first. An order is stored in a
+/// status only after its reservation and its payment satisfy the invariants of that status.
+/// Afterwards they change only once a cancellation or a fulfilment has raised the order's epoch. So
+/// a violation is real if the order still has the same epoch after all rows were read
+/// (`audit/recheck.rs`). An invariant that is added here must keep to that.
 pub const AGREEMENT: &[InvariantQuery] = &[
-    // A ship may have been stored before the order says so.
+    // While the order owes a shipment, its reservation may already be stored as shipped.
     InvariantQuery {
         name: "confirmed-is-held-and-paid",
         meaning: "a confirmed order that is not fulfilled has one successful payment, and one held \
@@ -26,11 +26,12 @@ pub const AGREEMENT: &[InvariantQuery] = &[
             WHERE o.status = 'CONFIRMED' AND o.fulfilled_at IS NULL
                 AND (r.order_id IS NULL OR p.times IS DISTINCT FROM 1)",
     },
-    // The platform refunds failed orders only. Such an order also violates the invariant above;
-    // this one says what happened to it, and what to do.
+    // The platform refunds failed orders only. A confirmed order that was refunded also violates
+    // the invariant above; the meaning of this one names the cause and the remedy.
     InvariantQuery {
         name: "confirmed-is-not-refunded",
-        meaning: "no payment of a confirmed order was refunded by hand; if one was, cancel the order",
+        meaning: "no payment of a confirmed order was refunded by hand; if one was, cancel the \
+                  order",
         checked: "
             SELECT id FROM orders
             WHERE status = 'CONFIRMED' AND fulfilled_at IS NULL AND NOT shipment_owed",

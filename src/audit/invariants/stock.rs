@@ -2,8 +2,8 @@
 
 use super::query::InvariantQuery;
 
-// `product-has-inventory` compares orders with inventory. It holds whichever of the two was read
-// first: no service deletes a product, and inventory had no stock of it when the order failed.
+// `product-has-inventory` compares orders with inventory. Orders are read first. An order fails
+// with `insufficient-stock` only if its product has a row of inventory, and no service deletes one.
 pub const STOCK: &[InvariantQuery] = &[
     InvariantQuery {
         name: "stock-conserved",

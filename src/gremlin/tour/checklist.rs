@@ -77,7 +77,7 @@ pub async fn show_invariants(
         ..
     } in &audit.invariants
     {
-        // What was violated before the tour began says nothing about the tour's orders.
+        // A violation from before the tour says nothing about the tour's orders.
         let before = client.violations_before(name);
         let found = match before {
             0 => format!("{checked} checked, {violations} violations"),

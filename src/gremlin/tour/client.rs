@@ -133,8 +133,8 @@ impl PlatformClient {
         }
     }
 
-    /// Chooses the product with the most units in stock for all orders that follow, and remembers
-    /// what is violated already.
+    /// Chooses the product with the most units in stock for all orders that follow, and records
+    /// the violations that exist already.
     pub async fn prepare(&mut self) -> Result<(), TourError> {
         let audit: Audit = self.read(ServiceKind::Order, "/audit").await?;
         let invariants = audit.invariants.into_iter();
@@ -211,7 +211,7 @@ impl PlatformClient {
         recent.map(|_| 1).sum()
     }
 
-    /// How often an invariant was violated when the tour began.
+    /// The number of violations of an invariant when the tour began.
     pub fn violations_before(&self, invariant: &str) -> i64 {
         self.violations.get(invariant).copied().unwrap_or_default()
     }

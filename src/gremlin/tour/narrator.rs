@@ -38,7 +38,7 @@ impl Narrator {
         }
     }
 
-    /// Says what a viewer must know before the first step.
+    /// Prints the dashboard's address and a note on declined payments, before the first step.
     pub fn introduce(&mut self, order_url: &BaseUrl, is_private: bool) {
         self.report.dashboard = format!("{order_url}/");
         if self.json {
@@ -54,7 +54,7 @@ impl Narrator {
         }
     }
 
-    /// Ends the step before, and starts one. In between it waits for the viewer, if asked to.
+    /// Ends the previous step, waits for the viewer if there is a pause, and starts the next step.
     pub async fn step(&mut self, chapter: Chapter) {
         self.end_step();
         if let Some(pause) = &mut self.pause

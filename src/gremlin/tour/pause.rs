@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::platform::output;
 
-/// A thread reads the terminal, because a read cannot be given up when the tour is stopped.
+/// A thread reads the terminal, because a read cannot be cancelled when the tour is stopped.
 pub struct Pause {
     lines: UnboundedReceiver<()>,
 }

@@ -117,7 +117,7 @@ async fn move_stock(
     }))
 }
 
-/// Says why the delivery was not made. `None` if nothing speaks against it any more.
+/// Returns why the delivery was not made; `None` if it is possible now.
 async fn explain(
     connection: &mut AsyncPgConnection,
     request: &DeliveryRequest,

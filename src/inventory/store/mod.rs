@@ -2,7 +2,7 @@
 //!
 //! An order's row of the ledger and the stock of its product change in one transaction, for several
 //! requests of a batch at a time. Conditions in the statement that moves units, such as
-//! `stock >= units`, turn a bug into an error, never into negative stock.
+//! `stock >= reserving`, turn a bug into an error, never into negative stock.
 //!
 //! Every transaction takes its locks in the same order: first ledger rows by order id, then
 //! products by id, then new ledger rows by order id. So no two batches, of this process or of

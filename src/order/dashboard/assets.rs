@@ -29,7 +29,7 @@ pub struct Dashboard {
     #[schema(example = "http://localhost:16686/trace/{trace_id}")]
     pub trace_url: Option<String>,
     pub grafana_url: Option<String>,
-    /// An order that is unfinished, or owes something, for longer than this is stuck.
+    /// An order that is pending, or owes something, for longer than this is stuck.
     pub recovery_bound_seconds: u64,
 }
 
@@ -99,7 +99,7 @@ async fn asset(request: HttpRequest, name: web::Path<String>) -> Result<HttpResp
     file(&name, request.headers())
 }
 
-/// What the dashboard shows of the configuration
+/// The configuration that the dashboard shows
 #[utoipa::path(tag = "page", responses((status = 200, body = Dashboard)))]
 #[get("/dashboard.json")]
 async fn links(request: HttpRequest, dashboard: web::Data<Dashboard>) -> web::Json<Dashboard> {
@@ -153,18 +153,8 @@ mod tests {
         assert_eq!(keys("reasons.js", "CALL_RESULTS"), results);
         let statuses = names(OrderStatus::ALL, OrderStatus::as_str);
         assert_eq!(keys("labels.js", "STATUS_LABELS"), statuses);
-        // A new obligation does not compile here: then add it to the list.
-        let name = |obligation| match obligation {
-            Obligation::Release => "release",
-            Obligation::Refund => "refund",
-            Obligation::Shipment => "shipment",
-        };
-        let all = [
-            Obligation::Release,
-            Obligation::Refund,
-            Obligation::Shipment,
-        ];
-        assert_eq!(keys("reasons.js", "OBLIGATIONS"), names(&all, name));
+        let obligations = names(Obligation::ALL, Obligation::as_str);
+        assert_eq!(keys("reasons.js", "OBLIGATIONS"), obligations);
     }
 
     #[test]

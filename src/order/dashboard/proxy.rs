@@ -67,7 +67,7 @@ impl Services {
         if let Some(content_type) = received.content_type {
             response.insert_header((header::CONTENT_TYPE, content_type));
         }
-        // Of a 503, this header says that nothing was done.
+        // Of a 503, this header says that the request can be repeated safely (docs/api.md).
         if let Some(retry_after) = received.retry_after {
             response.insert_header((header::RETRY_AFTER, retry_after));
         }

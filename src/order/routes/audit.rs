@@ -12,18 +12,17 @@ use crate::platform::http::problem::{Problem, ProblemBody};
 ///
 /// Reads the tables of all services. If they are in one database, it reads them in one snapshot.
 /// If inventory or payment has a database of its own, it reads the orders first, and reads an
-/// order again if a change meanwhile may have made it look wrong. The audit starts
-/// after the request. If audits take longer than 250 ms, a stored result is returned until it is as
-/// old as twice its duration, at most 10 s. `at` says when the orders were
-/// read.
+/// order again if a change meanwhile may have made it look wrong. The audit starts after the
+/// request. If audits take longer than 250 ms, a stored result is returned until it is as old as
+/// twice its duration, at most 10 s. `at` says when the orders were read.
 #[utoipa::path(tag = "order", responses((status = 200, body = Audit),
     (status = 501, description = "audit-not-configured: inventory's or payment's table is empty \
         although orders exist that need rows in it. That service may have a database of its own \
         whose address is not set",
         content_type = "application/problem+json", body = ProblemBody),
-    (status = 503, description = "audit-unavailable: a table is locked or missing, or the audit \
-        takes too long; orders changed while they were read; or database-unavailable", content_type = "application/problem+json",
-        body = ProblemBody)))]
+    (status = 503, description = "audit-unavailable: a table is locked or missing, the audit \
+        takes too long, or orders changed while they were read; or database-unavailable",
+        content_type = "application/problem+json", body = ProblemBody)))]
 #[get("/audit")]
 pub async fn audit(
     request: HttpRequest,

@@ -1,5 +1,5 @@
-//! The routes for operators: they cancel and fulfil orders, and let them be tried again. The routes
-//! need no body, and ignore what is in it.
+//! The routes for operators, who cancel, fulfil and retry orders. The routes need no body, and
+//! ignore one that is sent.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, post, web};
@@ -25,9 +25,9 @@ pub const ROUTES: &[(&str, &str)] = &[
 
 /// Cancels an order
 ///
-/// Pending or confirmed, it ends as `FAILED` with the reason `cancelled`, and is never confirmed
-/// later. Its stock and its money are given back. What cannot be given back at once is in `owes`
-/// until recovery has done it. A repetition changes nothing.
+/// A pending or confirmed order ends as `FAILED` with the reason `cancelled`, and is never
+/// confirmed later. Its stock and its money are given back. What cannot be given back at once is in
+/// `owes` until recovery has done it. A repetition changes nothing.
 #[utoipa::path(
     tag = "operator",
     params(("id" = Uuid, Path)),
@@ -66,7 +66,7 @@ pub async fn cancel(
     responses(
         (status = 200, description = "The goods have left, by this request or an earlier one",
             body = Order),
-        (status = 202, description = "Inventory is slow or unavailable. Recovery ships the goods",
+        (status = 202, description = "The goods have not left yet. Recovery ships them",
             body = Order, headers(("location" = String), ("retry-after" = i32))),
         Unauthorized,
         NotFound,

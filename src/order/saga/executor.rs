@@ -41,7 +41,7 @@ pub struct SagaExecutor {
 
 impl SagaExecutor {
     /// Returns an executor whose calls do not open circuit breakers, for changes that operators ask
-    /// for. What fails for them must not change what customers are answered.
+    /// for. Their failures must not change what customers are answered.
     #[must_use]
     pub fn without_opening_breakers(&self) -> Self {
         Self {
@@ -58,8 +58,8 @@ impl SagaExecutor {
     /// call.
     ///
     /// # Errors
-    /// When the order's database fails. The transitions stored before are kept, and
-    /// recovery goes on from them.
+    /// When the order's database fails. The transitions stored before are kept, and recovery goes
+    /// on from them.
     pub async fn run(
         &self,
         mut order: OrderRow,
@@ -120,10 +120,10 @@ impl SagaExecutor {
         Ok(order)
     }
 
-    /// Runs one attempt as [`Self::run`] does. If it fails, returns the order as it was before it.
+    /// Runs one attempt as [`Self::run`] does. If it fails, returns the order as it was before.
     ///
-    /// The order is stored, and recovery finishes it. A client that were asked to repeat its
-    /// request could create a second order.
+    /// The order is stored, and recovery finishes it. If the client were asked to repeat its
+    /// request, it could create a second order.
     pub async fn run_or_leave_to_recovery(
         &self,
         order: OrderRow,
@@ -240,7 +240,7 @@ impl SagaExecutor {
     }
 }
 
-/// The points between a call and the change that follows from its outcome.
+/// Passes the failpoint between a call and the change that follows from its outcome.
 async fn pass_failpoint(outcome: StepOutcome) {
     match outcome {
         StepOutcome::Reserved => failpoint::point("order.reserved").await,

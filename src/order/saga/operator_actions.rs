@@ -1,4 +1,4 @@
-//! What operators do with an order: cancel it, fulfil it, or let it be tried again.
+//! The actions of operators: they cancel, fulfil or retry an order.
 
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ pub enum ActionError {
     UnknownStatus(UnknownVariant),
     /// The order could not be read. Nothing was changed.
     Read(DatabaseError),
-    /// The order could not be changed.
+    /// Changing the order failed. Nothing was changed, unless
+    /// [`DatabaseError::is_outcome_unknown`].
     Write(DatabaseError),
 }
 
@@ -61,7 +62,7 @@ enum Decided {
     Unchanged(OrderRow),
 }
 
-/// Does what operators ask for, on one worker thread.
+/// Executes the actions of operators. Each worker thread has its own.
 #[derive(Clone)]
 pub struct OperatorActions {
     executor: SagaExecutor,

@@ -1,9 +1,9 @@
 //! The recovery worker: finishes orders that a request, or an earlier attempt, has left unsettled.
 //!
 //! Each process of the order service has one worker, on a thread of its own. It claims orders that
-//! have no live lease, and runs an attempt for each. Pending orders, owed releases, owed
-//! refunds and owed shipments are separate queues with separate permits, so that attempts that fail
-//! in one queue do not use up those of the others.
+//! have no live lease, and runs an attempt for each. Pending orders, owed releases, owed refunds
+//! and owed shipments are separate queues with separate permits, so that attempts that fail in one
+//! queue do not use up those of the others.
 //!
 //! Recovery respects the circuit breakers of the routes that a queue needs. While one is open, the
 //! queue's orders wait, except that pending orders older than the recovery bound are failed. While

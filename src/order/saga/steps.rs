@@ -18,7 +18,7 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Makes a call, and adds it.
+    /// Makes a call, and records it.
     pub async fn record(
         &mut self,
         step: Step,
@@ -44,7 +44,7 @@ impl Steps {
         outcome
     }
 
-    /// Returns the calls that were made since this was called before.
+    /// Returns the calls that were made since the previous `take`.
     pub fn take(&mut self) -> Vec<Value> {
         std::mem::take(&mut self.made)
     }

@@ -9,7 +9,7 @@ pub fn milliseconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
-/// The time that a statement adds which takes a duration as [`milliseconds`].
+/// The duration as a statement adds it when it is passed [`milliseconds`] of it.
 pub fn whole_milliseconds(duration: Duration) -> TimeDelta {
     TimeDelta::milliseconds(milliseconds(duration).into())
 }

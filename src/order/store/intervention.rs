@@ -1,4 +1,4 @@
-//! Stores a change that people ask for: that an order is cancelled, or that its goods leave.
+//! Stores a change that an operator asks for: to cancel an order, or to fulfil it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::api::FailureReason;
 use crate::domain::saga::{ChangeReason, SagaState};
 use crate::platform::db::DatabaseError;
 
-/// A change that people ask for. It takes the order over.
+/// A change that an operator asks for. It takes the order over.
 #[derive(Debug)]
 pub struct Intervention {
     /// The state after the change, at a new epoch.

@@ -111,8 +111,7 @@ impl OrderRow {
         }
     }
 
-    /// The row as the transition to `state` leaves it that [`super::transition`] made `at` this
-    /// time.
+    /// The row after [`super::transition`] has stored `state`, at the time `at`.
     #[must_use]
     pub fn changed(
         self,

@@ -167,7 +167,7 @@ pub async fn claim_one(
     Ok(claimed.into_iter().next())
 }
 
-/// The statement that takes the orders over which fulfil the condition. `$2` is the lease and `$3`
+/// The statement that takes over the orders that meet the condition. `$2` is the lease and `$3`
 /// the recovery bound, in milliseconds.
 fn take_over(condition: &str) -> String {
     format!(

@@ -30,7 +30,7 @@ pub struct OrderTransition {
     /// Set with the last transition of an attempt, which also releases the lease: the next attempt
     /// follows after this time.
     pub retry_after: Option<Duration>,
-    /// The calls since the attempt's transition before.
+    /// The calls since the attempt's previous transition.
     pub steps: Vec<Value>,
     /// The last call of the attempt that failed.
     pub last_failure: Option<Value>,
@@ -68,8 +68,8 @@ impl BatchStatement for ApplyTransitions {
             FROM input i
             WHERE o.id = i.id AND o.epoch = i.epoch AND o.id = ANY ($1)
                 -- The epoch alone does not protect a final status: after a failover that loses
-                -- commits, a takeover can get an epoch that was used before. For the same reason
-                -- goods that have left, or are about to, stay so.
+                -- commits, a takeover can get an epoch that was used before. For the same reason, a
+                -- shipment stays owed until the goods have left, and is never undone.
                 AND (o.status NOT IN ('CONFIRMED', 'FAILED') OR o.status = i.status)
                 AND (o.fulfilled_at IS NULL OR i.fulfilled)
                 AND (NOT o.shipment_owed OR i.shipment_owed OR i.fulfilled)

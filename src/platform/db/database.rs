@@ -18,9 +18,9 @@ use crate::platform::http::health;
 /// Shorter than the timeout of `/health`, so that the check of a server that hangs ends here, where
 /// its connection is closed.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1200);
-/// A statement that was rejected because of a lock is executed again only with this much time left:
-/// its wait for the lock, and what a busy machine takes beyond it.
-const LOCK_RETRY_TIME: Duration = LOCK_TIMEOUT.saturating_mul(5);
+/// Work that failed because of a lock is retried only if this much time is left. It covers another
+/// wait for the lock, and delays on a busy machine.
+const MIN_LOCK_RETRY_TIME: Duration = LOCK_TIMEOUT.saturating_mul(5);
 const _: () = assert!(CHECK_TIMEOUT.as_millis() < health::CHECK_TIMEOUT.as_millis());
 
 /// The pool of one thread. Clones share the pool.
@@ -74,7 +74,7 @@ impl Database {
     }
 
     /// Runs work as [`Database::run`] does. If the work fails because another session holds a lock,
-    /// it is retried until the timeout.
+    /// it is retried while enough time is left.
     ///
     /// # Errors
     /// Those of [`Database::run`].
@@ -98,10 +98,10 @@ impl Database {
         let mut pause = LOCK_TIMEOUT;
         loop {
             let outcome = self.run_once(deadline, deadline, &work).await;
-            // The next attempt must end before the deadline, also if it waits for the lock again.
+            // The next attempt must end before the deadline, even if it waits for the lock again.
             // Otherwise its outcome would be unknown.
             let may_retry = outcome.as_ref().is_err_and(DatabaseError::is_locked)
-                && Instant::now() + pause + LOCK_RETRY_TIME < deadline;
+                && Instant::now() + pause + MIN_LOCK_RETRY_TIME < deadline;
             if !may_retry {
                 return outcome;
             }

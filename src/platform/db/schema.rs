@@ -239,7 +239,7 @@ async fn is_rejection(connection: &mut AsyncPgConnection) -> bool {
 /// Starts the transaction of the migrations, after that of any other process has ended.
 async fn begin_exclusive(connection: &mut AsyncPgConnection) -> Result<(), DieselError> {
     AnsiTransactionManager::begin_transaction(connection).await?;
-    // A pooler may set timeouts for the sessions of the services, which a migration can exceed.
+    // A pooler may set timeouts that suit the services, and that a migration can exceed.
     let statements = format!(
         "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
          SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"

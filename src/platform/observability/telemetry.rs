@@ -20,7 +20,7 @@ pub use super::otlp::{Certificates, Export, Protocol};
 use super::plain_log::PlainLine;
 use crate::platform::output;
 
-/// actix-server logs at level `info` how many workers it starts, which says nothing to an operator.
+/// The levels without `RUST_LOG`. They hide the lines in which actix-server reports its workers.
 pub const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn";
 
 /// The format of the log.

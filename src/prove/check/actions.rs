@@ -1,4 +1,4 @@
-//! The comparison of orders with what operators asked for and were answered.
+//! The comparison of orders with the requests of operators and the answers to them.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::prove::outcome::Outcome;
 use crate::prove::plan::OperatorAction;
 use crate::prove::stored_state::{StoredOrder, StoredState};
 
-/// What operators asked for, by the order's id.
+/// The actions of operators by the order's id.
 pub struct Requested<'a>(HashMap<Uuid, Vec<&'a OrderAction>>);
 
 impl<'a> Requested<'a> {
@@ -37,7 +37,7 @@ impl<'a> Requested<'a> {
     }
 }
 
-/// Compares what each operator was answered with the tables.
+/// Compares each answer to an operator with the tables.
 pub fn check_actions(requested: &Requested<'_>, stored: &StoredState, findings: &mut Findings) {
     for action in requested.0.values().flatten() {
         for sent in &action.tries {
@@ -69,7 +69,7 @@ const fn says_that_it_exists(outcome: ActionOutcome) -> bool {
     )
 }
 
-/// What the response says must be true of the stored order.
+/// Checks that the stored order is as the response says.
 fn check_outcome(
     action: &OrderAction,
     outcome: ActionOutcome,
@@ -125,8 +125,8 @@ fn is_fulfilled(id: Uuid, order: &StoredOrder, stored: &StoredState) -> bool {
     order.status == "CONFIRMED" && order.fulfilled && has_left && is_paid
 }
 
-/// A cancelled order keeps nothing, goods leave for a confirmed order only, and somebody has asked
-/// for either.
+/// Checks that a cancelled order keeps nothing, that goods leave only for a confirmed order, and
+/// that an operator requested either.
 pub fn check_requested(
     id: Uuid,
     order: &StoredOrder,

@@ -50,8 +50,8 @@ const CANCELLED_AFTER_CONFIRMATION: (Option<Outcome>, Outcome) =
 /// After a final answer to a key, every later answer to that key must be the same. A try without an
 /// answer contradicts nothing.
 ///
-/// There is one exception. If the first request did not end with a final answer, the key tells how
-/// the order stands: it may be confirmed, and later cancelled.
+/// There is one exception. If the first request got no final answer, later answers show the present
+/// state of the order: it may be confirmed, and later cancelled.
 fn check_answers_to_key(customer: &Customer, findings: &mut Findings) {
     let mut final_answer = None;
     let mut shows_present_state = false;
@@ -69,14 +69,14 @@ fn check_answers_to_key(customer: &Customer, findings: &mut Findings) {
                     .push(format!("key {key}: answered {first}, then {later}"));
             }
             None if sent.outcome.is_final() => final_answer = Some(sent.outcome),
-            // This try may have created the order, and was not answered how it ended.
+            // This try may have created the order, and got no final answer.
             None => shows_present_state |= sent.outcome != Outcome::Rejected,
             Some(_) => {}
         }
     }
 }
 
-/// What the response says must be true of the order with the id in the response.
+/// Checks that the order with the id in the response is as the response says.
 fn check_try(
     customer: &Customer,
     sent: &SentRequest,

@@ -66,8 +66,8 @@ fn contradiction(delivery: &Delivery, stored: Option<&StoredDelivery>) -> Option
     (!is_explained).then(|| "is stored, although each request was rejected".to_owned())
 }
 
-/// What was stocked of a product is its opening stock and what was delivered. Each delivery is one
-/// of the plan.
+/// The units stocked of a product are its opening stock and the delivered units. Each delivery is
+/// in the plan.
 fn check_stocked(record: &CampaignRecord, stored: &StoredState, findings: &mut Findings) {
     let planned: HashSet<&str> = record
         .deliveries

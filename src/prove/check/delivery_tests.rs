@@ -1,4 +1,4 @@
-//! What the operators of deliveries were answered, compared with what is stored.
+//! Tests of the comparison of deliveries with the answers to their operators.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{Findings, check};
 use crate::prove::operators::{Delivery, DeliveryOutcome, DeliveryTry};
 use crate::prove::plan::PlannedDelivery;
 
-/// What the check finds after a delivery of two units of P with these answers. `stored` is the
+/// Returns the findings about a delivery of two units of P with these answers. `stored` is the
 /// quantity of its row.
 fn findings_of_delivery(answers: &[(i32, DeliveryOutcome)], stored: Option<i32>) -> Findings {
     let tries = answers.iter().map(|(quantity, outcome)| DeliveryTry {

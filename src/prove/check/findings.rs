@@ -24,16 +24,15 @@ pub struct Findings {
     /// Confirmed orders whose reservation is missing or differs: it is shipped once they are
     /// fulfilled, and held before.
     pub unreserved: Vec<String>,
-    /// Products of which more is held or has left than was stocked.
+    /// Products of which more units are held or shipped than were stocked.
     pub oversold: Vec<String>,
-    /// Orders whose operator was answered that they are cancelled, or that are, and that still hold
-    /// stock or money, or whose goods have left.
+    /// Orders that are cancelled, or were acknowledged as cancelled, but keep stock or money or are
+    /// fulfilled; also those that were acknowledged as cancelled, but are not.
     pub cancelled_but_kept: Vec<String>,
-    /// Orders whose operator was answered that their goods have left or will, and that are not
-    /// fulfilled.
+    /// Orders whose fulfilment was acknowledged, but that are not fulfilled.
     pub unfulfilled: Vec<String>,
-    /// Orders that were cancelled or fulfilled although no operator asked for it, or each was
-    /// rejected.
+    /// Orders that were cancelled or fulfilled, although each request for it was rejected or there
+    /// was none.
     pub unrequested: Vec<String>,
     /// Deliveries that differ from what their operator was answered, and products whose stock
     /// differs from what was delivered.

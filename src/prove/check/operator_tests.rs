@@ -1,9 +1,8 @@
-//! What operators were answered, compared with what is stored.
-
-use uuid::Uuid;
+//! Tests of the comparison of orders with the answers to operators.
 
 use super::tests::{
-    CONFIRMED, ID, NO_ANSWER, PENDING, REJECTED, confirmed_state, failed_state, findings, with_key,
+    Answer, CONFIRMED, ID, NO_ANSWER, PENDING, REJECTED, confirmed_state, failed_state, findings,
+    with_key,
 };
 use crate::prove::customer::Customer;
 use crate::prove::operators::{ActionOutcome, ActionTry, KnownOrder, OrderAction};
@@ -11,11 +10,11 @@ use crate::prove::outcome::Outcome;
 use crate::prove::plan::OperatorAction;
 use crate::prove::stored_state::StoredState;
 
-const CANCELLED: (Outcome, Option<Uuid>) = (Outcome::Cancelled, Some(ID));
+const CANCELLED: Answer = (Outcome::Cancelled, Some(ID));
 
 /// A customer that was answered with this, on whose order an operator acted with these outcomes.
 fn after_action(
-    answers: &[(Outcome, Option<Uuid>)],
+    answers: &[Answer],
     action: OperatorAction,
     outcomes: &[ActionOutcome],
 ) -> Customer {
@@ -38,11 +37,11 @@ fn after_action(
     }
 }
 
-fn cancelled(answers: &[(Outcome, Option<Uuid>)], outcomes: &[ActionOutcome]) -> Customer {
+fn cancelled(answers: &[Answer], outcomes: &[ActionOutcome]) -> Customer {
     after_action(answers, OperatorAction::Cancel, outcomes)
 }
 
-fn fulfilled(answers: &[(Outcome, Option<Uuid>)], outcomes: &[ActionOutcome]) -> Customer {
+fn fulfilled(answers: &[Answer], outcomes: &[ActionOutcome]) -> Customer {
     after_action(answers, OperatorAction::Fulfil, outcomes)
 }
 

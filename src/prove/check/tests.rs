@@ -85,7 +85,7 @@ pub(super) fn delivery(product_id: &str, quantity: i32) -> StoredDelivery {
     }
 }
 
-/// What the customers were answered, on a stock of one unit of P.
+/// The record of these customers, with an opening stock of one unit of P.
 pub(super) fn record(customers: &[Customer]) -> CampaignRecord {
     CampaignRecord {
         customers: customers.to_vec(),

@@ -23,12 +23,12 @@ const LOOKUP_INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownOrder {
     pub id: Uuid,
-    /// What the customer was answered; `None` if the operator found the order in the list.
+    /// The answer to the customer; `None` if the operator found the order in the list.
     pub answered: Option<Outcome>,
 }
 
 impl KnownOrder {
-    /// Whether the order was surely stored at that time.
+    /// Whether the order was certainly stored when the operator learned of it.
     #[must_use]
     pub fn is_stored(self) -> bool {
         self.answered.is_none_or(Outcome::acknowledges)

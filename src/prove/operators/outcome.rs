@@ -1,11 +1,11 @@
-//! What the responses to operators say. Nothing here does I/O.
+//! The outcomes of operators' requests. Nothing here does I/O.
 
 use std::fmt;
 
 use crate::prove::api_client::Answer;
 use crate::prove::plan::OperatorAction;
 
-/// What an operator knows after one request about an order.
+/// The outcome of one request about an order, as far as the operator knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActionOutcome {
     /// 200: the order is cancelled, its goods have left, or it was tried again.
@@ -101,7 +101,7 @@ impl fmt::Display for ActionOutcome {
     }
 }
 
-/// What an operator knows after one request for a delivery.
+/// The outcome of one request for a delivery, as far as the operator knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryOutcome {
     /// 201
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_is_answered_what_was_asked_for() {
+    fn a_response_to_another_action_is_unexpected() {
         let cancelled = json!({"status": "FAILED", "failure_reason": "cancelled"});
         let left = json!({"status": "CONFIRMED", "fulfilled_at": "2026-01-01T00:00:00Z"});
         for (action, body, outcome) in [

@@ -81,8 +81,8 @@ fn draw_kills(random: &mut StdRng, kills: u32) -> Vec<CampaignFault> {
     all
 }
 
-/// Draws a failpoint of a service. The first one is surely reached: every confirmed order passes
-/// it, and the process aborts there.
+/// Draws a failpoint of a service. If it is the first one, every confirmed order passes it, and the
+/// process aborts there. So it is reached.
 pub fn draw_failpoint(random: &mut StdRng, service: ServiceKind, is_first: bool) -> CampaignFault {
     let failpoints = failpoints(service);
     let candidates: Vec<_> = failpoints

@@ -1,6 +1,6 @@
-//! What a seed decides: every order, what operators do with it, every delivery, every fault, before
-//! which order each of these comes, and the directed rounds.
-//! Nothing here does I/O.
+//! The plan of a campaign. The seed decides every order and the operator actions on it, the
+//! deliveries and faults with their positions among the orders, and the directed rounds. Nothing
+//! here does I/O.
 
 mod draw_duration;
 mod faults;

@@ -1,4 +1,4 @@
-//! What operators do with the orders of a campaign.
+//! Draws the actions of operators on the orders of a campaign.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const SIMULTANEOUS_SHARE: f64 = 0.5;
 const MAX_DELAY_MS: u64 = 3000;
 const MAX_INTERVAL_MS: u64 = 1000;
 
-/// What an operator does with an order.
+/// An action of an operator on an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Display, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum OperatorAction {
@@ -39,7 +39,7 @@ pub enum OperatorStart {
     AfterAnswer(Duration),
 }
 
-/// What operators do with one order.
+/// The operator actions on one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorPlan {
     pub start: OperatorStart,
@@ -94,7 +94,7 @@ impl OperatorPlan {
         None
     }
 
-    /// One action, at once after the customer's answer.
+    /// Returns a plan whose actions begin at the same time, when the customer is answered.
     #[must_use]
     pub const fn at_once(actions: &'static [OperatorAction]) -> Self {
         Self {

@@ -28,7 +28,7 @@ enum DeliveryKind {
     UnknownProduct,
 }
 
-/// In turn. Units come twice as often as each of the others.
+/// Planned in this order, again and again. Units come twice as often as each other kind.
 const KINDS: [DeliveryKind; 5] = [
     DeliveryKind::Units,
     DeliveryKind::Correction,

@@ -27,7 +27,7 @@ pub struct PlannedOrder {
     pub key: Option<String>,
     /// Whether the customer sends its request once more after an answer. Only with a key.
     pub replays: bool,
-    /// What operators do with the order.
+    /// The operator actions on the order.
     pub operators: Option<OperatorPlan>,
 }
 

@@ -1,4 +1,4 @@
-//! Draws directed rounds: each leads to a goal that chance may not reach.
+//! Draws directed rounds: each leads to a goal that the planned orders and faults may not reach.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::testbed::service_kind::ServiceKind;
 
 /// A goal that is not reached after this many rounds stays a gap.
 pub const MAX_ROUNDS_PER_GOAL: usize = 5;
-/// Orders of a round that needs one order or a few.
+/// Orders of a round, unless payment must decline one.
 const ORDERS: usize = 8;
 /// Orders of a round in which payment must decline at least one. At the default success rate of
 /// 0.9 it approves all of them in 0.6 % of the rounds.
 const ORDERS_FOR_DECLINE: usize = 48;
 
-/// One fault, and the orders that need it to lead to the goal.
+/// A fault, and orders that reach the goal because of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectedRound {
     pub goal: Goal,
@@ -86,7 +86,7 @@ fn draw_round(random: &mut StdRng, goal: Goal) -> DirectedRound {
     }
 }
 
-/// What operators do with the orders of a round.
+/// The operator actions on each order of a round.
 fn operators(goal: Goal) -> Option<OperatorPlan> {
     let actions: &[OperatorAction] = match goal {
         Goal::Path(RecoveryPath::CancelledSettledByRecovery) => &[OperatorAction::Cancel],

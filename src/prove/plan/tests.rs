@@ -199,7 +199,7 @@ fn the_stock_for_rounds_never_runs_out_and_their_sold_out_product_has_none() {
 }
 
 #[test]
-fn every_kind_of_action_is_planned_for_about_a_third_of_the_orders() {
+fn about_a_third_of_the_orders_have_actions_and_each_choice_of_actions_occurs() {
     let plan = Plan::new(12, 2000, 0, 0);
     let planned: Vec<_> = plan
         .orders

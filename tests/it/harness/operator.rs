@@ -1,7 +1,8 @@
-//! What operators do with orders, and what the platform then holds for an order.
+//! The actions of operators, and what the platform then holds for an order.
 
 use reqwest::Method;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{Response, Service, Stack};
 
@@ -37,6 +38,17 @@ impl Stack {
         let placed = self.place(product_id, quantity).await;
         assert_eq!(placed.status, 201, "{placed:?}");
         placed.order_id()
+    }
+
+    /// Stores an order whose request has just begun, or has died, and returns its id.
+    pub async fn store_pending(&self) -> String {
+        let id = Uuid::new_v4().to_string();
+        let insert = format!(
+            "INSERT INTO orders (id, product_id, quantity, lease_until)
+             VALUES ('{id}', 'PROD-001', 2, now() + interval '1 hour')"
+        );
+        self.database.execute(&insert).await;
+        id
     }
 
     /// The order's row, as text.

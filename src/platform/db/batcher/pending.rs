@@ -17,8 +17,8 @@ pub struct Pending<I, R> {
 }
 
 impl<I, R> Pending<I, R> {
-    /// Starts the item. Returns `None` if its caller no longer waits, or has no time or less than
-    /// `min_time` left and so gets [`DatabaseError::TooLate`].
+    /// Starts the item. Returns `None` if its caller no longer waits, or has less than `min_time`
+    /// or no time left. Without enough time, the caller gets [`DatabaseError::TooLate`].
     pub fn start(self, min_time: Duration) -> Option<Self> {
         let remaining = self.caller.deadline.remaining();
         if remaining.is_zero() || remaining < min_time {
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_caller_without_time_is_told_that_its_item_was_not_started() {
+    fn an_item_without_enough_time_is_not_started_and_its_caller_gets_too_late() {
         for (time, min_time) in [(0, 0), (0, 5), (1, 5)] {
             let (sender, mut receiver) = oneshot::channel::<Result<(), _>>();
             let caller = Caller {
@@ -123,8 +123,11 @@ mod tests {
             };
             let pending = Pending { item: (), caller };
             assert!(pending.start(Duration::from_secs(min_time)).is_none());
-            let told = receiver.try_recv();
-            assert!(matches!(told, Ok(Err(DatabaseError::TooLate))), "{told:?}");
+            let result = receiver.try_recv();
+            assert!(
+                matches!(result, Ok(Err(DatabaseError::TooLate))),
+                "{result:?}"
+            );
         }
     }
 }

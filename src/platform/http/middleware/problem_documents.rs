@@ -5,7 +5,7 @@ use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpRequest, HttpResponse};
 
 use crate::platform::http::marker::{ConnectionDropped, LogAtDebug};
 use crate::platform::http::problem::Problem;
@@ -69,7 +69,7 @@ fn render_error<B: MessageBody + 'static>(
         &fallback
     };
     if problem.is_without_log() {
-        request.extensions_mut().insert(LogAtDebug);
+        LogAtDebug::mark(request);
     }
     problem.log(request.path());
     let mut rendered = problem.response(Some(request.path()), trace_id);

@@ -10,7 +10,7 @@ use crate::platform::http::bearer_token::has_bearer_token;
 use crate::platform::http::operator::OperatorToken;
 use crate::platform::http::problem::Problem;
 
-/// The token that a service requires, if any, and the routes that do without it.
+/// The token that a service requires, if any, and the routes that do not require it.
 #[derive(Clone)]
 pub struct ServiceToken {
     pub token: Option<String>,
@@ -44,7 +44,7 @@ fn is_for_operators(request: &ServiceRequest, routes: &[(&str, &str)]) -> bool {
     routes.contains(&route)
 }
 
-/// Whether an operator reads something. Without a token for operators, nobody counts as one.
+/// Whether the request is safe and has the operators' token. False if none is configured.
 fn is_read_by_operator(request: &ServiceRequest) -> bool {
     let token = request
         .app_data::<web::Data<OperatorToken>>()
