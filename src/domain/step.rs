@@ -54,10 +54,12 @@ pub enum StepOutcome {
 }
 
 impl StepOutcome {
-    /// How a call with this outcome ended.
+    /// How the step's call with this outcome ended.
     #[must_use]
-    pub const fn call_result(self) -> CallResult {
+    pub const fn call_result(self, step: Step) -> CallResult {
         match self {
+            // Payment answered the question.
+            Self::Declined if matches!(step, Step::QueryPayment) => CallResult::Ok,
             Self::Reserved
             | Self::Charged
             | Self::NotCharged

@@ -102,11 +102,9 @@ fn judge_errors(step: &Step, limit: ErrorLimit) -> Judgement {
     let percent = to_f64(errors) * 100.0 / to_f64(sent.max(1));
     let (kept, excess) = match limit {
         ErrorLimit::Count(max) => (errors <= max, errors.saturating_sub(max).to_string()),
-        // Multiplied, because a quotient such as 7 of 1000 is rounded and can miss the limit.
-        ErrorLimit::Percent(max) => (
-            to_f64(errors) * 100.0 <= max * to_f64(sent),
-            format!("{} points", Rounded(percent - max)),
-        ),
+        // Both sides are rounded once, from exact numbers, so that 0.57 % of 10,000 is not above
+        // 0.57%. A product of the limit would be rounded a second time.
+        ErrorLimit::Percent(max) => (percent <= max, format!("{} points", Rounded(percent - max))),
     };
     let measured = format!("{errors} errors in {sent} orders ({}%)", Rounded(percent));
     let found = if kept {
@@ -191,6 +189,11 @@ mod tests {
             ("0%", 1, false),
         ] {
             assert_eq!(errors(limit, of_1000(count)).kept, kept, "{limit}, {count}");
+        }
+        let of_10_000 = |count| step(&[(Some(201), 10_000 - count), (Some(500), count)]);
+        for (limit, count) in [("0.57%", 57), ("0.69%", 69), ("1.13%", 113)] {
+            assert!(errors(limit, of_10_000(count)).kept, "{limit}");
+            assert!(!errors(limit, of_10_000(count + 1)).kept, "{limit}");
         }
         assert_eq!(
             errors("0.5%", of_1000(8)).to_string(),

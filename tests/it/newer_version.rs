@@ -169,7 +169,7 @@ async fn requests_for_a_payment_with_an_unknown_status_are_rejected_and_change_n
     stack.database.execute(owing).await;
     eventually("a refund to be rejected", async || {
         let rejected = |line: &String| {
-            line.contains("\"step\":\"refund\"") || line.contains("no usable response")
+            line.contains("\"step\":\"refund\"") && line.contains("rejected the call")
         };
         stack.order.lines().iter().any(rejected).then_some(())
     })

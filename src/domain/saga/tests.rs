@@ -344,3 +344,10 @@ fn stock_that_was_not_held_is_not_returned() {
         ("stock-returned", "no-stock-held")
     );
 }
+
+#[test]
+fn a_query_that_finds_a_declined_charge_was_answered() {
+    let result = |step| StepOutcome::Declined.call_result(step);
+    assert_eq!(result(Step::QueryPayment), CallResult::Ok);
+    assert_eq!(result(Step::Charge), CallResult::Rejected);
+}

@@ -15,6 +15,21 @@ pub struct RequestRows {
     pub product_id: Option<String>,
 }
 
+/// [`find_locked`] for requests that name an order and no product.
+///
+/// # Errors
+/// Those of the database.
+pub async fn find_locked_orders(
+    connection: &mut AsyncPgConnection,
+    order_ids: impl Iterator<Item = Uuid>,
+) -> Result<Vec<bool>, DatabaseError> {
+    let rows = order_ids.map(|order_id| RequestRows {
+        order_id,
+        product_id: None,
+    });
+    find_locked(connection, rows.collect()).await
+}
+
 /// Returns for each request whether another session has locked its order's row of the ledger, or
 /// the product that the request names, or the one that the order holds. Changes nothing.
 ///

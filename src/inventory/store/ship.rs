@@ -7,7 +7,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::FutureExt;
 
 use super::ledger::{load_locked, save};
-use super::locks::{RequestRows, find_locked};
+use super::locks::find_locked_orders;
 use crate::inventory::requests::{ShipOutcome, ShipRequest};
 use crate::platform::db::DatabaseError;
 use crate::platform::db::batcher::{BatchSpec, Batcher};
@@ -20,11 +20,8 @@ pub const SHIP: BatchSpec<ShipRequest, ShipOutcome> = BatchSpec {
     statement: "UPDATE inventory SET reserved = reserved - shipping, shipped = shipped + shipping",
     execute: |connection, requests| ship(connection, requests).boxed(),
     find_locked: Some(|connection, requests| {
-        let rows = requests.iter().map(|request| RequestRows {
-            order_id: request.order_id,
-            product_id: None,
-        });
-        find_locked(connection, rows.collect()).boxed()
+        let order_ids = requests.iter().map(|request| request.order_id);
+        find_locked_orders(connection, order_ids).boxed()
     }),
     min_time: Duration::ZERO,
 };

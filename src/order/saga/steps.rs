@@ -26,7 +26,7 @@ impl Steps {
     ) -> StepOutcome {
         let (started_at, started) = (Utc::now().trunc_subsecs(6), Instant::now());
         let CallOutcome { outcome, detail } = call.await;
-        let result = outcome.call_result();
+        let result = outcome.call_result(step);
         let is_ok = result == CallResult::Ok;
         let made = OrderStep {
             step: step.as_str().to_owned(),
