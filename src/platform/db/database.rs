@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bb8::RunError;
 use diesel_async::AsyncPgConnection;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::classify::{classify, takes_writes};
@@ -29,6 +30,9 @@ pub struct Database {
     pool: Pool,
     incidents: Arc<Incidents>,
     metrics: Arc<DatabaseMetrics>,
+    /// One permit: of all work of the thread that waits for a lock, one at a time is retried. So
+    /// the retries occupy one connection at most, and work without locks has the others.
+    lock_retries: Arc<Semaphore>,
 }
 
 impl Database {
@@ -41,6 +45,7 @@ impl Database {
             pool,
             incidents,
             metrics,
+            lock_retries: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -95,21 +100,25 @@ impl Database {
         work: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
         let deadline = Instant::now() + timeout;
-        let mut pause = LOCK_TIMEOUT;
-        loop {
-            let outcome = self.run_once(deadline, deadline, &work).await;
-            // The next attempt must end before the deadline, even if it waits for the lock again.
-            // Otherwise its outcome would be unknown.
-            let may_retry = outcome.as_ref().is_err_and(DatabaseError::is_locked)
-                && Instant::now() + pause + MIN_LOCK_RETRY_TIME < deadline;
-            if !may_retry {
-                return outcome;
+        // A retry must end before the deadline, even if it waits for the lock again. Otherwise its
+        // outcome would be unknown.
+        let last_start = Instant::now() + timeout.saturating_sub(MIN_LOCK_RETRY_TIME);
+        let mut outcome = self.run_once(deadline, deadline, &work).await;
+        while outcome.as_ref().is_err_and(DatabaseError::is_locked)
+            && Instant::now() + LOCK_TIMEOUT < last_start
+        {
+            // Work that waits for the connection takes it meanwhile.
+            tokio::time::sleep(LOCK_TIMEOUT).await;
+            let Ok(Ok(_turn)) = timeout_at(last_start, self.lock_retries.acquire()).await else {
+                break;
+            };
+            match self.run_once(last_start, deadline, &work).await {
+                // The work was not started again.
+                Err(DatabaseError::TooLate | DatabaseError::Busy) => break,
+                retried => outcome = retried,
             }
-            // The connection is back in the pool. Without this pause the next attempt would take it
-            // again at once, before work that waits for one.
-            tokio::time::sleep(pause).await;
-            pause *= 2;
         }
+        outcome
     }
 
     /// Runs work once. It is not started after `start_by`, and is abandoned at `deadline`.
