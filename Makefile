@@ -3,6 +3,11 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+# POSTGRES_VERSION=17 (an example) uses that version, and not the newest one that is installed.
+ifdef POSTGRES_VERSION
+export POSTGRES_BIN_DIR := $(CURDIR)/target/tools/postgres-$(POSTGRES_VERSION)/bin
+endif
+
 TARGET_DIR = $${CARGO_TARGET_DIR:-target}
 # Each message is followed by Cargo's own progress.
 BUILD_DEMO = test -x $(TARGET_DIR)/demo/valerix \
@@ -145,7 +150,7 @@ rust: ## Check that Rust and a C compiler are installed
 
 # Debian's package would also create a cluster; the script prevents that.
 postgres: ## Install PostgreSQL's server programs
-	@scripts/install-postgres
+	@scripts/install-postgres $(POSTGRES_VERSION)
 
 pgbouncer: ## Install PgBouncer, which the tests run
 	@scripts/install-pgbouncer

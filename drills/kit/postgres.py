@@ -13,7 +13,9 @@ MIN_MAJOR_VERSION = 15
 
 
 def bin_directory():
-    """Returns the directory of the newest PostgreSQL server on this machine."""
+    """Returns the directory that POSTGRES_BIN_DIR names, or that of the newest server."""
+    if chosen := os.environ.get("POSTGRES_BIN_DIR"):
+        return Path(chosen)
     found = {}
     installed = map(str, Path("/usr/lib/postgresql").glob("*/bin"))
     for directory in [*os.environ["PATH"].split(":"), *installed]:

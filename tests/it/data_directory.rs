@@ -250,3 +250,18 @@ async fn files_and_directories_of_other_users_are_rejected() {
         Some(PostgresError::OthersHome { .. })
     ));
 }
+
+#[tokio::test]
+async fn the_demo_names_a_chosen_directory_without_server_programs() {
+    let directory = Directory::new();
+    let mut demo = tokio::process::Command::new(PROGRAM);
+    demo.args(["demo", "--data-dir"]).arg(&directory.0);
+    demo.env_remove("DATABASE_URL");
+    let output = demo.env("POSTGRES_BIN_DIR", "/nowhere").output();
+    let output = output.await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    let expected = "POSTGRES_BIN_DIR is '/nowhere', a directory without the server programs of \
+                    PostgreSQL 15 or newer";
+    assert!(error.contains(expected), "{error}");
+}

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::error::PostgresError;
-use super::limits::MIN_MAJOR_VERSION;
-
+use super::limits::{BIN_DIR_VARIABLE, MIN_MAJOR_VERSION};
+use crate::platform::environment::variable;
 /// Debian keeps each version in a directory of its own, outside of the `PATH`.
 const DEBIAN_VERSIONS: &str = "/usr/lib/postgresql";
 
@@ -17,12 +17,15 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Finds the newest version on the `PATH`, in Debian's directories, and in the directory that
-    /// `pg_config` names.
+    /// The programs in the directory that `POSTGRES_BIN_DIR` names. If it is not set: the newest
+    /// version on the `PATH`, in Debian's directories, and in the directory that `pg_config` names.
     ///
     /// # Errors
     /// When there is no version 15 or newer.
     pub fn find() -> Result<Self, PostgresError> {
+        if let Some(directory) = variable(BIN_DIR_VARIABLE).map(PathBuf::from) {
+            return Self::usable_in(&directory).ok_or(PostgresError::NotInDirectory(directory));
+        }
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
         if let Ok(versions) = std::fs::read_dir(DEBIAN_VERSIONS) {
@@ -34,10 +37,13 @@ impl Binaries {
         }
         directories
             .iter()
-            .filter_map(|directory| Self::in_directory(directory))
-            .filter(|binaries| binaries.major_version >= MIN_MAJOR_VERSION)
+            .filter_map(|directory| Self::usable_in(directory))
             .max_by_key(|binaries| binaries.major_version)
             .ok_or(PostgresError::NotInstalled)
+    }
+
+    fn usable_in(directory: &Path) -> Option<Self> {
+        Self::in_directory(directory).filter(|binaries| binaries.major_version >= MIN_MAJOR_VERSION)
     }
 
     fn in_directory(directory: &Path) -> Option<Self> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::limits::{MIN_MAJOR_VERSION, START_TIMEOUT};
+use super::limits::{BIN_DIR_VARIABLE, MIN_MAJOR_VERSION, START_TIMEOUT};
 
 /// Why there is no database.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,12 @@ pub enum PostgresError {
          'apt-get install postgresql', or set DATABASE_URL to a server that runs elsewhere"
     )]
     NotInstalled,
+    #[error(
+        "{BIN_DIR_VARIABLE} is '{}', a directory without the server programs of PostgreSQL \
+         {MIN_MAJOR_VERSION} or newer",
+        .0.display()
+    )]
+    NotInDirectory(PathBuf),
     #[error(
         "{} belongs to PostgreSQL {found}, but the installed server is {installed}; nothing was \
          changed: install PostgreSQL {found}, choose another --data-dir, or delete the data with \

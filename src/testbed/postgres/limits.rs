@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// The oldest major version of PostgreSQL.
 pub const MIN_MAJOR_VERSION: u32 = 15;
+/// The environment variable that names the directory of the server programs to use, where a machine
+/// has several versions.
+pub const BIN_DIR_VARIABLE: &str = "POSTGRES_BIN_DIR";
 pub const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// For a fast stop; then the server is stopped without a checkpoint.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
