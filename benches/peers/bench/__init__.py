@@ -1,0 +1,1 @@
+"""What the comparison needs besides the systems: PostgreSQL, load, figures, kills, tables."""
