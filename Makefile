@@ -27,7 +27,7 @@ demo: rust postgres ## Run the platform on a private database, and print the das
 	@$(BUILD_DEMO)
 	@$(TARGET_DIR)/demo/valerix demo $(ARGS)
 
-bench failover-drill prove restore-drill soak: rust
+bench bench-peers failover-drill prove restore-drill soak: rust
 
 # On the platform that runs at the default ports, or on one that it starts and stops.
 demo-gremlin: rust postgres ## Run the guided tour: the checklist, then each fault, step by step
@@ -65,6 +65,14 @@ bench: postgres bench-tools ## Measure orders/s beside pgbench, latency, memory 
 
 bench-growth: ## Measure with more clients, products and stored orders, and with a backlog
 	@$(MAKE) --no-print-directory bench ARGS="--growth --backlog $(ARGS)"
+
+# It removes all processes and data of its own, also when it is interrupted.
+bench-peers: postgres bench-tools peer-tools ## Compare with Restate, DBOS and Go, under kills too
+	@$(BUILD_RELEASE)
+	@benches/peers/compare.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
+
+peer-tools: ## Install Restate and DBOS into target/tools, and build the Go services
+	@scripts/install-peers
 
 microbench: ## Measure the pure code of the hot path, part by part
 	cargo bench --locked --bench micro -- $(ARGS)
@@ -170,6 +178,7 @@ schemathesis: ## Install Schemathesis into target/tools
 bench-tools: ## Install wrk and pgbench
 	@scripts/install-bench
 
-.PHONY: bench bench-growth bench-tools check chromium demo demo-gremlin deny down drill-tools \
-  failover-drill fmt fuzz fuzz-tools haproxy help image kubernetes kubernetes-rules lint \
-  microbench pgbouncer postgres prometheus prove restore-drill rust sbom schemathesis soak test up
+.PHONY: bench bench-growth bench-peers bench-tools check chromium demo demo-gremlin deny down \
+  drill-tools failover-drill fmt fuzz fuzz-tools haproxy help image kubernetes kubernetes-rules \
+  lint microbench peer-tools pgbouncer postgres prometheus prove restore-drill rust sbom \
+  schemathesis soak test up

@@ -53,7 +53,7 @@ def arguments():
     parser.add_argument("--warm-up", default=2, **number)
     parser.add_argument("--orders", default=300, **number)
     parser.add_argument("--kills", default=10, **number)
-    parser.add_argument("--rate", default=50, **number)
+    parser.add_argument("--rate", default=30, **number)
     parser.add_argument("--seed", default=1, **number)
     parser.add_argument("--logs", help="copy all logs to this directory")
     parser.add_argument(
@@ -71,6 +71,8 @@ def check(parser, chosen):
     for name in ("rounds", "seconds", "warm_up", "orders", "rate"):
         if getattr(chosen, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if chosen.kills < 0:
+        parser.error("--kills must be at least 0")
     if "valerix" in chosen.systems and not os.access(chosen.program, os.X_OK):
         parser.error(f"{chosen.program} does not exist: build it, or set --program")
     if not shutil.which("wrk"):
@@ -82,9 +84,12 @@ def compare(sandbox, chosen):
     stage = Stage(sandbox, chosen.program, chosen.tools)
     kinds = [SYSTEMS[name] for name in chosen.systems]
     results = run_rounds(stage, kinds, chosen)
-    print("kills", file=sys.stderr, flush=True)
+    if chosen.kills > 0:
+        print("kills", file=sys.stderr, flush=True)
     reports = {
-        kind.name: kill_processes(stage, kind, chosen) for kind in kinds if kind is not Pgbench
+        kind.name: kill_processes(stage, kind, chosen)
+        for kind in kinds
+        if chosen.kills > 0 and kind is not Pgbench
     }
     report = full_report(chosen, describe(stage), results, reports)
     print(report)

@@ -43,6 +43,7 @@ mod operator_races;
 mod operator_token;
 mod orders_command;
 mod page;
+mod peers;
 mod plans;
 mod pooler;
 mod prove;

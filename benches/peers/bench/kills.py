@@ -20,6 +20,9 @@ MAX_QUANTITY = 3
 # A supervisor, too, needs a moment to start a process again.
 DOWN_SECONDS = 0.2
 PROGRESS_TIMEOUT_SECONDS = 60
+# After a restart, callers wait. The system has caught up when at most this many are left.
+MAX_WAITING_WHEN_CAUGHT_UP = 5
+CATCH_UP_TIMEOUT_SECONDS = 30
 FINISH_TIMEOUT_SECONDS = 60
 
 
@@ -33,38 +36,50 @@ class KillReport:
 
 
 class Progress:
-    """How many callers have an answer."""
+    """How many orders were sent, and how many of their callers have an answer or lost theirs."""
 
     def __init__(self):
         self._changed = threading.Condition()
-        self.answered = 0
+        self.sent, self.ended = 0, 0
 
-    def add(self, answer):
+    def send(self):
         with self._changed:
-            self.answered += answer.status is not None
+            self.sent += 1
+
+    def end(self, _future):
+        with self._changed:
+            self.ended += 1
             self._changed.notify_all()
 
-    def wait_for_more(self, count):
+    def wait_until_caught_up(self):
+        """Waits until few callers are left. A system that is overloaded may never get there."""
         with self._changed:
-            target = self.answered + count
-            reached = lambda: self.answered >= target
-            if not self._changed.wait_for(reached, PROGRESS_TIMEOUT_SECONDS):
-                raise DrillFailed(f"orders stopped for {PROGRESS_TIMEOUT_SECONDS} s")
+            self._changed.wait_for(
+                lambda: self.sent - self.ended <= MAX_WAITING_WHEN_CAUGHT_UP,
+                CATCH_UP_TIMEOUT_SECONDS,
+            )
+
+    def wait_for_more(self, count):
+        """Waits until this many further callers have ended."""
+        with self._changed:
+            target = self.ended + count
+            if not self._changed.wait_for(lambda: self.ended >= target, PROGRESS_TIMEOUT_SECONDS):
+                raise DrillFailed(f"no {count} answers within {PROGRESS_TIMEOUT_SECONDS} s")
 
 
 class Killer(threading.Thread):
     """Kills one process after another, each after a number of further answers.
 
-    The number is counted from when the system is ready again, so that a slow start does not bring
-    the next kill sooner.
+    The number is counted from when the system has caught up with the orders that arrived while it
+    was away. A slow start brings the next kill no sooner.
     """
 
     def __init__(self, system, progress, chance, kills, interval):
         super().__init__(daemon=True)
         self.system, self.progress = system, progress
         self.plan = [
-            (chance.choice(system.roles), chance.randint(interval // 2, interval * 3 // 2))
-            for _ in range(kills)
+            (role, chance.randint(interval // 2, interval * 3 // 2))
+            for role in choose_roles(system.roles, chance, kills)
         ]
         self.kills = Counter()
         self.error = None
@@ -72,6 +87,7 @@ class Killer(threading.Thread):
     def run(self):
         try:
             for role, answers in self.plan:
+                self.progress.wait_until_caught_up()
                 self.progress.wait_for_more(answers)
                 self.system.kill(role)
                 self.kills[role] += 1
@@ -79,6 +95,16 @@ class Killer(threading.Thread):
                 self.system.restart(role)
         except (DrillFailed, OSError) as error:
             self.error = error
+
+
+def choose_roles(roles, chance, kills):
+    """Chooses each role equally often, give or take one, in random order."""
+    chosen = []
+    while len(chosen) < kills:
+        chosen += chance.sample(roles, len(roles))
+    chosen = chosen[:kills]
+    chance.shuffle(chosen)
+    return chosen
 
 
 def send_orders(system, chance, chosen):
@@ -96,8 +122,9 @@ def send_orders(system, chance, chosen):
                 "product_id": chance.choice(list(STOCK)),
                 "quantity": chance.randint(1, MAX_QUANTITY),
             }
+            progress.send()
             future = pool.submit(call, system, order)
-            future.add_done_callback(lambda done: progress.add(done.result()))
+            future.add_done_callback(progress.end)
             calls.append(future)
     if killer.error:
         raise DrillFailed(f"{system.name}: {killer.error}")

@@ -1,9 +1,10 @@
 """The tables, in Markdown that is also readable in a terminal."""
 
+import textwrap
 from statistics import median
 
 SHORT_NAMES = {"restate-steps": "restate, steps"}
-ROLES_SEPARATOR = ", "
+WIDTH = 100
 
 
 def table(header, rows, left=1):
@@ -75,9 +76,9 @@ def remarks(results):
     every = [figures for turns in results.values() for turn in turns for figures in turn]
     failed = sum(figures.failed for figures in every)
     others = [100 * figures.others for figures in every]
-    return (
+    return wrap(
         f"Requests without a success: {failed}. Other programs took {median(others):.1f} "
-        f"({min(others):.1f}..{max(others):.1f}) % of\nthe machine's processor time."
+        f"({min(others):.1f}..{max(others):.1f}) % of the machine's processor time."
     )
 
 
@@ -110,8 +111,8 @@ def killed_processes(reports):
     lines = []
     for name, report in reports.items():
         counts = [f"{role} {count}" for role, count in sorted(report.kills.items())]
-        lines.append(f"- {label(name)}: {ROLES_SEPARATOR.join(counts)}")
-    return "\n".join(lines)
+        lines.append(f"{label(name)}: {', '.join(counts)}")
+    return bullets(lines)
 
 
 def short(results, reports):
@@ -134,12 +135,20 @@ def short(results, reports):
     return table(header, rows)
 
 
+def wrap(text, **indent):
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False, **indent)
+
+
+def bullets(lines):
+    return "\n".join(wrap(line, initial_indent="- ", subsequent_indent="  ") for line in lines)
+
+
 def full_report(chosen, versions, results, reports):
-    command = f"--rounds {chosen.rounds} --seconds {chosen.seconds}"
+    names = ("rounds", "seconds", "orders", "kills", "rate", "seed")
+    flags = " ".join(f"--{name} {getattr(chosen, name)}" for name in names)
     parts = [
-        f"Measured with `make bench-peers` ({command} --orders {chosen.orders} "
-        f"--kills {chosen.kills}\n--seed {chosen.seed}).",
-        "\n".join(f"- {line}" for line in versions),
+        wrap(f'Measured with `make bench-peers ARGS="{flags}"`.'),
+        bullets(versions),
         "### Orders per second and latency: medians over the rounds (min..max)",
         rates(results),
         "### Processor time of an order, ms: medians over the rounds (min..max)",
@@ -150,7 +159,7 @@ def full_report(chosen, versions, results, reports):
         parts += [
             f"### {chosen.kills} kills while {chosen.rate} orders arrive each second",
             kills(reports),
-            "Killed processes:",
+            "The processes that were killed:",
             killed_processes(reports),
         ]
     return "\n\n".join(parts)

@@ -17,7 +17,7 @@ class Restate(System):
 
     name = "restate"
     roles = ("services", "server")
-    order_path = "/orders/place"
+    order_path = "/restate/call/orders/place"
     steps = "0"
 
     def __init__(self, stage, success_rate, suffix=""):
