@@ -91,7 +91,7 @@ def kills(reports):
         "… of which 5xx": lambda report: _count(report, 500, 599),
         "without an answer": lambda report: sum(a.status is None for a in report.answers),
         **{name: lambda report, name=name: report.faults[name] for name in faults},
-        "s until nothing was unfinished": _seconds_to_finish,
+        "s until all were finished": _seconds_to_finish,
     }
     rows = [[name, *map(value, reports.values())] for name, value in lines.items()]
     return table(["", *map(label, reports)], rows)

@@ -67,9 +67,10 @@ class System:
         self.processes[role] = self.sandbox.start(command, directory, environment)
 
     def wait_until_ready(self, role):
-        wait_for(f"{self.name} {role} to be ready", partial(self._ready, role), READY_TIMEOUT_SECONDS)
+        is_ready = partial(self._runs_and_is_ready, role)
+        wait_for(f"{self.name} {role} to be ready", is_ready, READY_TIMEOUT_SECONDS)
 
-    def _ready(self, role):
+    def _runs_and_is_ready(self, role):
         if (code := self.processes[role].poll()) is not None:
             log = (self.directory / f"{role}.log").read_text(errors="replace").splitlines()
             end = "\n".join(log[-8:])
