@@ -33,12 +33,21 @@ from systems.valerix import Valerix
 
 SYSTEMS = {kind.name: kind for kind in (Valerix, Pgbench, Go, Restate, RestateSteps, Dbos)}
 
+NUMBERS = (
+    ("--rounds", 3, "how often each system takes its turn"),
+    ("--seconds", 8, "of a measurement with 32 clients; with one client, half of that"),
+    ("--warm-up", 2, "seconds before each turn"),
+    ("--orders", 300, "how many orders arrive at least while processes are killed"),
+    ("--kills", 10, "how many processes are killed; 0 leaves this part out"),
+    ("--rate", 30, "orders per second while processes are killed"),
+    ("--seed", 1, "of these orders and kills"),
+)
+
 
 def arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    number = {"type": int, "help": "[%(default)s]"}
     parser.add_argument(
         "--program", default="target/release/valerix", help="the valerix to run [%(default)s]"
     )
@@ -48,13 +57,8 @@ def arguments():
     parser.add_argument(
         "--systems", default=",".join(SYSTEMS), help="which to compare [%(default)s]"
     )
-    parser.add_argument("--rounds", default=3, **number)
-    parser.add_argument("--seconds", default=8, **number)
-    parser.add_argument("--warm-up", default=2, **number)
-    parser.add_argument("--orders", default=300, **number)
-    parser.add_argument("--kills", default=10, **number)
-    parser.add_argument("--rate", default=30, **number)
-    parser.add_argument("--seed", default=1, **number)
+    for name, default, meaning in NUMBERS:
+        parser.add_argument(name, type=int, default=default, help=f"{meaning} [%(default)s]")
     parser.add_argument("--logs", help="copy all logs to this directory")
     parser.add_argument(
         "--markdown",
