@@ -39,7 +39,7 @@ check: lint ## Run the quick checks: format, clippy, and the tests that need no 
 	cargo test --locked --quiet --lib \
 	  --test architecture --test ledger --test model --test parsers
 
-TEST_TOOLS = postgres pgbouncer prometheus chromium haproxy schemathesis
+TEST_TOOLS = postgres pgbouncer prometheus chromium axe haproxy schemathesis
 test: $(TEST_TOOLS) lint deny kubernetes ## Run all checks and tests but the long ones
 	cargo test --locked
 
@@ -169,6 +169,9 @@ prometheus: ## Install Prometheus and promtool, which the tests run
 chromium: ## Install Chromium, in which the tests use the dashboard
 	@scripts/install-chromium
 
+axe: ## Install axe-core into target/tools, which checks the accessibility of the dashboard
+	@scripts/install-axe
+
 haproxy: ## Install HAProxy, which the tests put in front of replicas
 	@scripts/install-haproxy
 
@@ -178,7 +181,7 @@ schemathesis: ## Install Schemathesis into target/tools
 bench-tools: ## Install wrk and pgbench
 	@scripts/install-bench
 
-.PHONY: bench bench-growth bench-peers bench-tools check chromium demo demo-gremlin deny down \
+.PHONY: axe bench bench-growth bench-peers bench-tools check chromium demo demo-gremlin deny down \
   drill-tools failover-drill fmt fuzz fuzz-tools haproxy help image kubernetes kubernetes-rules \
   lint microbench peer-tools pgbouncer postgres prometheus prove restore-drill rust sbom \
   schemathesis soak test up

@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { refreshAudit } from "./audit-panel.js";
 import { lineChart } from "./charts.js";
 import { $ } from "./dom.js";
+import { recordFaults } from "./fault-times.js";
 import {
   clearAnimation,
   loadWaitingOrders,
@@ -18,10 +19,11 @@ import { refreshGremlin, startGremlin } from "./gremlin.js";
 import { refreshHealth, showStuck } from "./health.js";
 import { copyOnClick, setTraceUrl } from "./labels.js";
 import { scrapeMetrics } from "./metrics.js";
-import {
-  reloadBurst, showOrderInBurst, showProducts, startOrderForm,
-} from "./order-form.js";
+import { reloadBurst, showOrderInBurst, startOrderForm } from "./order-form.js";
 import { loadOrders, showOrderInList, startOrders } from "./orders.js";
+import { startPresent } from "./present.js";
+import { showProducts } from "./product-chooser.js";
+import { shareRefresh } from "./shared-refresh.js";
 import { refreshSla } from "./sla.js";
 import { Stream } from "./stream.js";
 import { startTheme } from "./theme.js";
@@ -34,9 +36,7 @@ import {
   startTimeline,
 } from "./timeline.js";
 import { setAuditedUnfinished, setOldestPending, startUnfinished } from "./unfinished.js";
-import {
-  refreshUnsettled, setRecoveryBound, showOrderInUnsettled, startUnsettled,
-} from "./unsettled.js";
+import { refreshUnsettled, setRecoveryBound, startUnsettled } from "./unsettled.js";
 
 const REFRESH_INTERVAL_MS = 5000;
 /** Shorter, so that the page notices soon when the order service is back. */
@@ -73,9 +73,15 @@ const stream = new Stream((change) => {
   showOrderInList(change);
   showOrderInFlow(change);
   showOrderInTimeline(change);
-  showOrderInUnsettled(change);
   showOrderInBurst(change);
+  refreshCounts();
 }, reloadOrders);
+
+/** The counts of the flow, the unfinished orders, the check and the stock, after a change. */
+const refreshCounts = shareRefresh(() => Promise.all([
+  refreshPanel("audit", refreshAuditPanel),
+  refreshPanel("unsettled", refreshUnsettled),
+]));
 
 let refreshTimer;
 let refreshCount = 0;
@@ -183,6 +189,7 @@ async function loadConfiguration() {
   if (grafanaUrl) Object.assign($("grafana"), { href: grafanaUrl, hidden: false });
 }
 
+startPresent();
 startTheme();
 startFlow();
 startTimeline();
@@ -190,7 +197,10 @@ startOrders(openTimeline);
 startOrderForm(openTimeline);
 startUnsettled(openTimeline);
 startUnfinished();
-startGremlin((faults) => updateFlow({ faults }));
+startGremlin((faults) => {
+  recordFaults(faults);
+  updateFlow({ faults });
+});
 document.addEventListener("click", copyOnClick);
 document.addEventListener("visibilitychange", onVisibilityChange);
 onVisibilityChange();

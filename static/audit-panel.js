@@ -2,7 +2,7 @@
 import { get } from "./api.js";
 import { deliveryForm } from "./delivery.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
-import { formatNumber, formatTime } from "./format.js";
+import { formatCount, formatNumber, formatTime } from "./format.js";
 import { invariantName, markViolationsUnchecked, showViolations } from "./violations.js";
 
 /** The time of the last check that finished; null before it. */
@@ -39,7 +39,7 @@ function show(audit, onDelivery) {
   $("audit-unchecked").hidden = true;
   const isViolated = ({ violations }) => violations > 0;
   showViolations(invariants.filter(isViolated), checkedAt);
-  showInvariantsFirst(!isClean);
+  foldInvariants(invariants.length, invariants.filter(isViolated).length);
   showOrderCounts(orders);
   reconcile($("orphan-reservations"), orphans ?? [], (orphan) => orphan.order_id,
     () => el("li"), updateOrphan);
@@ -55,13 +55,15 @@ function show(audit, onDelivery) {
     createInvariant, updateInvariant);
 }
 
-/** The violated invariants come before the counts and the products. */
-function showInvariantsFirst(isFirst) {
-  const part = $("invariants-part");
-  const isThere = $("audit-unchecked").nextElementSibling === part;
-  if (isFirst === isThere) return;
-  if (isFirst) $("audit-unchecked").after(part);
-  else $("audit").append(part);
+/** The list opens by itself when an invariant is violated, and closes when all hold again. */
+function foldInvariants(total, violated) {
+  const fold = $("invariants-part");
+  const isViolated = violated > 0;
+  setText($("invariants-summary"), isViolated
+    ? `${formatNumber(violated)} of ${formatCount(total, "invariant")} violated`
+    : `${formatNumber(total)} of ${formatCount(total, "invariant")} hold`);
+  if (fold.dataset.violated !== String(isViolated)) fold.open = isViolated;
+  fold.dataset.violated = String(isViolated);
 }
 
 /** A list that overflows must take the focus: without a mouse it cannot be scrolled otherwise. */
@@ -80,7 +82,10 @@ function showOrderCounts(orders) {
   if (orphans > 0) counts.push(["held, no order", orphans]);
   reconcile($("order-counts"), counts, ([name]) => name,
     ([name]) => el("div", {}, el("dt", { text: name }), el("dd")),
-    (node, [, n]) => setText(node.lastChild, formatNumber(n)));
+    (node, [, n]) => {
+      node.dataset.some = String(n > 0);
+      setText(node.lastChild, formatNumber(n));
+    });
 }
 
 function updateOrphan(node, { order_id: order, product_id: product, quantity }) {

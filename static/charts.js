@@ -1,8 +1,9 @@
 // Line charts in SVG. A chart is drawn at the size of its container, so that text is not scaled.
 import { el, setText, svg, textScale } from "./dom.js";
+import { faultTimes } from "./fault-times.js";
 
 const MARGIN = { top: 10, right: 8, bottom: 26, left: 58 };
-const CHART_HEIGHT = 190;
+const DEFAULT_CHART_HEIGHT = 190;
 const SPARKLINE_HEIGHT = 84;
 const MINUTE_MS = 60_000;
 
@@ -68,6 +69,10 @@ function drawToFit(container, draw) {
   return redraw;
 }
 
+/** Where charts have a fixed area, the style sheet sets their height. */
+const chartHeight = (figure) =>
+  Number(getComputedStyle(figure).getPropertyValue("--chart-height")) || DEFAULT_CHART_HEIGHT;
+
 function legendEntry({ name, style }, reading) {
   const swatch = svg("svg", {
     class: `legend-swatch ${style}`,
@@ -93,7 +98,7 @@ export function lineChart(figure, { series, format, spanMs, range, threshold }) 
   let geometry;
 
   const redraw = drawToFit(figure, (width, unit) => {
-    const height = CHART_HEIGHT * unit;
+    const height = chartHeight(figure) * unit;
     const margin = Object.fromEntries(
       Object.entries(MARGIN).map(([side, size]) => [side, size * unit]));
     const inner = {
@@ -109,9 +114,10 @@ export function lineChart(figure, { series, format, spanMs, range, threshold }) 
       ? logarithmicScale(...range, inner.height)
       : linearScale(roundUp(Math.max(1, ...values)), inner.height);
     const x = (at) => inner.width - ((now - at) / (minutes * MINUTE_MS)) * inner.width;
-    geometry = { x, margin, inner };
+    geometry = { x, y: scale.y, margin, inner };
     canvas.setAttribute("viewBox", `0 0 ${width} ${height}`);
     canvas.replaceChildren(svg("g", { transform: `translate(${margin.left} ${margin.top})` },
+      ...faultBands(x, now - minutes * MINUTE_MS, now, inner.height),
       ...valueAxis(scale, format, inner, unit),
       threshold && thresholdLine(scale.y(threshold), inner.width),
       ...timeAxis(minutes, inner, unit),
@@ -120,6 +126,8 @@ export function lineChart(figure, { series, format, spanMs, range, threshold }) 
         d: linePath(points.map((point) => [point.at, point.values[i]]), x, scale.y),
       })),
       svg("path", { class: "chart-cursor" }),
+      ...series.map(({ style }) =>
+        svg("circle", { class: `chart-dot ${style}`, r: 4 * unit, visibility: "hidden" })),
     ));
     showReadings(points.at(-1));
   });
@@ -139,10 +147,18 @@ export function lineChart(figure, { series, format, spanMs, range, threshold }) 
     const cursorX = geometry.x(nearest.at).toFixed(1);
     canvas.querySelector(".chart-cursor").setAttribute("d",
       `M${cursorX} 0V${geometry.inner.height}`);
+    canvas.querySelectorAll(".chart-dot").forEach((dot, i) => {
+      const value = nearest.values[i];
+      dot.setAttribute("visibility", value === null ? "hidden" : "visible");
+      dot.setAttribute("cx", cursorX);
+      if (value !== null) dot.setAttribute("cy", geometry.y(value).toFixed(1));
+    });
     showReadings(nearest, nearest !== points.at(-1));
   });
   canvas.addEventListener("pointerleave", () => {
     canvas.querySelector(".chart-cursor")?.removeAttribute("d");
+    canvas.querySelectorAll(".chart-dot").forEach((dot) =>
+      dot.setAttribute("visibility", "hidden"));
     showReadings(points.at(-1));
   });
 
@@ -175,6 +191,12 @@ const timeAxis = (minutes, inner, unit) => [
   "text-anchor": anchor,
   text,
 }));
+
+const faultBands = (x, start, end, height) => faultTimes(start, end).map(({ from, to }) => {
+  const left = Math.max(0, x(from));
+  return svg("rect", { class: "fault-band", x: left, width: x(to) - left, height },
+    svg("title", { text: "The gremlin injected a fault." }));
+});
 
 const thresholdLine = (y, width) =>
   svg("path", { class: "chart-threshold", d: `M0 ${y.toFixed(1)}H${width}` });

@@ -2,11 +2,10 @@
 import { el } from "./dom.js";
 import { formatDuration, formatNumber, formatTime } from "./format.js";
 import { statusLabel, statusNode, traceNode } from "./labels.js";
-import { describeReason, describeResult, isByOperator, stepName } from "./reasons.js";
+import { callTone, describeReason, describeResult, isByOperator, stepName } from "./reasons.js";
 
 /** From this many equal events in a row, they are shown as one with a count. */
 const MIN_GROUP_SIZE = 3;
-const CALL_TONES = { ok: "good", rejected: "neutral" };
 
 /**
  * Groups equal events in a row. While a dependency is down, each attempt of recovery adds the same
@@ -59,7 +58,7 @@ function callList(steps = []) {
   if (steps.length === 0) return "";
   return el("ul", { class: "calls", ariaLabel: "Calls" }, ...steps.map((call) =>
     el("li", {
-      class: CALL_TONES[call.outcome] ?? "waiting",
+      class: callTone(call.outcome),
       title: `Started at ${formatTime(call.started_at)}`,
       data: { step: call.step, outcome: call.outcome },
     },

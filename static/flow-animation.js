@@ -2,6 +2,7 @@
 // for a response stays at the node that it waits for.
 // The dots are drawn on a canvas: moving SVG elements would cause a layout for each frame.
 import { el } from "./dom.js";
+import { isRefusal } from "./labels.js";
 
 const MAX_DOTS = 60;
 /** Travel time along one connection. */
@@ -56,8 +57,6 @@ const LATER_CALLS = {
   fulfilled: ["shipment", "good"],
 };
 const TONES = ["progress", "waiting", "good", "bad", "neutral", "surface"];
-/** These reasons end an order without a fault of the platform. */
-const REFUSALS = ["insufficient-stock", "unknown-product", "payment-declined"];
 
 export class FlowAnimation {
   layer = el("canvas", { class: "flow-animation", ariaHidden: "true" });
@@ -95,7 +94,7 @@ export class FlowAnimation {
     const isFirstAttempt = attempt === 1;
     const end = isFirstAttempt ? "customer" : "database";
     if (status === "CONFIRMED") legs.push([end, "good"]);
-    else if (status === "FAILED") legs.push([end, REFUSALS.includes(reason) ? "neutral" : "bad"]);
+    else if (status === "FAILED") legs.push([end, isRefusal(reason) ? "neutral" : "bad"]);
     else legs.push(["waiting", "waiting"]);
     // The customer gets a response (202) while the order goes to the waiting orders.
     const hasResponse = isFirstAttempt && legs.at(-1)[0] === "waiting";

@@ -10,6 +10,8 @@ export const NODES = {
   waiting: { name: "" },
 };
 
+/** In a narrower box the name of a service leaves no room for its icon. */
+const MIN_WIDTH_WITH_ICON = 122;
 /** Narrower diagrams are drawn from top to bottom, others from left to right. */
 const MIN_HORIZONTAL_WIDTH = 545;
 
@@ -33,13 +35,18 @@ function verticalLayout(width, unit) {
   const u = scaledBy(unit);
   const { customer, database } = fixedSizes(u);
   const w = Math.min(u(150), width * 0.42);
+  // On the narrowest phones the order service makes room for the waiting orders beside it.
+  const isNarrowest = width < u(330);
+  const orderWidth = Math.min(w, u(isNarrowest ? 108 : 124));
+  const waitingWidth = u(isNarrowest ? 72 : 88);
+  const orderX = Math.min(width / 2, width - waitingWidth - u(16) - orderWidth / 2);
   return {
     height: u(420),
     isHorizontal: false,
     boxes: {
-      customer: { ...customer, x: width / 2, y: u(38) },
-      order: { x: width / 2, y: u(146), w: Math.min(w, u(124)), h: u(62) },
-      waiting: { x: width - u(45), y: u(146), w: u(88), h: u(80) },
+      customer: { ...customer, x: orderX, y: u(38) },
+      order: { x: orderX, y: u(146), w: orderWidth, h: u(62) },
+      waiting: { x: width - waitingWidth / 2 - 1, y: u(146), w: waitingWidth, h: u(80) },
       inventory: { x: w / 2 + 1, y: u(268), w, h: u(62) },
       payment: { x: width - w / 2 - 1, y: u(268), w, h: u(62) },
       database: { ...database, x: width / 2, y: u(378) },
@@ -50,11 +57,12 @@ function verticalLayout(width, unit) {
 function horizontalLayout(width, unit) {
   const u = scaledBy(unit);
   const { customer, database } = fixedSizes(u);
-  const w = Math.max(u(138), Math.min(u(180), width * 0.235));
+  const w = Math.max(u(130), Math.min(u(180), width * 0.235));
   const left = u(70);
   const gaps = width - database.w - left - 2 * w;
-  const orderX = left + gaps * 0.2 + w / 2;
-  const serviceX = left + gaps * 0.76 + w * 1.5;
+  // The label of a circuit breaker fits between the order service and the others.
+  const orderX = left + gaps * 0.13 + w / 2;
+  const serviceX = left + gaps * 0.8 + w * 1.5;
   return {
     height: u(280),
     isHorizontal: true,
@@ -96,6 +104,7 @@ export function drawNode(name, { x, y, w, h }, unit, isHorizontal) {
   const { name: title, icon } = NODES[name];
   const u = scaledBy(unit);
   const isCustomer = name === "customer";
+  const hasIcon = icon && (isCustomer || w >= u(MIN_WIDTH_WITH_ICON));
   const left = -w / 2 + u(12);
   const value = name === "waiting" ? at(0, u(5), "middle") : at(left, h / 2 - u(12));
   const iconBox = isCustomer
@@ -107,7 +116,7 @@ export function drawNode(name, { x, y, w, h }, unit, isHorizontal) {
       class: "flow-state",
       width: u(18),
       height: u(18),
-      x: w / 2 - u(14),
+      x: w / 2 - u(18),
       y: -h / 2 - u(6),
     }),
     dots: svg("g"),
@@ -131,10 +140,10 @@ export function drawNode(name, { x, y, w, h }, unit, isHorizontal) {
       height: h,
       rx: isCustomer ? w / 2 : u(12),
     }),
-    icon && svg("use", { class: "flow-icon", href: `#i-${icon}`, ...iconBox }),
+    hasIcon && svg("use", { class: "flow-icon", href: `#i-${icon}`, ...iconBox }),
     title && svg("text", {
       class: "flow-name",
-      ...titlePosition(isCustomer, { w, h }, u, isHorizontal),
+      ...titlePosition(isCustomer, { w, h, textX: u(hasIcon ? 37 : 12) }, u, isHorizontal),
       text: title,
     }),
     parts.value, parts.state, parts.dots, parts.fault);
@@ -142,8 +151,8 @@ export function drawNode(name, { x, y, w, h }, unit, isHorizontal) {
 }
 
 /** Inside the box, except for the customers' circle: below it, or beside it if vertical. */
-function titlePosition(isCustomer, { w, h }, u, isHorizontal) {
-  if (!isCustomer) return at(-w / 2 + u(37), -h / 2 + u(26));
+function titlePosition(isCustomer, { w, h, textX }, u, isHorizontal) {
+  if (!isCustomer) return at(-w / 2 + textX, -h / 2 + u(26));
   return isHorizontal ? at(0, h / 2 + u(17), "middle") : at(w / 2 + u(10), u(5));
 }
 

@@ -17,6 +17,9 @@ const REFUSED_LABELS = {
   "insufficient-stock": { tone: "neutral", icon: "cancelled", text: "sold out" },
   "unknown-product": { tone: "neutral", icon: "cancelled", text: "unknown product" },
 };
+/** Whether an order with this failure reason ended as it should. */
+export const isRefusal = (failure) => failure in REFUSED_LABELS;
+
 const CANCELLED_LABEL = { tone: "neutral", icon: "cancelled", text: "cancelled" };
 const FULFILLED_LABEL = { tone: "good", icon: "box", text: "fulfilled" };
 
@@ -24,7 +27,7 @@ const FULFILLED_LABEL = { tone: "good", icon: "box", text: "fulfilled" };
 export function statusLabel(order) {
   const { status, reason, failure_reason: failure, fulfilled_at: fulfilledAt } = order;
   if (status === "FAILED" && failure === "cancelled") return CANCELLED_LABEL;
-  if (status === "FAILED" && REFUSED_LABELS[failure]) return REFUSED_LABELS[failure];
+  if (status === "FAILED" && isRefusal(failure)) return REFUSED_LABELS[failure];
   // A change of the live stream has a reason. A loaded order has the time.
   const isFulfilled = reason === "fulfilled" || Boolean(fulfilledAt);
   if (status === "CONFIRMED" && isFulfilled) return FULFILLED_LABEL;
@@ -74,7 +77,7 @@ const PROBLEM_LABELS = {
   "idempotency-key-reused": "key used before",
 };
 export function responseLabel(code, problem) {
-  const isRefused = REFUSED_LABELS[problem] || problem === "cancelled";
+  const isRefused = isRefusal(problem) || problem === "cancelled";
   if (isRefused) return { ...CANCELLED_LABEL, text: PROBLEM_LABELS[problem] };
   if (PROBLEM_LABELS[problem]) return { tone: "bad", icon: "bad", text: PROBLEM_LABELS[problem] };
   return RESPONSE_LABELS[code] ?? { tone: "neutral", icon: "warning", text: problem || "error" };

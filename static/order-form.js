@@ -1,9 +1,10 @@
 // The order form: places one order, or a burst of orders.
 import { call, Problem, uniqueKey } from "./api.js";
 import { Burst } from "./burst.js";
-import { $, el, icon, reconcile, setText } from "./dom.js";
-import { formatDuration, formatNumber } from "./format.js";
+import { $, el, icon, setText } from "./dom.js";
+import { formatDuration } from "./format.js";
 import { UNKNOWN_OUTCOME, responseLabel } from "./labels.js";
+import { startProductChooser } from "./product-chooser.js";
 
 /**
  * Browsers open at most six HTTP/1.1 connections to a host. The live stream holds one, and the
@@ -13,7 +14,6 @@ const MAX_CONCURRENT_ORDERS = 3;
 const ORDER_TIMEOUT_MS = 10_000;
 const MAX_RETRIES = 3;
 const RETRY_INTERVAL_MS = 1000;
-const MAX_PRODUCT_CHIPS = 6;
 
 let openOrder = () => {};
 let stopBurst = () => {};
@@ -22,6 +22,7 @@ let shownBurst = null;
 
 export function startOrderForm(open) {
   openOrder = open;
+  startProductChooser();
   const form = $("order-form");
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -37,44 +38,6 @@ export function startOrderForm(open) {
     const orders = Number(target.value);
     setText($("submit-order"), orders > 1 ? `Place ${orders} orders` : "Place order");
   });
-  form.elements.product_id.addEventListener("input", markChosenChip);
-}
-
-/** Shows the products to choose from, and how many of each are available. */
-export function showProducts(products) {
-  const isSoldOut = (product) => product.available <= 0;
-  const label = (product) =>
-    (isSoldOut(product) ? "sold out" : `${formatNumber(product.available)} available`);
-  reconcile($("product-list"), products, (product) => product.product_id,
-    (product) => el("option", { value: product.product_id }),
-    (option, product) => {
-      if (option.label !== label(product)) option.label = label(product);
-    });
-  const chips = products.slice(0, MAX_PRODUCT_CHIPS);
-  reconcile($("product-chips"), chips, (product) => product.product_id, createChip,
-    (chip, product) => {
-      setText(chip.lastChild, isSoldOut(product) ? "sold out" : formatNumber(product.available));
-      chip.dataset.soldOut = String(isSoldOut(product));
-      chip.title = `${product.product_id}: ${label(product)}`;
-    });
-  markChosenChip();
-}
-
-function createChip({ product_id: product }) {
-  const choose = () => {
-    $("order-form").elements.product_id.value = product;
-    markChosenChip();
-  };
-  return el("button", { class: "chip", type: "button", data: { product }, on: { click: choose } },
-    el("span", { text: product }),
-    el("b"));
-}
-
-function markChosenChip() {
-  const product = $("order-form").elements.product_id.value;
-  for (const chip of $("product-chips").children) {
-    chip.setAttribute("aria-pressed", String(chip.dataset.product === product));
-  }
 }
 
 /** The problem code of a response that cannot say whether the order was stored. */

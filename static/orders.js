@@ -93,13 +93,16 @@ function createRow({ id, product_id: product, quantity, created_at: placedAt, tr
     text: product,
     title: `${product}: view timeline`,
   });
+  // A row is one stop of the Tab key. The timeline that it opens has the trace, too.
+  const traceCell = traceNode(trace);
+  traceCell.tabIndex = -1;
   return el("tr", { data: { orderId: id } },
     el("td", { class: "cell-status" }),
     el("td", { class: "cell-product" }, opener),
     el("td", { class: "cell-quantity number", text: formatNumber(quantity) }),
     el("td", { class: "cell-details" }, el("span"), el("span", { class: "waiting-time" })),
     el("td", { class: "cell-placed number", text: formatTime(placedAt) }),
-    el("td", { class: "cell-trace" }, traceNode(trace)),
+    el("td", { class: "cell-trace" }, traceCell),
   );
 }
 

@@ -72,6 +72,9 @@ const CALL_RESULTS = {
   "not-called": "was not called: circuit breaker open, or too many calls in progress",
   failed: "failed",
 };
+/** The tone of a call's result: a rejection is an answer, not a fault. */
+export const callTone = (outcome) =>
+  ({ ok: "good", rejected: "neutral" })[outcome] ?? "waiting";
 export const stepName = (step) => STEPS[step] ?? step;
 
 /** The result of a call: `timed out after 2.00 s`, `was rejected (stock-mismatch) after 4.1 ms`. */

@@ -31,9 +31,6 @@ export function setAuditedUnfinished(orders) {
 
 export const setOldestPending = (seconds) => (oldestPendingSeconds = seconds);
 
-export const hasUnfinished = () =>
-  Boolean(listed?.pendingSince.length || listed?.owingSince.length);
-
 function show() {
   const { state, count, detail } = describe();
   $("unfinished").dataset.state = state;

@@ -1,4 +1,4 @@
-// The unsettled orders: those that have been unfinished, or have owed something, for more than a
+// The unsettled orders: those that wait for another attempt, or have owed something for more than a
 // few seconds. Each row shows the cause, and has a button that retries the order.
 import { get } from "./api.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
@@ -6,19 +6,16 @@ import { formatCount, formatNumber, formatSeconds, formatUntil } from "./format.
 import { isFinal, isWaiting, statusNode } from "./labels.js";
 import { actOnOrder, describeOrderRefusal, describeRetried } from "./order-actions.js";
 import { describeCall, describeObligations } from "./reasons.js";
-import { hasUnfinished, setListedUnfinished } from "./unfinished.js";
+import { setListedUnfinished } from "./unfinished.js";
 
 /** A younger order takes its normal course. */
 const MIN_AGE_MS = 5000;
 const PAGE_SIZE = 100;
 const MAX_ROWS = 50;
-/** Changes of orders within this time cause one reload. */
-const RELOAD_DELAY_MS = 1000;
 
 let orders = [];
 let recoveryBoundMs = Infinity;
 let loadCount = 0;
-let reloadTimer = 0;
 let openOrder = () => {};
 /** The ids of the orders that are being tried again. */
 const retried = new Set();
@@ -41,23 +38,15 @@ export async function refreshUnsettled() {
     throw error;
   }
   if (ownCount !== loadCount) return;
+  const unfinished = list.orders.filter(isUnfinished);
+  const owing = list.orders.filter(isOwing);
   setListedUnfinished({
-    pendingSince: list.orders.filter(isUnfinished).map(sinceOf),
-    owingSince: list.orders.filter(isOwing).map(sinceOf),
+    pendingSince: unfinished.map(sinceOf),
+    owingSince: owing.map(sinceOf),
     isComplete: list.isComplete,
   });
-  orders = list.orders.filter((order) => ageOf(order) >= MIN_AGE_MS)
-    .sort((a, b) => sinceOf(a) - sinceOf(b));
+  orders = [...unfinished, ...owing].sort((a, b) => sinceOf(a) - sinceOf(b));
   show();
-}
-
-/** Changes of orders in their normal course need no reload. */
-export function showOrderInUnsettled({ status }) {
-  if (!isWaiting(status) && !hasUnfinished()) return;
-  reloadTimer ||= setTimeout(() => {
-    reloadTimer = 0;
-    refreshUnsettled().catch(() => {});
-  }, RELOAD_DELAY_MS);
 }
 
 /** A young order that waits for nothing has a customer who waits for the response. */
@@ -121,7 +110,7 @@ function createRow({ id, product_id: product, quantity }) {
     el("button", {
       class: "retry",
       type: "button",
-      ariaLabel: `Retry the order of ${product} × ${formatNumber(quantity)} now`,
+      ariaLabel: `Retry now: order of ${product} × ${formatNumber(quantity)}`,
       text: "Retry now",
       on: { click: () => retry(id) },
     }));

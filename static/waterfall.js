@@ -3,6 +3,7 @@
 import { el } from "./dom.js";
 import { formatDuration, formatNumber, formatTime } from "./format.js";
 import { isFinal } from "./labels.js";
+import { callTone } from "./reasons.js";
 
 /** Of more attempts, only the first and the last are drawn. */
 const MAX_FIRST_ATTEMPTS = 3;
@@ -19,7 +20,6 @@ const SERVICES = {
 };
 /** Shorter names of steps, because the name of the service stands beside them. */
 const SHORT_STEPS = { "query-payment": "query" };
-const TONES = { ok: "good", rejected: "neutral" };
 const RESULTS = {
   rejected: "rejected",
   "timed-out": "timed out",
@@ -110,7 +110,7 @@ function createRow(row, start, span) {
   bar.style.left = `${left}%`;
   bar.style.width = `${Math.min(width, 100 - left)}%`;
   return el("li", {
-    class: call ? TONES[call.outcome] ?? "waiting" : "neutral",
+    class: call ? callTone(call.outcome) : "neutral",
     title: `From ${formatTime(row.start)}, +${formatDuration(Math.max(0, row.start - start))}`,
     data: { kind: row.kind, attempt, step: call?.step ?? "", outcome: call?.outcome ?? "" },
   },

@@ -237,3 +237,44 @@ async fn breakers_and_rates_are_unknown_while_the_metrics_cannot_be_read() {
         .await;
     browser.was_clean().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_counts_follow_a_change_without_waiting_for_the_next_poll() {
+    // The page polls every 5 s. The timer that runs now is the last one.
+    const STOP_POLLS: &str = "const original = window.setTimeout;
+        window.setTimeout = (run, delay, ...values) => {
+            if (delay < 900) return original(run, delay, ...values);
+            window.hasStopped = true;
+        };";
+    let mut stack = Stack::start().await;
+    let browser = open(&stack).await;
+    browser.run(STOP_POLLS).await;
+    browser.until("the last poll", "window.hasStopped").await;
+    let counts = async || line(&browser, "#order-counts").await;
+    assert!(counts().await.contains("orders 0"), "{}", counts().await);
+
+    let before = browser.text("#product-stock").await;
+    assert_eq!(stack.place("PROD-001", 1).await.status, 201);
+    let counted = |name: &str, n: u32| {
+        format!(
+            "document.querySelector('#order-counts [data-key=\"{name}\"] dd').textContent === '{n}'"
+        )
+    };
+    browser.until("the order", &counted("confirmed", 1)).await;
+    assert_ne!(browser.text("#product-stock").await, before);
+
+    stack.inventory.process.kill().await.unwrap();
+    assert_eq!(stack.place("PROD-001", 1).await.status, 202);
+    browser.until("the order", &counted("unsettled", 1)).await;
+    shows_text(&browser, "#unfinished-count", "1").await;
+    shows_text(&browser, "#unsettled-count", "1 order").await;
+    let waiting = "document.querySelector('[data-node=waiting] .flow-value').textContent";
+    browser
+        .until("the order to wait", &format!("{waiting} === '1 waiting'"))
+        .await;
+    stack.restart_inventory(&[]).await;
+    browser.until("the end", &counted("unsettled", 0)).await;
+    browser.shows("#unfinished[data-state=none]").await;
+    browser.shows("#unsettled[data-state=none]").await;
+    browser.was_clean().await;
+}

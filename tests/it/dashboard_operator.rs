@@ -151,17 +151,17 @@ async fn a_sold_out_product_can_be_ordered_after_a_delivery() {
         .shows(".product-balance[data-product=PROD-002][data-sold-out=true]")
         .await;
     shows_text(&browser, &delivery("PROD-002"), "sold out").await;
-    shows_text(&browser, ".chip[data-product=PROD-002]", "sold out").await;
-    browser
-        .shows("#product-list option[value=PROD-002][label='sold out']")
-        .await;
+    let option = "#product-list [role=option][data-product=PROD-002]";
+    browser.click("#product-toggle").await;
+    shows_text(&browser, option, "sold out").await;
+    browser.click(option).await;
+    shows_text(&browser, "#product-stock", "sold out").await;
 
     // Conflicts of several kinds are counted apart, each under its own name.
     let fault = json!({"kind": "error", "status": 409, "route": "/orders", "method": "POST",
         "max_fires": 2});
     let made = stack.order.post("/gremlin/rules", &fault).await;
     assert_eq!(made.status, 201, "{made:?}");
-    browser.click(".chip[data-product=PROD-002]").await;
     browser.click("#order-form button[value=\"10\"]").await;
     shows_text(&browser, "#order-result", "10 answered in").await;
     shows_text(&browser, "#order-result", "8 taken, 8 finished: 8 sold out").await;
@@ -178,7 +178,7 @@ async fn a_sold_out_product_can_be_ordered_after_a_delivery() {
     browser
         .shows(".product-balance[data-product=PROD-002][data-sold-out=false]")
         .await;
-    shows_text(&browser, ".chip[data-product=PROD-002]", "3").await;
+    shows_text(&browser, "#product-stock", "3 available").await;
     assert_eq!(stack.stock("PROD-002").await, (3, 0));
     browser.click("#submit-order").await;
     browser.shows("#order-result[data-code=\"201\"]").await;

@@ -80,7 +80,9 @@ fn media_type(name: &str) -> &'static str {
 }
 
 /// The dashboard
-#[utoipa::path(tag = "page", responses((status = 200, content_type = "text/html", body = String)))]
+#[utoipa::path(tag = "page",
+    params(("present" = Option<String>, Query, description = "Asks for the projector view")),
+    responses((status = 200, content_type = "text/html", body = String)))]
 #[get("/", wrap = "Compress::default()")]
 async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
     LogAtDebug::mark(&request);

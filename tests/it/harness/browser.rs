@@ -284,8 +284,13 @@ impl Browser {
 
     /// Emulates a screen of this width and the colour scheme.
     pub async fn emulate(&self, width: u32, scheme: &str) {
-        let metrics =
-            json!({"width": width, "height": 844, "deviceScaleFactor": 2, "mobile": width < 600});
+        self.emulate_screen(width, 844, scheme).await;
+    }
+
+    /// Emulates a screen of this size and the colour scheme.
+    pub async fn emulate_screen(&self, width: u32, height: u32, scheme: &str) {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 2,
+            "mobile": width < 600});
         self.devtools("Emulation.setDeviceMetricsOverride", metrics)
             .await;
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
