@@ -1,6 +1,6 @@
 // The entry point: starts the panels, refreshes them every few seconds, and passes the changes of
 // the live stream on to them.
-import { get } from "./api.js";
+import { get, SERVICES } from "./api.js";
 import { refreshAudit } from "./audit-panel.js";
 import { lineChart } from "./charts.js";
 import { $ } from "./dom.js";
@@ -16,12 +16,20 @@ import {
 } from "./flow.js";
 import { formatDuration, formatNumber, formatRoundDuration } from "./format.js";
 import { refreshGremlin, startGremlin } from "./gremlin.js";
-import { refreshHealth, showStuck } from "./health.js";
-import { copyOnClick, setTraceUrl } from "./labels.js";
+import { refreshHealth, showProcessNotes, showStuck } from "./health.js";
+import { copyOnClick, isWaiting, setTraceUrl } from "./labels.js";
 import { scrapeMetrics } from "./metrics.js";
 import { reloadBurst, showOrderInBurst, startOrderForm } from "./order-form.js";
 import { loadOrders, showOrderInList, startOrders } from "./orders.js";
 import { startPresent } from "./present.js";
+import {
+  isAnyChanging,
+  noteStart,
+  refreshProcesses,
+  showDemoProcesses,
+  showGuarantees,
+  startProcesses,
+} from "./processes.js";
 import { showProducts } from "./product-chooser.js";
 import { shareRefresh } from "./shared-refresh.js";
 import { refreshSla } from "./sla.js";
@@ -41,6 +49,8 @@ import { refreshUnsettled, setRecoveryBound, startUnsettled } from "./unsettled.
 const REFRESH_INTERVAL_MS = 5000;
 /** Shorter, so that the page notices soon when the order service is back. */
 const OFFLINE_REFRESH_INTERVAL_MS = 1000;
+/** While a process is dead or an order begins to wait, health is asked at most this often. */
+const HEALTH_INTERVAL_MS = 1000;
 const CHART_SPAN_MS = 300_000;
 
 const drawRates = lineChart($("rate-chart"), {
@@ -75,7 +85,8 @@ const stream = new Stream((change) => {
   showOrderInTimeline(change);
   showOrderInBurst(change);
   refreshCounts();
-}, reloadOrders);
+  if (isWaiting(change.status)) askHealth();
+}, reloadOrders, () => askHealth());
 
 /** The counts of the flow, the unfinished orders, the check and the stock, after a change. */
 const refreshCounts = shareRefresh(() => Promise.all([
@@ -84,6 +95,8 @@ const refreshCounts = shareRefresh(() => Promise.all([
 ]));
 
 let refreshTimer;
+let healthTimer = 0;
+let healthAskedAt = -Infinity;
 let refreshCount = 0;
 let wasOffline = false;
 
@@ -95,24 +108,48 @@ function reloadOrders() {
 }
 
 async function refreshHealthPanel() {
+  healthAskedAt = performance.now();
   const { health, isOffline } = await refreshHealth();
   updateFlow({ health });
   return isOffline;
 }
 
+/** Asks soon, not only at the next refresh; many calls cause one request. */
+function askHealth() {
+  if (healthTimer || document.hidden) return;
+  const wait = Math.max(0, healthAskedAt + HEALTH_INTERVAL_MS - performance.now());
+  healthTimer = setTimeout(async () => {
+    healthTimer = 0;
+    const [isOffline] = await Promise.all([refreshHealthPanel(), refreshProcesses()]);
+    if (isOffline !== wasOffline) refresh();
+    else if (isAnyChanging()) askHealth();
+  }, wait);
+}
+
+function showProcesses(processes, isChanged) {
+  updateFlow({ processes, health: showProcessNotes(processes) });
+  if (!isChanged) return;
+  askHealth();
+  refreshCounts();
+}
+
 async function refreshAuditPanel() {
   const onDelivery = () => refreshPanel("audit", refreshAuditPanel);
-  const { products, orders } = await refreshAudit(onDelivery).catch((error) => {
+  const audit = await refreshAudit(onDelivery).catch((error) => {
     setAuditedUnfinished(null);
+    showGuarantees(null);
     throw error;
   });
+  const { products, orders } = audit;
+  showGuarantees(audit);
   showProducts(products);
   setUnsettled(orders.unsettled);
   setAuditedUnfinished(orders);
 }
 
 async function refreshCharts() {
-  const { history, rates, breakers, stuck, oldestPendingSeconds } = await scrapeMetrics();
+  const { history, rates, breakers, stuck, oldestPendingSeconds, starts } = await scrapeMetrics();
+  SERVICES.forEach((service, i) => noteStart(service, starts[i]));
   updateFlow({ rates, breakers });
   showStuck(stuck);
   setOldestPending(oldestPendingSeconds);
@@ -151,6 +188,7 @@ async function refresh() {
   const startedAt = performance.now();
   const [isOffline] = await Promise.all([
     refreshHealthPanel(),
+    refreshProcesses(),
     refreshPanel("sla", refreshSla),
     refreshPanel("audit", refreshAuditPanel),
     refreshPanel("rate-chart", refreshCharts),
@@ -166,6 +204,7 @@ async function refresh() {
   if (ownCount !== refreshCount) return;
   const wait = Math.max(0, REFRESH_INTERVAL_MS - (performance.now() - startedAt));
   refreshTimer = setTimeout(refresh, isOffline ? OFFLINE_REFRESH_INTERVAL_MS : wait);
+  if (isAnyChanging() && !isOffline) askHealth();
 }
 
 /** A hidden tab sends no requests, and closes its stream so that the connection is free. */
@@ -186,6 +225,7 @@ async function loadConfiguration() {
   setRecoveryBound(configuration.recovery_bound_seconds);
   $("version").textContent = `Valerix ${version}`;
   setTraceUrl(traceUrl);
+  if (configuration.demo) showDemoProcesses();
   if (grafanaUrl) Object.assign($("grafana"), { href: grafanaUrl, hidden: false });
 }
 
@@ -201,6 +241,7 @@ startGremlin((faults) => {
   recordFaults(faults);
   updateFlow({ faults });
 });
+startProcesses({ onChange: showProcesses, onKill: askHealth });
 document.addEventListener("click", copyOnClick);
 document.addEventListener("visibilitychange", onVisibilityChange);
 onVisibilityChange();

@@ -125,6 +125,11 @@ export function drawNode(name, { x, y, w, h }, unit, isHorizontal) {
       class: "fault-label",
       transform: `translate(0 ${isHorizontal ? -h / 2 : h / 2 + u(6)})`,
     }),
+    process: svg("g", {
+      class: "process-label",
+      transform: `translate(0 ${h / 2 + u(17)})`,
+    }),
+    sharesLabelPlace: !isHorizontal,
     size: { w, h, unit },
   };
   const group = svg("g", {
@@ -146,7 +151,7 @@ export function drawNode(name, { x, y, w, h }, unit, isHorizontal) {
       ...titlePosition(isCustomer, { w, h, textX: u(hasIcon ? 37 : 12) }, u, isHorizontal),
       text: title,
     }),
-    parts.value, parts.state, parts.dots, parts.fault);
+    parts.value, parts.state, parts.dots, parts.process, parts.fault);
   return { ...parts, group };
 }
 

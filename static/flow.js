@@ -39,7 +39,7 @@ let animation;
 let nodes = {};
 let connections = {};
 let breakerLabels = {};
-let state = { health: {}, rates: [], breakers: {}, faults: {} };
+let state = { health: {}, rates: [], breakers: {}, faults: {}, processes: {} };
 
 export function startFlow() {
   const background = svg("svg", { class: "flow-layer", "aria-hidden": "true" });
@@ -84,7 +84,7 @@ function toMiddle(path) {
   return `translate(${x.toFixed(1)} ${y.toFixed(1)})`;
 }
 
-/** Shows new values of some of: `health`, `rates`, `breakers`, `faults`. */
+/** Shows new values of some of: `health`, `rates`, `breakers`, `faults`, `processes`. */
 export function updateFlow(changes) {
   state = { ...state, ...changes };
   showState();
@@ -115,10 +115,20 @@ function showService(name, service, rate) {
   node.state.setAttribute("href", `#i-${STATE_ICONS[serviceState] ?? "bad"}`);
   setText(node.value, isUnreachable ? text : rate);
   drawLabel(node.fault, fault, node.size.unit);
+  const process = showProcess(node, state.processes[service], fault);
   const isDisconnected = dependencies.database === "disconnected";
   const reachableState = isUnreachable ? "unknown" : "good";
   setConnectionState(`${name}-database`, isDisconnected ? "bad" : reachableState);
-  return `${service} ${text}${fault ? `, gremlin: ${fault}` : ""}`;
+  return `${service} ${text}${process}${fault ? `, gremlin: ${fault}` : ""}`;
+}
+
+/** Returns a description for screen readers. */
+function showProcess(node, note, fault) {
+  // In a vertical diagram both labels have the same place.
+  const isFree = !(fault && node.sharesLabelPlace);
+  node.process.dataset.state = note?.state ?? "running";
+  drawLabel(node.process, isFree ? note?.lines.join("\n") : null, node.size.unit);
+  return note ? `, ${note.lines.join(", ")}` : "";
 }
 
 /** Returns a description for screen readers if the breaker is not closed. */

@@ -10,22 +10,45 @@ const STATE_TONES = { degraded: "waiting", unknown: "neutral" };
 const ORDER_SERVICE = SERVICES[0];
 
 let offlineSince = null;
+let refreshCount = 0;
+/** The latest answers, before what is known about the processes. */
+let answers = {};
+let isOffline = false;
+/** What is known about a process that has ended or was just restarted, by service. */
+let notes = {};
 
 /** Returns the state of each service, and whether the order service itself does not respond. */
 export async function refreshHealth() {
+  const ownCount = ++refreshCount;
   const results = await Promise.allSettled(
     SERVICES.map((service) => get(pathOf(service, "health"))));
   const { status, reason } = results[0];
-  const isOffline =
-    status === "rejected" && (reason instanceof NoResponse || reason.status >= 500);
-  // Without the order service, the other services cannot be reached from here.
-  const health = Object.fromEntries(SERVICES.map((service, i) =>
-    [service, isOffline && i > 0 ? UNKNOWN_HEALTH : toHealth(results[i])]));
-  showServices(health);
-  showNotices(health, isOffline);
-  return { health, isOffline };
+  // A later request has newer answers, although it may have been answered first.
+  if (ownCount === refreshCount) {
+    isOffline = status === "rejected" && (reason instanceof NoResponse || reason.status >= 500);
+    // Without the order service, the other services cannot be reached from here.
+    answers = Object.fromEntries(SERVICES.map((service, i) =>
+      [service, isOffline && i > 0 ? UNKNOWN_HEALTH : toHealth(results[i])]));
+  }
+  return { health: show(), isOffline };
 }
 
+/** Takes what is known about the processes, and returns the state of each service. */
+export function showProcessNotes(newNotes) {
+  notes = newNotes;
+  return show();
+}
+
+/** A service whose process has ended is down, whatever it answered before. */
+function show() {
+  const health = Object.fromEntries(Object.entries(answers).map(([service, answer]) =>
+    [service, notes[service]?.state === "ended" && !isOffline ? DEAD : answer]));
+  showServices(health);
+  if (answers[ORDER_SERVICE]) showNotices(health);
+  return health;
+}
+
+const DEAD = { state: "down", text: "dead", dependencies: {} };
 const UNKNOWN_HEALTH = { state: "unknown", text: "unknown", dependencies: {} };
 
 function toHealth({ value, reason }) {
@@ -44,11 +67,15 @@ function createService([service]) {
   return el("li", { data: { service } },
     el("span", { class: "state-icon" }),
     el("p", { class: "service-name" }, el("b", { text: service }), el("span")),
+    el("span", { class: "process-note" }),
     el("ul", { ariaLabel: `Dependencies of ${service}` }));
 }
 
 function updateService(node, [service, { state, text, dependencies }]) {
-  const [stateIcon, name, list] = node.children;
+  const [stateIcon, name, note, list] = node.children;
+  const { state: process = "running", lines = [] } = (!isOffline && notes[service]) || {};
+  node.dataset.process = process;
+  setText(note, lines.join(", "));
   showState(node, stateIcon, state);
   setText(name.lastChild, text);
   reconcile(list, Object.entries(dependencies), ([dependency]) => dependency,
@@ -74,17 +101,17 @@ function showState(node, stateIcon, state) {
   stateIcon.replaceChildren(icon(STATE_ICONS[state] ?? fallback));
 }
 
-function showNotices(health, isOffline) {
+function showNotices(health) {
   offlineSince = isOffline ? offlineSince ?? Date.now() : null;
   document.body.dataset.offline = String(isOffline);
-  reconcile($("notices"), noticesOf(health, isOffline), ([, text]) => text,
+  reconcile($("notices"), noticesOf(health), ([, text]) => text,
     ([tone, text]) =>
       el("p", { class: `notice ${tone}` }, icon(tone === "bad" ? "bad" : "warning"), text),
     () => {});
 }
 
 /** Pairs of a tone and a text. */
-function noticesOf(health, isOffline) {
+function noticesOf(health) {
   const isDisconnected = (service) => health[service].dependencies.database === "disconnected";
   if (isOffline) {
     const since = formatTime(offlineSince);
@@ -102,7 +129,7 @@ function noticesOf(health, isOffline) {
   for (const service of SERVICES.slice(1)) {
     const { state, text } = health[service];
     if (state === "down") {
-      const problem = text === "down" ? "is down" : "does not respond";
+      const problem = text === "no response" ? "does not respond" : `is ${text}`;
       notices.push(["waiting", `${service} ${problem}.${consequence}`]);
     } else if (isDisconnected(service)) {
       notices.push(["waiting", `${service} cannot reach its database.${consequence}`]);

@@ -19,7 +19,8 @@ const history = [];
 /**
  * Scrapes all services. Returns the history of rates and latencies, the latest rates (undefined
  * after the first scrape), the breaker state of each dependency, the number of stuck orders by what
- * they owe, and the age of the oldest pending order. What is unknown is null.
+ * they owe, the age of the oldest pending order, and the start of each service's process in seconds
+ * since 1970. What is unknown is null.
  */
 export async function scrapeMetrics() {
   const results = await Promise.allSettled(
@@ -38,6 +39,7 @@ export async function scrapeMetrics() {
     breakers: order?.breakers ?? null,
     stuck: order?.stuck ?? null,
     oldestPendingSeconds: order?.oldestPendingSeconds ?? null,
+    starts: scrapes.map((scrape) => scrape?.startedSeconds ?? null),
   };
 }
 
@@ -49,6 +51,7 @@ function parseScrape(text) {
     breakers: {},
     stuck: null,
     oldestPendingSeconds: null,
+    startedSeconds: null,
   };
   for (const { name, value, labels } of parseSamples(text)) {
     const { method, path, le, dependency, state } = labels;
@@ -65,6 +68,8 @@ function parseScrape(text) {
       scrape.stuck = { ...scrape.stuck, [labels.owes]: value };
     } else if (name === "valerix_oldest_pending_order_seconds") {
       scrape.oldestPendingSeconds = value;
+    } else if (name === "process_start_time_seconds") {
+      scrape.startedSeconds = value;
     }
   }
   return scrape;

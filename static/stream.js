@@ -13,11 +13,16 @@ export class Stream {
   #wasInterrupted = false;
   #onChange;
   #onReset;
+  #onBreak;
 
-  /** `onReset` is called when changes may have been missed, so that everything must be loaded. */
-  constructor(onChange, onReset) {
+  /**
+   * `onReset` is called when changes may have been missed, so that everything must be loaded, and
+   * `onBreak` when the stream is interrupted.
+   */
+  constructor(onChange, onReset, onBreak) {
     this.#onChange = onChange;
     this.#onReset = onReset;
+    this.#onBreak = onBreak;
   }
 
   open() {
@@ -62,6 +67,7 @@ export class Stream {
   #onInterruption() {
     clearTimeout(this.#timer);
     this.#wasInterrupted = true;
+    this.#onBreak();
     if (this.#source?.readyState === EventSource.CONNECTING) {
       return showStatus("connecting", "not live, reconnecting");
     }

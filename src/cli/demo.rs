@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::error::ConfigError;
 use super::outcome::{Outcome, listen_for_shutdown};
-use super::parsers::{database_url, ip_address, port};
+use super::parsers::{database_url, delay_ms, ip_address, port};
 use crate::demo;
 use crate::platform::db::DatabaseUrl;
 use crate::testbed::service_kind::ServiceKind;
@@ -37,6 +38,10 @@ pub struct DemoArgs {
     /// Delete the data of the private database first
     #[arg(long, conflicts_with = "database_url")]
     reset: bool,
+    /// Milliseconds between the end of a service and its restart; they double while it keeps ending
+    /// within 10 s of its start
+    #[arg(long, value_name = "MS", default_value_t = 3000, value_parser = delay_ms)]
+    restart_pause_ms: u32,
     /// Log each request too; those that pages and probes repeat need `RUST_LOG=debug`
     #[arg(long)]
     verbose: bool,
@@ -67,6 +72,7 @@ impl DemoArgs {
             database_url: self.database_url,
             data_dir: self.data_dir,
             reset: self.reset,
+            restart_pause: Duration::from_millis(self.restart_pause_ms.into()),
             verbose: self.verbose,
         }
     }

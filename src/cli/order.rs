@@ -7,7 +7,7 @@ use clap::Args;
 use super::default_urls::local_url;
 use super::error::ConfigError;
 use super::outcome::Outcome;
-use super::parsers::{base_url, http_url, seconds, timeout_ms, trace_url};
+use super::parsers::{base_url, http_url, seconds, timeout_ms, token, trace_url};
 use super::service::ServiceArgs;
 use super::service_command::{self, ServiceCommand};
 use super::shared::{OperatorTokenArgs, RecoveryBoundArgs, RemoteDatabaseArgs};
@@ -45,6 +45,8 @@ pub struct OrderArgs {
     idempotency_key_ttl_seconds: u64,
     #[command(flatten)]
     dashboard: DashboardArgs,
+    #[command(flatten)]
+    demo_control: DemoControlArgs,
 }
 
 /// Links on the dashboard.
@@ -60,10 +62,41 @@ struct DashboardArgs {
     grafana_url: Option<String>,
 }
 
+/// Where the demo that runs this service is controlled.
+#[derive(Debug, Args)]
+struct DemoControlArgs {
+    /// Address at which the demo shows and kills its services; set by the demo
+    #[arg(long, hide = true, env = "DEMO_CONTROL_URL", value_parser = base_url)]
+    demo_control_url: Option<BaseUrl>,
+    /// Bearer token of that address; set by the demo
+    #[arg(long, hide = true, env = "DEMO_CONTROL_TOKEN",
+          hide_env_values = true, value_parser = token)]
+    demo_control_token: Option<String>,
+}
+
+impl DemoControlArgs {
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.demo_control_url.is_some() == self.demo_control_token.is_some() {
+            return Ok(());
+        }
+        let text = "DEMO_CONTROL_URL and DEMO_CONTROL_TOKEN are set together, by valerix demo; \
+                    unset the one that is set";
+        Err(ConfigError(text.to_owned()))
+    }
+
+    fn config(&self) -> Option<order::DemoControl> {
+        Some(order::DemoControl {
+            url: self.demo_control_url.clone()?,
+            token: self.demo_control_token.clone()?,
+        })
+    }
+}
+
 impl OrderArgs {
     /// An idempotency key must be kept for as long as recovery can finish its order. If it were
     /// deleted sooner, a client that repeats its request would create a second order.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.demo_control.check()?;
         let ttl = self.idempotency_key_ttl_seconds;
         let bound = self.recovery_bound.recovery_bound_seconds;
         if ttl >= bound {
@@ -88,7 +121,9 @@ impl OrderArgs {
                 trace_url: self.dashboard.trace_url.clone(),
                 grafana_url: self.dashboard.grafana_url.clone(),
                 recovery_bound_seconds: self.recovery_bound.recovery_bound_seconds,
+                demo: self.demo_control.demo_control_url.is_some(),
             },
+            demo_control: self.demo_control.config(),
             recovery: recovery::Config {
                 bound: self.recovery_bound.duration(),
                 key_ttl: Duration::from_secs(self.idempotency_key_ttl_seconds),

@@ -87,7 +87,7 @@ fn text(
     {program} audit{audit_flag}{note}
     {psql}{note}
 
-  Kill one of the processes named above with kill -9: it is started again.
+  Kill a service by its button on the dashboard, or with kill -9: it is started again.
   Ctrl-C stops everything; the data is kept.
 "#
     )

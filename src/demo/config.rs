@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::platform::db::DatabaseUrl;
 use crate::testbed::addresses::Addresses;
@@ -19,6 +20,8 @@ pub struct Config {
     pub verbose: bool,
     /// Whether to delete the private database's data first.
     pub reset: bool,
+    /// The time between the end of a service and its restart.
+    pub restart_pause: Duration,
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 
 mod announcement;
 mod config;
+mod control;
 mod database;
 mod database_access;
 mod error;

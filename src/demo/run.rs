@@ -9,9 +9,10 @@ use tokio::task::LocalSet;
 
 use super::announcement::announce_when_ready;
 use super::config::Config;
+use super::control::ControlServer;
 use super::database::{Database, Source};
 use super::error::{DemoError, PORT_FLAGS};
-use super::services::keep_all_running;
+use super::services::{ServicesConfig, keep_all_running};
 use crate::platform::client::{BaseUrl, Client};
 use crate::platform::deadline::Deadline;
 use crate::platform::http::health::Health;
@@ -20,6 +21,7 @@ use crate::platform::output;
 use crate::platform::shutdown::Shutdown;
 use crate::testbed::addresses::Addresses;
 use crate::testbed::service_kind::ServiceKind;
+use crate::testbed::supervisor::Supervisor;
 
 /// Programs that do not speak HTTP may never answer.
 const LIVEZ_TIMEOUT: Duration = Duration::from_secs(1);
@@ -37,11 +39,22 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
     for kind in ServiceKind::ALL {
         check_port(&addresses, kind).await?;
     }
+    let [order, inventory, payment] =
+        ServiceKind::ALL.map(|_| Supervisor::new(config.restart_pause));
+    let supervisors = [order.0, inventory.0, payment.0];
+    let control = ControlServer::bind()?;
+    let control_address = control.address().clone();
+    let control = control.serve([order.1, inventory.1, payment.1])?;
     let mut database = Database::open(source, config.reset).await?;
     let announcement = announce_when_ready(addresses, database.access(&config));
     let (stop, _) = watch::channel(false);
-    let services = keep_all_running(addresses, database.url(), config.verbose, stop.clone());
-    let services = tokio::spawn(services);
+    let services = ServicesConfig {
+        addresses,
+        database_url: database.url(),
+        control: control_address,
+        verbose: config.verbose,
+    };
+    let services = tokio::spawn(keep_all_running(services, supervisors, stop.clone()));
     let outcome = tokio::select! {
         () = shutdown.requested() => Ok(()),
         ended = services => ended.map_err(io::Error::other)?,
@@ -49,6 +62,7 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
         never = announcement => match never {},
     };
     output::print_line("stopping …");
+    control.stop(false).await;
     stop.send_replace(true);
     // Each service has a receiver until it has ended.
     stop.closed().await;

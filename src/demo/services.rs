@@ -3,8 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 
+use super::control::ControlAddress;
 use super::error::DemoError;
 use crate::platform::environment::variable;
 use crate::platform::http::middleware::access_log;
@@ -14,43 +16,53 @@ use crate::testbed::addresses::Addresses;
 use crate::testbed::environment::service_environment;
 use crate::testbed::process::{LineSink, Output, ProcessSpec};
 use crate::testbed::service_kind::ServiceKind;
-use crate::testbed::supervisor::keep_running;
+use crate::testbed::supervisor::Supervisor;
 
-/// Keeps all services running until `stop` is true. If a service cannot be started, or rejects its
-/// configuration, all services stop.
-pub async fn keep_all_running(
-    addresses: Addresses,
-    database_url: String,
-    verbose: bool,
-    stop: watch::Sender<bool>,
-) -> Result<(), DemoError> {
-    let keep = |kind: ServiceKind| {
-        let (stop, database_url) = (stop.clone(), &database_url);
-        async move {
-            let spec = process_spec(kind, &addresses, database_url, verbose)?;
-            let outcome = keep_running(spec, stop.subscribe()).await;
-            stop.send_replace(true);
-            outcome
-        }
-    };
-    let [order, inventory, payment] = ServiceKind::ALL.map(keep);
-    let (order, inventory, payment) = tokio::join!(order, inventory, payment);
-    for (kind, outcome) in ServiceKind::ALL
-        .into_iter()
-        .zip([order, inventory, payment])
-    {
-        outcome.map_err(|error| DemoError::Service(kind, error))?;
-    }
-    Ok(())
+/// How the services are started.
+pub struct ServicesConfig {
+    pub addresses: Addresses,
+    /// With the password.
+    pub database_url: String,
+    /// For the order service, which forwards the requests of its page.
+    pub control: ControlAddress,
+    /// Whether the log shows each request.
+    pub verbose: bool,
 }
 
-fn process_spec(
-    kind: ServiceKind,
-    addresses: &Addresses,
-    database_url: &str,
-    verbose: bool,
-) -> io::Result<ProcessSpec> {
+/// Keeps all services running until `stop` is true. If a service cannot be started, or rejects its
+/// configuration, all services stop. `supervisors` are in the order of [`ServiceKind::ALL`].
+pub async fn keep_all_running(
+    config: ServicesConfig,
+    supervisors: [Supervisor; 3],
+    stop: watch::Sender<bool>,
+) -> Result<(), DemoError> {
+    let services = ServiceKind::ALL.into_iter().zip(supervisors);
+    let services = services.map(|(kind, supervisor)| {
+        let (stop, config) = (&stop, &config);
+        async move {
+            let outcome = match process_spec(kind, config) {
+                Ok(spec) => supervisor.keep_running(spec, stop.subscribe()).await,
+                Err(error) => Err(error),
+            };
+            stop.send_replace(true);
+            outcome.map_err(|error| DemoError::Service(kind, error))
+        }
+    });
+    join_all(services).await.into_iter().collect()
+}
+
+fn process_spec(kind: ServiceKind, config: &ServicesConfig) -> io::Result<ProcessSpec> {
+    let ServicesConfig {
+        addresses,
+        database_url,
+        control,
+        verbose,
+    } = config;
     let mut environment = service_environment(kind, addresses, database_url);
+    if kind == ServiceKind::Order {
+        environment.push(("DEMO_CONTROL_URL".to_owned(), control.url.clone()));
+        environment.push(("DEMO_CONTROL_TOKEN".to_owned(), control.token.0.clone()));
+    }
     let mut set_default = |name: &str, value: String| {
         if variable(name).is_none() {
             environment.push((name.to_owned(), value));

@@ -20,6 +20,7 @@ pub mod sla;
 mod store;
 
 pub use dashboard::assets::Dashboard;
+pub use dashboard::demo::DemoControl;
 pub use service::{Config, OrderService};
 pub use store::Cursor;
 

@@ -13,7 +13,8 @@ use super::admission::AdmissionControl;
 use super::audit_cache::AuditCache;
 use super::clients::{self, InventoryClient, PaymentClient};
 use super::dashboard::assets::Dashboard;
-use super::dashboard::{assets, proxy};
+use super::dashboard::demo::DemoControl;
+use super::dashboard::{assets, demo, proxy};
 use super::events::feed::Feed;
 use super::events::sse::{self, StreamPermits};
 use super::metrics::OrderMetrics;
@@ -49,6 +50,8 @@ pub struct Config {
     pub step_timeout: Duration,
     pub recovery: recovery::Config,
     pub dashboard: Dashboard,
+    /// Set by `valerix demo`.
+    pub demo_control: Option<DemoControl>,
     /// Sent to inventory and payment as a bearer token.
     pub service_token: Option<String>,
     /// For the audit, which has a connection of its own.
@@ -146,8 +149,14 @@ impl OrderService {
 impl Role for OrderService {
     const SERVICE: &'static str = "order-service";
     const INTERNAL: bool = false;
-    const EXEMPT_FROM_FAULTS: &'static [&'static str] =
-        &["/", "/dashboard.json", "/services/*", "/static/*"];
+    const EXEMPT_FROM_FAULTS: &'static [&'static str] = &[
+        "/",
+        "/dashboard.json",
+        "/demo",
+        "/demo/*",
+        "/services/*",
+        "/static/*",
+    ];
     const TABLES: &'static [&'static str] = &["orders", "order_events", "sla_reports"];
     const OPERATOR_ROUTES: &'static [(&'static str, &'static str)] = operators::ROUTES;
 
@@ -195,6 +204,9 @@ impl Role for OrderService {
             payment: Client::new(self.config.payment_url.clone()),
         };
         proxy::routes(services, service);
+        if let Some(control) = &self.config.demo_control {
+            demo::routes(control, service);
+        }
         assets::routes(&self.config.dashboard, service);
     }
 

@@ -40,7 +40,7 @@ impl Demo {
         Self::start_with(data, ports, extra, &[])
     }
 
-    fn start_with(data: &Path, ports: [u16; 3], extra: &[&str], env: &[(&str, &str)]) -> Self {
+    pub fn start_with(data: &Path, ports: [u16; 3], extra: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(PROGRAM);
         command
             .arg("demo")
@@ -139,7 +139,7 @@ impl Demo {
     }
 
     /// The process ids of a service so far, the latest last.
-    fn pids(&self, role: &str) -> Vec<i32> {
+    pub fn pids(&self, role: &str) -> Vec<i32> {
         let lines = self.lines();
         let of_role = lines
             .iter()
@@ -203,7 +203,7 @@ fn is_alive(pid: i32) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_survives_kills_and_keeps_its_data() {
     let data = Directory::new("kills");
-    let demo = Demo::start(&data.0, ports(), &[]);
+    let demo = Demo::start(&data.0, ports(), &["--restart-pause-ms", "100"]);
     demo.wait_until_running().await;
     assert_eq!(demo.stocked().await, [10_000; 3]);
     assert_eq!(demo.place().await, Some(201));

@@ -31,6 +31,8 @@ pub struct Dashboard {
     pub grafana_url: Option<String>,
     /// An order that is pending, or owes something, for longer than this is stuck.
     pub recovery_bound_seconds: u64,
+    /// Whether a demo runs the services, so that `GET /demo` shows their processes.
+    pub demo: bool,
 }
 
 /// A file, or 304 when the request's headers show that the client has it.

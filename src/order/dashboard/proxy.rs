@@ -10,7 +10,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::api::{Deliver, Delivery, product_path};
 use crate::order::clients::{INVENTORY, PAYMENT};
-use crate::platform::client::{CallError, Client, ForwardedRequest};
+use crate::platform::client::{CallError, Client, ForwardedRequest, ForwardedResponse};
 use crate::platform::deadline::Deadline;
 use crate::platform::http::extract::RawBody;
 use crate::platform::http::marker::LogAtDebug;
@@ -22,7 +22,7 @@ use crate::platform::http::problem_responses::{
 
 /// Longer than the latency of 3 s that the dashboard's gremlin button sets, so that a slow service
 /// still responds. Shorter than the dashboard waits.
-const FORWARD_TIMEOUT: Duration = Duration::from_millis(3500);
+pub const FORWARD_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// The clients of the services, for one worker thread.
 pub struct Services {
@@ -63,19 +63,25 @@ impl Services {
         let received = forwarded
             .await
             .map_err(|error| forward_problem(service, error))?;
-        let mut response = HttpResponse::build(received.status);
-        if let Some(content_type) = received.content_type {
-            response.insert_header((header::CONTENT_TYPE, content_type));
-        }
-        // Of a 503, this header says that the request can be repeated safely (docs/api.md).
-        if let Some(retry_after) = received.retry_after {
-            response.insert_header((header::RETRY_AFTER, retry_after));
-        }
-        Ok(response.body(received.body))
+        Ok(pass_on(received))
     }
 }
 
-fn forward_problem(service: &str, error: CallError) -> Problem {
+/// Returns the response of the other service unchanged.
+pub fn pass_on(received: ForwardedResponse) -> HttpResponse {
+    let mut response = HttpResponse::build(received.status);
+    if let Some(content_type) = received.content_type {
+        response.insert_header((header::CONTENT_TYPE, content_type));
+    }
+    // Of a 503, this header says that the request can be repeated safely (docs/api.md).
+    if let Some(retry_after) = received.retry_after {
+        response.insert_header((header::RETRY_AFTER, retry_after));
+    }
+    response.body(received.body)
+}
+
+/// The problem of a request that got no response. `service` is its name at the start of a sentence.
+pub fn forward_problem(service: &str, error: CallError) -> Problem {
     if matches!(error, CallError::TimedOut) {
         let limit = FORWARD_TIMEOUT.as_millis();
         let detail = format!("{service} did not respond within {limit} ms.");

@@ -35,7 +35,11 @@ pub struct Removed {
 }
 
 impl Gremlin {
-    fn authorize(&self, request: &HttpRequest) -> Result<(), Problem> {
+    /// Requires the gremlin's token, if one is configured.
+    ///
+    /// # Errors
+    /// 401 without it.
+    pub fn authorize(&self, request: &HttpRequest) -> Result<(), Problem> {
         let Some(token) = &self.config().token else {
             return Ok(());
         };
