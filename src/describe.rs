@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::Path;
 
 use crate::platform::http::{health, listener};
+use crate::platform::text_table;
 use crate::testbed::postgres;
 
 /// The parts of the description that come from the command line.
@@ -179,12 +180,27 @@ impl fmt::Display for Description {
 }
 
 impl Description {
+    /// The variables and their default values, grouped by the commands that have them.
     fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<38} {:<48} default", "variable", "commands")?;
+        let mut groups: BTreeMap<&[String], Vec<&Setting>> = BTreeMap::new();
         for setting in &self.settings {
-            let commands = setting.commands.join(", ");
-            let default = setting.default.as_deref().unwrap_or("-");
-            write!(f, "\n{:<38} {commands:<48} {default}", setting.variable)?;
+            groups.entry(&setting.commands).or_default().push(setting);
+        }
+        write!(f, "Variables and default values:")?;
+        for (commands, settings) in groups {
+            write!(f, "\n{}", commands.join(", "))?;
+            for Setting {
+                variable, default, ..
+            } in settings
+            {
+                let default = default.as_deref().unwrap_or("-");
+                let line = format!("  {variable:<38} {default}");
+                if line.chars().count() <= text_table::WIDTH {
+                    write!(f, "\n{line}")?;
+                } else {
+                    write!(f, "\n  {variable}\n      {default}")?;
+                }
+            }
         }
         Ok(())
     }

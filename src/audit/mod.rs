@@ -12,6 +12,7 @@ mod reader;
 mod recheck;
 mod remote_databases;
 mod report;
+mod report_text;
 mod run;
 mod session;
 mod suspicions;

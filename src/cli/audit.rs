@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::number_parsers::path;
 use super::outcome::{Outcome, exit_on_signal, print_report};
 use super::parsers::database_url;
 use super::shared::{RecoveryBoundArgs, RemoteDatabaseArgs};
@@ -23,7 +24,7 @@ pub struct AuditArgs {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
     database_url: Option<DatabaseUrl>,
     /// Directory of the demo whose database is read if no address is given [default: .valerix]
-    #[arg(long, env = "VALERIX_DATA_DIR")]
+    #[arg(long, env = "VALERIX_DATA_DIR", value_parser = path())]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     remote_databases: RemoteDatabaseArgs,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::error::ConfigError;
+use super::number_parsers::path;
 use super::outcome::{Outcome, listen_for_shutdown};
 use super::parsers::{database_url, delay_ms, ip_address, port};
 use crate::demo;
@@ -33,7 +34,7 @@ pub struct DemoArgs {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = database_url)]
     database_url: Option<DatabaseUrl>,
     /// Directory of the private database [default: .valerix]
-    #[arg(long, env = "VALERIX_DATA_DIR")]
+    #[arg(long, env = "VALERIX_DATA_DIR", value_parser = path())]
     data_dir: Option<PathBuf>,
     /// Delete the data of the private database first
     #[arg(long, conflicts_with = "database_url")]

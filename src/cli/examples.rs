@@ -53,6 +53,14 @@ Examples:
   valerix gremlin status
   valerix gremlin rm --all --service payment";
 
+pub const GREMLIN_ADD: &str = "\
+Examples:
+  valerix gremlin add error --status 503 --service payment --probability 0.5
+  valerix gremlin add latency --delay-ms 800 --jitter-ms 400 --ttl-seconds 60
+  valerix gremlin add vanish --route /inventory/reserve --max-fires 3
+  valerix gremlin add hang --service order --direction outbound
+                                    calls of the order service never return";
+
 pub const AUDIT: &str = "\
 Example:
   valerix audit --database-url postgres://valerix@127.0.0.1/valerix";
@@ -84,12 +92,25 @@ Examples:
   valerix stock add PROD-001 100    deliver 100 units
   valerix stock create PROD-009 --stock 50";
 
+pub const STOCK_ADD: &str = "\
+Examples:
+  valerix stock add PROD-001 100
+  valerix stock add PROD-001 -5     correct the stock: 5 units are missing
+  valerix stock add PROD-001 100 --delivery-id D-2026-17
+                                    can be repeated: it is delivered once";
+
 pub const ORDERS: &str = "\
 Examples:
   valerix orders list --settled false
                                     orders that have not ended, or owe something
   valerix orders show ID            the timeline of an order
   valerix orders cancel ID          give its stock and its money back";
+
+pub const ORDERS_LIST: &str = "\
+Examples:
+  valerix orders list --status pending_inventory
+  valerix orders list --created-after 2026-01-31T12:00:00Z --limit 100
+  valerix orders list --settled false --json";
 
 pub const HEALTHCHECK: &str = "\
 Examples:

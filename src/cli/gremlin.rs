@@ -9,8 +9,10 @@ use tokio::task::LocalSet;
 
 use super::default_urls::local_url;
 use super::error::Takes;
+use super::examples;
+use super::number_parsers::whole_number;
 use super::outcome::{Outcome, exit_on_signal, listen_for_shutdown, stopped};
-use super::parsers::{base_url, delay_ms, token};
+use super::parsers::{base_url, delay_ms, fraction, token};
 use crate::gremlin::{self, Command, Target, tour};
 use crate::inventory::InventoryService;
 use crate::order::OrderService;
@@ -41,6 +43,7 @@ pub struct GremlinArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Addresses")]
 struct ServiceUrls {
     /// Address of the order service
     #[arg(long = "order-service-url", env = "ORDER_SERVICE_URL", global = true,
@@ -77,13 +80,14 @@ enum GremlinCommand {
         service: ServiceArg,
     },
     /// Add a rule
+    #[command(after_help = examples::GREMLIN_ADD)]
     Add(Box<AddArgs>),
     /// Remove a rule, or all rules
     Rm {
         #[command(flatten)]
         service: ServiceArg,
         /// Number of the rule
-        #[arg(required_unless_present = "all")]
+        #[arg(required_unless_present = "all", value_parser = rule_id)]
         id: Option<u32>,
         /// Remove all rules of the service
         #[arg(long, conflicts_with = "id")]
@@ -114,47 +118,47 @@ struct AddArgs {
     /// (never answers)
     kind: String,
     /// latency: delay in milliseconds [default: 3000]
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, value_parser = whole_number, help_heading = "Fault")]
     delay_ms: Option<i64>,
     /// latency: random deviation of the delay, at most this many milliseconds up or down
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, value_parser = whole_number, help_heading = "Fault")]
     jitter_ms: Option<i64>,
     /// error: HTTP status [default: 500]
-    #[arg(long)]
+    #[arg(long, value_parser = whole_number, help_heading = "Fault")]
     status: Option<i64>,
     /// inbound (requests that the service receives) or outbound (calls that it makes) [default:
     /// inbound]
-    #[arg(long)]
+    #[arg(long, help_heading = "Only some requests")]
     direction: Option<String>,
     /// outbound: only calls to this service, such as payment-service
-    #[arg(long)]
+    #[arg(long, help_heading = "Only some requests")]
     dependency: Option<String>,
     /// Only this route, such as /inventory/reserve
-    #[arg(long)]
+    #[arg(long, help_heading = "Only some requests")]
     route: Option<String>,
     /// Only this HTTP method
-    #[arg(long)]
+    #[arg(long, help_heading = "Only some requests")]
     method: Option<String>,
     /// Only requests for this product
-    #[arg(long)]
+    #[arg(long, help_heading = "Only some requests")]
     product_id: Option<String>,
     /// Probability with which the rule fires for a matching request, from 0 to 1
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, value_parser = fraction, help_heading = "How often")]
     probability: Option<f64>,
     /// Seed of the random choices, with --probability or --jitter-ms
-    #[arg(long)]
+    #[arg(long, value_parser = whole_number, help_heading = "How often")]
     seed: Option<i64>,
     /// Fire for every Nth matching request
-    #[arg(long)]
+    #[arg(long, value_parser = whole_number, help_heading = "How often")]
     every: Option<i64>,
     /// Which one of every N requests to fire for, with --every
-    #[arg(long)]
+    #[arg(long, value_parser = whole_number, help_heading = "How often")]
     offset: Option<i64>,
     /// Seconds after which the rule ends
-    #[arg(long)]
+    #[arg(long, value_parser = whole_number, help_heading = "How long")]
     ttl_seconds: Option<i64>,
     /// Number of fires after which the rule ends
-    #[arg(long)]
+    #[arg(long, value_parser = whole_number, help_heading = "How long")]
     max_fires: Option<i64>,
 }
 
@@ -185,6 +189,11 @@ impl FromStr for Selection {
             },
         })
     }
+}
+
+fn rule_id(text: &str) -> Result<u32, Takes> {
+    text.parse()
+        .map_err(|_| Takes::text("the number of a rule, as 'valerix gremlin status' shows it"))
 }
 
 impl ServiceArg {

@@ -7,8 +7,9 @@ use clap::Args;
 use tokio::task::LocalSet;
 
 use super::default_urls::local_url;
+use super::number_parsers::{rate, within};
 use super::outcome::{Outcome, listen_for_shutdown, print_report, stopped};
-use super::parsers::{base_url, timeout_ms};
+use super::parsers::{base_url, product_id, timeout_ms};
 use crate::load;
 use crate::platform::client::BaseUrl;
 use crate::platform::output;
@@ -21,23 +22,22 @@ pub struct LoadArgs {
           value_parser = base_url)]
     url: BaseUrl,
     /// Orders per second; several rates, separated by commas, run one after the other
-    #[arg(long, value_delimiter = ',', default_value = "100",
-          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_delimiter = ',', default_value = "100", value_parser = rate)]
     rate: Vec<u32>,
     /// Duration of each rate in seconds
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, default_value_t = 10, value_parser = within(1_u64..=86_400, "whole seconds"))]
     seconds: u64,
     /// Product to order; of several, separated by commas, one is chosen at random for each order
-    #[arg(long, value_delimiter = ',', default_value = "PROD-001")]
+    #[arg(long, value_delimiter = ',', default_value = "PROD-001", value_parser = product_id)]
     product_id: Vec<String>,
     /// Quantity of each order
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    #[arg(long, default_value_t = 1, value_parser = within(1_i32..=1000, "a whole number"))]
     quantity: i32,
     /// Send an idempotency key with each order
     #[arg(long)]
     keys: bool,
     /// Maximum number of connections; the time that an order waits for one counts as latency
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 1000, value_parser = within(1..=u16::MAX, "a whole number"))]
     connections: u16,
     /// Milliseconds after which an order without a response counts as unanswered
     #[arg(long, default_value_t = 10_000, value_parser = timeout_ms)]

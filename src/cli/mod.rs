@@ -3,7 +3,7 @@
 //!
 //! A command has a file with its arguments (`…Args`), its configuration (`config`) and the call
 //! that runs it (`run`). `parse` is the entry: [`secret_files`] and [`environment`] prepare what
-//! clap reads, [`parsers`] reads single values, and [`clap_error`] turns an error of clap into one
+//! clap reads, [`parsers`] and [`number_parsers`] read single values, and [`clap_error`] turns an error of clap into one
 //! line.
 
 mod audit;
@@ -21,6 +21,7 @@ mod healthcheck;
 mod inventory;
 mod load;
 mod migrate;
+mod number_parsers;
 mod operator_command;
 mod order;
 mod orders;
@@ -38,6 +39,8 @@ mod soak;
 mod stock;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod usage_tests;
 
 pub use command::{Cli, Command};
 pub use outcome::Outcome;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::default_urls::local_url;
 use super::error::Takes;
+use super::examples;
 use super::operator_command;
 use super::outcome::Outcome;
 use super::parsers::{base_url, boolean, in_range, product_id};
@@ -37,6 +38,7 @@ pub struct OrdersArgs {
 #[derive(Debug, Subcommand)]
 enum OrdersCommand {
     /// List orders, newest first
+    #[command(after_help = examples::ORDERS_LIST)]
     List(ListArgs),
     /// Show an order: its fields, each attempt to finish it, and what it owes
     Show(OrderArg),
@@ -134,5 +136,5 @@ fn time(text: &str) -> Result<DateTime<Utc>, Takes> {
 }
 
 fn limit(text: &str) -> Result<usize, Takes> {
-    in_range(text, &(1..=MAX_LISTED), "a number")
+    in_range(text, &(1..=MAX_LISTED), "a whole number")
 }

@@ -6,6 +6,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use super::command::Cli;
 use super::error::ConfigError;
+use super::number_parsers::with_negative_numbers;
 use super::{clap_error, environment, secret_files};
 use crate::platform::environment::variable;
 use crate::platform::output;
@@ -35,7 +36,8 @@ fn refuse(error: &ConfigError) -> ! {
     std::process::exit(2);
 }
 
-pub(super) fn read(mut command: clap::Command, arguments: &[OsString]) -> Result<Cli, clap::Error> {
+pub(super) fn read(command: clap::Command, arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = with_negative_numbers(command);
     let mut matches = command.try_get_matches_from_mut(arguments)?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }

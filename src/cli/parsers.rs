@@ -46,19 +46,19 @@ pub fn port(text: &str) -> Result<u16, Takes> {
 }
 
 pub fn pool_size(text: &str) -> Result<u32, Takes> {
-    in_range(text, &(1..=1000), "a number")
+    in_range(text, &(1..=1000), "a whole number")
 }
 
 pub fn timeout_ms(text: &str) -> Result<u64, Takes> {
-    in_range(text, &(1..=60_000), "milliseconds")
+    in_range(text, &(1..=60_000), "whole milliseconds")
 }
 
 pub fn delay_ms(text: &str) -> Result<u32, Takes> {
-    in_range(text, &(0..=60_000), "milliseconds")
+    in_range(text, &(0..=60_000), "whole milliseconds")
 }
 
 pub fn seconds(text: &str) -> Result<u64, Takes> {
-    in_range(text, &(1..=MAX_SECONDS), "seconds")
+    in_range(text, &(1..=MAX_SECONDS), "whole seconds")
 }
 
 /// Minutes with a fraction, rounded to a second.
@@ -117,7 +117,7 @@ pub fn database_url(text: &str) -> Result<DatabaseUrl, Takes> {
 pub fn base_url(text: &str) -> Result<BaseUrl, Takes> {
     text.parse().map_err(|error| {
         Takes(format!(
-            "an address such as http://127.0.0.1:5002 ({error})"
+            "an address such as http://127.0.0.1:5001 ({error})"
         ))
     })
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::task::LocalSet;
 
+use super::number_parsers::{path, within};
 use super::outcome::{Outcome, listen_for_shutdown, print_report, stopped};
+use super::parsers::seed;
 use crate::platform::output;
 use crate::prove;
 
@@ -37,23 +39,23 @@ says what to raise (also for wrong arguments, and then nothing is started)";
 #[command(after_long_help = LONG_HELP)]
 pub struct ProveArgs {
     /// Seed of all requests and faults [default: random, and printed]
-    #[arg(long)]
+    #[arg(long, value_parser = seed)]
     seed: Option<u64>,
     /// Number of orders to plan; directed rounds may add some
     #[arg(long, default_value_t = 1000,
-          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+          value_parser = within(1_u32..=1_000_000, "a whole number"))]
     orders: u32,
     /// Number of times that a service is killed; other faults occur in proportion. Below 6, some
     /// kinds of fault never occur
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    #[arg(long, default_value_t = 30, value_parser = within(0_u32..=10_000, "a whole number"))]
     kills: u32,
     /// Number of times that the database is restarted or killed, in turn. Below 2, one of the two
     /// never occurs
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    #[arg(long, default_value_t = 2, value_parser = within(0_u32..=1000, "a whole number"))]
     database_restarts: u32,
     /// Directory of the campaign's database; its contents are deleted first [default: a temporary
     /// directory]
-    #[arg(long)]
+    #[arg(long, value_parser = path())]
     data_dir: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

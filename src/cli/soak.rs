@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::task::LocalSet;
 
+use super::number_parsers::{path, rate, within};
 use super::outcome::{Outcome, listen_for_shutdown, print_report, stopped};
 use super::parsers::minutes;
 use crate::platform::output;
@@ -22,14 +23,14 @@ pub struct SoakArgs {
     #[arg(long, default_value = "60", value_parser = minutes)]
     minutes: Duration,
     /// Orders per second
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 100, value_parser = rate)]
     rate: u32,
     /// Seconds between two samples of the processes
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    #[arg(long, default_value_t = 3, value_parser = within(3_u64..=3600, "whole seconds"))]
     sample_seconds: u64,
     /// Directory of the soak's database; its contents are deleted first [default: a temporary
     /// directory]
-    #[arg(long)]
+    #[arg(long, value_parser = path())]
     data_dir: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

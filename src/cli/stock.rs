@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::default_urls::local_url;
 use super::error::Takes;
+use super::examples;
 use super::operator_command;
 use super::outcome::Outcome;
 use super::parsers::{base_url, in_range, product_id};
@@ -33,6 +34,7 @@ enum StockCommand {
     /// List the stock of all products
     List,
     /// Deliver units of a product; a negative quantity is a correction
+    #[command(after_help = examples::STOCK_ADD)]
     Add {
         /// Product to deliver
         #[arg(value_name = "PRODUCT", value_parser = product_id)]
@@ -83,12 +85,12 @@ impl StockArgs {
 
 /// The stock of a new product.
 fn units(text: &str) -> Result<i32, Takes> {
-    in_range(text, &(0..=MAX_STOCK), "units")
+    in_range(text, &(0..=MAX_STOCK), "whole units")
 }
 
 /// The units of a delivery, or those that a correction removes.
 fn delivered_quantity(text: &str) -> Result<i32, Takes> {
-    let quantity = in_range(text, &(-MAX_STOCK..=MAX_STOCK), "units")?;
+    let quantity = in_range(text, &(-MAX_STOCK..=MAX_STOCK), "whole units")?;
     if quantity == 0 {
         return Err(Takes::text("a quantity other than 0"));
     }

@@ -9,12 +9,13 @@ use super::command::Cli;
 use super::error::ConfigError;
 use super::parse::read;
 use super::secret_files::{self, is_secret};
+use crate::describe::{Description, Inputs};
 use crate::testbed::service_kind::ServiceKind;
 
 const SERVICE: [&str; 3] = ["order", "--database-url", "postgres://h/db"];
 
 /// The line that is printed for a command line that clap refuses.
-fn line(arguments: &[&str]) -> String {
+pub(super) fn line(arguments: &[&str]) -> String {
     let all = ["valerix"].iter().chain(arguments);
     line_of(&all.map(OsString::from).collect::<Vec<_>>())
 }
@@ -30,7 +31,7 @@ fn check(arguments: &[&str]) -> Result<(), ConfigError> {
     Cli::try_parse_from(all).unwrap().command.check()
 }
 
-fn all_args(command: &clap::Command) -> Vec<&Arg> {
+pub(super) fn all_args(command: &clap::Command) -> Vec<&Arg> {
     let nested = command.get_subcommands().flat_map(all_args);
     command.get_arguments().chain(nested).collect()
 }
@@ -73,13 +74,33 @@ fn every_help_text_fits_80_columns() {
 }
 
 #[test]
+fn every_line_of_the_description_fits_80_columns() {
+    let description = Description::new(Inputs {
+        command: &Cli::command(),
+        services: Vec::new(),
+        variables_without_flag: Vec::new(),
+        default_database_pool_size: 16,
+    });
+    let text = description.to_string();
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    let demo = "\naudit, demo\n  VALERIX_DATA_DIR                       -";
+    assert!(text.contains(demo), "{text}");
+}
+
+#[test]
 fn every_example_in_a_help_text_is_a_valid_command_line() {
     let root = Cli::command();
     let mut examples = 0;
-    for command in std::iter::once(&root).chain(root.get_subcommands()) {
+    let first_level = root.get_subcommands().map(clap::Command::get_name);
+    let first_level: Vec<_> = first_level.collect();
+    for command in all_commands(&root) {
         let name = command.get_name();
-        let text = command.get_after_help().map(ToString::to_string);
-        let text = text.unwrap_or_else(|| panic!("{name} has no examples"));
+        let Some(text) = command.get_after_help().map(ToString::to_string) else {
+            assert!(!first_level.contains(&name), "{name} has no examples");
+            continue;
+        };
         for line in text.lines().filter(|line| line.starts_with("  ")) {
             let Some((_, line)) = line.split_once("valerix ") else {
                 continue;
@@ -145,12 +166,14 @@ fn a_wrong_value_gives_one_line_with_name_value_and_what_it_takes() {
         (
             "--database-pool-size",
             "0",
-            "DATABASE_POOL_SIZE (--database-pool-size) is '0'; it takes a number from 1 to 1000",
+            "DATABASE_POOL_SIZE (--database-pool-size) is '0'; it takes a whole number from 1 to \
+             1000",
         ),
         (
             "--downstream-timeout-ms",
             "",
-            "DOWNSTREAM_TIMEOUT_MS (--downstream-timeout-ms) is ''; it takes milliseconds from 1",
+            "DOWNSTREAM_TIMEOUT_MS (--downstream-timeout-ms) is ''; it takes whole milliseconds \
+             from 1",
         ),
         (
             "--cors-allowed-origins",
@@ -166,7 +189,7 @@ fn a_wrong_value_gives_one_line_with_name_value_and_what_it_takes() {
         (
             "--log-format",
             "xml",
-            "LOG_FORMAT (--log-format) is 'xml'; it takes pretty, json",
+            "LOG_FORMAT (--log-format) is 'xml'; it takes pretty or json",
         ),
         (
             "--log",

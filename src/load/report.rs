@@ -7,6 +7,11 @@ use serde::Serialize;
 
 use super::answers::{NO_ANSWER, NOT_AWAITED};
 use super::judgement::Judgement;
+use crate::platform::output::wrapped;
+use crate::platform::text_table;
+
+/// Between a status and its count, so that they stay on one line.
+const NO_BREAK: &str = "\u{a0}";
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -73,7 +78,8 @@ impl fmt::Display for Report {
              an answer other than 5xx."
         )?;
         for judgement in &self.thresholds {
-            write!(f, "\n{judgement}")?;
+            let lines = wrapped(&judgement.to_string(), text_table::WIDTH - 2);
+            write!(f, "\n{}", lines.join("\n  "))?;
         }
         Ok(())
     }
@@ -90,7 +96,7 @@ impl fmt::Display for Step {
         } = &self.latency;
         let answers = self.answers.iter();
         let answers: Vec<_> = answers
-            .map(|(status, count)| format!("{status}: {count}"))
+            .map(|(status, count)| format!("{status}:{NO_BREAK}{count}"))
             .collect();
         write!(f, "{:>6} {:>9.1} ", self.rate, self.goodput)?;
         write!(
@@ -98,6 +104,56 @@ impl fmt::Display for Step {
             "{p50_ms:>9.2} {p90_ms:>9.2} {p99_ms:>9.2} {max_ms:>9.2} "
         )?;
         writeln!(f, "{:>11.2}", self.refused.p99_ms)?;
-        write!(f, "{:>6} {:>9} {}", "", "answers", answers.join(", "))
+        let start = format!("{:>6} {:>9} ", "", "answers");
+        let lines = wrapped(&answers.join(", "), text_table::WIDTH - start.len());
+        let next_line = format!("\n{}", " ".repeat(start.len()));
+        let answers = lines.join(&next_line).replace(NO_BREAK, " ");
+        write!(f, "{start}{answers}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_fits_80_columns_however_many_answers_there_are() {
+        let statuses = [
+            "201", "202", "400", "402", "409", "422", "429", "500", "503", "none",
+        ];
+        let most = Latency {
+            p50_ms: 60_000.0,
+            p90_ms: 60_000.0,
+            p99_ms: 60_000.0,
+            max_ms: 60_000.0,
+        };
+        let step = Step {
+            rate: 100_000,
+            sent: 1_000_000,
+            seconds: 10.0,
+            answers: statuses.map(|status| (status.to_owned(), 100_000)).into(),
+            goodput: 99_999.9,
+            latency: most,
+            refused: Latency::default(),
+        };
+        let report = Report {
+            steps: vec![step],
+            thresholds: vec![Judgement {
+                threshold: "max-errors",
+                rate: 100_000,
+                kept: false,
+                found: "1000000 errors in 1000000 orders (100.00%), 99.50 points above \
+                        --max-errors 0.5%"
+                    .to_owned(),
+            }],
+        };
+        let text = report.to_string();
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        assert!(
+            text.contains("\n                 503: 100000, none: 100000\n"),
+            "{text}"
+        );
     }
 }

@@ -4,14 +4,19 @@ use chrono::{DateTime, Utc};
 
 use super::summary::{exact_time, last_failure, outcome, remainder, status};
 use crate::api::{Order, OrderDetail, OrderEvent};
-use crate::platform::output::printable;
+use crate::platform::output::{printable, wrapped};
 use crate::platform::text_table::{self, Align};
+
+/// The longest status that this version knows is `PENDING_INVENTORY`.
+const MAX_STATUS_WIDTH: usize = 17;
+const MIN_WRAPPED_WIDTH: usize = 12;
 
 pub fn text(detail: &OrderDetail, now: DateTime<Utc>) -> String {
     let mut rows = fields(&detail.order, now);
     rows.extend(traces(detail));
+    let rows = with_wrapped_column(rows, 1, "  ".len());
     let fields = text_table::lines(&rows, [Align::Left; 2]).join("\n");
-    let timeline = timeline(&detail.events).join("\n");
+    let timeline = timeline(&detail.events, detail.order.created_at).join("\n");
     format!("{fields}\n\n{timeline}")
 }
 
@@ -66,9 +71,10 @@ fn traces(detail: &OrderDetail) -> Vec<[String; 2]> {
 }
 
 /// A line for each change of the order. The calls that led to it are above it, with an indent.
-fn timeline(events: &[OrderEvent]) -> Vec<String> {
+fn timeline(events: &[OrderEvent], created_at: DateTime<Utc>) -> Vec<String> {
+    let time = |at| timeline_time(at, created_at);
     let head = [
-        "TIME",
+        "TIME (UTC)",
         "ATTEMPT",
         "STATUS OR CALL",
         "REASON OR OUTCOME",
@@ -79,17 +85,17 @@ fn timeline(events: &[OrderEvent]) -> Vec<String> {
         let attempt = event.attempt.to_string();
         rows.extend(event.steps.iter().map(|step| {
             [
-                exact_time(step.started_at),
+                time(step.started_at),
                 attempt.clone(),
-                format!("  {}", printable(&step.step)),
+                text_table::cut(&format!("  {}", printable(&step.step)), MAX_STATUS_WIDTH),
                 outcome(step),
                 milliseconds(step.duration_ms),
             ]
         }));
         rows.push([
-            exact_time(event.at),
+            time(event.at),
             attempt,
-            printable(&event.status),
+            text_table::cut(&printable(&event.status), MAX_STATUS_WIDTH),
             printable(&event.reason),
             String::new(),
         ]);
@@ -101,7 +107,47 @@ fn timeline(events: &[OrderEvent]) -> Vec<String> {
         Align::Left,
         Align::Right,
     ];
+    let rows = with_wrapped_column(rows, 3, 4 * "  ".len());
     text_table::lines(&rows, columns)
+}
+
+/// Breaks the cells of one column into rows of their own, so that the table fits a terminal. The
+/// gaps between the columns take `gaps` columns.
+fn with_wrapped_column<const N: usize>(
+    rows: Vec<[String; N]>,
+    wrapped_column: usize,
+    gaps: usize,
+) -> Vec<[String; N]> {
+    let widest = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let others = (0..N).filter(|column| *column != wrapped_column);
+    let taken = others.map(widest).sum::<usize>() + gaps;
+    let width = text_table::WIDTH
+        .saturating_sub(taken)
+        .max(MIN_WRAPPED_WIDTH);
+    let broken = rows.into_iter().flat_map(|mut row| {
+        let mut lines = wrapped(&row[wrapped_column], width).into_iter();
+        row[wrapped_column] = lines.next().unwrap_or_default();
+        let rest = lines.map(|line| {
+            let mut rest = std::array::from_fn(|_| String::new());
+            rest[wrapped_column] = line;
+            rest
+        });
+        std::iter::once(row).chain(rest).collect::<Vec<_>>()
+    });
+    broken.collect()
+}
+
+/// The time, and the day if it is not the one on which the order was created.
+fn timeline_time(at: DateTime<Utc>, created_at: DateTime<Utc>) -> String {
+    let format = if at.date_naive() == created_at.date_naive() {
+        "%H:%M:%S%.3f"
+    } else {
+        "%m-%d %H:%M:%S%.3f"
+    };
+    at.format(format).to_string()
 }
 
 fn milliseconds(duration: f64) -> String {

@@ -1,48 +1,44 @@
 //! A page of orders as a table.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 
-use super::summary::{last_failure, remainder, short_time, status};
+use super::summary::{last_failure, remainder, short_time};
 use crate::api::{Order, OrderPage};
-use crate::platform::output::printable;
+use crate::platform::output::{printable, wrapped};
 use crate::platform::text_table::{self, Align};
 
-/// Most terminals show at least this many columns, or can be made to.
-const MAX_WIDTH: usize = 100;
-/// The longest status that this version knows is `FAILED: insufficient-stock`.
-const MAX_STATUS_WIDTH: usize = 26;
-/// Longer products are cut off, and further if the other columns need the room.
-const MAX_PRODUCT_WIDTH: usize = 32;
+/// The longest status that this version knows is `PENDING_INVENTORY`.
+const MAX_STATUS_WIDTH: usize = 17;
+const PRODUCT_COLUMN: usize = 2;
 const INDENT: &str = "    ";
 
-/// A line for each order, and a second one for each that is not settled.
+/// A line for each order. The reason of a failure and the work that is left are below it.
 pub fn text(page: &OrderPage, now: DateTime<Utc>) -> String {
     let orders = &page.orders;
     let mut lines = table(orders, now).into_iter();
     let mut text: Vec<String> = lines.next().into_iter().collect();
     for (order, line) in orders.iter().zip(lines) {
         text.push(line);
-        text.extend(second_line(order, now));
+        text.extend(lines_below(order, now));
     }
     if let Some(cursor) = &page.next_cursor {
         let cursor = printable(cursor);
-        text.push(format!(
-            "older orders: repeat the command with --cursor {cursor}"
-        ));
+        text.push("older orders: repeat the command with".to_owned());
+        text.push(format!("{INDENT}--cursor {cursor}"));
     }
     text.join("\n")
 }
 
 fn table(orders: &[Order], now: DateTime<Utc>) -> Vec<String> {
-    let head = ["ID", "CREATED (UTC)", "PRODUCT", "QTY", "STATUS"].map(str::to_owned);
+    let head = ["ID", "AT (UTC)", "PRODUCT", "QTY", "STATUS"].map(str::to_owned);
     let mut rows = vec![head];
     rows.extend(orders.iter().map(|order| {
         [
             order.id.to_string(),
-            short_time(order.created_at, now),
-            cut(&printable(&order.product_id), MAX_PRODUCT_WIDTH),
+            shortest_time(order.created_at, now),
+            printable(&order.product_id),
             order.quantity.to_string(),
-            cut(&status(order), MAX_STATUS_WIDTH),
+            text_table::cut(&printable(&order.status), MAX_STATUS_WIDTH),
         ]
     }));
     let columns = [
@@ -52,32 +48,36 @@ fn table(orders: &[Order], now: DateTime<Utc>) -> Vec<String> {
         Align::Right,
         Align::Left,
     ];
-    let lines = text_table::lines(&rows, columns);
-    let width = lines.iter().map(|line| line.chars().count()).max();
-    let excess = width.unwrap_or(0).saturating_sub(MAX_WIDTH);
-    if excess == 0 {
-        return lines;
-    }
-    let product_width = rows.iter().map(|row| row[2].chars().count()).max();
-    let product_width = product_width.unwrap_or(0).saturating_sub(excess);
-    for row in &mut rows {
-        row[2] = cut(&row[2], product_width);
-    }
-    text_table::lines(&rows, columns)
+    text_table::lines_within(rows, columns, PRODUCT_COLUMN, text_table::WIDTH)
 }
 
-/// The work that is left for an order, and the call that failed last.
-fn second_line(order: &Order, now: DateTime<Utc>) -> Option<String> {
-    let remainder = remainder(order, now, |at| short_time(at, now))?;
-    let failure = last_failure(order).map_or_else(String::new, |call| format!(": {call}"));
-    Some(cut(&format!("{INDENT}{remainder}{failure}"), MAX_WIDTH))
+/// The time of today, or the day of this year, or the month. `show` has the exact time.
+fn shortest_time(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let format = if at.date_naive() == now.date_naive() {
+        "%H:%M:%S"
+    } else if at.year() == now.year() {
+        "%b %e"
+    } else {
+        "%b %Y"
+    };
+    at.format(format).to_string()
 }
 
-/// Returns the text if it fits, and otherwise its beginning and an ellipsis.
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
+/// Why the order failed, the work that is left for it, and the call that failed last.
+fn lines_below(order: &Order, now: DateTime<Utc>) -> Vec<String> {
+    let reason = order.failure_reason.as_deref().map(printable);
+    let fulfilled = order
+        .fulfilled_at
+        .map(|at| format!("fulfilled at {}", short_time(at, now)));
+    let left = remainder(order, now, |at| short_time(at, now)).map(|remainder| {
+        let failure = last_failure(order).map_or_else(String::new, |call| format!(": {call}"));
+        format!("{remainder}{failure}")
+    });
+    let facts = [reason, fulfilled, left].into_iter().flatten();
+    let facts = facts.collect::<Vec<_>>().join("; ");
+    if facts.is_empty() {
+        return Vec::new();
     }
-    let kept = text.chars().take(width.saturating_sub(1));
-    kept.chain(['…']).collect()
+    let lines = wrapped(&facts, text_table::WIDTH - INDENT.len()).into_iter();
+    lines.map(|line| format!("{INDENT}{line}")).collect()
 }

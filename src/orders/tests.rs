@@ -64,22 +64,25 @@ fn a_list_says_what_each_order_owes_and_which_call_failed_last() {
             json!({"status": "PENDING_PAYMENT", "settled": false, "owes": ["release"],
             "quantity": 1000}),
         ),
-        order(json!({"status": "NEWER", "settled": false})),
+        order(json!({"status": "NEWER", "settled": false,
+            "created_at": "2026-01-30T11:59:00Z"})),
     ];
     let wanted = "\
-ID                                    CREATED (UTC)     PRODUCT   QTY  STATUS
-0198f3e4-7c1a-7b3e-9d2c-0d7c1a5b9e01  01-31 11:59:00    P           1  CONFIRMED, fulfilled
-0198f3e4-7c1a-7b3e-9d2c-0d7c1a5b9e01  2025-12-31 10:59  P           1  FAILED: cancelled
-    owes release, refund since 01-31 10:59:00 (1 h): release rejected (stock-mismatch)
-0198f3e4-7c1a-7b3e-9d2c-0d7c1a5b9e01  01-31 11:59:00    P        1000  PENDING_PAYMENT
+ID                                    AT (UTC)  PRODUCT   QTY  STATUS
+0198f3e4-7c1a-7b3e-9d2c-0d7c1a5b9e01  11:59:00  P           1  CONFIRMED
+    fulfilled at 01-31 11:59:01
+0198f3e4-7c1a-7b3e-9d2c-0d7c1a5b9e01  Dec 2025  P           1  FAILED
+    cancelled; owes release, refund since 01-31 10:59:00 (1 h): release rejected
+    (stock-mismatch)
+0198f3e4-7c1a-7b3e-9d2c-0d7c1a5b9e01  11:59:00  P        1000  PENDING_PAYMENT
     unfinished for 1 min, owes release
-0198f3e4-7c1a-7b3e-9d2c-0d7c1a5b9e01  01-31 11:59:00    P           1  NEWER
+0198f3e4-7c1a-7b3e-9d2c-0d7c1a5b9e01  Jan 30    P           1  NEWER
     not settled";
     assert_eq!(list(&orders), wanted);
 }
 
 #[test]
-fn a_list_fits_100_columns_and_escapes_control_characters() {
+fn a_list_fits_80_columns_and_escapes_control_characters() {
     let long = "x".repeat(250);
     let failed = json!({"step": long, "outcome": "\u{1b}[2J", "detail": long,
         "started_at": "2026-01-31T11:59:00Z", "duration_ms": 1.0});
@@ -93,16 +96,12 @@ fn a_list_fits_100_columns_and_escapes_control_characters() {
         "last_failure": failed}));
     let text = list(&[widest, newer]);
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 4, "{text}");
     for line in &lines {
-        assert!(line.chars().count() <= 100, "{line}");
+        assert!(line.chars().count() <= 80, "{line}");
         assert!(!line.contains(char::is_control), "{line:?}");
     }
-    assert!(lines[1].contains("  ü\\u{1b}"), "{text}");
-    assert!(
-        lines[1].ends_with("  1000  FAILED: insufficient-stock"),
-        "{text}"
-    );
+    assert!(lines[1].contains("  ü\\u{1b…  1000  FAILED"), "{text}");
+    assert_eq!(lines[2], "    insufficient-stock", "{text}");
 }
 
 #[test]
@@ -189,12 +188,33 @@ updated       2026-01-31T11:59:00.000Z
 trace         aaaa
 trace         bbbb (attempt 2)
 
-TIME                      ATTEMPT  STATUS OR CALL     REASON OR OUTCOME               TOOK
-2026-01-31T11:59:00.123Z        1  PENDING            placed
-2026-01-31T11:59:00.010Z        1    reserve          timed-out                    2001 ms
-2026-01-31T11:59:00.123Z        1  PENDING_INVENTORY  inventory-timed-out
-2026-01-31T11:59:00.010Z        2    charge           rejected (payment-declined)   3.2 ms
-2026-01-31T11:59:00.123Z        2  FAILED             payment-declined
-2026-01-31T11:59:00.123Z        2  FAILED             x\\ny";
+TIME (UTC)    ATTEMPT  STATUS OR CALL     REASON OR OUTCOME               TOOK
+11:59:00.123        1  PENDING            placed
+11:59:00.010        1    reserve          timed-out                    2001 ms
+11:59:00.123        1  PENDING_INVENTORY  inventory-timed-out
+11:59:00.010        2    charge           rejected (payment-declined)   3.2 ms
+11:59:00.123        2  FAILED             payment-declined
+11:59:00.123        2  FAILED             x\\ny";
     assert_eq!(text(Answer::Shown(detail)), wanted);
+}
+
+#[test]
+fn a_shown_order_fits_80_columns_and_names_the_day_of_later_changes() {
+    let long = "word ".repeat(30) + &"x".repeat(120);
+    let step = json!({"step": long, "outcome": "rejected", "detail": long,
+        "started_at": "2026-02-01T11:59:00.010Z", "duration_ms": 2001.4});
+    let event = json!({"at": "2026-02-01T11:59:00.123456Z", "status": long, "reason": long,
+        "attempt": 1000, "trace_id": "aaaa", "steps": [step]});
+    let mut detail = order(json!({"product_id": "x".repeat(255), "message": long}));
+    detail["events"] = json!([event]);
+    let detail = serde_json::from_value(detail).unwrap();
+    let text = text(Answer::Shown(detail));
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    let timeline = text.split_once("\n\n").unwrap().1;
+    assert!(
+        timeline.contains("\n02-01 11:59:00.010     1000  "),
+        "{text}"
+    );
 }

@@ -90,13 +90,13 @@ pub fn print_error(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "valerix: {text}");
 }
 
-/// Returns the text with its control characters escaped. A terminal would obey them, and a line
-/// break would make two lines of one.
+/// Returns the text with its control and format characters escaped. A terminal would obey them: a
+/// line break makes two lines of one, and an override of the direction shows a text backwards.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
+        if character.is_control() || is_format_character(character) {
             printable.extend(character.escape_default());
         } else {
             printable.push(character);
@@ -105,18 +105,50 @@ pub fn printable(text: &str) -> String {
     printable
 }
 
-/// Breaks a text between its words into lines of at most `width` columns.
+/// Whether the character is not visible itself, and changes how a terminal shows its neighbours:
+/// marks and overrides of the direction, characters without width, separators of lines, and tags.
+const fn is_format_character(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// Breaks a text into lines of at most `width` columns: between its words, and within a word that
+/// is longer than a line.
 #[must_use]
 pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
+    let mut room = width;
+    for (number, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        let is_first = number == 0 || lines.last().is_none_or(String::is_empty);
+        let space = usize::from(!is_first);
+        if space + length > room && !is_first {
+            lines.push(String::new());
+            room = width;
+        } else if !is_first {
+            lines.last_mut().into_iter().for_each(|line| line.push(' '));
+            room -= space;
+        }
+        for character in word.chars() {
+            if room == 0 {
+                lines.push(String::new());
+                room = width.max(1);
             }
-            _ => lines.push(word.to_owned()),
+            lines
+                .last_mut()
+                .into_iter()
+                .for_each(|line| line.push(character));
+            room -= 1;
         }
     }
     lines
@@ -137,4 +169,43 @@ pub fn supports_progress_bar() -> bool {
 
 fn is_capable_terminal(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && variable("TERM").is_none_or(|terminal| terminal != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_that_a_terminal_obeys_are_escaped_and_others_are_not() {
+        for visible in ["PROD-001", "Größe 4 – 日本", "🦀"] {
+            assert_eq!(printable(visible), visible);
+        }
+        for (text, escaped) in [
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("a\nb\tc\r", "a\\nb\\tc\\r"),
+            ("\u{9b}2J", "\\u{9b}2J"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+            ("a\u{2066}b\u{2069}", "a\\u{2066}b\\u{2069}"),
+            ("a\u{200b}\u{200d}b", "a\\u{200b}\\u{200d}b"),
+            ("\u{feff}a\u{2028}b", "\\u{feff}a\\u{2028}b"),
+            ("a\u{e0041}", "a\\u{e0041}"),
+        ] {
+            assert_eq!(printable(text), escaped);
+        }
+    }
+
+    #[test]
+    fn a_text_is_broken_between_words_and_a_long_word_within() {
+        for (text, width, lines) in [
+            ("", 5, &[""][..]),
+            ("one two three", 20, &["one two three"]),
+            ("one two three", 7, &["one two", "three"]),
+            ("one two three", 6, &["one", "two", "three"]),
+            ("abcdefgh", 3, &["abc", "def", "gh"]),
+            ("a bcdefgh i", 4, &["a", "bcde", "fgh", "i"]),
+            ("ü ñ", 1, &["ü", "ñ"]),
+        ] {
+            assert_eq!(wrapped(text, width), lines, "{text:?} in {width}");
+        }
+    }
 }

@@ -11,6 +11,8 @@ use super::sampler::{Resource, Sample};
 use super::trend::{Trend, trend};
 use crate::audit::Audit;
 use crate::load;
+use crate::platform::output::{printable, wrapped};
+use crate::platform::text_table;
 use crate::testbed::service_kind::ServiceKind;
 
 /// Lines of a printed table. The JSON report has all samples.
@@ -135,10 +137,17 @@ impl fmt::Display for Report {
             }
         }
         if self.deaths > 0 {
-            writeln!(f, "✗ a service died {} times", self.deaths)?;
+            writeln!(
+                f,
+                "✗ a service died without a fault; in all: {}",
+                self.deaths
+            )?;
         }
         for line in &self.internal_errors {
-            writeln!(f, "✗ internal error: {line}")?;
+            let line = printable(line);
+            for line in wrapped(&format!("✗ internal error: {line}"), text_table::WIDTH) {
+                writeln!(f, "{line}")?;
+            }
         }
         if self.unsettled > 0 {
             let (unsettled, seconds) = (self.unsettled, SETTLE_TIMEOUT.as_secs());
@@ -148,11 +157,16 @@ impl fmt::Display for Report {
             )?;
         }
         writeln!(f, "{}", self.audit)?;
+        let holds = self.audit.orders.reservations_without_order;
+        if holds > 0 {
+            writeln!(
+                f,
+                "✗ reservations without an order: {holds}; each order of a soak is stored"
+            )?;
+        }
         f.write_str(match self.verdict {
             Verdict::Passed => "The soak passed.",
-            Verdict::Failed => {
-                "The soak failed. A line with ✗ says why, or reservations without an order."
-            }
+            Verdict::Failed => "The soak failed. Each line with ✗ says why.",
             Verdict::Inconclusive => {
                 "The soak is inconclusive: nothing failed, but there are too few samples for a\n\
                  trend. Run it for longer."
@@ -227,6 +241,54 @@ mod tests {
             (false, [trend(false), None], Verdict::Failed),
         ] {
             assert_eq!(Verdict::of(is_healthy, trends.into_iter()), verdict);
+        }
+    }
+
+    #[test]
+    fn a_failed_soak_has_a_line_for_each_cause_within_80_columns() {
+        let audit = Audit {
+            at: chrono::DateTime::UNIX_EPOCH,
+            clean: true,
+            invariants: Vec::new(),
+            products: Vec::new(),
+            orders: crate::audit::Orders {
+                total: 9,
+                confirmed: 9,
+                failed: 0,
+                unsettled: 0,
+                reservations_without_order: 2,
+            },
+            holds_without_order: Vec::new(),
+        };
+        let config = Config {
+            duration: std::time::Duration::from_secs(60),
+            rate: 1,
+            sample_interval: std::time::Duration::from_secs(3),
+            data_dir: None,
+            progress: false,
+        };
+        let result = SoakResult {
+            load: load::Report {
+                steps: Vec::new(),
+                thresholds: Vec::new(),
+            },
+            samples: Vec::new(),
+            deaths: 1,
+            internal_errors: vec![format!("{{\"message\":\"{}\"}}", "x".repeat(200))],
+            unsettled: 3,
+            audit,
+        };
+        let text = Report::new(&config, result).to_string();
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        for cause in [
+            "a service died",
+            "internal error",
+            "3 orders",
+            "reservations without",
+        ] {
+            assert!(text.contains(&format!("✗ {cause}")), "{cause}: {text}");
         }
     }
 }

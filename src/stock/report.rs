@@ -84,7 +84,8 @@ fn table(products: &[Stock]) -> String {
         [printable(product_id), stock, reserved, shipped, stocked]
     }));
     let right = Align::Right;
-    text_table::lines(&rows, [Align::Left, right, right, right, right]).join("\n")
+    let columns = [Align::Left, right, right, right, right];
+    text_table::lines_within(rows, columns, 0, text_table::WIDTH).join("\n")
 }
 
 #[cfg(test)]
@@ -114,6 +115,18 @@ PROD-001      98         2       30      130
             empty.to_string(),
             "PRODUCT  STOCK  RESERVED  SHIPPED  STOCKED"
         );
+    }
+
+    #[test]
+    fn a_list_fits_80_columns_however_long_a_product_is() {
+        let mut widest = product(&"x".repeat(255), 0);
+        (widest.reserved, widest.shipped) = (2_000_000_000, 2_000_000_000);
+        (widest.stock, widest.stocked) = (2_000_000_000, 2_000_000_000);
+        let text = Report::Products(vec![widest, product("P", 0)]).to_string();
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        assert!(text.contains("xxx…  2000000000"), "{text}");
     }
 
     #[test]

@@ -557,7 +557,7 @@ async fn the_gremlin_command_controls_every_service_and_reports_errors() {
         Some(0)
     );
     let (_, shown, _) = valerix(&["gremlin", "status"], &env).await;
-    assert_eq!(shown.matches("nothing").count(), 3, "{shown}");
+    assert_eq!(shown.matches("  -     none\n").count(), 3, "{shown}");
 }
 
 #[tokio::test]

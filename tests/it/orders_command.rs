@@ -39,19 +39,18 @@ async fn the_orders_command_lists_the_orders_that_match() {
     let unknown = place(&stack, "\u{1b}[2J", 1).await;
     let text = succeed(&stack, &["list"]).await;
     let lines: Vec<&str> = text.lines().collect();
-    let head = "ID                                    CREATED (UTC)   PRODUCT    QTY  STATUS";
+    let head = "ID                                    AT (UTC)  PRODUCT    QTY  STATUS";
     assert_eq!(lines[0], head);
-    for (line, (id, rest)) in lines[1..].iter().zip([
-        (&unknown, "  \\u{1b}[2J    1  FAILED: unknown-product"),
-        (&failed, "  PROD-002    51  FAILED: insufficient-stock"),
-        (&confirmed, "  PROD-001     2  CONFIRMED"),
+    for (line, (start, end)) in lines[1..].iter().zip([
+        (unknown.as_str(), "  \\u{1b}[2J    1  FAILED"),
+        ("    unknown-product", ""),
+        (failed.as_str(), "  PROD-002    51  FAILED"),
+        ("    insufficient-stock", ""),
+        (confirmed.as_str(), "  PROD-001     2  CONFIRMED"),
     ]) {
-        assert!(
-            line.starts_with(id.as_str()) && line.ends_with(rest),
-            "{text}"
-        );
+        assert!(line.starts_with(start) && line.ends_with(end), "{text}");
     }
-    assert_eq!(lines.len(), 4, "{text}");
+    assert_eq!(lines.len(), 6, "{text}");
 
     let page = stack.order.get("/orders").await.json();
     assert_eq!(json_of(&stack, &["list"]).await, page);
@@ -80,7 +79,7 @@ async fn a_list_follows_the_pages_up_to_its_limit_and_says_how_to_continue() {
         FROM generate_series(1, 250) n";
     stack.database.execute(many).await;
     let text = succeed(&stack, &["list"]).await;
-    assert_eq!(text.lines().count(), 22, "{text}");
+    assert_eq!(text.matches("  FAILED\n").count(), 20, "{text}");
     let (_, cursor) = text.trim_end().rsplit_once("--cursor ").unwrap();
     let rest = json_of(&stack, &["list", "--limit", "1000", "--cursor", cursor]).await;
     let listed = rest["orders"].as_array().unwrap().iter();
@@ -89,12 +88,10 @@ async fn a_list_follows_the_pages_up_to_its_limit_and_says_how_to_continue() {
     assert_eq!(products, wanted);
     assert_eq!(rest["next_cursor"], Value::Null);
     let text = succeed(&stack, &["list", "--limit", "205"]).await;
-    assert_eq!(text.lines().count(), 207, "{text}");
-    let last_line = text.lines().last().unwrap();
-    let wanted = "older orders: repeat the command with --cursor ";
-    assert!(last_line.starts_with(wanted), "{last_line}");
+    let hint = "\nolder orders: repeat the command with\n    --cursor ";
+    assert!(text.contains(hint), "{text}");
     let text = succeed(&stack, &["list", "--limit", "250"]).await;
-    assert_eq!(text.lines().count(), 251, "there is no older order: {text}");
+    assert!(!text.contains("older orders"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,7 +182,7 @@ async fn what_is_still_owed_is_said_and_recovery_does_it() {
     for line in [
         "\n    unfinished for ",
         "\n    owes shipment since ",
-        "\n    owes release since ",
+        "\n    cancelled; owes release since ",
     ] {
         assert!(text.contains(line), "{text}");
     }
@@ -238,11 +235,11 @@ async fn a_refused_orders_command_exits_with_1_and_a_wrong_one_with_2() {
     for (arguments, wanted) in [
         (
             &["show", "x\u{1b}y"][..],
-            "<ID> is 'x\\u{1b}y'; it takes the id of an order",
+            "ID is 'x\\u{1b}y'; it takes the id of an order",
         ),
-        (&["cancel", "1"], "<ID> is '1'"),
-        (&["fulfil"], "<ID> is not set"),
-        (&["list", "--limit", "0"], "a number from 1 to"),
+        (&["cancel", "1"], "ID is '1'"),
+        (&["fulfil"], "ID is not set"),
+        (&["list", "--limit", "0"], "a whole number from 1 to"),
         (&["list", "--status", "DONE"], "it takes PENDING, CONFIRMED"),
         (&["list", "--settled", "perhaps"], "true or false"),
         (

@@ -23,18 +23,18 @@ impl BaseUrl {
     }
 }
 
+const FORM: &str = "http://, a host, and no query";
+
 impl std::str::FromStr for BaseUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
+        let uri: Uri = text.parse().map_err(|_| FORM.to_owned())?;
         if uri
             .authority()
             .is_some_and(|authority| authority.as_str().contains('@'))
         {
-            return Err(
-                "the address of a service must not contain a user name or password".to_owned(),
-            );
+            return Err("without a user name and a password".to_owned());
         }
         let is_plain_http = uri.scheme_str() == Some("http") && uri.query().is_none();
         let after_scheme = text
@@ -45,7 +45,7 @@ impl std::str::FromStr for BaseUrl {
             Some((host, rest)) if is_plain_http && !host.is_empty() => {
                 Ok(Self(format!("http://{rest}")))
             }
-            _ => Err("must have the form http://host:port, without a query".to_owned()),
+            _ => Err(FORM.to_owned()),
         }
     }
 }
