@@ -2,6 +2,7 @@
 // the live stream on to them.
 import { get, SERVICES } from "./api.js";
 import { refreshAudit } from "./audit-panel.js";
+import { startCampaign } from "./campaign.js";
 import { lineChart } from "./charts.js";
 import { $ } from "./dom.js";
 import { recordFaults } from "./fault-times.js";
@@ -225,7 +226,10 @@ async function loadConfiguration() {
   setRecoveryBound(configuration.recovery_bound_seconds);
   $("version").textContent = `Valerix ${version}`;
   setTraceUrl(traceUrl);
-  if (configuration.demo) showDemoProcesses();
+  if (configuration.demo) {
+    showDemoProcesses();
+    startCampaign();
+  }
   if (grafanaUrl) Object.assign($("grafana"), { href: grafanaUrl, hidden: false });
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::task::LocalSet;
 
 use super::number_parsers::{path, within};
 use super::outcome::{Outcome, listen_for_shutdown, print_report, stopped};
 use super::parsers::seed;
 use crate::platform::output;
+use crate::platform::shutdown::Shutdown;
 use crate::prove;
 
 /// Printed by `prove --help` below the arguments.
@@ -60,6 +61,12 @@ pub struct ProveArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Progress on standard error
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
+    progress: Progress,
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    supervised: bool,
     /// SQL statements to execute before the check, to test the check
     #[arg(long, hide = true)]
     tamper: Option<String>,
@@ -67,6 +74,28 @@ pub struct ProveArgs {
     /// the rounds
     #[arg(long, hide = true, value_delimiter = ',')]
     discount: Vec<prove::Goal>,
+}
+
+/// The values of `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Progress {
+    /// A bar on a terminal, otherwise a line for each phase
+    Auto,
+    /// A line of JSON for each change
+    Json,
+    /// Nothing
+    None,
+}
+
+impl Progress {
+    fn format(self) -> prove::Format {
+        match self {
+            Self::Auto if output::supports_progress_bar() => prove::Format::Bar,
+            Self::Auto => prove::Format::Text,
+            Self::Json => prove::Format::Json,
+            Self::None => prove::Format::Hidden,
+        }
+    }
 }
 
 impl ProveArgs {
@@ -79,19 +108,34 @@ impl ProveArgs {
             data_dir: self.data_dir.clone(),
             tamper: self.tamper.clone(),
             discounted: self.discount.clone(),
-            progress: output::supports_progress_bar(),
         }
     }
 
     pub async fn run(self) -> Outcome {
-        // HTTP clients belong to a thread.
-        let report = LocalSet::new()
-            .run_until(prove::run(&self.config(), &listen_for_shutdown()?))
-            .await?;
-        let Some(report) = report else {
+        let shutdown = listen_for_shutdown()?;
+        if self.supervised {
+            shutdown.watch_supervisor();
+        }
+        // On the heap, because this future is large.
+        let Some(report) = Box::pin(self.campaign(&shutdown)).await? else {
             return Ok(stopped());
         };
         print_report(&report, self.json)?;
         Ok(report.verdict.exit_code().into())
+    }
+
+    /// Runs the campaign, and shows its progress until it ends.
+    async fn campaign(
+        &self,
+        shutdown: &Shutdown,
+    ) -> Result<Option<prove::Report>, prove::ProveError> {
+        let (reporter, progress) = prove::ProgressReporter::channel();
+        let display = prove::Display::start(progress, self.progress.format());
+        let config = self.config();
+        let campaign = prove::run(&config, shutdown, reporter);
+        // HTTP clients belong to a thread.
+        let outcome = LocalSet::new().run_until(campaign).await;
+        display.end().await;
+        outcome
     }
 }

@@ -2,6 +2,7 @@
 //! one that `DATABASE_URL` names.
 
 mod announcement;
+mod campaign;
 mod config;
 mod control;
 mod database;

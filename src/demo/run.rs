@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::announcement::announce_when_ready;
+use super::campaign::Campaigns;
 use super::config::Config;
 use super::control::ControlServer;
 use super::database::{Database, Source};
@@ -44,7 +45,8 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
     let supervisors = [order.0, inventory.0, payment.0];
     let control = ControlServer::bind()?;
     let control_address = control.address().clone();
-    let control = control.serve([order.1, inventory.1, payment.1])?;
+    let campaigns = Campaigns::new()?;
+    let control = control.serve([order.1, inventory.1, payment.1], campaigns.clone())?;
     let mut database = Database::open(source, config.reset).await?;
     let announcement = announce_when_ready(addresses, database.access(&config));
     let (stop, _) = watch::channel(false);
@@ -65,7 +67,7 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<(), DemoError> {
     control.stop(false).await;
     stop.send_replace(true);
     // Each service has a receiver until it has ended.
-    stop.closed().await;
+    tokio::join!(stop.closed(), campaigns.stop_and_wait());
     database.close().await;
     output::print_line("stopped");
     outcome

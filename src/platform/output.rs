@@ -11,6 +11,9 @@ use std::time::Duration;
 use super::environment::variable;
 use super::shutdown::{self, Cause};
 
+/// Columns of a report, as of many terminals.
+pub const REPORT_WIDTH: usize = 80;
+
 /// Writes a line to standard output.
 pub fn print_line(text: impl Display) {
     print(format_args!("{text}\n"));
@@ -90,6 +93,11 @@ pub fn print_error(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "valerix: {text}");
 }
 
+/// Writes a line about the progress of a command to standard error. A failed write is ignored.
+pub fn print_progress(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Returns the text with its control and format characters escaped. A terminal would obey them: a
 /// line break makes two lines of one, and an override of the direction shows a text backwards.
 #[must_use]
@@ -126,10 +134,17 @@ const fn is_format_character(character: char) -> bool {
 /// is longer than a line.
 #[must_use]
 pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    wrapped_pieces(text.split(' '), width)
+}
+
+/// Joins pieces of text with spaces, in lines of at most `width` columns. A piece that fits a line is
+/// not split.
+#[must_use]
+pub fn wrapped_pieces<'a>(pieces: impl IntoIterator<Item = &'a str>, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut room = width;
-    for (number, word) in text.split(' ').enumerate() {
-        let length = word.chars().count();
+    for (number, piece) in pieces.into_iter().enumerate() {
+        let length = piece.chars().count();
         let is_first = number == 0 || lines.last().is_none_or(String::is_empty);
         let space = usize::from(!is_first);
         if space + length > room && !is_first {
@@ -139,7 +154,7 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
             lines.last_mut().into_iter().for_each(|line| line.push(' '));
             room -= space;
         }
-        for character in word.chars() {
+        for character in piece.chars() {
             if room == 0 {
                 lines.push(String::new());
                 room = width.max(1);

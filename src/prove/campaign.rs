@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
 use super::check::check;
 use super::concurrent_customers::ConcurrentCustomers;
 use super::concurrent_deliveries::ConcurrentDeliveries;
@@ -14,6 +12,7 @@ use super::error::ProveError;
 use super::faults::ChaosCluster;
 use super::injected_faults::InjectedFaults;
 use super::plan::Plan;
+use super::progress::{Phase, ProgressReporter};
 use super::record::CampaignRecord;
 use super::report::{CampaignResult, Report, Settling};
 use super::stored_state::StoredState;
@@ -25,11 +24,16 @@ const FAULT_INTERVAL: Duration = Duration::from_millis(150);
 /// The services' default recovery bound, for the audit.
 const RECOVERY_BOUND: Duration = Duration::from_secs(3600);
 
-/// Runs a campaign. Needs a `LocalSet`. Returns `None` when a stop was requested before the end.
+/// Runs a campaign, and reports its progress. Needs a `LocalSet`. Returns `None` when a stop was
+/// requested before the end.
 ///
 /// # Errors
 /// When the campaign could not be run. Violations are not errors; the report lists them.
-pub async fn run(config: &Config, shutdown: &Shutdown) -> Result<Option<Report>, ProveError> {
+pub async fn run(
+    config: &Config,
+    shutdown: &Shutdown,
+    progress: ProgressReporter,
+) -> Result<Option<Report>, ProveError> {
     let plan = Plan::new(
         config.seed,
         config.orders,
@@ -37,10 +41,11 @@ pub async fn run(config: &Config, shutdown: &Shutdown) -> Result<Option<Report>,
         config.database_restarts,
     );
     let started = Instant::now();
+    progress.planned(plan.orders.len(), plan.faults.len());
     let mut chaos_cluster = ChaosCluster::open("prove", plan.seed, config.data_dir.clone()).await?;
     let campaign = async {
         chaos_cluster.start(&plan.products).await?;
-        let result = run_plan(config, &plan, &mut chaos_cluster).await?;
+        let result = run_plan(config, &plan, &mut chaos_cluster, &progress).await?;
         Ok(Report::new(config, started.elapsed(), result))
     };
     let outcome = tokio::select! {
@@ -55,12 +60,12 @@ async fn run_plan(
     config: &Config,
     plan: &Plan,
     chaos_cluster: &mut ChaosCluster,
+    progress: &ProgressReporter,
 ) -> Result<CampaignResult, ProveError> {
-    let progress_bar = progress_bar(config, plan);
     let (mut record, faults) =
-        place_orders_and_inject_faults(plan, chaos_cluster, &progress_bar).await?;
+        place_orders_and_inject_faults(plan, chaos_cluster, progress).await?;
     let mut coverage = Coverage::of(faults);
-    let mut settling = settle(chaos_cluster, &mut coverage, &progress_bar).await?;
+    let mut settling = settle(chaos_cluster, &mut coverage, progress).await?;
     let mut rounds = RoundsRun::default();
     // A round ends when no order is unsettled, so it cannot follow orders that did not settle.
     if settling.unsettled == 0 {
@@ -69,15 +74,15 @@ async fn run_plan(
             &config.discounted,
             chaos_cluster,
             &mut coverage,
-            &progress_bar,
+            progress,
         )
         .await?;
     }
     if !rounds.customers.is_empty() {
-        let after_rounds = settle(chaos_cluster, &mut coverage, &progress_bar).await?;
+        let after_rounds = settle(chaos_cluster, &mut coverage, progress).await?;
         settling = settling.followed_by(after_rounds);
     }
-    progress_bar.finish_and_clear();
+    progress.phase(Phase::Checking);
 
     let client = chaos_cluster.connect().await?;
     if let Some(statements) = &config.tamper {
@@ -103,15 +108,16 @@ async fn run_plan(
 async fn settle(
     chaos_cluster: &mut ChaosCluster,
     coverage: &mut Coverage,
-    progress_bar: &ProgressBar,
+    progress: &ProgressReporter,
 ) -> Result<Settling, ProveError> {
-    progress_bar.set_message("waiting until every order is settled");
+    progress.phase(Phase::Settling);
     chaos_cluster.end_all_faults().await?;
     let faults_ended = Instant::now();
     let unsettled = chaos_cluster.wait_until_settled(SETTLE_TIMEOUT).await?;
     let duration = faults_ended.elapsed();
     let client = chaos_cluster.connect().await?;
     coverage.update(chaos_cluster, &client).await?;
+    progress.coverage(coverage);
     Ok(Settling {
         duration,
         unsettled,
@@ -123,9 +129,10 @@ async fn settle(
 async fn place_orders_and_inject_faults(
     plan: &Plan,
     chaos_cluster: &mut ChaosCluster,
-    progress_bar: &ProgressBar,
+    progress: &ProgressReporter,
 ) -> Result<(CampaignRecord, InjectedFaults), ProveError> {
-    let customers = ConcurrentCustomers::start(&plan.orders, chaos_cluster, progress_bar);
+    progress.phase(Phase::PlacingOrders);
+    let customers = ConcurrentCustomers::start(&plan.orders, chaos_cluster, progress);
     customers.allow_operators();
     let mut deliveries = ConcurrentDeliveries::new(&plan.deliveries, chaos_cluster);
     let mut faults = InjectedFaults::default();
@@ -134,7 +141,7 @@ async fn place_orders_and_inject_faults(
             .start_up_to(*position, &customers, chaos_cluster)
             .await?;
         customers.place_up_to(*position, chaos_cluster).await?;
-        progress_bar.set_message(fault.kind().to_string());
+        progress.fault_begins(fault.into());
         if chaos_cluster.inject(fault).await? {
             faults.count(fault.kind());
         }
@@ -149,16 +156,4 @@ async fn place_orders_and_inject_faults(
         opening_stock: plan.products.iter().cloned().collect(),
     };
     Ok((record, faults))
-}
-
-fn progress_bar(config: &Config, plan: &Plan) -> ProgressBar {
-    let target = if config.progress {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(Some(plan.orders.len() as u64), target);
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} orders  {elapsed}  {wide_msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }

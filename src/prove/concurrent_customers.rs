@@ -3,7 +3,6 @@
 use std::io;
 use std::rc::Rc;
 
-use indicatif::ProgressBar;
 use tokio::task::JoinHandle;
 
 use super::api_client::ApiClient;
@@ -13,6 +12,7 @@ use super::faults::ChaosCluster;
 use super::order_queue::OrderQueue;
 use super::place_orders::place_orders;
 use super::plan::PlannedOrder;
+use super::progress::ProgressReporter;
 use crate::testbed::service_kind::ServiceKind;
 
 const MAX_CONCURRENT_CUSTOMERS: usize = 24;
@@ -28,9 +28,9 @@ impl ConcurrentCustomers {
     pub fn start(
         orders: &[PlannedOrder],
         chaos_cluster: &ChaosCluster,
-        progress_bar: &ProgressBar,
+        progress: &ProgressReporter,
     ) -> Self {
-        let queue = Rc::new(OrderQueue::new(orders.to_vec(), progress_bar.clone()));
+        let queue = Rc::new(OrderQueue::new(orders.to_vec(), progress.clone()));
         let tasks = (0..MAX_CONCURRENT_CUSTOMERS)
             .map(|_| {
                 let client = api_client(chaos_cluster);

@@ -27,6 +27,4 @@ pub struct Config {
     /// Only a goal's own directed rounds count for these goals. Tests use this to show that the
     /// rounds reach them.
     pub discounted: Vec<Goal>,
-    /// Whether to show a progress bar.
-    pub progress: bool,
 }

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
-
 use super::concurrent_customers::ConcurrentCustomers;
 use super::config::SETTLE_TIMEOUT;
 use super::coverage::{Coverage, Goal};
 use super::customer::Customer;
 use super::error::ProveError;
-use super::faults::{CampaignFault, ChaosCluster, unsettled_orders};
+use super::faults::{CampaignFault, CampaignFaultKind, ChaosCluster, unsettled_orders};
 use super::plan::{DirectedRound, Plan, RoundFault};
+use super::progress::{InjectedFault, ProgressReporter};
+use crate::testbed::service_kind::ServiceKind;
 
 /// Limits the time from the last answer of a round until a service has logged its fault.
 const EFFECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ pub async fn run(
     discounted: &[Goal],
     chaos_cluster: &mut ChaosCluster,
     coverage: &mut Coverage,
-    progress_bar: &ProgressBar,
+    progress: &ProgressReporter,
 ) -> Result<RoundsRun, ProveError> {
     let mut run = RoundsRun::default();
     let mut discounted: BTreeSet<_> = discounted.iter().copied().collect();
@@ -46,14 +46,14 @@ pub async fn run(
         if coverage.reaches(round.goal) {
             continue;
         }
-        progress_bar.inc_length(round.orders.len() as u64);
-        progress_bar.set_message(format!("directed round: {}", round.goal));
+        progress.round(round.orders.len());
         // No failpoint, rule or open breaker of an earlier round may disturb this one.
         chaos_cluster.end_all_faults().await?;
-        let customers = run_round(round, chaos_cluster, coverage, progress_bar).await?;
+        let customers = run_round(round, chaos_cluster, coverage, progress).await?;
         run.customers.extend(customers);
         *run.by_goal.entry(round.goal).or_default() += 1;
         wait_for_goal(round.goal, chaos_cluster, coverage).await?;
+        progress.coverage(coverage);
     }
     Ok(run)
 }
@@ -63,30 +63,28 @@ async fn run_round(
     round: &DirectedRound,
     chaos_cluster: &mut ChaosCluster,
     coverage: &mut Coverage,
-    progress_bar: &ProgressBar,
+    progress: &ProgressReporter,
 ) -> Result<Vec<Customer>, ProveError> {
-    let mut customers = ConcurrentCustomers::start(&round.orders, chaos_cluster, progress_bar);
+    let mut customers = ConcurrentCustomers::start(&round.orders, chaos_cluster, progress);
     match &round.fault {
         RoundFault::Armed(fault) => {
-            inject(fault, chaos_cluster, coverage).await?;
+            inject(fault, chaos_cluster, coverage, progress).await?;
             customers.finish(chaos_cluster).await
         }
         RoundFault::Concurrent(fault) => {
             customers.place_all(chaos_cluster).await?;
-            inject(fault, chaos_cluster, coverage).await?;
+            inject(fault, chaos_cluster, coverage, progress).await?;
             customers.finish(chaos_cluster).await
         }
         RoundFault::PauseUntilAnswered(service) => {
-            chaos_cluster.pause(*service);
-            coverage.faults.count(round.fault.kind());
+            pause(*service, chaos_cluster, coverage, progress);
             let customers = customers.finish(chaos_cluster).await?;
             chaos_cluster.resume(*service);
             Ok(customers)
         }
         RoundFault::PauseForOperators(service) => {
             customers.wait_until_answered(chaos_cluster).await?;
-            chaos_cluster.pause(*service);
-            coverage.faults.count(round.fault.kind());
+            pause(*service, chaos_cluster, coverage, progress);
             let customers = customers.finish(chaos_cluster).await?;
             chaos_cluster.resume(*service);
             Ok(customers)
@@ -98,11 +96,25 @@ async fn inject(
     fault: &CampaignFault,
     chaos_cluster: &mut ChaosCluster,
     coverage: &mut Coverage,
+    progress: &ProgressReporter,
 ) -> Result<(), ProveError> {
+    progress.fault_begins(fault.into());
     if chaos_cluster.inject(fault).await? {
         coverage.faults.count(fault.kind());
     }
     Ok(())
+}
+
+/// Pauses a service until the round continues it.
+fn pause(
+    service: ServiceKind,
+    chaos_cluster: &ChaosCluster,
+    coverage: &mut Coverage,
+    progress: &ProgressReporter,
+) {
+    progress.fault_begins(InjectedFault::pause(service));
+    chaos_cluster.pause(service);
+    coverage.faults.count(CampaignFaultKind::Pause(service));
 }
 
 /// Waits until the goal is reached, or the round cannot reach it any more. Waits for the round's

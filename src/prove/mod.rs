@@ -4,7 +4,7 @@
 //! faults, `place_orders` sends the requests of customers, and `operators` those of operators.
 //! `directed_rounds` adds orders and faults for each goal of `coverage` that is not reached yet.
 //! `check` then compares the answers to customers and operators with the `stored_state`, and
-//! `report` gives the verdict.
+//! `report` gives the verdict. `progress` says meanwhile how far the campaign is.
 
 mod api_client;
 mod campaign;
@@ -23,6 +23,7 @@ mod order_queue;
 mod outcome;
 mod place_orders;
 mod plan;
+mod progress;
 mod record;
 mod recovery_path;
 mod report;
@@ -32,4 +33,5 @@ pub use campaign::run;
 pub use config::Config;
 pub use coverage::Goal;
 pub use error::ProveError;
+pub use progress::{Display, Format, ProgressReporter};
 pub use report::{Report, Verdict};

@@ -2,13 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 
-use indicatif::ProgressBar;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::customer::Customer;
 use super::operators::OrderAction;
 use super::plan::PlannedOrder;
+use super::progress::ProgressReporter;
 
 /// A customer that sends no further request, and the operators that may still act on its order.
 pub type Served = (Customer, Option<JoinHandle<Vec<OrderAction>>>);
@@ -26,11 +26,11 @@ pub struct OrderQueue {
     served: RefCell<Vec<Served>>,
     /// Whether operators may act.
     operators: watch::Sender<bool>,
-    progress_bar: ProgressBar,
+    progress: ProgressReporter,
 }
 
 impl OrderQueue {
-    pub fn new(orders: Vec<PlannedOrder>, progress_bar: ProgressBar) -> Self {
+    pub fn new(orders: Vec<PlannedOrder>, progress: ProgressReporter) -> Self {
         Self {
             orders,
             taken: Cell::new(0),
@@ -39,7 +39,7 @@ impl OrderQueue {
             changed: Notify::new(),
             served: RefCell::default(),
             operators: watch::Sender::new(false),
-            progress_bar,
+            progress,
         }
     }
 
@@ -73,7 +73,7 @@ impl OrderQueue {
     /// Stores a customer that sends no further request, with the operators that act on its order.
     pub fn finish(&self, customer: Customer, operators: Option<JoinHandle<Vec<OrderAction>>>) {
         self.served.borrow_mut().push((customer, operators));
-        self.progress_bar.inc(1);
+        self.progress.order_done();
     }
 
     /// Removes and returns the customers that send no further request.

@@ -2,20 +2,7 @@
 
 use std::fmt;
 
-use uuid::Uuid;
-
-/// The parts of a response that say what happened to the order.
-#[derive(Debug, Clone, Default)]
-pub struct Response {
-    pub status: u16,
-    /// The `code` of a problem document.
-    pub code: Option<String>,
-    pub order_id: Option<Uuid>,
-    /// Whether the response has a `Retry-After` header.
-    pub retry_after: bool,
-    /// Whether the response has `Idempotency-Replayed: true`.
-    pub replayed: bool,
-}
+use super::api_client::Answer;
 
 /// Facts about the request that are needed to interpret its response.
 #[derive(Debug, Clone, Copy)]
@@ -55,13 +42,13 @@ pub enum Outcome {
 
 impl Outcome {
     #[must_use]
-    pub fn of(response: &Response, facts: RequestFacts) -> Self {
-        let unexpected = Self::Unexpected(response.status);
+    pub fn of(answer: &Answer, facts: RequestFacts) -> Self {
+        let unexpected = Self::Unexpected(answer.status);
         // Without a key there are no replays, and the first try has nothing to repeat.
-        if response.replayed && (!facts.keyed || facts.first) {
+        if answer.replayed && (!facts.keyed || facts.first) {
             return unexpected;
         }
-        match (response.status, response.code.as_deref()) {
+        match (answer.status, answer.code().as_deref()) {
             // The gremlin sends this without running the handler, which a customer cannot know.
             (_, Some("injected-fault")) => Self::NoAnswer,
             (201, _) => Self::Confirmed,
@@ -72,14 +59,14 @@ impl Outcome {
             (422, Some("unknown-product")) => Self::UnknownProduct,
             (409, Some("idempotency-key-in-flight")) if facts.keyed => Self::InFlight,
             (503, Some("outcome-unknown")) => {
-                let retry_after_is_allowed = !response.retry_after || facts.keyed;
-                if response.order_id.is_some() && retry_after_is_allowed {
+                let retry_after_is_allowed = !answer.retry_after || facts.keyed;
+                if answer.order_id().is_some() && retry_after_is_allowed {
                     Self::Unknown
                 } else {
                     unexpected
                 }
             }
-            (503, _) if response.retry_after => Self::Rejected,
+            (503, _) if answer.retry_after => Self::Rejected,
             _ => unexpected,
         }
     }
@@ -134,6 +121,9 @@ impl fmt::Display for Outcome {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
     use super::*;
 
     const UNKEYED: RequestFacts = RequestFacts {
@@ -149,14 +139,13 @@ mod tests {
         first: false,
     };
 
-    fn unavailable(code: &str, order_id: Option<u128>, retry_after: bool) -> Response {
+    fn unavailable(code: &str, order_id: Option<u128>, retry_after: bool) -> Answer {
         let order_id = order_id.map(Uuid::from_u128);
-        Response {
+        Answer {
             status: 503,
-            code: Some(code.to_owned()),
-            order_id,
+            body: json!({"code": code, "order_id": order_id}),
             retry_after,
-            replayed: false,
+            ..Answer::default()
         }
     }
 
@@ -189,10 +178,10 @@ mod tests {
 
     #[test]
     fn only_a_later_try_with_a_key_is_a_replay() {
-        let replay = Response {
+        let replay = Answer {
             status: 201,
             replayed: true,
-            ..Response::default()
+            ..Answer::default()
         };
         assert_eq!(Outcome::of(&replay, KEYED_AGAIN), Outcome::Confirmed);
         assert_eq!(Outcome::of(&replay, KEYED), Outcome::Unexpected(201));
@@ -210,10 +199,10 @@ mod tests {
 
     #[test]
     fn the_code_decides_the_meaning_of_409_422_and_500() {
-        let problem = |status, code: &str| Response {
+        let problem = |status, code: &str| Answer {
             status,
-            code: Some(code.to_owned()),
-            ..Response::default()
+            body: json!({"code": code}),
+            ..Answer::default()
         };
         for (status, code, keyed, unkeyed) in [
             (

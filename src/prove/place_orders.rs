@@ -11,7 +11,7 @@ use super::api_client::ApiClient;
 use super::customer::{Customer, SentRequest};
 use super::operators::{KnownOrder, OrderAction, act};
 use super::order_queue::OrderQueue;
-use super::outcome::{Outcome, RequestFacts, Response};
+use super::outcome::{Outcome, RequestFacts};
 use super::plan::PlannedOrder;
 use crate::platform::observability::trace_context;
 
@@ -131,22 +131,15 @@ async fn send(
             code: None,
         };
     };
-    let response = Response {
-        status: answer.status,
-        code: answer.code(),
-        order_id: answer.order_id(),
-        retry_after: answer.retry_after,
-        replayed: answer.replayed,
-    };
     let facts = RequestFacts {
         keyed: order.key.is_some(),
         first,
     };
     SentRequest {
         trace_id,
-        outcome: Outcome::of(&response, facts),
-        order_id: response.order_id,
-        code: response.code,
+        outcome: Outcome::of(&answer, facts),
+        order_id: answer.order_id(),
+        code: answer.code(),
     }
 }
 

@@ -25,6 +25,7 @@ mod database_batches;
 mod database_connection;
 mod degraded;
 mod demo;
+mod demo_campaign;
 mod demo_control;
 mod demo_output;
 mod describe;

@@ -29,6 +29,107 @@ async fn prove(arguments: &[&str]) -> (Option<i32>, Value) {
     (output.status.code(), report)
 }
 
+/// Runs a campaign, and returns what it wrote to standard output and to standard error.
+async fn streams(arguments: &[&str]) -> (String, String) {
+    let output = Command::new(PROGRAM)
+        .arg("prove")
+        .args(arguments)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_line_of_the_json_progress_is_the_state_of_the_campaign() {
+    let arguments = [
+        "--seed",
+        "1",
+        "--orders",
+        "20",
+        "--kills",
+        "1",
+        "--database-restarts",
+        "0",
+        "--progress",
+        "json",
+        "--json",
+    ];
+    let (report, progress) = streams(&arguments).await;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let lines: Vec<Value> = progress
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let mut phases: Vec<_> = lines
+        .iter()
+        .map(|line| line["phase"].as_str().unwrap())
+        .collect();
+    phases.dedup();
+    assert_eq!(
+        phases[..3],
+        ["starting", "placing-orders", "settling"],
+        "{progress}"
+    );
+    assert_eq!(phases.last(), Some(&"checking"), "{progress}");
+
+    let last = lines.last().unwrap();
+    let orders = &report["orders"];
+    let placed = orders["planned"].as_u64().unwrap() + orders["added"].as_u64().unwrap();
+    assert_eq!(last["orders"]["total"], placed, "{progress}");
+    assert_eq!(last["orders"]["done"], placed, "{progress}");
+    assert_eq!(
+        last["faults"]["done"], last["faults"]["total"],
+        "{progress}"
+    );
+    let paths = report["recovery_paths"].as_object().unwrap();
+    let seen = paths
+        .values()
+        .filter(|count| count.as_u64() > Some(0))
+        .count();
+    assert_eq!(
+        last["recovery_paths"]["seen"].as_array().unwrap().len(),
+        seen
+    );
+    assert_eq!(last["recovery_paths"]["total"], paths.len());
+
+    // Each fault is in a line when it begins, although a line can follow several changes.
+    let mut faults = std::collections::BTreeSet::new();
+    for line in &lines {
+        for fault in line["last_faults"].as_array().unwrap() {
+            faults.insert(fault["fault"].as_str().unwrap().to_owned());
+            assert!(
+                ["order", "inventory", "payment", "database"]
+                    .contains(&fault["service"].as_str().unwrap()),
+                "{fault}"
+            );
+        }
+    }
+    assert!(faults.contains("gremlin-crash"), "{faults:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_terminal_each_phase_is_a_line_and_the_report_fits_80_columns() {
+    let (report, progress) = streams(&WITHOUT_FAULTS).await;
+    let is_wide = |line: &&str| line.chars().count() > 80;
+    let lines = report.lines().chain(progress.lines());
+    assert_eq!(lines.filter(is_wide).collect::<Vec<_>>(), [""; 0]);
+    let phases: Vec<_> = progress
+        .lines()
+        .map(|line| line.split("  ").last().unwrap())
+        .collect();
+    let expected = [
+        "starting a database and services: 0/20 orders, 0/0 faults",
+        "placing orders and injecting faults: 0/20 orders, 0/0 faults",
+        "waiting until orders are settled: 20/20 orders, 0/0 faults",
+        "comparing answers and database: 20/20 orders, 0/0 faults",
+    ];
+    assert_eq!(phases, expected);
+    assert!(report.contains("Incomplete: nothing broke"), "{report}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_campaign_is_proved_and_injects_every_kind_of_fault() {
     let (code, report) = prove(&["--seed", "3", "--orders", "100", "--kills", "6"]).await;

@@ -13,6 +13,17 @@ use tokio::process::{Child, Command};
 
 use crate::harness::{PROGRAM, Service, Stack, TestDatabase, eventually, free_port};
 
+/// A campaign that would take long, without lines about its progress.
+const PROVE: [&str; 7] = [
+    "prove",
+    "--orders",
+    "100000",
+    "--kills",
+    "1000",
+    "--progress",
+    "none",
+];
+
 /// The temporary directory for the programs of one test, which shows what they leave behind.
 struct Temporary(PathBuf);
 
@@ -242,16 +253,8 @@ async fn a_demo_whose_output_is_blocked_still_stops() {
 async fn campaigns_and_soak_tests_clean_up_on_each_signal() {
     let temporary = Temporary::new("campaigns");
     for (arguments, sent, code) in [
-        (
-            &["prove", "--orders", "100000", "--kills", "1000"][..],
-            Signal::SIGTERM,
-            143,
-        ),
-        (
-            &["prove", "--orders", "100000", "--kills", "1000"],
-            Signal::SIGINT,
-            130,
-        ),
+        (&PROVE[..], Signal::SIGTERM, 143),
+        (&PROVE, Signal::SIGINT, 130),
         (&["soak", "--minutes", "6"], Signal::SIGHUP, 129),
     ] {
         let child = temporary.command(arguments).spawn().unwrap();
@@ -274,10 +277,7 @@ async fn campaigns_and_soak_tests_clean_up_on_each_signal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_whose_output_is_closed_ends_without_a_message() {
     let temporary = Temporary::new("campaign-pipe");
-    let mut child = temporary
-        .command(&["prove", "--orders", "100000", "--kills", "1000"])
-        .spawn()
-        .unwrap();
+    let mut child = temporary.command(&PROVE).spawn().unwrap();
     eventually("the database server to run", async || {
         temporary.has_server().then_some(())
     })

@@ -10,6 +10,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, HttpServer, web};
 
 use super::routes;
+use crate::demo::campaign::{self, Campaigns};
 use crate::platform::http::bearer_token::has_bearer_token;
 use crate::platform::http::middleware::browser_guard::{BrowserGuard, reject_other_sites};
 use crate::platform::http::middleware::problem_documents;
@@ -62,23 +63,34 @@ impl ControlServer {
     ///
     /// # Errors
     /// When the listener cannot be used.
-    pub fn serve(self, supervisors: [SupervisorHandle; 3]) -> io::Result<ServerHandle> {
-        let server = self.server(supervisors)?;
+    pub fn serve(
+        self,
+        supervisors: [SupervisorHandle; 3],
+        campaigns: Campaigns,
+    ) -> io::Result<ServerHandle> {
+        let server = self.server(supervisors, campaigns)?;
         let handle = server.handle();
         tokio::spawn(server);
         Ok(handle)
     }
 
-    fn server(self, supervisors: [SupervisorHandle; 3]) -> io::Result<Server> {
+    fn server(
+        self,
+        supervisors: [SupervisorHandle; 3],
+        campaigns: Campaigns,
+    ) -> io::Result<Server> {
         let supervisors = web::Data::new(supervisors);
+        let campaigns = web::Data::new(campaigns);
         let token = web::Data::new(self.address.token);
         let guard = web::Data::new(BrowserGuard::new(Ipv4Addr::LOCALHOST.into(), &[], &[]));
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(supervisors.clone())
+                .app_data(campaigns.clone())
                 .app_data(token.clone())
                 .app_data(guard.clone())
                 .configure(routes::configure)
+                .configure(campaign::routes::configure)
                 .wrap(from_fn(authenticate))
                 .wrap(from_fn(reject_other_sites))
                 .wrap(from_fn(problem_documents::render))

@@ -1,5 +1,6 @@
 //! The faults of a campaign.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::kind::CampaignFaultKind;
@@ -85,6 +86,77 @@ impl CampaignFault {
             Self::LockOrders { .. } => CampaignFaultKind::LockOrders,
             Self::StandbyWait { .. } => CampaignFaultKind::StandbyWait,
             Self::EndSessions(service) => CampaignFaultKind::EndSessions(*service),
+        }
+    }
+
+    /// The service that the fault meets, or `database`.
+    #[must_use]
+    pub const fn target(&self) -> &'static str {
+        match self {
+            Self::Kill(service)
+            | Self::Failpoint { service, .. }
+            | Self::Pause { service, .. }
+            | Self::Latency { service, .. }
+            | Self::GremlinRule { service, .. }
+            | Self::EndSessions(service) => service.as_str(),
+            Self::DatabaseRestart
+            | Self::DatabaseKill
+            | Self::LockProduct { .. }
+            | Self::LockOrders { .. }
+            | Self::StandbyWait { .. } => "database",
+        }
+    }
+}
+
+/// What happens, in a few words.
+impl fmt::Display for CampaignFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |duration: &Duration| format!("{:.1} s", duration.as_secs_f64());
+        match self {
+            Self::Kill(service) => write!(f, "{service} killed"),
+            Self::Failpoint {
+                point, stall: None, ..
+            } => write!(f, "abort armed at {point}"),
+            Self::Failpoint {
+                point,
+                stall: Some(stall),
+                ..
+            } => write!(f, "stall of {} armed at {point}", seconds(stall)),
+            Self::Pause { service, duration } => {
+                write!(f, "{service} paused for {}", seconds(duration))
+            }
+            Self::Latency { service, delay, .. } => {
+                write!(f, "{service} answers {} late", seconds(delay))
+            }
+            Self::GremlinRule {
+                service,
+                kind,
+                direction,
+                ..
+            } => {
+                let requests = match direction {
+                    Direction::Inbound => "requests to",
+                    Direction::Outbound => "calls by",
+                };
+                write!(f, "gremlin: {kind} on {requests} {service}")
+            }
+            Self::DatabaseRestart => f.write_str("database restarted"),
+            Self::DatabaseKill => f.write_str("database killed"),
+            Self::LockProduct {
+                product_id,
+                duration,
+            } => write!(f, "product {product_id} locked for {}", seconds(duration)),
+            Self::LockOrders { lock, duration } => {
+                let locked = match lock {
+                    OrdersLock::Table => "all orders",
+                    OrdersLock::NewestRows => "newest orders",
+                };
+                write!(f, "{locked} locked for {}", seconds(duration))
+            }
+            Self::StandbyWait { duration } => {
+                write!(f, "commits wait {} for a standby", seconds(duration))
+            }
+            Self::EndSessions(service) => write!(f, "database sessions of {service} ended"),
         }
     }
 }

@@ -8,7 +8,6 @@ mod summary;
 mod tests;
 mod text;
 mod verdict;
-mod wrapping;
 
 pub use result::{CampaignResult, Report, Settling};
 pub use verdict::Verdict;

@@ -5,12 +5,10 @@ use std::fmt;
 
 use super::result::Report;
 use super::verdict::Verdict;
-use super::wrapping::{words, write_wrapped};
+use crate::platform::output;
 use crate::prove::check::Findings;
 use crate::prove::config::SETTLE_TIMEOUT;
 
-/// Columns of the title before a list.
-const TITLE_WIDTH: usize = 18;
 /// Examples that are printed of each kind of finding. The JSON report has all findings.
 const MAX_EXAMPLES: usize = 3;
 const EXAMPLE_INDENT: usize = 6;
@@ -43,34 +41,30 @@ impl fmt::Display for Report {
             ("recovery paths", list(&self.recovery_paths)),
             ("settled", words(&settled)),
         ] {
-            write_wrapped(f, &format!("  {title:<16}"), TITLE_WIDTH, &pieces)?;
-            writeln!(f)?;
+            write_wrapped(f, &format!("  {title:<16}"), &pieces)?;
         }
         write_findings(f, &self.findings)?;
         writeln!(f, "{}", self.audit)?;
         if self.verdict == Verdict::Broken && !self.never_ran.is_empty() {
             let never_ran = format!("Never ran: {}.", self.never_ran.join(", "));
-            write_wrapped(f, "", 0, &words(&never_ran))?;
-            writeln!(f)?;
+            write_wrapped(f, "", &words(&never_ran))?;
         }
-        write_wrapped(f, "", 0, &words(&self.summary()))
+        f.write_str(&output::wrapped(&self.summary(), output::REPORT_WIDTH).join("\n"))
     }
 }
 
 fn write_findings(f: &mut fmt::Formatter<'_>, findings: &Findings) -> fmt::Result {
     for (name, found) in findings.by_name() {
         let mark = if found.is_empty() { "✓" } else { "✗" };
-        writeln!(f, "  {mark} {name:<18} {}", found.len())?;
+        writeln!(f, "  {mark} {name:<19} {}", found.len())?;
         for example in found.iter().take(MAX_EXAMPLES) {
-            let indent = " ".repeat(EXAMPLE_INDENT);
-            write_wrapped(f, &indent, EXAMPLE_INDENT, &words(example))?;
-            writeln!(f)?;
+            write_wrapped(f, &" ".repeat(EXAMPLE_INDENT), &words(example))?;
         }
     }
     Ok(())
 }
 
-/// Each name with its count and a comma, as pieces for [`write_wrapped`].
+/// Each name with its count and a comma, as pieces that are not split.
 fn list<T: fmt::Display>(counts: &BTreeMap<String, T>) -> Vec<String> {
     let items = counts.iter().map(|(name, count)| format!("{name} {count}"));
     let mut items: Vec<_> = items.collect();
@@ -81,4 +75,21 @@ fn list<T: fmt::Display>(counts: &BTreeMap<String, T>) -> Vec<String> {
         item.push(',');
     }
     items
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+/// Writes pieces of text in lines. The first line starts with the title, all others are indented by
+/// its width.
+fn write_wrapped(f: &mut fmt::Formatter<'_>, title: &str, pieces: &[String]) -> fmt::Result {
+    let indent = title.chars().count();
+    let pieces = pieces.iter().map(String::as_str);
+    let lines = output::wrapped_pieces(pieces, output::REPORT_WIDTH - indent);
+    for (number, line) in lines.iter().enumerate() {
+        let start = if number == 0 { title } else { "" };
+        writeln!(f, "{start:<indent$}{line}")?;
+    }
+    Ok(())
 }
