@@ -56,7 +56,7 @@ export function describeRefusal(error) {
   return fields.join("; ") || error.message;
 }
 
-export async function call(method, path, { body, headers = {}, timeout } = {}) {
+export async function call(method, path, { body, headers = {}, timeout, keepalive } = {}) {
   let response;
   let text;
   try {
@@ -64,6 +64,7 @@ export async function call(method, path, { body, headers = {}, timeout } = {}) {
       method,
       headers: body === undefined ? headers : { "content-type": "application/json", ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
+      keepalive,
       signal: AbortSignal.timeout(timeout ?? DEFAULT_TIMEOUT_MS),
     });
     text = await response.text();
@@ -106,8 +107,8 @@ async function callWithToken(kind, method, path, options) {
 
 export const gremlinGet = (path) => get(path, { headers: tokenHeader("gremlin") });
 
-export const gremlinCall = (method, path, body) =>
-  callWithToken("gremlin", method, path, { body });
+export const gremlinCall = (method, path, body, options = {}) =>
+  callWithToken("gremlin", method, path, { body, ...options });
 
 /** For the routes that need the operators' token, if there is one. */
 export const operatorPost = (path, body) =>

@@ -34,6 +34,7 @@ import {
 import { showProducts } from "./product-chooser.js";
 import { shareRefresh } from "./shared-refresh.js";
 import { refreshSla } from "./sla.js";
+import { startStory } from "./story.js";
 import { Stream } from "./stream.js";
 import { startTheme } from "./theme.js";
 import {
@@ -246,6 +247,7 @@ startGremlin((faults) => {
   updateFlow({ faults });
 });
 startProcesses({ onChange: showProcesses, onKill: askHealth });
+startStory();
 document.addEventListener("click", copyOnClick);
 document.addEventListener("visibilitychange", onVisibilityChange);
 onVisibilityChange();

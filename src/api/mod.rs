@@ -8,7 +8,7 @@ mod fields;
 mod inventory;
 mod orders;
 mod payments;
-pub mod tour;
+pub mod story;
 
 pub use fields::{MAX_STOCK, is_product_id, product_path};
 pub use inventory::{

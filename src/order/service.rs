@@ -14,7 +14,7 @@ use super::audit_cache::AuditCache;
 use super::clients::{self, InventoryClient, PaymentClient};
 use super::dashboard::assets::Dashboard;
 use super::dashboard::demo::DemoControl;
-use super::dashboard::{assets, demo, proxy};
+use super::dashboard::{assets, demo, proxy, story};
 use super::events::feed::Feed;
 use super::events::sse::{self, StreamPermits};
 use super::metrics::OrderMetrics;
@@ -156,6 +156,7 @@ impl Role for OrderService {
         "/demo/*",
         "/services/*",
         "/static/*",
+        "/story.json",
     ];
     const TABLES: &'static [&'static str] = &["orders", "order_events", "sla_reports"];
     const OPERATOR_ROUTES: &'static [(&'static str, &'static str)] = operators::ROUTES;
@@ -208,6 +209,7 @@ impl Role for OrderService {
             demo::routes(control, service);
         }
         assets::routes(&self.config.dashboard, service);
+        service.service(story::story);
     }
 
     fn observer(&self) -> Option<RequestObserver> {

@@ -320,6 +320,7 @@ async fn requests_that_pages_and_probes_repeat_are_not_logged_at_info() {
         "/",
         "/static/app.js",
         "/dashboard.json",
+        "/story.json",
         "/sla",
         "/sla/history",
         "/audit",

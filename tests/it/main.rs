@@ -19,6 +19,7 @@ mod dashboard_keyboard;
 mod dashboard_layout;
 mod dashboard_operator;
 mod dashboard_processes;
+mod dashboard_story;
 mod dashboard_timeline;
 mod data_directory;
 mod database_batches;

@@ -71,7 +71,7 @@ async fn files_are_served_compressed_cached_and_under_a_strict_policy() {
     assert!(seen.len() >= 15, "{seen:?}");
 
     // Compression is set for each route.
-    for path in ["/", "/static/app.js", "/static/app.css"] {
+    for path in ["/", "/static/app.js", "/static/app.css", "/story.json"] {
         let plain = stack.order.get(path).await;
         let small = get(&stack.order, path, &[("accept-encoding", "gzip")]).await;
         assert!(

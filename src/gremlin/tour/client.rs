@@ -1,7 +1,6 @@
 //! A client of the platform's HTTP API, for one product.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -10,8 +9,10 @@ use serde_json::{Value, json};
 
 use super::config::Config;
 use super::error::TourError;
+use super::placed_order::{EndedOrder, OwnOrders, PlacedOrder};
+use crate::api::story::STORY;
 use crate::api::{OrderDetail, OrderStatus};
-use crate::audit::Audit;
+use crate::audit::{Audit, Invariant};
 use crate::gremlin::client::GremlinClient;
 use crate::order::sla::Sla;
 use crate::platform::client::{BaseUrl, CallError, Client};
@@ -26,66 +27,23 @@ const LIVENESS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Limits the time in which a service must come back, and an order must end.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// More units than the tour orders.
-const MIN_STOCK: i64 = 80;
+/// The light counts whole seconds, so that its window is up to 1 s shorter than it says.
+const WINDOW_MARGIN: Duration = Duration::from_secs(1);
 
 pub struct PlatformClient {
     services: [(Client, BaseUrl); 3],
     token: Option<String>,
     product_id: String,
-    /// When each order was placed.
-    placed_at: RefCell<Vec<Instant>>,
-    /// The violations of each invariant when the tour began.
-    violations: BTreeMap<String, i64>,
+    /// The orders that the story placed. Calls without a response are not among them.
+    placed: RefCell<Vec<PlacedOrder>>,
+    /// Each invariant when the story began.
+    invariants: Vec<Invariant>,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Health {
     pub service: String,
     pub status: String,
-}
-
-/// The response to `POST /orders`.
-#[derive(Debug, Clone)]
-pub struct PlacedOrder {
-    pub status: u16,
-    /// From the request to the response.
-    pub duration: Duration,
-    pub message: String,
-    id: Option<String>,
-    placed_at: Instant,
-}
-
-impl PlacedOrder {
-    pub fn describe(&self) -> String {
-        let seconds = self.duration.as_secs_f64();
-        format!("{} after {seconds:.2} s: {}", self.status, self.message)
-    }
-}
-
-/// How an order ended.
-#[derive(Debug, Clone)]
-pub struct EndedOrder {
-    pub status: String,
-    pub reason: String,
-    /// From the request until the order's end was seen.
-    pub duration: Duration,
-    attempt: i32,
-}
-
-impl EndedOrder {
-    /// Whether it is confirmed, or failed because its payment was declined.
-    pub fn is_expected(&self) -> bool {
-        self.status == "CONFIRMED" || self.reason == "payment-declined"
-    }
-
-    pub fn describe(&self) -> String {
-        let seconds = self.duration.as_secs_f64();
-        format!(
-            "{} ({}) after {seconds:.1} s, by attempt {}",
-            self.status, self.reason, self.attempt
-        )
-    }
 }
 
 impl PlatformClient {
@@ -95,8 +53,8 @@ impl PlatformClient {
             services: urls.map(|url| (Client::new(url.clone()), url)),
             token,
             product_id: String::new(),
-            placed_at: RefCell::default(),
-            violations: BTreeMap::new(),
+            placed: RefCell::default(),
+            invariants: Vec::new(),
         }
     }
 
@@ -112,7 +70,7 @@ impl PlatformClient {
         answer.is_ok_and(|answer| answer.status.is_success())
     }
 
-    /// Ends all faults that the tour or another user of the gremlin has set. A service that does
+    /// Ends all faults that the story or another user of the gremlin has set. A service that does
     /// not answer is reported on standard error.
     pub async fn end_all_faults(&self) {
         let off = Latency {
@@ -137,16 +95,13 @@ impl PlatformClient {
     /// the violations that exist already.
     pub async fn prepare(&mut self) -> Result<(), TourError> {
         let audit: Audit = self.read(ServiceKind::Order, "/audit").await?;
-        let invariants = audit.invariants.into_iter();
-        self.violations = invariants
-            .map(|invariant| (invariant.name, invariant.violations))
-            .collect();
+        self.invariants = audit.invariants;
         let product = audit
             .products
             .into_iter()
             .max_by_key(|product| product.available)
-            .filter(|product| product.available >= MIN_STOCK)
-            .ok_or(TourError::SoldOut(MIN_STOCK))?;
+            .filter(|product| product.available >= STORY.min_stock)
+            .ok_or(TourError::SoldOut(STORY.min_stock))?;
         self.product_id = product.product_id;
         Ok(())
     }
@@ -184,7 +139,6 @@ impl PlatformClient {
         let (client, _) = &self.services[service.index()];
         let body = json!({"product_id": self.product_id, "quantity": 1});
         let placed_at = Instant::now();
-        self.placed_at.borrow_mut().push(placed_at);
         let answer = client
             .post("/orders", &body, Deadline::after(CALL_TIMEOUT))
             .await;
@@ -193,7 +147,7 @@ impl PlatformClient {
         let duration = placed_at.elapsed();
         let body: Value = answer.json().map_err(failed)?;
         let text = |field: &str| body[field].as_str().map(str::to_owned);
-        Ok(PlacedOrder {
+        let placed = PlacedOrder {
             status: answer.status.as_u16(),
             duration,
             message: text("message")
@@ -201,48 +155,77 @@ impl PlatformClient {
                 .unwrap_or_default(),
             id: text("id").or_else(|| text("order_id")),
             placed_at,
-        })
+        };
+        self.placed.borrow_mut().push(placed.clone());
+        Ok(placed)
     }
 
-    /// The number of orders that the tour placed within a time before now.
-    pub fn orders_placed_within(&self, time: Duration) -> u64 {
-        let placed_at = self.placed_at.borrow();
-        let recent = placed_at.iter().filter(|at| at.elapsed() <= time);
-        recent.map(|_| 1).sum()
+    /// The orders that the platform took.
+    pub fn placed_orders(&self) -> Vec<PlacedOrder> {
+        let placed = self.placed.borrow();
+        let taken = placed.iter().filter(|order| order.id.is_some());
+        taken.cloned().collect()
     }
 
-    /// The number of violations of an invariant when the tour began.
-    pub fn violations_before(&self, invariant: &str) -> i64 {
-        self.violations.get(invariant).copied().unwrap_or_default()
+    /// The number of the story's orders in the light's window.
+    pub fn orders_within(&self, window_seconds: u64) -> OwnOrders {
+        let window = Duration::from_secs(window_seconds);
+        let placed = self.placed.borrow();
+        let count = |is_inside: &dyn Fn(&PlacedOrder) -> bool| {
+            placed
+                .iter()
+                .filter(|order| is_inside(order))
+                .map(|_| 1)
+                .sum()
+        };
+        OwnOrders {
+            certain: count(&|order| order.placed_at.elapsed() + WINDOW_MARGIN <= window),
+            possible: count(&|order| order.age() <= window + WINDOW_MARGIN),
+        }
+    }
+
+    /// An invariant when the story began.
+    pub fn invariant_before(&self, name: &str) -> Option<&Invariant> {
+        self.invariants
+            .iter()
+            .find(|invariant| invariant.name == name)
     }
 
     pub async fn sla(&self) -> Result<Sla, TourError> {
         self.read(ServiceKind::Order, "/sla").await
     }
 
-    /// Waits until the order has ended, at most 30 s, and returns its state then.
-    pub async fn wait_until_ended(&self, placed: &PlacedOrder) -> Result<EndedOrder, TourError> {
+    /// Waits until the order has ended, at most 30 s, and returns its state then; `None` if there
+    /// is no such order.
+    pub async fn wait_until_ended(
+        &self,
+        placed: &PlacedOrder,
+    ) -> Result<Option<EndedOrder>, TourError> {
         let path = format!("/orders/{}", placed.id.as_deref().unwrap_or_default());
         let started = Instant::now();
         loop {
-            let OrderDetail { order, events, .. } = self.read(ServiceKind::Order, &path).await?;
-            let has_ended = order.status.parse().is_ok_and(OrderStatus::is_final);
-            if has_ended || started.elapsed() > WAIT_TIMEOUT {
-                let last = events.into_iter().next_back();
-                let attempt = last.as_ref().map(|event| event.attempt).unwrap_or_default();
-                // A failed order can have events after its failure, about what it gave back.
-                let reason = order
-                    .failure_reason
-                    .or_else(|| last.map(|event| event.reason));
-                return Ok(EndedOrder {
-                    status: order.status,
-                    reason: reason.unwrap_or_default(),
-                    duration: placed.placed_at.elapsed(),
-                    attempt,
-                });
+            let Some(detail) = self.find(&path).await? else {
+                return Ok(None);
+            };
+            let is_final = detail.order.status.parse().is_ok_and(OrderStatus::is_final);
+            if is_final || started.elapsed() > WAIT_TIMEOUT {
+                return Ok(Some(ended(detail, is_final, placed.placed_at)));
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
+    }
+
+    /// An order; `None` if there is no such order.
+    async fn find(&self, path: &str) -> Result<Option<OrderDetail>, TourError> {
+        let service = ServiceKind::Order;
+        let (client, _) = &self.services[service.index()];
+        let failed = |cause| self.call_error("reading", service, cause);
+        let answer = client.get(path, Deadline::after(CALL_TIMEOUT)).await;
+        let answer = answer.map_err(failed)?;
+        if answer.status.as_u16() == 404 {
+            return Ok(None);
+        }
+        answer.json().map(Some).map_err(failed)
     }
 
     /// Waits until every order is settled, at most 30 s, and returns the audit then.
@@ -275,5 +258,22 @@ impl PlatformClient {
             url: url.clone(),
             cause,
         }
+    }
+}
+
+fn ended(detail: OrderDetail, is_final: bool, placed_at: Instant) -> EndedOrder {
+    let OrderDetail { order, events, .. } = detail;
+    let last = events.into_iter().next_back();
+    let attempt = last.as_ref().map(|event| event.attempt).unwrap_or_default();
+    // A failed order can have events after its failure, about what it gave back.
+    let reason = order
+        .failure_reason
+        .or_else(|| last.map(|event| event.reason));
+    EndedOrder {
+        status: order.status,
+        reason: reason.unwrap_or_default(),
+        is_final,
+        duration: placed_at.elapsed(),
+        attempt,
     }
 }

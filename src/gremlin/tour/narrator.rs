@@ -7,8 +7,9 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::pause::Pause;
-use super::report::{Finding, Report, Step};
-use crate::api::tour::{Chapter, DECLINED_PAYMENTS};
+use super::report::{Finding, OrderCounts, Report, Step, StepVerdict};
+use super::verdict::Verdict;
+use crate::api::story::{Captions, STORY};
 use crate::platform::client::BaseUrl;
 use crate::platform::output;
 
@@ -17,12 +18,12 @@ const WIDTH: usize = 80;
 /// Columns before the text of a line: a label, or a time and a mark.
 const INDENT: usize = 13;
 
-/// Prints each step as it happens. For JSON, prints only the report, at the end.
+/// Prints each chapter as it happens. For JSON, prints only the report, at the end.
 pub struct Narrator {
     started: Instant,
     json: bool,
     coloured: bool,
-    /// Between the steps, if the viewer wants it.
+    /// Between the chapters, if the viewer wants it.
     pause: Option<Pause>,
     report: Report,
 }
@@ -38,7 +39,7 @@ impl Narrator {
         }
     }
 
-    /// Prints the dashboard's address and a note on declined payments, before the first step.
+    /// Prints the dashboard's address and a note on declined payments, before the first chapter.
     pub fn introduce(&mut self, order_url: &BaseUrl, is_private: bool) {
         self.report.dashboard = format!("{order_url}/");
         if self.json {
@@ -49,42 +50,48 @@ impl Narrator {
         }
         let dashboard = &self.report.dashboard;
         output::print_line(format_args!("Dashboard: {dashboard}"));
-        for line in output::wrapped(DECLINED_PAYMENTS, WIDTH) {
+        for line in output::wrapped(STORY.introduction, WIDTH) {
             output::print_line(line);
         }
     }
 
-    /// Ends the previous step, waits for the viewer if there is a pause, and starts the next step.
-    pub async fn step(&mut self, chapter: Chapter) {
-        self.end_step();
+    /// Ends the previous chapter, waits for the viewer if there is a pause, and starts the chapter
+    /// with this number of how many.
+    pub async fn begin_chapter(&mut self, (number, of): (usize, usize), captions: Captions) {
+        self.end_chapter();
         if let Some(pause) = &mut self.pause
             && !self.report.steps.is_empty()
         {
             pause.wait().await;
         }
-        self.print_headline(chapter.title);
-        self.print_caption("Injected", chapter.injected);
-        self.print_caption("Customer", chapter.customer_sees);
-        self.print_caption("Platform", chapter.platform_does);
+        self.print_headline(&format!("Chapter {number} of {of}: {}", captions.title));
+        self.print_caption("Injected", captions.injected);
+        self.print_caption("Customer", captions.customer_sees);
+        self.print_caption("Platform", captions.platform_does);
         self.report.steps.push(Step {
-            chapter,
+            captions,
             findings: Vec::new(),
         });
     }
 
-    /// Says what the step proved, if none of its checks failed.
-    fn end_step(&self) {
-        if let Some(step) = self.report.steps.last()
-            && step
-                .findings
-                .iter()
-                .all(|finding| finding.passed != Some(false))
-        {
-            self.print_caption("Proved", step.chapter.proved);
+    /// Says what the chapter proved, or why it proved nothing.
+    fn end_chapter(&self) {
+        let Some(step) = self.report.steps.last() else {
+            return;
+        };
+        match step.verdict() {
+            StepVerdict::Proved => self.print_caption("Proved", step.captions.proved),
+            StepVerdict::Failed(checks) => {
+                let noun = if checks == 1 { "check" } else { "checks" };
+                self.print_caption("Failed", &format!("{checks} {noun} failed."));
+            }
+            StepVerdict::NotJudged(_) => {
+                self.print_caption("Open", "Nothing is proved: a check could not be judged.");
+            }
         }
     }
 
-    /// Adds a remark to the present step.
+    /// Adds a remark to the present chapter.
     pub fn remark(&mut self, text: &str) {
         let seconds = self.seconds();
         if !self.json {
@@ -98,33 +105,51 @@ impl Narrator {
         });
     }
 
-    /// Adds the result of a check to the present step.
+    /// Adds the result of a check to the present chapter.
     pub fn check(&mut self, check: &str, passed: bool, found: impl Display) {
-        self.report.checks += 1;
-        self.report.failures += usize::from(!passed);
+        self.judge(check, Verdict::of(passed), found.to_string());
+    }
+
+    /// Adds the result of a check that may not be judged to the present chapter.
+    pub fn judge(&mut self, check: &str, verdict: Verdict, found: String) {
+        self.report.checks += usize::from(verdict != Verdict::NotJudged);
+        self.report.failures += usize::from(verdict == Verdict::Failed);
         let seconds = self.seconds();
         if !self.json {
-            let mark = self.mark(passed);
+            let mark = self.mark(verdict);
             let start = format!("  {seconds:5.1} s  {mark} ");
-            print_wrapped(&start, &format!("{check}: {found}"));
+            let suffix = match verdict {
+                Verdict::NotJudged => " (not judged)",
+                Verdict::Passed | Verdict::Failed => "",
+            };
+            print_wrapped(&start, &format!("{check}: {found}{suffix}"));
         }
         self.add(Finding {
             seconds,
             check: Some(check.to_owned()),
-            passed: Some(passed),
-            found: found.to_string(),
+            passed: verdict.passed(),
+            found,
         });
+    }
+
+    /// Records what became of the story's orders, for the last line.
+    pub const fn count_orders(&mut self, orders: OrderCounts) {
+        self.report.orders = orders;
+    }
+
+    pub const fn count_charged_twice(&mut self, orders: u64) {
+        self.report.orders.charged_twice = orders;
     }
 
     /// Prints the verdict, or the report as JSON, and returns the report.
     pub fn finish(mut self) -> Report {
-        self.end_step();
+        self.end_chapter();
         self.report.passed = self.report.failures == 0;
-        let (checks, failures) = (self.report.checks, self.report.failures);
-        if self.report.passed {
-            self.print_headline(&format!("All {checks} checks passed."));
-        } else {
-            self.print_headline(&format!("{failures} of {checks} checks failed."));
+        if !self.json {
+            output::print_line("");
+            for line in output::wrapped(&self.report.summary(), WIDTH) {
+                self.print_bold(&line);
+            }
         }
         if self.json {
             output::print_line(format_args!("{:#}", json!(self.report)));
@@ -132,20 +157,28 @@ impl Narrator {
         self.report
     }
 
-    const fn mark(&self, passed: bool) -> &'static str {
-        match (passed, self.coloured) {
-            (true, true) => "\x1b[32m✓\x1b[0m",
-            (true, false) => "✓",
-            (false, true) => "\x1b[31m✗\x1b[0m",
-            (false, false) => "✗",
+    const fn mark(&self, verdict: Verdict) -> &'static str {
+        match (verdict, self.coloured) {
+            (Verdict::Passed, true) => "\x1b[32m✓\x1b[0m",
+            (Verdict::Passed, false) => "✓",
+            (Verdict::Failed, true) => "\x1b[31m✗\x1b[0m",
+            (Verdict::Failed, false) => "✗",
+            (Verdict::NotJudged, _) => "–",
         }
     }
 
     fn print_headline(&self, text: &str) {
-        match (self.json, self.coloured) {
-            (false, true) => output::print_line(format_args!("\n\x1b[1m{text}\x1b[0m")),
-            (false, false) => output::print_line(format_args!("\n{text}")),
-            (true, _) => {}
+        if !self.json {
+            output::print_line("");
+            self.print_bold(text);
+        }
+    }
+
+    fn print_bold(&self, text: &str) {
+        if self.coloured {
+            output::print_line(format_args!("\x1b[1m{text}\x1b[0m"));
+        } else {
+            output::print_line(text);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Runs the tour, on a private platform if need be.
 
+use super::actions::Interpreter;
 use super::client::PlatformClient;
 use super::config::Config;
 use super::error::TourError;
@@ -7,7 +8,7 @@ use super::narrator::Narrator;
 use super::pause::Pause;
 use super::private_platform::PrivatePlatform;
 use super::report::Report;
-use super::{checklist, faults};
+use crate::api::story::STORY;
 use crate::platform::shutdown::Shutdown;
 
 /// Runs the tour, and ends all faults. Needs a `LocalSet`. Returns `None` when a stop was requested
@@ -21,7 +22,7 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<Option<Report>, 
     let [order_url, ..] = &config.urls;
     if client.is_running().await {
         narrator.introduce(order_url, false);
-        let outcome = run_steps(client, &mut narrator, shutdown).await?;
+        let outcome = tell(client, &mut narrator, shutdown).await?;
         return Ok(outcome.map(|()| narrator.finish()));
     }
     let mut platform = PrivatePlatform::start(order_url)?;
@@ -31,7 +32,7 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<Option<Report>, 
         () = shutdown.requested() => return platform.stop().await.map(|()| None),
     };
     let outcome = match ready {
-        Ok(()) => run_steps(platform.client(), &mut narrator, shutdown).await,
+        Ok(()) => tell(platform.client(), &mut narrator, shutdown).await,
         Err(error) => Err(error),
     };
     platform.stop().await?;
@@ -39,22 +40,20 @@ pub async fn run(config: Config, shutdown: &Shutdown) -> Result<Option<Report>, 
 }
 
 /// Returns `None` when a stop was requested. No fault is left in any case.
-async fn run_steps(
+async fn tell(
     mut client: PlatformClient,
     narrator: &mut Narrator,
     shutdown: &Shutdown,
 ) -> Result<Option<()>, TourError> {
-    let steps = async {
+    let story = async {
         client.end_all_faults().await;
         client.prepare().await?;
-        checklist::show_health(&client, narrator).await?;
-        checklist::show_slow_inventory(&client, narrator).await?;
-        faults::show_each_kind(&client, narrator).await?;
-        faults::show_circuit_breaker(&client, narrator).await?;
-        checklist::show_invariants(&client, narrator).await
+        Interpreter::new(&client, narrator)
+            .run(STORY.chapters)
+            .await
     };
     let outcome = tokio::select! {
-        outcome = steps => outcome.map(Some),
+        outcome = story => outcome.map(Some),
         () = shutdown.requested() => Ok(None),
     };
     client.end_all_faults().await;

@@ -83,7 +83,9 @@ fn media_type(name: &str) -> &'static str {
 
 /// The dashboard
 #[utoipa::path(tag = "page",
-    params(("present" = Option<String>, Query, description = "Asks for the projector view")),
+    params(("present" = Option<String>, Query, description = "Asks for the projector view"),
+        ("story" = Option<String>, Query,
+            description = "Plays the story at once, at this pace: slow, normal or fast")),
     responses((status = 200, content_type = "text/html", body = String)))]
 #[get("/", wrap = "Compress::default()")]
 async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
