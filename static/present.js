@@ -1,4 +1,5 @@
-// The projector view, at `/?present`: the panels that tell the story fill one screen, in large type.
+// The projector view, at `/?present`: the panels that tell the story fill one screen, in large
+// type.
 import { $, setText } from "./dom.js";
 
 export function startPresent() {

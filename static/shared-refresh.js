@@ -1,5 +1,5 @@
-// One refresh for the counts that several panels show, so that the panels agree with each other soon
-// after a change. Many changes in a short time cause few refreshes.
+// One refresh for the counts that several panels show, so that the panels agree with each other
+// soon after a change. Many changes in a short time cause few refreshes.
 
 const MIN_INTERVAL_MS = 500;
 /** Changes of the same order often follow each other within this time. */
