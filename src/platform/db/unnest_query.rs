@@ -48,9 +48,9 @@ impl<S: BatchStatement, A: QueryFragment<Pg>> QueryFragment<Pg> for UnnestQuery<
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("WITH input (");
         out.push_sql(S::COLUMNS);
-        out.push_sql(") AS (SELECT * FROM unnest(");
+        out.push_sql(") AS (SELECT ");
         self.arrays.walk_ast(out.reborrow())?;
-        out.push_sql(")) ");
+        out.push_sql(") ");
         out.push_sql(S::TEXT);
         Ok(())
     }
@@ -66,14 +66,31 @@ impl<S: BatchStatement, A> Query for UnnestQuery<S, A> {
     type SqlType = S::Returns;
 }
 
-/// Returns the array of one column as a bound value of its SQL type.
+/// The rows of one column of the input: the elements of an array.
+///
+/// Each column is an `unnest` of its own in the list of a `SELECT`. `unnest` of several arrays at
+/// once, in `FROM`, would first store each column in a buffer.
+pub struct Column<E>(E);
+
+impl<E: QueryFragment<Pg>> QueryFragment<Pg> for Column<E> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("unnest(");
+        self.0.walk_ast(out.reborrow())?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+/// Returns one column of the input, whose values are bound as an array of its SQL type.
 #[must_use]
-pub fn array<T, V>(values: Vec<V>) -> diesel::dsl::AsExprOf<Vec<V>, diesel::sql_types::Array<T>>
+pub fn array<T, V>(
+    values: Vec<V>,
+) -> Column<diesel::dsl::AsExprOf<Vec<V>, diesel::sql_types::Array<T>>>
 where
     T: diesel::sql_types::SqlType + diesel::expression::TypedExpressionType,
     diesel::sql_types::Array<T>:
         diesel::sql_types::SqlType + diesel::expression::TypedExpressionType,
     Vec<V>: diesel::expression::AsExpression<diesel::sql_types::Array<T>>,
 {
-    diesel::expression::AsExpression::as_expression(values)
+    Column(diesel::expression::AsExpression::as_expression(values))
 }
