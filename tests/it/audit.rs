@@ -64,7 +64,7 @@ async fn an_unknown_state_is_reported_with_its_kind_of_row() {
         .as_str()
         .unwrap()
         .to_owned();
-    let newer = "ALTER TABLE reservations DROP CONSTRAINT reservations_state_known;
+    let newer = "ALTER DOMAIN reservation_state DROP CONSTRAINT reservation_state_known;
                  UPDATE reservations SET state = 'NEWER'";
     stack.database.execute(newer).await;
     let audit = stack.audit().await.unwrap();
@@ -167,9 +167,7 @@ async fn the_largest_integers_of_a_column_are_audited_without_overflow() {
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let max = i64::from(i32::MAX);
     let set_max = format!(
-        "ALTER TABLE inventory DROP CONSTRAINT inventory_stock_range,
-             DROP CONSTRAINT inventory_shipped_range,
-             DROP CONSTRAINT inventory_stocked_range;
+        "ALTER DOMAIN stock_units DROP CONSTRAINT stock_units_range;
          UPDATE inventory SET stock = {max}, shipped = {max}, stocked = {max}
              WHERE product_id = 'PROD-001'"
     );

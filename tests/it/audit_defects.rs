@@ -414,10 +414,10 @@ async fn every_defect_violates_the_expected_invariant() {
     stack
         .database
         .execute(
-            "ALTER TABLE orders DROP CONSTRAINT orders_status_known,
-                 DROP CONSTRAINT orders_shipped_is_confirmed;
-             ALTER TABLE reservations DROP CONSTRAINT reservations_state_known;
-             ALTER TABLE payments DROP CONSTRAINT payments_status_known",
+            "ALTER DOMAIN order_status DROP CONSTRAINT order_status_known;
+             ALTER TABLE orders DROP CONSTRAINT orders_shipped_is_confirmed;
+             ALTER DOMAIN reservation_state DROP CONSTRAINT reservation_state_known;
+             ALTER DOMAIN payment_status DROP CONSTRAINT payment_status_known",
         )
         .await;
     let defects = [

@@ -60,6 +60,7 @@ mod request_batches;
 mod reserve_steps;
 mod retry;
 mod rollout;
+mod schema;
 mod schemathesis;
 mod separate_databases;
 mod service_unavailable;

@@ -34,7 +34,7 @@ async fn an_unknown_status_of_an_order_or_event_is_listed_unchanged() {
     let stack = Stack::start().await;
     let order = stack.place("PROD-001", 1).await.json();
     let id = order["id"].as_str().unwrap();
-    let newer = "ALTER TABLE orders DROP CONSTRAINT orders_status_known;
+    let newer = "ALTER DOMAIN order_status DROP CONSTRAINT order_status_known;
         UPDATE orders SET status = 'NEWER';
         UPDATE order_events SET status = 'NEWER', reason = 'newer'";
     stack.database.execute(newer).await;
@@ -56,7 +56,7 @@ async fn orders_that_a_newer_version_has_written_are_not_changed_by_operators() 
     let unknown = stack.confirmed("PROD-001", 1).await;
     stack.wait_until_settled().await;
     let newer = format!(
-        "ALTER TABLE orders DROP CONSTRAINT orders_status_known;
+        "ALTER DOMAIN order_status DROP CONSTRAINT order_status_known;
          UPDATE orders SET failure_reason = 'something-newer' WHERE id = '{failed}';
          UPDATE orders SET status = 'NEWER' WHERE id = '{unknown}'"
     );
@@ -90,7 +90,7 @@ async fn orders_that_a_newer_version_has_written_are_not_changed_by_operators() 
 async fn a_reservation_that_a_newer_version_has_written_is_not_shipped() {
     let stack = Stack::start().await;
     let id = stack.confirmed("PROD-001", 1).await;
-    let newer = "ALTER TABLE reservations DROP CONSTRAINT reservations_state_known;
+    let newer = "ALTER DOMAIN reservation_state DROP CONSTRAINT reservation_state_known;
         UPDATE reservations SET state = 'NEWER'";
     stack.database.execute(newer).await;
     let accepted = stack.order.act("fulfil", &id).await;
@@ -111,7 +111,7 @@ async fn a_reservation_that_a_newer_version_has_written_is_not_shipped() {
 async fn requests_for_a_reservation_with_an_unknown_state_are_rejected_and_change_nothing() {
     let stack = Stack::start().await;
     let order = stack.place("PROD-001", 2).await.json();
-    let newer = "ALTER TABLE reservations DROP CONSTRAINT reservations_state_known;
+    let newer = "ALTER DOMAIN reservation_state DROP CONSTRAINT reservation_state_known;
         UPDATE reservations SET state = 'NEWER'";
     stack.database.execute(newer).await;
     let reserve =
@@ -145,7 +145,7 @@ async fn requests_for_a_reservation_with_an_unknown_state_are_rejected_and_chang
 async fn requests_for_a_payment_with_an_unknown_status_are_rejected_and_change_nothing() {
     let stack = Stack::start().await;
     let order = stack.place("PROD-001", 1).await.json();
-    let newer = "ALTER TABLE payments DROP CONSTRAINT payments_status_known;
+    let newer = "ALTER DOMAIN payment_status DROP CONSTRAINT payment_status_known;
         UPDATE payments SET status = 'NEWER'";
     stack.database.execute(newer).await;
     let of_order = json!({"order_id": order["id"]});

@@ -236,7 +236,7 @@ fn defects(id: &str) -> [(usize, String, &'static str, String); 9] {
         (
             1,
             format!(
-                "ALTER TABLE reservations DROP CONSTRAINT reservations_state_known;
+                "ALTER DOMAIN reservation_state DROP CONSTRAINT reservation_state_known;
                  UPDATE reservations SET state = 'NEWER' WHERE order_id = '{id}'"
             ),
             "states-are-known",
