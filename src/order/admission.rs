@@ -45,11 +45,20 @@ impl AdmissionControl {
             }
             return Ok(permit);
         }
+        Err(self.reject(metrics))
+    }
+
+    /// Returns the rejection of an order while no permit is free.
+    pub fn reject_if_full(&self, metrics: &OrderMetrics) -> Option<Problem> {
+        (self.permits.available_permits() == 0).then(|| self.reject(metrics))
+    }
+
+    fn reject(&self, metrics: &OrderMetrics) -> Problem {
         metrics.rejected_by_overload.inc();
         self.overload
             .raise(&format_args!("{MAX_IN_PROGRESS} orders are in progress"));
         let detail = "Too many orders are in progress. Nothing was stored. Retry after 1 s.";
         // The incident log has one line for the whole overload.
-        Err(Problem::unavailable("overloaded", detail).without_log())
+        Problem::unavailable("overloaded", detail).without_log()
     }
 }

@@ -33,6 +33,7 @@ use crate::platform::db::batcher::Batcher;
 use crate::platform::deadline::Deadline;
 use crate::platform::http::health::Checks;
 use crate::platform::http::middleware::access_log::RequestObserver;
+use crate::platform::http::middleware::load_shedding::LoadShedder;
 use crate::platform::service::{Platform, Role};
 use crate::platform::shutdown::Shutdown;
 
@@ -217,6 +218,17 @@ impl Role for OrderService {
         Some(Arc::new(move |method, route, latency| {
             if method == Method::POST && route == "/orders" {
                 window.record(latency);
+            }
+        }))
+    }
+
+    fn load_shedder(&self) -> Option<LoadShedder> {
+        let (admission, metrics) = (Arc::clone(&self.admission), self.metrics.clone());
+        Some(Arc::new(move |method, path| {
+            if method == Method::POST && path == "/orders" {
+                admission.reject_if_full(&metrics)
+            } else {
+                None
             }
         }))
     }

@@ -49,6 +49,7 @@ mod operator_faults;
 mod operator_races;
 mod operator_token;
 mod orders_command;
+mod overload;
 mod page;
 mod peers;
 mod plans;

@@ -69,6 +69,10 @@ pub fn serve<R: Role>(
             Some(observer) => app.app_data(observer),
             None => app,
         };
+        let app = match role.load_shedder() {
+            Some(shedder) => app.app_data(shedder),
+            None => app,
+        };
         middleware::stack(app, &origins)
     })
 }

@@ -148,6 +148,18 @@ pub fn set_attribute(key: &'static str, value: String) {
     Span::current().set_attribute(key, value);
 }
 
+/// Returns the trace id for the response to a request without a span: that of its caller, or a new
+/// one.
+#[must_use]
+pub fn trace_id_for(headers: &HeaderMap) -> String {
+    let caller = context_of(&TraceHeaders::from_headers(headers));
+    let caller = caller.span().span_context().clone();
+    if caller.is_valid() {
+        return hex_trace_id(&caller).to_string();
+    }
+    format!("{:032x}", rand::random_range(1..=u128::MAX))
+}
+
 /// Returns the trace id in a stored `traceparent`.
 #[must_use]
 pub fn trace_id_of(traceparent: &str) -> Option<String> {

@@ -11,6 +11,7 @@ use crate::platform::fault_injection::Gremlin;
 use crate::platform::http::health::Checks;
 use crate::platform::http::metrics::HttpMetrics;
 use crate::platform::http::middleware::access_log::RequestObserver;
+use crate::platform::http::middleware::load_shedding::LoadShedder;
 use crate::platform::observability::metrics::Registry;
 use crate::platform::observability::task_metrics::TaskMetrics;
 use crate::platform::shutdown::Shutdown;
@@ -39,6 +40,11 @@ pub trait Role: Clone + Send + 'static {
 
     /// Returns a function that is called after each request.
     fn observer(&self) -> Option<RequestObserver> {
+        None
+    }
+
+    /// Returns a function that rejects requests before anything else is done for them.
+    fn load_shedder(&self) -> Option<LoadShedder> {
         None
     }
 

@@ -55,6 +55,18 @@ pub async fn record<B: MessageBody>(
     outcome
 }
 
+/// Counts and times a request that ends before it reaches [`record`]. Its route has no parameters,
+/// so the path is the route.
+pub fn count(request: &ServiceRequest, status: StatusCode, duration: Duration) {
+    let (method, route) = (request.method(), request.path());
+    if let Some(metrics) = request.app_data::<web::Data<HttpMetrics>>() {
+        metrics.record(method, route, status, duration);
+    }
+    if let Some(observer) = request.app_data::<RequestObserver>() {
+        observer(method, route, duration);
+    }
+}
+
 /// Counts, times and logs one call of a batch as a request of its own.
 pub fn record_call(
     metrics: &HttpMetrics,

@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod browser_guard;
 mod cors;
 pub mod framing;
+pub mod load_shedding;
 pub mod problem_documents;
 pub mod query_parameters;
 pub mod request_span;
@@ -50,6 +51,7 @@ where
         .wrap(from_fn(problem_documents::render))
         .wrap(from_fn(access_log::record))
         .wrap(TracingLogger::<RequestSpan>::new())
+        .wrap(from_fn(load_shedding::shed))
         .wrap(from_fn(framing::frame))
         .wrap(from_fn(connection::release_answered))
 }

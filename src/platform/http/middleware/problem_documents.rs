@@ -3,7 +3,7 @@
 use actix_cors::CorsError;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, HttpResponse};
 
@@ -34,12 +34,17 @@ pub async fn render<B: MessageBody + 'static>(
     } else {
         response.map_into_left_body()
     };
-    if let Some(value) = trace_id.and_then(|id| HeaderValue::from_str(&id).ok()) {
-        response
-            .headers_mut()
-            .insert(header::HeaderName::from_static("x-trace-id"), value);
+    if let Some(trace_id) = trace_id {
+        add_trace_id(response.headers_mut(), &trace_id);
     }
     Ok(response)
+}
+
+/// Adds the header `x-trace-id` to a response.
+pub fn add_trace_id(headers: &mut HeaderMap, trace_id: &str) {
+    if let Ok(value) = HeaderValue::from_str(trace_id) {
+        headers.insert(HeaderName::from_static("x-trace-id"), value);
+    }
 }
 
 /// Replaces the body of an error response by a problem document, unless it has one of its own.
