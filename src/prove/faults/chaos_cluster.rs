@@ -74,7 +74,8 @@ impl ChaosCluster {
         let client = self.cluster.connect().await?;
         let products_of_the_schema = "TRUNCATE inventory, deliveries";
         client.execute(products_of_the_schema, &[]).await?;
-        let insert = "INSERT INTO inventory (product_id, stock) VALUES ($1, $2)";
+        // Without the cast, the parameter has the type of the column, a domain, which is no `i32`.
+        let insert = "INSERT INTO inventory (product_id, stock) VALUES ($1, $2::int)";
         for (product_id, stock) in products {
             client.execute(insert, &[product_id, stock]).await?;
         }
