@@ -171,9 +171,9 @@ function createRow({ name }) {
     el("button", {
       type: "button",
       class: "danger",
-      text: `Kill ${name}`,
+      ariaLabel: `Kill ${name}`,
       on: { click: () => kill(name) },
-    }),
+    }, el("span", { class: "kill-word", text: "Kill " }), name),
     el("p", { class: "process-detail muted" },
       el("span", { class: "process-state" }), " ", el("span")));
 }
