@@ -22,6 +22,8 @@ MEMBERS = {
 MAX_DELAY_MS = 60_000
 # Calls get at least this long, so that a slow machine does not answer them with 503.
 MIN_DEADLINE_MS = 10_000
+# In the year 2286, so that no call is too late.
+LATEST_DEADLINE_AT = 9_999_999_999_999
 # Below the limit of 32 rules, so that no valid rule is rejected.
 KEPT_RULES = 16
 
@@ -96,6 +98,8 @@ def before_call(context, case, kwargs):
         # `bool` is a subclass of `int`.
         if type(call.get("deadline_ms")) is int and 0 <= call["deadline_ms"] < MIN_DEADLINE_MS:
             call["deadline_ms"] = MIN_DEADLINE_MS
+        if type(call.get("deadline_at")) is int and call["deadline_at"] >= 0:
+            call["deadline_at"] = max(call["deadline_at"], LATEST_DEADLINE_AT)
     if not configures_gremlin(case) or not isinstance(case.body, dict):
         return
     if "enabled" in case.body:

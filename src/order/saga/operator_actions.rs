@@ -182,6 +182,7 @@ impl OperatorActions {
         if let Some(traceparent) = &order.traceparent {
             trace_context::link(&Span::current(), traceparent);
         }
+        // `deadline` also dates the calls: it was made before the order was taken over.
         let attempt_deadline = Deadline::after(self.attempt_timeout()).min(deadline);
         self.executor
             .run_or_leave_to_recovery(order, attempt_deadline, expired)

@@ -140,6 +140,7 @@ impl Worker {
         if limit == 0 {
             return claim == Claim::Due;
         }
+        let before_claim = Deadline::after(self.attempt_timeout());
         let claimed = self
             .claim(
                 permits.queue,
@@ -156,7 +157,7 @@ impl Worker {
             };
             let worker = Rc::clone(self);
             tokio::task::spawn_local(async move {
-                worker.attempt(order).await;
+                worker.attempt(order, before_claim).await;
                 drop(permit);
             });
         }
@@ -208,7 +209,8 @@ impl Worker {
     }
 
     /// Runs one attempt, in a trace of its own that is linked to the trace of the order's request.
-    async fn attempt(&self, claimed: Claimed) {
+    /// `before_claim` is the attempt's deadline as of the time before the order was claimed.
+    async fn attempt(&self, claimed: Claimed, before_claim: Deadline) {
         let Claimed { order, expired } = claimed;
         let span = tracing::info_span!(
             parent: None,
@@ -222,7 +224,7 @@ impl Worker {
         }
         failpoint::point("order.claimed").await;
         let (id, epoch) = (order.id, order.epoch);
-        let attempt_deadline = Deadline::after(self.attempt_timeout());
+        let attempt_deadline = Deadline::after(self.attempt_timeout()).dated_by(before_claim);
         let attempt = async {
             match self.executor.run(order, attempt_deadline, expired).await {
                 Ok(after) if after.epoch != epoch => "fenced",

@@ -226,10 +226,12 @@ fn in_trace(
     if let Some(tracestate) = &trace.tracestate {
         request = request.insert_header((trace_context::TRACESTATE, tracestate.as_str()));
     }
-    request.insert_header((
-        deadline::DEADLINE_HEADER,
-        deadline.remaining().as_millis().to_string(),
-    ))
+    request
+        .insert_header((
+            deadline::DEADLINE_HEADER,
+            deadline.remaining().as_millis().to_string(),
+        ))
+        .insert_header((deadline::DEADLINE_AT_HEADER, deadline.unix_millis()))
 }
 
 /// Ends a call at its deadline.

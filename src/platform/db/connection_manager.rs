@@ -9,7 +9,7 @@ use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 
 use super::spans::StatementSpans;
-use super::timeouts::{LOCK_TIMEOUT, STATEMENT_TIMEOUT, WORK_TIMEOUT};
+use super::timeouts::{IDLE_SESSION_TIMEOUT, LOCK_TIMEOUT, STATEMENT_TIMEOUT, WORK_TIMEOUT};
 use super::url::DatabaseUrl;
 use crate::platform::observability::incident_log::IncidentLog;
 
@@ -67,9 +67,13 @@ async fn open(url: &DatabaseUrl) -> Result<AsyncPgConnection, ConnectionError> {
     // read the whole table after it has grown. Each query finds its rows by an index, so
     // sequential scans are off and plans do not depend on values. Without bitmap scans, rows
     // are found and locked in the order of the index.
+    // A process that stalls for longer than a session may be idle loses the session. So it cannot
+    // execute a statement about an order that was deleted meanwhile.
+    let idle = IDLE_SESSION_TIMEOUT.as_millis();
     let settings = format!(
-        "SET statement_timeout = {statement}; SET lock_timeout = {lock}; SET jit = off; \
-         SET enable_seqscan = off; SET enable_bitmapscan = off; \
+        "SET statement_timeout = {statement}; SET lock_timeout = {lock}; \
+         SET idle_session_timeout = {idle}; SET idle_in_transaction_session_timeout = {idle}; \
+         SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; \
          SET plan_cache_mode = force_generic_plan"
     );
     let set = tokio::time::timeout(WORK_TIMEOUT, connection.batch_execute(&settings)).await;

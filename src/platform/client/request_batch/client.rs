@@ -48,6 +48,7 @@ impl PendingCall {
             traceparent: self.trace.traceparent.clone(),
             tracestate: self.trace.tracestate.clone(),
             deadline_ms: u64::try_from(milliseconds).ok(),
+            deadline_at: Some(self.deadline.unix_millis()),
             body: &self.body,
         }
     }

@@ -138,8 +138,13 @@ impl<T: FromFields> Call<T> {
         };
         Self {
             span: request_span::request_span("POST", route, route, &caller),
-            request: Deadline::from_millis("deadline_ms", arrived, call.deadline_ms)
-                .and_then(|deadline| Ok((parse_body(call.body.get())?, deadline))),
+            request: Deadline::of_caller(
+                ["deadline_ms", "deadline_at"],
+                arrived,
+                call.deadline_ms,
+                call.deadline_at,
+            )
+            .and_then(|deadline| Ok((parse_body(call.body.get())?, deadline))),
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct BatchCall<'a> {
     pub(super) tracestate: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) deadline_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deadline_at: Option<u64>,
     #[serde(borrow)]
     pub(super) body: &'a RawValue,
 }
@@ -59,6 +61,10 @@ pub struct BatchCallSchema<T: ToSchema> {
     /// absent.
     #[schema(minimum = 0, maximum = 3_600_000)]
     deadline_ms: Option<u64>,
+    /// When the caller stops waiting, by its clock: milliseconds since 1970. A call that arrives
+    /// more than an hour later is refused.
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+    deadline_at: Option<u64>,
     body: T,
 }
 
