@@ -18,6 +18,7 @@ pub mod orders;
 pub mod payment;
 pub mod platform;
 pub mod prove;
+pub mod retention;
 pub mod soak;
 pub mod stock;
 pub mod testbed;

@@ -38,6 +38,7 @@ async fn run(command: Command) -> Outcome {
         Command::Load(args) => args.run().await,
         Command::Stock(args) => args.run().await,
         Command::Orders(args) => args.run().await,
+        Command::Retention(args) => args.run().await,
         Command::Healthcheck(args) => args.run().await,
         Command::Describe(args) => args.run(&Cli::command()),
         Command::Completions(args) => Ok(args.run(Cli::command())),

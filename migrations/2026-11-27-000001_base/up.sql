@@ -34,6 +34,10 @@ CREATE DOMAIN stock_units AS INT
 CREATE DOMAIN delivered_units AS INT
     CONSTRAINT delivered_units_range
     CHECK (VALUE BETWEEN -2000000000 AND 2000000000 AND VALUE <> 0);
+-- Units of all shipments of a product that retention has deleted.
+CREATE DOMAIN forgotten_units AS BIGINT CONSTRAINT forgotten_units_positive CHECK (VALUE > 0);
+-- The key of a table that has at most one row.
+CREATE DOMAIN only_row AS BOOLEAN CONSTRAINT only_row_true CHECK (VALUE);
 
 -- Order service -----------------------------------------------------------------------------------
 
@@ -147,6 +151,32 @@ CREATE TABLE order_events (
 
 CREATE INDEX order_events_of_order ON order_events (order_id, id);
 
+-- Orders that retention is deleting. Inventory and payment may have deleted their rows already. A
+-- row here is deleted by the statement that deletes its order.
+CREATE TABLE leaving_orders (
+    order_id        UUID        PRIMARY KEY,
+    since           TIMESTAMPTZ NOT NULL DEFAULT now(),
+    -- Retention leaves the order alone before this time: a run is working on it, or a service has
+    -- refused to delete its row.
+    next_attempt_at TIMESTAMPTZ NOT NULL,
+    -- Why a service refused; null while none has.
+    refusal         TEXT
+) WITH (
+    -- Every order that leaves is inserted and deleted soon after.
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 5000
+);
+
+CREATE INDEX leaving_orders_due ON leaving_orders (next_attempt_at);
+
+-- The newest event that retention has deleted. A listener of the live stream that resumes before
+-- it has missed changes that it cannot get any more. At most one row.
+CREATE TABLE forgotten_events (
+    is_only only_row PRIMARY KEY DEFAULT TRUE,
+    xid     xid8     NOT NULL,
+    id      BIGINT   NOT NULL
+);
+
 -- The latencies that each replica of the order service measured, so that every replica can report
 -- the service level of all.
 -- Unlogged: a write does not wait for a flush to disk. The table is empty after a crash of the
@@ -247,6 +277,14 @@ CREATE TABLE reservations (
     updated_at TIMESTAMPTZ       NOT NULL DEFAULT now(),
     CONSTRAINT reservations_has_product_unless_released
         CHECK (state = 'RELEASED' OR (product_id IS NOT NULL AND quantity IS NOT NULL))
+);
+
+-- The units of shipped reservations that retention has deleted, by product. So `shipped` of a
+-- product is still what its reservations say. A table of its own: an update of the product's row
+-- would lock it, and orders of the product would wait.
+CREATE TABLE forgotten_shipments (
+    product_id VARCHAR(255)    PRIMARY KEY,
+    quantity   forgotten_units NOT NULL
 );
 
 -- Payment service ---------------------------------------------------------------------------------

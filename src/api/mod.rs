@@ -8,6 +8,7 @@ mod fields;
 mod inventory;
 mod orders;
 mod payments;
+mod retention;
 pub mod story;
 
 pub use fields::{MAX_STOCK, is_product_id, product_path};
@@ -19,3 +20,7 @@ pub use orders::{
     OrderDetail, OrderEvent, OrderPage, OrderStatus, OrderStep, PlaceOrder,
 };
 pub use payments::{Charge, Payment, PaymentStatus, PaymentsOfOrder, Void};
+pub use retention::{
+    Forget, Forgotten, MAX_FORGOTTEN_ORDERS, MAX_RETENTION_DAYS, RETENTION_PAUSE_FACTOR,
+    RefusedOrder, RetentionStep, RetentionStepDone,
+};

@@ -28,9 +28,10 @@ impl ExpectedRows {
             SELECT count(*) AS reservations,
                    count(*) FILTER (WHERE status = 'CONFIRMED' OR failure_reason
                        IN ('payment-declined', 'expired', 'cancelled')) AS payments
-            FROM orders
-            WHERE status = 'CONFIRMED'
-                OR status = 'FAILED' AND release_owed_epoch IS NULL AND NOT refund_owed";
+            FROM orders o
+            WHERE (status = 'CONFIRMED'
+                OR status = 'FAILED' AND release_owed_epoch IS NULL AND NOT refund_owed)
+                AND NOT EXISTS (SELECT FROM leaving_orders l WHERE l.order_id = o.id)";
         Ok(diesel::sql_query(statement).get_result(connection).await?)
     }
 

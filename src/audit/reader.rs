@@ -92,6 +92,7 @@ async fn orders(connection: &mut AsyncPgConnection) -> Result<Orders, DatabaseEr
                count(*) FILTER (WHERE status NOT IN ('CONFIRMED', 'FAILED')
                                 OR release_owed_epoch IS NOT NULL OR refund_owed
                                 OR shipment_owed) AS unsettled,
+               (SELECT count(*) FROM leaving_orders) AS leaving,
                (SELECT count(*) FROM reservations r WHERE state = 'HELD'
                   AND NOT EXISTS (SELECT FROM orders o WHERE o.id = r.order_id)
                ) AS reservations_without_order

@@ -53,17 +53,19 @@ pub async fn recheck(
     }
 }
 
-/// Reads the present epochs of orders. The result lacks an order that does not exist.
+/// Reads the present epochs of orders. The result lacks an order that does not exist or is leaving.
 async fn read_epochs(
     orders: Vec<Uuid>,
     connection: &mut AsyncPgConnection,
     limit: TimeLimit,
 ) -> Result<Epochs, AuditError> {
-    let statement = "SELECT id AS order_id, epoch FROM orders WHERE id = ANY ($1)";
+    let statement = "
+        SELECT id AS order_id, epoch FROM orders o WHERE id = ANY ($1)
+            AND NOT EXISTS (SELECT FROM leaving_orders l WHERE l.order_id = o.id)";
     let mut transaction = connection.build_transaction().read_only();
     let found: Vec<OrderEpoch> = transaction
         .run(async |connection| {
-            lock_tables(connection, &["orders"], limit).await?;
+            lock_tables(connection, &["orders", "leaving_orders"], limit).await?;
             let query = diesel::sql_query(statement).bind::<Array<SqlUuid>, _>(orders);
             Ok::<_, AuditError>(query.load(connection).await?)
         })

@@ -84,6 +84,10 @@ pub struct Orders {
     /// Orders that have not ended, or owe a release, a refund or a shipment.
     #[diesel(sql_type = BigInt)]
     pub unsettled: i64,
+    /// Old orders that are being deleted. Inventory and payment may have deleted their rows.
+    #[diesel(sql_type = BigInt)]
+    #[serde(default)]
+    pub leaving: i64,
     /// Held reservations whose order is not stored.
     #[diesel(sql_type = BigInt)]
     pub reservations_without_order: i64,

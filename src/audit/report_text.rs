@@ -135,12 +135,17 @@ impl fmt::Display for Orders {
             confirmed,
             failed,
             unsettled,
+            leaving,
             ..
         } = self;
-        writeln!(
+        write!(
             f,
             "{total} orders: {confirmed} confirmed, {failed} failed, {unsettled} not settled yet"
-        )
+        )?;
+        if *leaving > 0 {
+            write!(f, ", {leaving} leaving")?;
+        }
+        writeln!(f)
     }
 }
 
@@ -227,6 +232,7 @@ mod tests {
                 confirmed: 2,
                 failed: 1,
                 unsettled: 0,
+                leaving: 0,
                 reservations_without_order: holds,
             },
             holds_without_order: (0..holds.min(2)).map(hold).collect(),

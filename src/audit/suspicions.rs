@@ -14,7 +14,7 @@ use super::reader;
 use super::report::{Audit, HoldWithoutOrder, MAX_EXAMPLES, MAX_HOLDS, is_clean, to_i64};
 use super::session::TimeLimit;
 
-/// An order, and its epoch when it was read; `None` if it did not exist.
+/// An order, and its epoch when it was read; `None` if it did not exist or was leaving.
 #[derive(QueryableByName)]
 pub struct OrderEpoch {
     /// `None` where a row without an order's id violates an invariant.

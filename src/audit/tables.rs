@@ -9,7 +9,7 @@ pub struct Table {
     pub columns: &'static [(&'static str, &'static str)],
 }
 
-pub const ORDER_TABLES: [&str; 2] = ["orders", "order_events"];
+pub const ORDER_TABLES: [&str; 3] = ["orders", "order_events", "leaving_orders"];
 
 pub const INVENTORY_TABLES: &[Table] = &[
     Table {
@@ -34,6 +34,10 @@ pub const INVENTORY_TABLES: &[Table] = &[
             ("product_id", "text"),
             ("quantity", "int"),
         ],
+    },
+    Table {
+        name: "forgotten_shipments",
+        columns: &[("product_id", "text"), ("quantity", "bigint")],
     },
 ];
 

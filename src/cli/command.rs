@@ -17,6 +17,7 @@ use super::order::OrderArgs;
 use super::orders::OrdersArgs;
 use super::payment::PaymentArgs;
 use super::prove::ProveArgs;
+use super::retention::RetentionArgs;
 use super::soak::SoakArgs;
 use super::stock::StockArgs;
 
@@ -72,6 +73,9 @@ pub enum Command {
     /// the service refuses
     #[command(after_help = examples::ORDERS)]
     Orders(OrdersArgs),
+    /// Delete old orders of a running platform, or count them; exit 1 if some cannot be deleted
+    #[command(after_help = examples::RETENTION)]
+    Retention(RetentionArgs),
     /// Check that a service runs, by GET /livez; exit 0 if it answers, otherwise 1
     #[command(after_help = examples::HEALTHCHECK)]
     Healthcheck(HealthcheckArgs),

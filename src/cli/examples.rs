@@ -111,6 +111,12 @@ Examples:
   valerix orders list --status pending_inventory
   valerix orders list --created-after 2026-01-31T12:00:00Z --limit 100
   valerix orders list --settled false --json";
+pub const RETENTION: &str = "\
+Examples:
+  valerix retention run --dry-run --older-than-days 30
+                                    count what would be deleted
+  valerix retention run             delete orders older than RETENTION_DAYS of
+                                    the order service";
 
 pub const HEALTHCHECK: &str = "\
 Examples:

@@ -31,6 +31,7 @@ mod parse;
 mod parsers;
 mod payment;
 mod prove;
+mod retention;
 mod secret_files;
 mod service;
 mod service_command;

@@ -7,7 +7,7 @@ use clap::Args;
 use super::default_urls::local_url;
 use super::error::ConfigError;
 use super::outcome::Outcome;
-use super::parsers::{base_url, http_url, seconds, timeout_ms, token, trace_url};
+use super::parsers::{base_url, http_url, retention_days, seconds, timeout_ms, token, trace_url};
 use super::service::ServiceArgs;
 use super::service_command::{self, ServiceCommand};
 use super::shared::{OperatorTokenArgs, RecoveryBoundArgs, RemoteDatabaseArgs};
@@ -43,6 +43,10 @@ pub struct OrderArgs {
     #[arg(long, env = "IDEMPOTENCY_KEY_TTL_SECONDS", default_value_t = 86_400,
           value_parser = seconds)]
     idempotency_key_ttl_seconds: u64,
+    /// Days after its last change at which an order that is over is deleted, with its events,
+    /// reservation and payment; not below the life of its idempotency key [default: never]
+    #[arg(long, env = "RETENTION_DAYS", value_parser = retention_days)]
+    retention_days: Option<u32>,
     #[command(flatten)]
     dashboard: DashboardArgs,
     #[command(flatten)]
@@ -93,19 +97,27 @@ impl DemoControlArgs {
 }
 
 impl OrderArgs {
-    /// An idempotency key must be kept for as long as recovery can finish its order. If it were
-    /// deleted sooner, a client that repeats its request would create a second order.
+    /// An idempotency key must be kept for as long as recovery can finish its order, and an order
+    /// for as long as its key. If one were deleted sooner, a client that repeats its request would
+    /// create a second order.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.demo_control.check()?;
         let ttl = self.idempotency_key_ttl_seconds;
         let bound = self.recovery_bound.recovery_bound_seconds;
-        if ttl >= bound {
-            return Ok(());
+        if ttl < bound {
+            return Err(ConfigError(format!(
+                "IDEMPOTENCY_KEY_TTL_SECONDS (--idempotency-key-ttl-seconds) is '{ttl}'; it takes \
+                 at least RECOVERY_BOUND_SECONDS, which is {bound}"
+            )));
         }
-        Err(ConfigError(format!(
-            "IDEMPOTENCY_KEY_TTL_SECONDS (--idempotency-key-ttl-seconds) is '{ttl}'; it takes at \
-             least RECOVERY_BOUND_SECONDS, which is {bound}"
-        )))
+        let min_days = order::min_retention_days(Duration::from_secs(ttl));
+        match self.retention_days.filter(|days| *days < min_days) {
+            Some(days) => Err(ConfigError(format!(
+                "RETENTION_DAYS (--retention-days) is '{days}'; it takes at least {min_days}, \
+                 because IDEMPOTENCY_KEY_TTL_SECONDS is {ttl}"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn config(&self) -> order::Config {
@@ -116,6 +128,7 @@ impl OrderArgs {
             service_token: self.service.service_token.clone(),
             database_url: self.service.database_url.clone(),
             remote_databases: self.remote_databases.config(),
+            retention_days: self.retention_days,
             dashboard: order::Dashboard {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 trace_url: self.dashboard.trace_url.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 
 use super::error::Takes;
-use crate::api::is_product_id;
+use crate::api::{MAX_RETENTION_DAYS, is_product_id};
 use crate::platform::client::BaseUrl;
 use crate::platform::db::DatabaseUrl;
 use crate::platform::fault_injection::failpoint;
@@ -61,6 +61,10 @@ pub fn seconds(text: &str) -> Result<u64, Takes> {
     in_range(text, &(1..=MAX_SECONDS), "whole seconds")
 }
 
+pub fn retention_days(text: &str) -> Result<u32, Takes> {
+    in_range(text, &(1..=MAX_RETENTION_DAYS), "days")
+}
+
 /// Minutes with a fraction, rounded to a second.
 pub fn minutes(text: &str) -> Result<Duration, Takes> {
     let minutes = in_range(text, &(0.1..=525_600.0), "minutes")?;
@@ -86,8 +90,11 @@ pub fn boolean(text: &str) -> Result<bool, Takes> {
 pub fn failpoint_plan(text: &str) -> Result<failpoint::Plan, Takes> {
     let known = [
         order::FAILPOINTS,
+        order::RETENTION_FAILPOINTS,
         inventory::FAILPOINTS,
+        inventory::RETENTION_FAILPOINTS,
         payment::FAILPOINTS,
+        payment::RETENTION_FAILPOINTS,
     ];
     failpoint::Plan::parse(text, &known.concat()).map_err(Takes)
 }

@@ -5,5 +5,6 @@ mod change_reason;
 pub mod ledger;
 mod order_state;
 pub mod payment;
+pub mod retention;
 pub mod saga;
 mod step;

@@ -5,7 +5,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::metrics::InventoryMetrics;
 use super::store::{self, ReleaseBatcher, ReserveBatcher, ShipBatcher};
-use super::{operator_routes, routes, ship_route};
+use super::{forget_route, operator_routes, routes, ship_route};
 use crate::platform::http::health::Checks;
 use crate::platform::service::{Platform, Role};
 
@@ -18,6 +18,9 @@ pub const FAILPOINTS: &[&str] = &[
     "inventory.ship.begin",
     "inventory.ship.committed",
 ];
+
+/// Those that only the deletion of old reservations passes.
+pub const RETENTION_FAILPOINTS: &[&str] = &["inventory.forget.begin", "inventory.forget.committed"];
 
 /// The inventory service.
 #[derive(Clone)]
@@ -38,7 +41,12 @@ impl InventoryService {
 impl Role for InventoryService {
     const SERVICE: &'static str = "inventory-service";
     const INTERNAL: bool = true;
-    const TABLES: &'static [&'static str] = &["inventory", "deliveries", "reservations"];
+    const TABLES: &'static [&'static str] = &[
+        "inventory",
+        "deliveries",
+        "reservations",
+        "forgotten_shipments",
+    ];
     const OPERATOR_ROUTES: &'static [(&'static str, &'static str)] = operator_routes::ROUTES;
 
     fn checks(&self, platform: &Platform) -> Checks {
@@ -69,6 +77,7 @@ impl Role for InventoryService {
             .service(routes::reserve_batch)
             .service(routes::release)
             .service(ship_route::ship)
+            .service(forget_route::forget)
             .service(routes::show)
             .service(operator_routes::create_product)
             .service(operator_routes::deliver);

@@ -1,5 +1,7 @@
 //! The clients of inventory and payment. The result of each call is an outcome of the saga.
 
+mod forget;
+
 use actix_web::http::StatusCode;
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -13,6 +15,8 @@ use crate::platform::client::guard::Route;
 use crate::platform::client::{CallError, Response};
 use crate::platform::deadline::Deadline;
 use crate::platform::http::problem::ProblemBody;
+
+pub use forget::{FORGET_PAYMENTS, FORGET_RESERVATIONS};
 
 /// The part of an order that calls need.
 #[derive(Debug, Clone, Copy)]

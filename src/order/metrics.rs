@@ -22,6 +22,10 @@ pub struct OrderMetrics {
     pub rejected_by_overload: IntCounter,
     /// Requests answered from the stored order of their idempotency key.
     pub idempotent_replays: IntCounter,
+    /// Old orders that were deleted.
+    pub orders_left: IntCounter,
+    /// Times that inventory or payment refused to delete its row of an old order.
+    pub refused_to_forget: IntCounter,
 }
 
 impl OrderMetrics {
@@ -60,6 +64,15 @@ impl OrderMetrics {
             idempotent_replays: registry.counter(
                 "valerix_idempotent_replays_total",
                 "Requests answered from the stored order of their idempotency key.",
+            )?,
+            orders_left: registry.counter(
+                "valerix_retention_orders_total",
+                "Old orders that were deleted, with their events, reservations and payments.",
+            )?,
+            refused_to_forget: registry.counter(
+                "valerix_retention_refusals_total",
+                "Times that inventory or payment refused to delete its row of an old order, \
+                 because the row contradicts how the order ended.",
             )?,
         })
     }

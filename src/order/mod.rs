@@ -12,6 +12,7 @@ mod events;
 pub mod idempotency;
 pub mod metrics;
 mod responses;
+mod retention;
 mod routes;
 pub mod saga;
 mod schema;
@@ -21,6 +22,7 @@ mod store;
 
 pub use dashboard::assets::Dashboard;
 pub use dashboard::demo::DemoControl;
+pub use retention::min_retention_days;
 pub use service::{Config, OrderService};
 pub use store::Cursor;
 
@@ -39,4 +41,12 @@ pub const FAILPOINTS: &[&str] = &[
     "order.fulfilment-requested",
     "order.shipped",
     "order.fulfilled",
+];
+
+/// Those that only the deletion of old orders passes.
+pub const RETENTION_FAILPOINTS: &[&str] = &[
+    "order.leaving",
+    "order.reservations-forgotten",
+    "order.payments-forgotten",
+    "order.left",
 ];

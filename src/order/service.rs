@@ -18,7 +18,10 @@ use super::dashboard::{assets, demo, proxy, story};
 use super::events::feed::Feed;
 use super::events::sse::{self, StreamPermits};
 use super::metrics::OrderMetrics;
-use super::routes::{audit, operators, orders, sla};
+use super::retention::RetentionLimits;
+use super::retention::step::Retention;
+use super::retention::worker::RetentionWorker;
+use super::routes::{audit, operators, orders, retention_steps, sla};
 use super::saga::executor::{Batchers, SagaExecutor};
 use super::saga::operator_actions::OperatorActions;
 use super::saga::recovery::{self, Worker};
@@ -59,6 +62,8 @@ pub struct Config {
     pub database_url: DatabaseUrl,
     /// For the audit.
     pub remote_databases: RemoteDatabases,
+    /// Days after its last change at which an order that is over is deleted; `None`: never.
+    pub retention_days: Option<u32>,
 }
 
 /// The order service. Clones share its state.
@@ -98,11 +103,21 @@ impl OrderService {
         Ok(Self {
             inventory: guard(
                 clients::INVENTORY,
-                &[clients::RESERVE, clients::RELEASE, clients::SHIP],
+                &[
+                    clients::RESERVE,
+                    clients::RELEASE,
+                    clients::SHIP,
+                    clients::FORGET_RESERVATIONS,
+                ],
             ),
             payment: guard(
                 clients::PAYMENT,
-                &[clients::CHARGE, clients::QUERY_PAYMENT, clients::REFUND],
+                &[
+                    clients::CHARGE,
+                    clients::QUERY_PAYMENT,
+                    clients::REFUND,
+                    clients::FORGET_PAYMENTS,
+                ],
             ),
             recovered,
             sla: Arc::default(),
@@ -147,6 +162,15 @@ impl OrderService {
     }
 }
 
+impl OrderService {
+    const fn retention_limits(&self) -> RetentionLimits {
+        RetentionLimits {
+            days: self.config.retention_days,
+            key_ttl: self.config.recovery.key_ttl,
+        }
+    }
+}
+
 impl Role for OrderService {
     const SERVICE: &'static str = "order-service";
     const INTERNAL: bool = false;
@@ -159,7 +183,13 @@ impl Role for OrderService {
         "/static/*",
         "/story.json",
     ];
-    const TABLES: &'static [&'static str] = &["orders", "order_events", "sla_reports"];
+    const TABLES: &'static [&'static str] = &[
+        "orders",
+        "order_events",
+        "leaving_orders",
+        "forgotten_events",
+        "sla_reports",
+    ];
     const OPERATOR_ROUTES: &'static [(&'static str, &'static str)] = operators::ROUTES;
 
     fn checks(&self, platform: &Platform) -> Checks {
@@ -183,8 +213,10 @@ impl Role for OrderService {
         let actions = OperatorActions::new(&executor, self.config.recovery.bound);
         service
             .app_data(web::Data::new(platform.database.clone()))
+            .app_data(web::Data::new(Retention::new(&executor)))
             .app_data(web::Data::new(executor))
             .app_data(web::Data::new(actions))
+            .app_data(web::Data::new(self.retention_limits()))
             .app_data(web::Data::from(Arc::clone(&self.sla)))
             .app_data(web::Data::from(Arc::clone(&self.audits)))
             .app_data(web::Data::from(Arc::clone(&self.admission)))
@@ -198,6 +230,7 @@ impl Role for OrderService {
             .service(operators::cancel)
             .service(operators::fulfil)
             .service(operators::retry)
+            .service(retention_steps::make_step)
             .service(sla::sla)
             .service(sla::sla_history)
             .service(audit::audit);
@@ -234,8 +267,16 @@ impl Role for OrderService {
     }
 
     async fn background(self, platform: Platform, shutdown: Shutdown) {
+        let executor = self.executor(&platform, Dependency::without_opening_breakers);
+        if let Some(days) = self.config.retention_days {
+            let worker = RetentionWorker {
+                retention: Retention::new(&executor),
+                older_than_days: i32::try_from(days).unwrap_or(i32::MAX),
+            };
+            tokio::task::spawn_local(worker.run(shutdown.clone()));
+        }
         let worker = Worker {
-            executor: self.executor(&platform, Dependency::without_opening_breakers),
+            executor,
             config: self.config.recovery,
             inventory: self.inventory,
             payment: self.payment,

@@ -2,6 +2,7 @@
 //! row for each order.
 
 mod charge;
+mod forget;
 pub mod gateway;
 mod problems;
 mod routes;
@@ -9,4 +10,4 @@ mod schema;
 mod service;
 mod store;
 
-pub use service::{FAILPOINTS, PaymentService};
+pub use service::{FAILPOINTS, PaymentService, RETENTION_FAILPOINTS};

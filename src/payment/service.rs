@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::charge::Charges;
 use super::gateway::Gateway;
-use super::{routes, store};
+use super::{forget, routes, store};
 use crate::platform::http::health::Checks;
 use crate::platform::service::{Platform, Role};
 
@@ -20,6 +20,9 @@ pub const FAILPOINTS: &[&str] = &[
     "payment.void.begin",
     "payment.void.committed",
 ];
+
+/// Those that only the deletion of old payments passes.
+pub const RETENTION_FAILPOINTS: &[&str] = &["payment.forget.begin", "payment.forget.committed"];
 
 /// The payment service.
 #[derive(Clone)]
@@ -54,6 +57,7 @@ impl Role for PaymentService {
             .service(routes::charge_batch)
             .service(routes::of_order)
             .service(routes::void)
+            .service(forget::forget)
             .service(routes::show);
     }
 }

@@ -1,4 +1,4 @@
-//! Payment's table. It has one row for each order, which is never deleted.
+//! Payment's table. It has one row for each order, until the order leaves.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,6 +10,10 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use futures_util::FutureExt;
 use rust_decimal::Decimal;
 use uuid::Uuid;
+
+mod forget;
+
+pub use forget::forget;
 
 use super::schema::payments;
 use crate::api::PaymentStatus;

@@ -256,6 +256,7 @@ mod tests {
                 confirmed: 9,
                 failed: 0,
                 unsettled: 0,
+                leaving: 0,
                 reservations_without_order: 2,
             },
             holds_without_order: Vec::new(),

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use graph::Graph;
 
 const SERVICES: [&str; 3] = ["inventory", "order", "payment"];
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "demo",
     "describe",
     "gremlin",
@@ -27,6 +27,7 @@ const COMMANDS: [&str; 10] = [
     "operator_client",
     "orders",
     "prove",
+    "retention",
     "soak",
     "stock",
 ];

@@ -76,10 +76,10 @@ async fn the_description_has_every_variable_once_for_each_default() {
     assert_eq!(operator_token["flag"], "--operator-token");
     assert_eq!(
         operator_token["commands"],
-        serde_json::json!(["inventory", "order", "orders", "stock"])
+        serde_json::json!(["inventory", "order", "orders", "retention", "stock"])
     );
     let commands = description["commands"].as_array().unwrap();
-    for name in ["stock", "orders"] {
+    for name in ["stock", "orders", "retention"] {
         assert!(commands.contains(&name.into()), "{commands:?}");
     }
 }

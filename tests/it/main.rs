@@ -59,6 +59,8 @@ mod recovery;
 mod replicas;
 mod request_batches;
 mod reserve_steps;
+mod retention;
+mod retention_audit;
 mod retry;
 mod rollout;
 mod schema;

@@ -9,6 +9,10 @@ use super::query::InvariantQuery;
 /// Afterwards they change only once a cancellation or a fulfilment has raised the order's epoch. So
 /// a violation is real if the order still has the same epoch after all rows were read
 /// (`audit/recheck.rs`). An invariant that is added here must keep to that.
+///
+/// The rows of an order that leaves are deleted while its epoch stays. An invariant about rows that
+/// must exist therefore leaves such orders out, and `recheck` takes an order that has begun to
+/// leave for one that has changed.
 pub const AGREEMENT: &[InvariantQuery] = &[
     // While the order owes a shipment, its reservation may already be stored as shipped.
     InvariantQuery {
@@ -45,14 +49,14 @@ pub const AGREEMENT: &[InvariantQuery] = &[
         name: "fulfilled-is-shipped-and-paid",
         meaning: "a fulfilled order is confirmed, and has one shipped reservation of its product \
                   and quantity, and one successful payment",
-        checked: "SELECT id FROM orders WHERE fulfilled_at IS NOT NULL",
+        checked: "SELECT id FROM orders o WHERE fulfilled_at IS NOT NULL AND NOT {leaving}",
         violations: "
             SELECT o.id FROM orders o
             LEFT JOIN reservations r ON r.order_id = o.id AND r.state = 'SHIPPED'
                 AND r.product_id = o.product_id AND r.quantity = o.quantity
             LEFT JOIN (SELECT order_id, count(*) AS times FROM payments
                        WHERE status = 'SUCCESS' GROUP BY order_id) p ON p.order_id = o.id
-            WHERE o.fulfilled_at IS NOT NULL
+            WHERE o.fulfilled_at IS NOT NULL AND NOT {leaving}
                 AND (o.status IS DISTINCT FROM 'CONFIRMED' OR r.order_id IS NULL
                      OR p.times IS DISTINCT FROM 1)",
     },
@@ -98,10 +102,10 @@ pub const AGREEMENT: &[InvariantQuery] = &[
     InvariantQuery {
         name: "failed-has-reservation",
         meaning: "a settled failed order has the reservation that its release marked or added",
-        checked: "SELECT id FROM orders o WHERE {settled_failure}",
+        checked: "SELECT id FROM orders o WHERE {settled_failure} AND NOT {leaving}",
         violations: "
             SELECT o.id FROM orders o
-            WHERE {settled_failure}
+            WHERE {settled_failure} AND NOT {leaving}
                 AND NOT EXISTS (SELECT FROM reservations r WHERE r.order_id = o.id)",
     },
     // Payment stores a declined charge. An order that expired or was cancelled owes a refund, which
@@ -112,13 +116,32 @@ pub const AGREEMENT: &[InvariantQuery] = &[
                   that says so",
         checked: "
             SELECT id FROM orders o
-            WHERE {settled_failure}
+            WHERE {settled_failure} AND NOT {leaving}
                 AND failure_reason IN ('payment-declined', 'expired', 'cancelled')",
         violations: "
             SELECT o.id FROM orders o
-            WHERE {settled_failure}
+            WHERE {settled_failure} AND NOT {leaving}
                 AND o.failure_reason IN ('payment-declined', 'expired', 'cancelled')
                 AND NOT EXISTS (SELECT FROM payments p WHERE p.order_id = o.id)",
+    },
+    // What is still there of an order that leaves agrees with how it ended. Inventory and payment
+    // refuse to delete a row that does not, so the order stays until the row is repaired.
+    InvariantQuery {
+        name: "leaving-is-not-contradicted",
+        meaning: "an order that is leaving has no reservation and no payment that contradict how \
+                  it ended",
+        checked: "SELECT id FROM orders o WHERE {leaving}",
+        violations: "
+            SELECT o.id FROM orders o
+            LEFT JOIN reservations r ON r.order_id = o.id
+            LEFT JOIN payments p ON p.order_id = o.id
+            WHERE {leaving}
+                AND (r.order_id IS NOT NULL
+                        AND r.state IS DISTINCT FROM
+                            CASE WHEN o.fulfilled_at IS NULL THEN 'RELEASED' ELSE 'SHIPPED' END
+                    OR p.order_id IS NOT NULL
+                        AND ((p.status = 'SUCCESS') IS DISTINCT FROM (o.fulfilled_at IS NOT NULL)
+                            OR p.status = 'PENDING'))",
     },
     // An order is stored before anything is reserved or charged for it.
     InvariantQuery {

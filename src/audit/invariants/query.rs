@@ -2,8 +2,8 @@
 
 /// An invariant, and the queries that check it.
 ///
-/// `{settled_failure}` and `{unfinished}` stand for conditions on an order `o`, and `{bound}` for
-/// the recovery bound in seconds.
+/// `{settled_failure}`, `{unfinished}` and `{leaving}` stand for conditions on an order `o`, and
+/// `{bound}` for the recovery bound in seconds.
 pub struct InvariantQuery {
     pub name: &'static str,
     pub meaning: &'static str,
@@ -16,6 +16,9 @@ pub struct InvariantQuery {
 const SETTLED_FAILURE: &str =
     "(o.status = 'FAILED' AND o.release_owed_epoch IS NULL AND NOT o.refund_owed)";
 const UNFINISHED: &str = "(o.status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT'))";
+
+/// Retention is deleting the order. Inventory and payment may have deleted their rows already.
+const LEAVING: &str = "EXISTS (SELECT FROM leaving_orders l WHERE l.order_id = o.id)";
 
 impl InvariantQuery {
     /// Counts the checked rows and the violations, and selects examples of the violations.
@@ -32,12 +35,12 @@ impl InvariantQuery {
     }
 
     /// Selects all violations of an invariant whose rows are orders: the order's id as `order_id`,
-    /// and its epoch. The epoch is NULL for an order that does not exist.
+    /// and its epoch. The epoch is NULL for an order that does not exist or is leaving.
     pub fn violating_orders(&self) -> String {
         let violations = fill(self.violations, "NULL");
         format!(
-            "SELECT violations.id AS order_id, orders.epoch
-             FROM ({violations}) AS violations LEFT JOIN orders USING (id)"
+            "SELECT violations.id AS order_id, orders.epoch FROM ({violations}) AS violations
+             LEFT JOIN (SELECT id, epoch FROM orders o WHERE NOT {LEAVING}) AS orders USING (id)"
         )
     }
 }
@@ -46,5 +49,6 @@ fn fill(query: &str, bound_seconds: &str) -> String {
     query
         .replace("{settled_failure}", SETTLED_FAILURE)
         .replace("{unfinished}", UNFINISHED)
+        .replace("{leaving}", LEAVING)
         .replace("{bound}", bound_seconds)
 }

@@ -36,12 +36,16 @@ pub const STOCK: &[InvariantQuery] = &[
     },
     InvariantQuery {
         name: "shipped-matches-ledger",
-        meaning: "shipped is the sum of the shipped reservations",
+        meaning: "shipped is the sum of the shipped reservations, and of those that were deleted \
+                  with old orders",
         checked: "SELECT product_id AS id FROM inventory",
         violations: "
             SELECT COALESCE(i.product_id, r.product_id) AS id FROM inventory i
-            FULL JOIN (SELECT product_id, sum(quantity) AS total FROM reservations
-                       WHERE state = 'SHIPPED' GROUP BY product_id) r USING (product_id)
+            FULL JOIN (SELECT product_id, sum(quantity) AS total FROM (
+                           SELECT product_id, quantity::bigint FROM reservations
+                           WHERE state = 'SHIPPED'
+                           UNION ALL SELECT product_id, quantity FROM forgotten_shipments
+                       ) AS shipments GROUP BY product_id) r USING (product_id)
             WHERE COALESCE(i.shipped, 0) <> COALESCE(r.total, 0)",
     },
     InvariantQuery {

@@ -6,9 +6,11 @@
 //!
 //! Every transaction takes its locks in the same order: first ledger rows by order id, then
 //! products by id, then new ledger rows by order id. So no two batches, of this process or of
-//! another, can deadlock. A delivery locks one product, and then adds its own row.
+//! another, can deadlock. A delivery locks one product, and then adds its own row. A deletion of
+//! old rows locks ledger rows, and then its counts by product id; it locks no product.
 
 mod deliveries;
+mod forget;
 mod ledger;
 mod locks;
 mod release;
@@ -17,6 +19,7 @@ mod ship;
 mod stock;
 
 pub use deliveries::deliver;
+pub use forget::forget;
 pub use release::{RELEASE, ReleaseBatcher};
 pub use reserve::ReserveBatcher;
 pub use ship::{SHIP, ShipBatcher};

@@ -65,6 +65,7 @@ fn number_as_audit(number: usize) -> Audit {
         confirmed: 0,
         failed: 0,
         unsettled: 0,
+        leaving: 0,
         reservations_without_order: 0,
     };
     let (at, clean) = (DateTime::<Utc>::default(), true);

@@ -119,8 +119,8 @@ impl Listener {
     }
 
     /// Continues from `position`: first with what it has missed up to the head, from the database,
-    /// then with the buffer. With more than [`MAX_REPLAYED`] changes missed, or with a position
-    /// that is not of this database, resets.
+    /// then with the buffer. With more than [`MAX_REPLAYED`] changes missed, with a position that
+    /// is not of this database, or if retention has deleted a change that it missed, resets.
     pub async fn catch_up_from(
         &mut self,
         position: Position,
@@ -129,10 +129,13 @@ impl Listener {
     ) -> Result<(), DatabaseError> {
         self.position = position;
         let (position, snapshot) = (&self.position, &head.snapshot);
-        let beyond_limit = async |connection: &mut _| {
-            store::changes(connection, position, snapshot, MAX_REPLAYED, 1).await
+        let can_replay = async |connection: &mut _| {
+            let beyond_limit =
+                store::changes(connection, position, snapshot, MAX_REPLAYED, 1).await?;
+            Ok(beyond_limit.is_empty()
+                && !store::has_forgotten_after(connection, position, snapshot).await?)
         };
-        if position.precedes(snapshot) && self.database.run(beyond_limit).await?.is_empty() {
+        if position.precedes(snapshot) && self.database.run(can_replay).await? {
             self.replay = Some(head.snapshot);
             self.next_entry = next_number;
         } else {

@@ -3,4 +3,5 @@
 pub mod audit;
 pub mod operators;
 pub mod orders;
+pub mod retention_steps;
 pub mod sla;

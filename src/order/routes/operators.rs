@@ -16,11 +16,12 @@ use crate::platform::http::operator::Operator;
 use crate::platform::http::problem::{MEDIA_TYPE, Problem, ProblemBody};
 use crate::platform::http::problem_responses::{NotFound, Unauthorized, WriteUnavailable};
 
-/// Method and pattern of each route in this file.
+/// Method and pattern of each route for operators.
 pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/orders/{id}/cancel"),
     ("POST", "/orders/{id}/fulfil"),
     ("POST", "/orders/{id}/retry"),
+    ("POST", "/retention/steps"),
 ];
 
 /// Cancels an order

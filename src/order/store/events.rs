@@ -4,7 +4,9 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use uuid::Uuid;
@@ -178,4 +180,36 @@ pub async fn changes(
         .bind::<BigInt, _>(i64::from(skip))
         .bind::<BigInt, _>(i64::from(limit));
     Ok(query.load(connection).await?)
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Bool)]
+    found: bool,
+}
+
+/// Whether events that the position does not contain were deleted.
+///
+/// Rows that were restored from another server's dump can have transactions above all that this
+/// server's snapshots see. They say nothing about a position of this server.
+///
+/// # Errors
+/// Those of the database.
+pub async fn has_forgotten_after(
+    connection: &mut AsyncPgConnection,
+    position: &Position,
+    snapshot: &Snapshot,
+) -> Result<bool, DatabaseError> {
+    let Key { xid, id } = position.first_missing_after();
+    let statement = "
+        SELECT EXISTS (
+            SELECT FROM forgotten_events
+            WHERE is_only AND (xid, id) > ($1::xid8, $2) AND xid < $3::xid8) AS found";
+    let row: Found = sql_query(statement)
+        .bind::<Text, _>(xid.to_string())
+        .bind::<BigInt, _>(id)
+        .bind::<Text, _>(snapshot.xmax().to_string())
+        .get_result(connection)
+        .await?;
+    Ok(row.found)
 }

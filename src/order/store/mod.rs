@@ -12,10 +12,13 @@ mod order_row;
 mod pagination;
 mod position;
 mod recovery_queue;
+mod retention;
 mod snapshot;
 mod transition;
 
-pub use events::{ChangeRow, EventRow, changes, current_snapshot, events, position_at};
+pub use events::{
+    ChangeRow, EventRow, changes, current_snapshot, events, has_forgotten_after, position_at,
+};
 pub use insert::{INSERT, NewOrder};
 pub use intervention::{Intervention, intervene};
 pub use lookup::{KeyedOrder, find, find_by_key};
@@ -24,6 +27,10 @@ pub use pagination::{Cursor, Filter, InvalidCursor, list};
 pub use position::{InvalidPosition, Position};
 pub use recovery_queue::{
     Claim, Claimed, Queue, backlog, claim, claim_one, forget_keys, release_lease, wake,
+};
+pub use retention::{
+    LeavingOrder, PageRow, RetentionPage, claim_leaving, count_rows, delete_orders, find_old,
+    mark_leaving, store_refusals,
 };
 pub use snapshot::Snapshot;
 pub use transition::{OrderTransition, TRANSITION};

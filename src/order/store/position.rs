@@ -66,6 +66,13 @@ impl Position {
         self.last.xid < snapshot.xmax()
     }
 
+    /// The key up to which the position contains every event.
+    #[must_use]
+    pub fn first_missing_after(&self) -> Key {
+        // The open transactions are in ascending order, below the last key.
+        self.open.first().copied().unwrap_or(self.last)
+    }
+
     /// The ranges, in ascending order, of the events that the snapshot sees and the position does
     /// not contain. The last range also covers events that the snapshot does not see.
     #[must_use]

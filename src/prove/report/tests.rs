@@ -47,6 +47,7 @@ fn audit(violations: i64) -> Audit {
             confirmed: 0,
             failed: 0,
             unsettled: 0,
+            leaving: 0,
             reservations_without_order: 0,
         },
     }

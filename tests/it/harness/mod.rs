@@ -8,6 +8,7 @@ pub mod events;
 pub mod faulty_service;
 pub mod forwarder;
 pub mod haproxy;
+pub mod old_orders;
 mod operator;
 
 use std::path::Path;

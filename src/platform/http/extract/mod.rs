@@ -19,4 +19,5 @@ pub use fields::read;
 pub use fields::{Fields, FromFields, without_bom};
 pub use readers::{
     amount, boolean, fraction, integer, name, query_boolean, query_integer, text, timestamp, uuid,
+    uuids,
 };

@@ -109,6 +109,15 @@ pub fn uuid(value: &Value) -> Result<Uuid, Expected> {
         .ok_or_else(|| "a UUID".to_owned())
 }
 
+/// Reads a list of at most `max` UUIDs.
+pub fn uuids(max: usize) -> impl FnOnce(&Value) -> Result<Vec<Uuid>, Expected> {
+    move |value| {
+        let list = value.as_array().filter(|list| list.len() <= max);
+        let ids = list.and_then(|list| list.iter().map(|id| uuid(id).ok()).collect());
+        ids.ok_or_else(|| format!("a list of at most {max} UUIDs"))
+    }
+}
+
 /// Reads an amount of money from 0.01 to 99999999.99 with at most two decimals.
 pub fn amount(value: &Value) -> Result<Decimal, Expected> {
     let max = Decimal::new(9_999_999_999, 2);

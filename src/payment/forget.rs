@@ -1,0 +1,51 @@
+//! `POST /payments/forget`: deletes the payments of orders that leave.
+
+use actix_web::{post, web};
+
+use super::store;
+use crate::api::{Forget, Forgotten};
+use crate::platform::db::{Database, DatabaseError, WORK_TIMEOUT};
+use crate::platform::deadline::Deadline;
+use crate::platform::fault_injection::failpoint;
+use crate::platform::http::extract::Body;
+use crate::platform::http::problem::Problem;
+use crate::platform::http::problem_responses::{InvalidRequest, WriteUnavailable};
+
+/// Deletes the payments of orders that leave
+///
+/// Only the order service knows that an order is over. The successful payment of a fulfilled order
+/// is deleted, and any other decided payment of a failed order. Other payments stay. The gateway is
+/// not called, and a repetition changes nothing.
+#[utoipa::path(
+    tag = "payment",
+    request_body = Forget,
+    responses((status = 200, body = Forgotten), InvalidRequest, WriteUnavailable),
+)]
+#[post("/payments/forget")]
+pub async fn forget(
+    database: web::Data<Database>,
+    deadline: Deadline,
+    body: Body<Forget>,
+) -> Result<web::Json<Forgotten>, Problem> {
+    failpoint::point("payment.forget.begin").await;
+    deadline.check()?;
+    let time_left = deadline.remaining().min(WORK_TIMEOUT);
+    let forgotten = database
+        .run_with_lock_retries_within(time_left, async |connection| {
+            store::forget(connection, &body.0).await
+        })
+        .await
+        .map_err(not_stored)?;
+    failpoint::point("payment.forget.committed").await;
+    Ok(web::Json(forgotten))
+}
+
+fn not_stored(error: DatabaseError) -> Problem {
+    if error.is_internal() || !error.is_outcome_unknown() {
+        return error.into_read_problem();
+    }
+    Problem::change_unknown("The database did not respond in time.")
+        .with_added_detail("Repeating the request is safe.")
+        .with_cause(error)
+        .with_retry_after(1)
+}
