@@ -1,10 +1,11 @@
 //! Explores the protocol exhaustively: one order, a competitor for the only unit of stock, the
 //! request that placed the order, and two workers that take it over. In searches of its own, one
-//! worker and two operators, of whom one cancels and one fulfils. The network loses, delays and
-//! repeats messages.
+//! worker and two operators, of whom one cancels and one fulfils; and these together with
+//! retention, which deletes the order days after its end. The network loses, delays and repeats
+//! messages.
 //!
-//! Every decision is made by the services' own code: `domain::saga`, `domain::ledger` and
-//! `domain::payment`.
+//! Every decision is made by the services' own code: `domain::saga`, `domain::ledger`,
+//! `domain::payment` and `domain::retention`.
 //! The model adds only what these rules run on: the order's row with its compare-and-set, the
 //! ledger's row and the stock, payment's row and the gateway, and the network.
 //!
@@ -18,6 +19,7 @@ mod mutations;
 mod network;
 mod properties;
 mod reachable;
+mod retention;
 mod rules;
 mod services;
 mod system;
@@ -38,7 +40,7 @@ struct Protocol {
 }
 
 impl Protocol {
-    /// Whether a search for changes of a final status finds the same without the action. An
+    /// Whether a search with operators and a hazard finds the same without the action. An
     /// executor that aborts does what an executor does that stalls for ever. An order that fails
     /// because a competitor has the stock fails as an order that expires does.
     const fn adds_only_states(action: Action) -> bool {
@@ -60,7 +62,7 @@ impl Model for Protocol {
 
     fn actions(&self, system: &System, actions: &mut Vec<Action>) {
         system.actions(actions);
-        if self.actors == Actors::Operators && self.hazard == Hazard::LossyFailover {
+        if self.actors == Actors::Operators && self.hazard != Hazard::None {
             actions.retain(|action| !Self::adds_only_states(*action));
         }
     }
@@ -105,6 +107,11 @@ fn the_protocol_keeps_every_property_with_operators() {
 #[test]
 fn no_final_status_is_left_with_operators_and_a_failover_that_loses_commits() {
     assert_properties_hold(Actors::Operators, Hazard::LossyFailover);
+}
+
+#[test]
+fn an_order_that_leaves_holds_nothing_and_no_late_message_brings_a_row_back() {
+    assert_properties_hold(Actors::Operators, Hazard::Retention);
 }
 
 fn assert_properties_hold(actors: Actors, hazard: Hazard) {

@@ -10,8 +10,8 @@ use crate::Protocol;
 use crate::executor::Actors;
 use crate::properties::{
     CANCELLED_FOR_EVER, CHARGED_ONCE, CONFIRMED_HAS_BOTH, FAILED_HAS_NEITHER, FINAL_NEVER_LEFT,
-    FORWARD_ONLY, FULFILLED_FOR_EVER, RECOVERABLE, SETTLED_STAYS_UNCHANGED, SHIPPED_ONCE,
-    STOCK_CONSERVED,
+    FORWARD_ONLY, FULFILLED_FOR_EVER, LEAVES_FOR_EVER, RECOVERABLE, SETTLED_STAYS_UNCHANGED,
+    SHIPPED_ONCE, STOCK_CONSERVED,
 };
 use crate::rules::{Rule, Rules, Substitute};
 use crate::system::Hazard;
@@ -195,4 +195,25 @@ fn a_cancelled_order_needs_the_guard_of_a_final_status() {
         Rule::FinalStatusGuard,
         CANCELLED_FOR_EVER,
     );
+}
+
+/// As `assert_needed`, with operators and retention.
+fn assert_needed_with_retention(rule: Rule, property: &'static str) {
+    assert_needed_with(Actors::Operators, Hazard::Retention, rule, property);
+}
+
+#[test]
+fn retention_needs_late_messages_to_be_refused() {
+    assert_needed_with_retention(Rule::LateMessagesRefused, FAILED_HAS_NEITHER);
+    assert_needed_with_retention(Rule::LateMessagesRefused, LEAVES_FOR_EVER);
+}
+
+#[test]
+fn retention_needs_messages_to_be_dated_by_their_attempt() {
+    assert_needed_with_retention(Rule::MessagesDatedByAttempt, LEAVES_FOR_EVER);
+}
+
+#[test]
+fn retention_needs_the_sessions_of_stalled_processes_to_end() {
+    assert_needed_with_retention(Rule::SessionsEnd, LEAVES_FOR_EVER);
 }

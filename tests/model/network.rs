@@ -56,8 +56,16 @@ impl Sent {
     }
 
     pub fn add(&mut self, message: Message) {
+        self.0 |= Self::bit(message);
+    }
+
+    pub fn contains(self, message: Message) -> bool {
+        self.0 & Self::bit(message) != 0
+    }
+
+    fn bit(message: Message) -> u32 {
         let bit = MESSAGES.iter().position(|known| *known == message);
-        self.0 |= 1 << bit.expect("no executor has an epoch above three");
+        1 << bit.expect("no executor has an epoch above three")
     }
 }
 

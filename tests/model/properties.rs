@@ -6,6 +6,7 @@ use valerix::domain::ledger::ReservationState;
 
 use crate::Protocol;
 use crate::changes::is_cancelled;
+use crate::retention::Retention;
 use crate::services::STOCKED;
 use crate::system::{Hazard, System};
 
@@ -20,6 +21,7 @@ pub const CANCELLED_FOR_EVER: &str = "a cancelled order stays cancelled";
 pub const FULFILLED_FOR_EVER: &str =
     "an order that is fulfilled stays confirmed, and its goods leave";
 pub const RECOVERABLE: &str = "one undisturbed attempt settles the order, in every state";
+pub const LEAVES_FOR_EVER: &str = "an order that leaves holds nothing, and no row of it comes back";
 pub const SETTLED_STAYS_UNCHANGED: &str = "no message that arrives after the end changes anything";
 
 type OrderProperty = Property<Protocol>;
@@ -48,13 +50,23 @@ pub fn of(hazard: Hazard) -> Vec<OrderProperty> {
             FAILED_HAS_NEITHER,
             FORWARD_ONLY,
         ],
+        Hazard::Retention => &[
+            STOCK_CONSERVED,
+            CHARGED_ONCE,
+            SHIPPED_ONCE,
+            CONFIRMED_HAS_BOTH,
+            FAILED_HAS_NEITHER,
+            FORWARD_ONLY,
+            LEAVES_FOR_EVER,
+            SETTLED_STAYS_UNCHANGED,
+        ],
     };
     let mut properties = Vec::from(always());
     properties.retain(|property| must_hold.contains(&property.name));
     properties
 }
 
-fn always() -> [OrderProperty; 11] {
+fn always() -> [OrderProperty; 12] {
     [
         Property::always(STOCK_CONSERVED, |_, system: &System| {
             stock_is_conserved(system)
@@ -66,7 +78,9 @@ fn always() -> [OrderProperty; 11] {
             system.services.shipped <= 1
         }),
         Property::always(CONFIRMED_HAS_BOTH, |_, system: &System| {
-            system.order.status != OrderStatus::Confirmed || has_both(system)
+            system.order.status != OrderStatus::Confirmed
+                || system.retention.is_leaving()
+                || has_both(system)
         }),
         Property::always(FAILED_HAS_NEITHER, |_, system: &System| {
             !is_failed_and_settled(system) || has_neither(system)
@@ -84,6 +98,9 @@ fn always() -> [OrderProperty; 11] {
         }),
         Property::always(FULFILLED_FOR_EVER, |_, system: &System| {
             is_fulfilled_as_acknowledged(system)
+        }),
+        Property::always(LEAVES_FOR_EVER, |_, system: &System| {
+            leaves_for_ever(system)
         }),
         Property::always(RECOVERABLE, |protocol: &Protocol, system: &System| {
             is_settled_correctly(&system.recovered(protocol.rules))
@@ -123,6 +140,15 @@ fn has_neither(system: &System) -> bool {
         && !services.is(ReservationState::Shipped)
         && services.payment != Some(PaymentStatus::Success)
         && services.gateway.captured == 0
+}
+
+fn leaves_for_ever(system: &System) -> bool {
+    let services = &system.services;
+    match system.retention {
+        Retention::Off | Retention::Young | Retention::Old => true,
+        Retention::Leaving => !services.is(ReservationState::Held),
+        Retention::Gone => services.reservation.is_none() && services.payment.is_none(),
+    }
 }
 
 pub fn is_failed_and_settled(system: &System) -> bool {

@@ -10,6 +10,7 @@ use crate::changes::is_cancelled;
 use crate::executor::{Actors, Executor, ExecutorState};
 use crate::network::Message;
 use crate::properties::is_failed_and_settled;
+use crate::retention::Retention;
 use crate::system::{Hazard, System};
 
 type OrderProperty = Property<Protocol>;
@@ -19,6 +20,7 @@ pub fn of(actors: Actors, hazard: Hazard) -> Vec<OrderProperty> {
         (Actors::Workers, Hazard::None) => by_workers(),
         (Actors::Operators, Hazard::None) => by_operators(),
         (_, Hazard::LossyFailover | Hazard::ForeignReserve) => vec![confirmed()],
+        (_, Hazard::Retention) => by_retention(),
     }
 }
 
@@ -133,6 +135,29 @@ fn by_operators() -> Vec<OrderProperty> {
             "a fulfilment wins against a cancellation",
             |_, system: &System| {
                 system.order.shipment_owed && has_decided_on_confirmed(system, Executor::Canceller)
+            },
+        ),
+    ]
+}
+
+fn by_retention() -> Vec<OrderProperty> {
+    vec![
+        Property::sometimes("a fulfilled order leaves", |_, system: &System| {
+            system.retention == Retention::Gone && system.order.fulfilled
+        }),
+        Property::sometimes(
+            "a cancelled order leaves while its reserve is on its way",
+            |_, system: &System| {
+                system.retention == Retention::Gone
+                    && is_cancelled(system.order)
+                    && system.executor(Executor::Request).waits_for(Step::Reserve)
+            },
+        ),
+        Property::sometimes(
+            "an order leaves while an attempt is about to reserve",
+            |_, system: &System| {
+                let request = system.executor(Executor::Request);
+                system.retention == Retention::Gone && matches!(request, ExecutorState::Ready(_))
             },
         ),
     ]

@@ -51,6 +51,12 @@ pub enum Rule {
     CompareAndSetOfOperators,
     /// Each ship that arrives at the epoch of the row or a later one takes goods out.
     ShipIdempotence,
+    /// A service takes a message however long after its deadline it arrives.
+    LateMessagesRefused,
+    /// An attempt that has stalled for days dates its messages by the time at which it sends them.
+    MessagesDatedByAttempt,
+    /// A handler that has stalled for days can still write to its database.
+    SessionsEnd,
 }
 
 /// The rule that decides between a reserve and a release instead of their epochs.
@@ -68,7 +74,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    fn lacks(self, rule: Rule) -> bool {
+    pub fn lacks(self, rule: Rule) -> bool {
         self.without == Some(rule)
     }
 

@@ -1,11 +1,12 @@
 //! The state of the whole system, and the actions that change it.
 
 use valerix::api::OrderStatus;
-use valerix::domain::saga::{Attempt, MAX_EPOCH, SagaState, StepOutcome};
+use valerix::domain::saga::{Attempt, CallFailure, MAX_EPOCH, SagaState, StepOutcome};
 
 use crate::changes::{Acknowledged, attempts_may, is_cancelled, operators_may};
 use crate::executor::{Actors, EXECUTORS, Executor, ExecutorState, Intervention, message};
 use crate::network::{Message, Sent};
+use crate::retention::{Retention, RetentionAction};
 use crate::rules::Rules;
 use crate::services::Services;
 
@@ -40,6 +41,7 @@ pub enum Action {
     Intervene(Executor),
     /// A standby that lacks the last takeover becomes the order's database.
     FailOver,
+    Retention(RetentionAction),
 }
 
 /// A fault besides aborts, and delays, losses and repetitions of messages.
@@ -50,6 +52,8 @@ pub enum Hazard {
     LossyFailover,
     /// Another client reserves stock for the order, at the highest possible epoch.
     ForeignReserve,
+    /// Retention deletes the order days after its end, and messages and attempts are days late.
+    Retention,
 }
 
 /// A standby of the order's database.
@@ -67,6 +71,9 @@ pub struct System {
     standby: Standby,
     executors: [ExecutorState; EXECUTORS.len()],
     pub sent: Sent,
+    /// Those of the messages that were dated after the order had become old.
+    pub fresh: Sent,
+    pub retention: Retention,
     pub services: Services,
     pub acknowledged: Acknowledged,
     /// A stored change of the order's status that is not allowed.
@@ -81,13 +88,19 @@ impl System {
         }
         let standby = match hazard {
             Hazard::LossyFailover => Standby::Behind(SagaState::PLACED),
-            Hazard::None | Hazard::ForeignReserve => Standby::Absent,
+            Hazard::None | Hazard::ForeignReserve | Hazard::Retention => Standby::Absent,
+        };
+        let retention = match hazard {
+            Hazard::Retention => Retention::Young,
+            Hazard::None | Hazard::LossyFailover | Hazard::ForeignReserve => Retention::Off,
         };
         Self {
             order: SagaState::PLACED,
             standby,
             executors: actors.executors(),
             sent,
+            fresh: Sent::default(),
+            retention,
             services: Services::new(would_approve),
             acknowledged: Acknowledged::default(),
             forbidden_change: None,
@@ -112,6 +125,9 @@ impl System {
             actions.push(Action::FailOver);
         }
         actions.extend(self.sent.messages().map(Action::Deliver));
+        let mut of_retention = Vec::new();
+        self.retention_actions(&mut of_retention);
+        actions.extend(of_retention.into_iter().map(Action::Retention));
         for executor in EXECUTORS {
             self.actions_of(executor, actions);
         }
@@ -154,6 +170,7 @@ impl System {
             }
             Action::Claim => self.claim(rules),
             Action::FailOver => self.fail_over(),
+            Action::Retention(action) => self.perform_retention(action),
             Action::Deliver(message) => self.deliver(rules, message),
             Action::Send(executor)
             | Action::Answer(executor)
@@ -211,6 +228,10 @@ impl System {
             (ExecutorState::Ready(attempt), Action::Send(_)) => {
                 if let Some(message) = message(rules, attempt) {
                     self.sent.add(message);
+                    // Every attempt has begun before the order became old.
+                    if self.retention.is_old() && !rules.dates_by_attempt() {
+                        self.fresh.add(message);
+                    }
                 }
                 ExecutorState::Waiting(attempt)
             }
@@ -218,7 +239,12 @@ impl System {
                 ExecutorState::after_outcome(rules, attempt, StepOutcome::Expired)
             }
             (ExecutorState::Waiting(attempt), Action::Answer(_)) => {
-                let outcome = self.services.call(rules, message(rules, attempt));
+                let message = message(rules, attempt);
+                let outcome = if message.is_none_or(|message| self.accepts(rules, message)) {
+                    self.services.call(rules, message)
+                } else {
+                    StepOutcome::CallFailed(CallFailure::Rejected)
+                };
                 ExecutorState::after_outcome(rules, attempt, outcome)
             }
             (ExecutorState::Waiting(attempt), Action::TimeOut(_)) => {
@@ -338,7 +364,14 @@ impl System {
         true
     }
 
+    fn accepts(&self, rules: Rules, message: Message) -> bool {
+        rules.accepts(self.retention, message, self.fresh.contains(message))
+    }
+
     fn deliver(&mut self, rules: Rules, message: Message) {
+        if !self.accepts(rules, message) {
+            return;
+        }
         if let Some(follow_up) = self.services.deliver(rules, message) {
             self.sent.add(follow_up);
         }
