@@ -20,14 +20,14 @@ BUILD_RELEASE = test -x $(TARGET_DIR)/release/valerix \
   cargo build --locked --release
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Built without optimisation, to run sooner. Campaigns and benchmarks use the release build.
 demo: rust postgres ## Run the platform on a private database, and print the dashboard's address
 	@$(BUILD_DEMO)
 	@$(TARGET_DIR)/demo/valerix demo $(ARGS)
 
-bench bench-peers failover-drill prove restore-drill soak: rust
+bench bench-peers failover-drill observability-drill prove restore-drill soak: rust
 
 # On the platform that runs at the default ports, or on one that it starts and stops.
 demo-gremlin: rust postgres ## Run the guided tour: the checklist, then each fault, step by step
@@ -86,6 +86,12 @@ failover-drill: postgres drill-tools ## Lose the primary of the database under l
 restore-drill: postgres drill-tools ## Lose the database and its disk under load, and restore it
 	@$(BUILD_RELEASE)
 	@drills/restore.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
+
+# The collector, Jaeger, Loki and Promtail have no package in Debian: the drill takes them from the
+# PATH or from variables (drills/observability.py --help), and skips what is missing.
+observability-drill: postgres prometheus ## Follow orders to Jaeger, Prometheus and Loki
+	@$(BUILD_RELEASE)
+	@drills/observability.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
 
 drill-tools: ## Install Patroni, etcd and pgBackRest
 	@scripts/install-drills
@@ -181,7 +187,7 @@ schemathesis: ## Install Schemathesis into target/tools
 bench-tools: ## Install wrk and pgbench
 	@scripts/install-bench
 
-.PHONY: axe bench bench-growth bench-peers bench-tools check chromium demo demo-gremlin deny down \
-  drill-tools failover-drill fmt fuzz fuzz-tools haproxy help image kubernetes kubernetes-rules \
-  lint microbench peer-tools pgbouncer postgres prometheus prove restore-drill rust sbom \
-  schemathesis soak test up
+.PHONY: axe bench bench-growth bench-peers bench-tools check chromium demo demo-gremlin deny \
+  down drill-tools failover-drill fmt fuzz fuzz-tools haproxy help image kubernetes \
+  kubernetes-rules lint microbench observability-drill peer-tools pgbouncer postgres prometheus \
+  prove restore-drill rust sbom schemathesis soak test up

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import subprocess
 import urllib.parse
 from functools import partial
 
@@ -24,12 +25,19 @@ def get(port, path, timeout=2):
 
 
 class Services:
-    def __init__(self, sandbox, program, name="services"):
+    """The services, with more `variables` than the usual ones.
+
+    With `container_logs`, their output goes to log files in Docker's format.
+    """
+
+    def __init__(self, sandbox, program, name="services", variables=None, container_logs=None):
         self.sandbox = sandbox
         self.program = sandbox.home / "valerix"
         if not self.program.exists():
             sandbox.copy(program, "valerix")
         self.name = name
+        self.variables = variables or {}
+        self.container_logs = container_logs
         self.ports = {service: free_port() for service in SERVICES}
         self.processes = {}
 
@@ -42,10 +50,14 @@ class Services:
                 "PAYMENT_SERVICE_URL": f"http://127.0.0.1:{self.ports['payment']}",
                 "GREMLIN_ENABLED": "false",
                 "LOG_FORMAT": "json",
-            }
+            } | self.variables
             directory = self.sandbox.directory(f"{self.name}/{service}")
             command = [self.program, service]
-            self.processes[service] = self.sandbox.start(command, directory, environment)
+            streams = {"stdout": subprocess.PIPE} if self.container_logs else {}
+            process = self.sandbox.start(command, directory, environment, **streams)
+            if self.container_logs:
+                self.container_logs.create(f"{service}-service").follow(process.stdout)
+            self.processes[service] = process
 
     def wait_until_ready(self, timeout=60):
         for service in SERVICES:

@@ -1,5 +1,6 @@
-//! The drills take minutes and need other programs: `make failover-drill` and `make restore-drill`
-//! run them. These tests check that they start and that they reject wrong arguments.
+//! The drills take minutes and need other programs: `make failover-drill`, `make restore-drill` and
+//! `make observability-drill` run them. These tests check that they start and that they reject wrong
+//! arguments.
 
 use std::process::{Command, Output};
 
@@ -50,4 +51,22 @@ fn each_drill_prints_its_help_and_rejects_wrong_arguments() {
             .unwrap()
             .contains("drown")
     );
+}
+
+#[test]
+fn the_observability_drill_names_its_programs_and_rejects_wrong_arguments() {
+    let help = run("observability.py", &["--help"]);
+    let text = String::from_utf8(help.stdout).unwrap();
+    for variable in ["OTELCOL", "JAEGER", "PROMETHEUS", "LOKI", "PROMTAIL"] {
+        assert!(text.contains(variable), "{variable}: {text}");
+    }
+    for (arguments, named) in [
+        (&["--program", "/nowhere/valerix"][..], "/nowhere/valerix"),
+        (&["--surprise"], "--surprise"),
+    ] {
+        let rejected = run("observability.py", arguments);
+        let text = String::from_utf8(rejected.stderr).unwrap();
+        assert_eq!(rejected.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(named), "{arguments:?}: {text}");
+    }
 }
