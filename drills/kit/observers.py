@@ -57,10 +57,10 @@ class Observer:
     def address(self):
         return f"127.0.0.1:{self.port}"
 
-    def launch(self, arguments):
+    def launch(self, arguments, environment=None):
         command = [self.program, *arguments]
         try:
-            self.process = self.sandbox.start(command, self.directory)
+            self.process = self.sandbox.start(command, self.directory, environment)
         except OSError as error:
             raise DrillFailed(f"{self.program} does not start: {error.strerror}") from error
 
@@ -104,7 +104,9 @@ class Jaeger(Observer):
             "service.telemetry.metrics.level": "none",
         }
         options = [f"--set={key}={value}" for key, value in ports.items()]
-        self.launch([f"--config={path}", *options])
+        # In the container, the default of this address is Jaeger's own receiver.
+        own_traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.otlp_port}"}
+        self.launch([f"--config={path}", *options], own_traces)
 
 
 class Collector(Observer):
