@@ -49,7 +49,7 @@ def check_panels(platform):
                 PANEL_TIMEOUT_SECONDS,
                 interval=1,
             )
-        yield f"{board.name}: {len(queries)} queries to Prometheus have data"
+        yield f"{board.name}: queries to Prometheus, all with data: {len(queries)}"
 
 
 def check_log_panels(platform):
@@ -64,7 +64,7 @@ def check_log_panels(platform):
                     f"lines in the panel {title!r}: {query}",
                     lambda: platform.log_store.lines(query),
                 )
-        yield f"{board.name}: {len(queries)} queries to Loki have lines, also for an order's ids"
+        yield f"{board.name}: queries to Loki, all with lines for an order's ids: {len(queries)}"
 
 
 def check_links(platform):

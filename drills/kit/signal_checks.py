@@ -94,7 +94,7 @@ def check_logs(platform):
     )
     labels = postgres[0].labels
     require(labels == {"service": "postgres", "container": "postgres"}, f"PostgreSQL: {labels}")
-    foreign = platform.log_store.lines(f'{{container=~".*"}} |= "{FOREIGN_LINE}"')
+    foreign = platform.log_store.lines(f'{{service=~".+"}} |= "{FOREIGN_LINE}"')
     require(not foreign, "a line of another project's container is in Loki")
     yield f"{len(postgres)} lines of PostgreSQL, none of another project's container"
 
@@ -154,7 +154,7 @@ def check_degraded_order(platform):
     await_first_order(platform)
     platform.set_latency(True)
     # Several, so that their average is above the goal of 1 s.
-    with ThreadPoolExecutor() as clients:
+    with ThreadPoolExecutor(DEGRADED_ORDERS) as clients:
         orders = list(clients.map(lambda _: platform.place(), range(DEGRADED_ORDERS)))
     order = orders[0]
     require(order.status == 202, f"the order was answered {order.status}")
@@ -201,7 +201,7 @@ def check_recovery_trace(platform, order):
         return [span for span in spans if order.trace_id in span.linked_traces]
 
     spans = eventually("a recovery attempt that links to the order's trace", recovery)
-    yield f"Jaeger has {len(spans)} recovery attempts that link to the order's trace"
+    yield f"recovery attempts in Jaeger with a link to the order's trace: {len(spans)}"
 
 
 def check_without_observers(platform):
