@@ -18,6 +18,7 @@ DISCOVERY_TIMEOUT_SECONDS = 60
 DEGRADED_ORDERS = 10
 # If Jaeger traced the requests to its own API, it would store them within this time.
 OWN_TRACES_SECONDS = 6
+SECONDS_WITHOUT_PROMTAIL = 2
 LOG_LABELS = {"service", "level", "container"}
 
 
@@ -105,6 +106,8 @@ def check_promtail_restart(platform):
     eventually("the lines of an order", lambda: len(lines_of(platform, before.id)) >= 4)
     platform.promtail.stop()
     during = platform.place()
+    # A line has the time that Docker wrote, not the time at which Promtail read it.
+    time.sleep(SECONDS_WITHOUT_PROMTAIL)
     platform.promtail.start(platform.loki, platform.logs.directory)
     platform.promtail.wait_until_ready()
     after = platform.place()
@@ -113,6 +116,11 @@ def check_promtail_restart(platform):
     for order in (before, during, after):
         lines = [line.text for line in lines_of(platform, order.id)]
         require(len(lines) == len(set(lines)), f"a line of order {order.id} is stored twice")
+    latest = max(line.time for line in lines_of(platform, during.id))
+    require(
+        latest < during.responded_at + SECONDS_WITHOUT_PROMTAIL,
+        f"a line of order {during.id} has the time at which Promtail read it",
+    )
     yield "the lines of three orders, before, during and after the restart, are stored once"
 
 
