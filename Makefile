@@ -131,6 +131,11 @@ sbom: ## Write the bill of materials (CycloneDX) to target/sbom.json
 kubernetes: ## Check deploy/kubernetes against the schemas and this project's policies
 	@scripts/check-kubernetes
 
+# It ends at once, and says so, if a program is missing: docs/kubernetes.md.
+kubernetes-drill: ## Apply deploy/kubernetes to an API server with etcd, on this machine
+	@scripts/install-kubernetes
+	@target/tools/kubernetes/bin/python -B drills/kubernetes.py $(ARGS)
+
 kubernetes-rules: ## Generate the Prometheus operator's rules from infra/prometheus/rules
 	@scripts/check-kubernetes --write-rules
 
@@ -189,5 +194,5 @@ bench-tools: ## Install wrk and pgbench
 
 .PHONY: axe bench bench-growth bench-peers bench-tools check chromium demo demo-gremlin deny \
   down drill-tools failover-drill fmt fuzz fuzz-tools haproxy help image kubernetes \
-  kubernetes-rules lint microbench observability-drill peer-tools pgbouncer postgres prometheus \
-  prove restore-drill rust sbom schemathesis soak test up
+  kubernetes-drill kubernetes-rules lint microbench observability-drill peer-tools pgbouncer \
+  postgres prometheus prove restore-drill rust sbom schemathesis soak test up

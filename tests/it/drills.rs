@@ -1,6 +1,6 @@
-//! The drills take minutes and need other programs: `make failover-drill`, `make restore-drill` and
-//! `make observability-drill` run them. These tests check that they start and that they reject wrong
-//! arguments.
+//! The drills take minutes and need other programs: `make failover-drill`, `make restore-drill`,
+//! `make observability-drill` and `make kubernetes-drill` run them. These tests check that they
+//! start and that they reject wrong arguments.
 
 use std::process::{Command, Output};
 
@@ -69,4 +69,32 @@ fn the_observability_drill_names_its_programs_and_rejects_wrong_arguments() {
         assert_eq!(rejected.status.code(), Some(2), "{arguments:?}: {text}");
         assert!(text.contains(named), "{arguments:?}: {text}");
     }
+}
+
+#[test]
+fn the_kubernetes_drill_names_the_programs_that_are_missing() {
+    // The `python3` of the PATH may be a script that needs the PATH itself.
+    let python = Command::new("python3")
+        .args(["-c", "import sys; print(sys.executable)"])
+        .output()
+        .unwrap();
+    let skipped = Command::new(String::from_utf8(python.stdout).unwrap().trim())
+        .arg("-B")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/drills/kubernetes.py"))
+        .env("PATH", "/nowhere")
+        .env_remove("KUBERNETES_BIN_DIR")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(skipped.stdout).unwrap();
+    assert_eq!(skipped.status.code(), Some(0), "{text}");
+    for program in ["etcd", "kube-apiserver", "kube-scheduler", "kubectl"] {
+        assert!(
+            text.starts_with("skipped") && text.contains(program),
+            "{text}"
+        );
+    }
+    let rejected = run("kubernetes.py", &["--definitions", "/nowhere/crds"]);
+    let text = String::from_utf8(rejected.stderr).unwrap();
+    assert_eq!(rejected.status.code(), Some(2), "{text}");
+    assert!(text.contains("/nowhere/crds"), "{text}");
 }
