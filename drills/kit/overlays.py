@@ -56,7 +56,7 @@ class Overlays:
         return all(
             "Established" in [
                 condition["type"]
-                for condition in definition.get("status", {}).get("conditions", [])
+                for condition in definition.get("status", {}).get("conditions") or []
                 if condition["status"] == "True"
             ]
             for definition in self.kubectl.get("customresourcedefinitions")

@@ -110,23 +110,26 @@ class Scheduling:
 
     def _evict_unready_pods(self):
         """While the database is unreachable no pod is ready, and a node must still be drainable."""
-        for pod in self._order_pods()[:2]:
+        pods = self._order_pods()
+        for pod in pods:
+            self._report(pod, is_ready=False)
+        for pod in pods[:2]:
             if refusal := self._evict(pod):
                 raise DrillFailed(f"a pod that is not ready cannot be evicted: {refusal}")
         self._wait_for_scheduled_pods(MAX_ORDER_REPLICAS)
-        print("  two pods that are not ready were evicted at once, and replaced", flush=True)
+        print("  none is ready: two were evicted at once, and replaced", flush=True)
 
     def _evict_ready_pods(self):
         pods = self._order_pods()
         for pod in pods:
-            self._mark_ready(pod)
+            self._report(pod, is_ready=True)
         wait_for("the budget to count ready pods", self._allows_one, TIMEOUT_SECONDS, interval=0.5)
         if refusal := self._evict(pods[0]):
             raise DrillFailed(f"the budget does not allow one eviction: {refusal}")
         refusal = self._evict(pods[1])
         if BUDGET_REFUSAL not in refusal:
             raise DrillFailed(f"the budget allows a second eviction: {refusal or 'accepted'}")
-        print("  of six ready pods one was evicted, and a second eviction refused", flush=True)
+        print("  all are ready: one was evicted, and a second eviction refused", flush=True)
 
     def _allows_one(self):
         for budget in self.kubectl.get("poddisruptionbudgets", self.namespace):
@@ -136,9 +139,9 @@ class Scheduling:
                 return healthy and status["disruptionsAllowed"] == 1
         return False
 
-    def _mark_ready(self, pod):
-        """Reports what a kubelet would report."""
-        condition = {"type": "Ready", "status": "True"}
+    def _report(self, pod, is_ready):
+        """Reports what a kubelet would report of a running pod. A pending one needs no budget."""
+        condition = {"type": "Ready", "status": str(is_ready)}
         patch = json.dumps({"status": {"phase": "Running", "conditions": [condition]}})
         target = ["pod", pod["metadata"]["name"], "--namespace", self.namespace]
         self.kubectl.run("patch", *target, "--subresource=status", f"--patch={patch}")
