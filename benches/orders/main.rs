@@ -15,6 +15,7 @@ mod fixture;
 mod goals;
 mod growth;
 mod growth_tables;
+mod last_run;
 mod latency;
 mod machine;
 mod pgbench;
@@ -59,6 +60,9 @@ async fn run(args: &Args) -> Fallible<()> {
     fixture.remove().await?;
     let report = outcome?;
     println!("{}", report.text(args.markdown));
+    if let Some(comparison) = report.compare_with_last_run()? {
+        println!("{}", comparison.text(args.markdown));
+    }
     if let Some(file) = &args.json {
         std::fs::write(file, serde_json::to_string_pretty(&report)?)?;
     }

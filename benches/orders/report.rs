@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use crate::backlog::Backlog;
+use crate::fallible::Fallible;
 use crate::goals::{Goal, goals};
 use crate::growth::Growth;
+use crate::last_run::LastRun;
 use crate::machine::Machine;
 use crate::rounds::Rounds;
 use crate::run::Run;
@@ -53,6 +55,21 @@ impl Report {
         }
         parts.extend(self.quality());
         parts.join("\n")
+    }
+
+    /// Compares the rounds with those of the last run, and replaces the last run by them. `None`
+    /// without rounds, and if the last run was made on another machine.
+    ///
+    /// # Errors
+    /// When the file of the last run cannot be read or written.
+    pub fn compare_with_last_run(&self) -> Fallible<Option<Table>> {
+        if self.goals.is_empty() {
+            return Ok(None);
+        }
+        let earlier = LastRun::load()?;
+        let run = LastRun::new(&self.machine, &self.goals);
+        run.save()?;
+        Ok(earlier.and_then(|earlier| run.compared_with(&earlier)))
     }
 
     fn heading(&self) -> String {
