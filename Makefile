@@ -40,8 +40,9 @@ check: lint ## Run the quick checks: format, clippy, and the tests that need no 
 	  --test architecture --test ledger --test model --test parsers
 
 TEST_TOOLS = postgres pgbouncer prometheus chromium axe haproxy schemathesis
+# The tests of whole services mostly wait, so that one more than there are cores run at a time.
 test: $(TEST_TOOLS) lint deny kubernetes ## Run all checks and tests but the long ones
-	cargo test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} cargo test --locked
 
 # Each campaign: 5,000 orders, 100 kills, 5 database restarts.
 prove: postgres ## Run a chaos campaign for each of SEEDS (11 12 13); fail unless each is proved
