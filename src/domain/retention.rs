@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::ledger::ReservationState;
 use super::saga::SagaState;
-use crate::api::{Forget, OrderStatus, PaymentStatus};
+use crate::api::{Forget, Forgotten, OrderStatus, PaymentStatus, RefusedOrder};
 
 /// An order is kept for at least this long after its last change. Far above the lateness with which
 /// a service still takes a message.
@@ -38,9 +38,7 @@ impl Ending {
             _ => None,
         }
     }
-}
 
-impl Ending {
     /// Returns how the request says that one of its orders ended.
     #[must_use]
     pub fn named_in(request: &Forget, order_id: Uuid) -> Self {
@@ -85,6 +83,36 @@ pub const fn forget_payment(row: Option<PaymentStatus>, ending: Ending) -> Forge
         | (Some(PaymentStatus::Success), Ending::Fulfilled) => ForgetPlan::Delete,
         (Some(_), _) => ForgetPlan::Refuse,
     }
+}
+
+/// A service's row of an order that leaves.
+pub struct RowOfOrder {
+    pub order_id: Uuid,
+    /// As the row has it.
+    pub state: String,
+    /// Size of the row, without indexes.
+    pub bytes: i64,
+    pub plan: ForgetPlan,
+}
+
+/// Returns the orders whose rows are deleted, and the answer about all rows.
+#[must_use]
+pub fn answer_about(rows: impl IntoIterator<Item = RowOfOrder>) -> (Vec<Uuid>, Forgotten) {
+    let mut deleted = Vec::new();
+    let mut forgotten = Forgotten::default();
+    for row in rows {
+        if row.plan == ForgetPlan::Delete {
+            deleted.push(row.order_id);
+            forgotten.rows += 1;
+            forgotten.bytes += row.bytes;
+        } else {
+            forgotten.refused.push(RefusedOrder {
+                order_id: row.order_id,
+                state: row.state,
+            });
+        }
+    }
+    (deleted, forgotten)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use actix_web::{post, web};
 
-use super::problems::not_stored;
 use super::store;
 use crate::api::{Forget, Forgotten};
 use crate::platform::db::{Database, WORK_TIMEOUT};
@@ -36,7 +35,7 @@ pub async fn forget(
             store::forget(connection, &body.0).await
         })
         .await
-        .map_err(|error| not_stored(error, "Repeating the request is safe.", true))?;
+        .map_err(|error| error.into_change_problem("Repeating the request is safe.", true))?;
     failpoint::point("inventory.forget.committed").await;
     Ok(web::Json(forgotten))
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::metrics::InventoryMetrics;
 use super::problems::{
-    delivery_mismatch, insufficient_stock, invalid_product_id, not_stored, stock_limit_exceeded,
+    delivery_mismatch, insufficient_stock, invalid_product_id, stock_limit_exceeded,
     unknown_product,
 };
 use super::requests::{DeliveryOutcome, DeliveryRequest};
@@ -62,7 +62,7 @@ pub async fn create_product(
             store::create(connection, &product_id, stock).await
         })
         .await
-        .map_err(|error| not_stored(error, "Repeating the request is safe.", true))?;
+        .map_err(|error| error.into_change_problem("Repeating the request is safe.", true))?;
     Ok(match created {
         Created::Now(row) => {
             tracing::info!(product_id = %*product_id, stock, "product created");
@@ -130,7 +130,9 @@ pub async fn deliver(
         .await
         .map_err(|error| {
             let repeat = "Repeating the request with this delivery_id is safe.";
-            not_stored(error, repeat, is_repeatable).with_delivery_id(&request.delivery_id)
+            error
+                .into_change_problem(repeat, is_repeatable)
+                .with_delivery_id(&request.delivery_id)
         })?;
     metrics.count(&outcome);
     response(&request, outcome).map_err(|problem| problem.with_delivery_id(&request.delivery_id))

@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use super::requests::DeliveryRequest;
 use crate::api::MAX_STOCK;
-use crate::platform::db::DatabaseError;
 use crate::platform::http::problem::{FieldError, Problem};
 use crate::platform::unknown_variant::UnknownVariant;
 
@@ -68,22 +67,4 @@ pub fn delivery_mismatch() -> Problem {
         "A delivery with this delivery_id was made before, of another product or quantity. \
          Nothing was delivered; choose another delivery_id.",
     )
-}
-
-/// Returns the problem of a change that may not have been stored. It says that nothing was done
-/// only if that is certain. `repeat` is a sentence that says how the client can repeat the change
-/// safely. `is_repeatable` says whether the very same request does so.
-pub fn not_stored(error: DatabaseError, repeat: &str, is_repeatable: bool) -> Problem {
-    // A fault of this program is a 500.
-    if error.is_internal() || !error.is_outcome_unknown() {
-        return error.into_read_problem();
-    }
-    let problem = Problem::change_unknown("The database did not respond in time.")
-        .with_added_detail(repeat)
-        .with_cause(error);
-    if is_repeatable {
-        problem.with_retry_after(1)
-    } else {
-        problem
-    }
 }

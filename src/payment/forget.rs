@@ -4,7 +4,7 @@ use actix_web::{post, web};
 
 use super::store;
 use crate::api::{Forget, Forgotten};
-use crate::platform::db::{Database, DatabaseError, WORK_TIMEOUT};
+use crate::platform::db::{Database, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::failpoint;
 use crate::platform::http::extract::Body;
@@ -35,17 +35,7 @@ pub async fn forget(
             store::forget(connection, &body.0).await
         })
         .await
-        .map_err(not_stored)?;
+        .map_err(|error| error.into_change_problem("Repeating the request is safe.", true))?;
     failpoint::point("payment.forget.committed").await;
     Ok(web::Json(forgotten))
-}
-
-fn not_stored(error: DatabaseError) -> Problem {
-    if error.is_internal() || !error.is_outcome_unknown() {
-        return error.into_read_problem();
-    }
-    Problem::change_unknown("The database did not respond in time.")
-        .with_added_detail("Repeating the request is safe.")
-        .with_cause(error)
-        .with_retry_after(1)
 }

@@ -5,9 +5,9 @@ use diesel::sql_types::{Array, Integer, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::api::{Forget, Forgotten, RefusedOrder};
+use crate::api::{Forget, Forgotten};
 use crate::domain::ledger::ReservationState;
-use crate::domain::retention::{Ending, ForgetPlan, forget_reservation};
+use crate::domain::retention::{Ending, ForgetPlan, RowOfOrder, answer_about, forget_reservation};
 use crate::platform::db::{DatabaseError, Stored};
 
 #[derive(QueryableByName)]
@@ -18,6 +18,22 @@ struct Row {
     state: Stored<ReservationState>,
     #[diesel(sql_type = Integer)]
     bytes: i32,
+}
+
+impl Row {
+    /// A state that this version does not know agrees with no ending.
+    fn of_order(&self, request: &Forget) -> RowOfOrder {
+        let ending = Ending::named_in(request, self.order_id);
+        let known = self.state.known();
+        RowOfOrder {
+            order_id: self.order_id,
+            state: self.state.to_string(),
+            bytes: self.bytes.into(),
+            plan: known.map_or(ForgetPlan::Refuse, |state| {
+                forget_reservation(Some(state), ending)
+            }),
+        }
+    }
 }
 
 /// Deletes the rows of these orders that agree with how the orders ended, in one transaction. In a
@@ -31,35 +47,15 @@ pub async fn forget(
 ) -> Result<Forgotten, DatabaseError> {
     connection
         .transaction(async |connection| {
-            let mut forgotten = Forgotten::default();
-            let mut order_ids = Vec::new();
-            for row in read(connection, request).await? {
-                let ending = Ending::named_in(request, row.order_id);
-                if plan(&row, ending) == ForgetPlan::Delete {
-                    order_ids.push(row.order_id);
-                    forgotten.rows += 1;
-                    forgotten.bytes += i64::from(row.bytes);
-                } else {
-                    forgotten.refused.push(RefusedOrder {
-                        order_id: row.order_id,
-                        state: row.state.to_string(),
-                    });
-                }
-            }
+            let rows = read(connection, request).await?;
+            let rows = rows.into_iter().map(|row| row.of_order(request));
+            let (order_ids, forgotten) = answer_about(rows);
             if !request.dry_run && !order_ids.is_empty() {
                 delete(connection, order_ids).await?;
             }
             Ok(forgotten)
         })
         .await
-}
-
-/// A state that this version does not know agrees with no ending.
-fn plan(row: &Row, ending: Ending) -> ForgetPlan {
-    let state = row.state.known();
-    state.map_or(ForgetPlan::Refuse, |state| {
-        forget_reservation(Some(state), ending)
-    })
 }
 
 /// Reads the rows of these orders, and locks them in the order of their ids, unless it is a dry

@@ -5,8 +5,8 @@ use diesel::sql_types::{Array, Integer, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::api::{Forget, Forgotten, PaymentStatus, RefusedOrder};
-use crate::domain::retention::{Ending, ForgetPlan, forget_payment};
+use crate::api::{Forget, Forgotten, PaymentStatus};
+use crate::domain::retention::{Ending, ForgetPlan, RowOfOrder, answer_about, forget_payment};
 use crate::payment::schema::payments;
 use crate::platform::db::{DatabaseError, Stored};
 
@@ -20,6 +20,22 @@ struct Row {
     bytes: i32,
 }
 
+impl Row {
+    /// A status that this version does not know agrees with no ending.
+    fn of_order(&self, request: &Forget) -> RowOfOrder {
+        let ending = Ending::named_in(request, self.order_id);
+        let known = self.status.known();
+        RowOfOrder {
+            order_id: self.order_id,
+            state: self.status.to_string(),
+            bytes: self.bytes.into(),
+            plan: known.map_or(ForgetPlan::Refuse, |status| {
+                forget_payment(Some(status), ending)
+            }),
+        }
+    }
+}
+
 /// Deletes the payments of these orders that agree with how the orders ended, in one transaction.
 /// In a dry run, deletes nothing. The result is what is deleted, and what stays.
 ///
@@ -31,21 +47,9 @@ pub async fn forget(
 ) -> Result<Forgotten, DatabaseError> {
     connection
         .transaction(async |connection| {
-            let mut forgotten = Forgotten::default();
-            let mut order_ids = Vec::new();
-            for row in read(connection, request).await? {
-                let ending = Ending::named_in(request, row.order_id);
-                if plan(&row, ending) == ForgetPlan::Delete {
-                    order_ids.push(row.order_id);
-                    forgotten.rows += 1;
-                    forgotten.bytes += i64::from(row.bytes);
-                } else {
-                    forgotten.refused.push(RefusedOrder {
-                        order_id: row.order_id,
-                        state: row.status.to_string(),
-                    });
-                }
-            }
+            let rows = read(connection, request).await?;
+            let rows = rows.into_iter().map(|row| row.of_order(request));
+            let (order_ids, forgotten) = answer_about(rows);
             if !request.dry_run && !order_ids.is_empty() {
                 let rows = payments::table.filter(payments::order_id.eq_any(&order_ids));
                 diesel::delete(rows).execute(connection).await?;
@@ -53,14 +57,6 @@ pub async fn forget(
             Ok(forgotten)
         })
         .await
-}
-
-/// A status that this version does not know agrees with no ending.
-fn plan(row: &Row, ending: Ending) -> ForgetPlan {
-    let status = row.status.known();
-    status.map_or(ForgetPlan::Refuse, |status| {
-        forget_payment(Some(status), ending)
-    })
 }
 
 /// Reads the payments of these orders, and locks them in the order of their ids, unless it is a dry

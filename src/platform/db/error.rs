@@ -170,6 +170,26 @@ impl DatabaseError {
         self.unavailable()
     }
 
+    /// Returns the problem document for a request that changes something else than an order. It
+    /// says that nothing was done only if that is certain. `repeat` is a sentence that says how the
+    /// client can repeat the change safely. `is_repeatable` says whether the very same request does
+    /// so.
+    #[must_use]
+    pub fn into_change_problem(self, repeat: &str, is_repeatable: bool) -> Problem {
+        // A fault of this program is a 500.
+        if self.is_internal() || !self.is_outcome_unknown() {
+            return self.into_read_problem();
+        }
+        let problem = Problem::change_unknown("The database did not respond in time.")
+            .with_added_detail(repeat)
+            .with_cause(self);
+        if is_repeatable {
+            problem.with_retry_after(1)
+        } else {
+            problem
+        }
+    }
+
     fn unavailable(self) -> Problem {
         if self.is_locked() {
             let detail = "Another database session holds a lock on what this request needs. \
