@@ -30,7 +30,7 @@ demo: rust postgres ## Run the platform on a private database, and print the das
 bench bench-peers failover-drill observability-drill prove restore-drill soak: rust
 
 # On the platform that runs at the default ports, or on one that it starts and stops.
-demo-gremlin: rust postgres ## Run the guided tour: the checklist, then each fault, step by step
+demo-gremlin: rust postgres ## Run the guided tour: a slow service, then each kind of fault
 	@$(BUILD_DEMO)
 	@$(TARGET_DIR)/demo/valerix gremlin tour $(ARGS)
 

@@ -51,7 +51,7 @@ import { refreshUnsettled, setRecoveryBound, startUnsettled } from "./unsettled.
 const REFRESH_INTERVAL_MS = 5000;
 /** Shorter, so that the page notices soon when the order service is back. */
 const OFFLINE_REFRESH_INTERVAL_MS = 1000;
-/** While a process is dead or an order begins to wait, health is asked at most this often. */
+/** The minimum time between two requests for health while a process or an order changes. */
 const HEALTH_INTERVAL_MS = 1000;
 const CHART_SPAN_MS = 300_000;
 
@@ -90,7 +90,7 @@ const stream = new Stream((change) => {
   if (isWaiting(change.status)) askHealth();
 }, reloadOrders, () => askHealth());
 
-/** The counts of the flow, the unfinished orders, the check and the stock, after a change. */
+/** Refreshes the counts of the flow, unfinished orders, check and stock after a change. */
 const refreshCounts = shareRefresh(() => Promise.all([
   refreshPanel("audit", refreshAuditPanel),
   refreshPanel("unsettled", refreshUnsettled),
@@ -116,7 +116,7 @@ async function refreshHealthPanel() {
   return isOffline;
 }
 
-/** Asks soon, not only at the next refresh; many calls cause one request. */
+/** Requests health before the next refresh of the page. Calls within 1 s cause one request. */
 function askHealth() {
   if (healthTimer || document.hidden) return;
   const wait = Math.max(0, healthAskedAt + HEALTH_INTERVAL_MS - performance.now());

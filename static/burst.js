@@ -60,7 +60,7 @@ export class Burst {
 
   showChange({ id, status, failure_reason: failure }) {
     const isKnown = this.#taken.has(id);
-    // Once all responses have arrived, an unknown order is not of this burst.
+    // Once all responses have arrived, an unknown order does not belong to this burst.
     if (!isKnown && this.#isPlaced) return;
     // Cancelling is the only way out of a final status.
     const before = this.#changes.get(id);

@@ -1,4 +1,4 @@
-// The end of a campaign: the verdict, four counters, and the details of the report.
+// The end of a campaign: the verdict, five counters, and the details of the report.
 import { $, el, icon, reconcile, setText } from "./dom.js";
 import { formatCount, formatNumber } from "./format.js";
 import { copyButton } from "./labels.js";
@@ -18,7 +18,7 @@ const VERDICTS = {
   },
 };
 
-/** The lists of the details, with their counts by name. */
+/** The lists of the details: the title, and the field of the report with the counts by name. */
 const LISTS = [
   ["Answers to customers", "answers"],
   ["Requests of operators", "operators"],
@@ -69,7 +69,7 @@ function describeEnd(state, report, error) {
   };
 }
 
-/** What broke, in the words of the findings and invariants. */
+/** The broken promises: findings, violated invariants, and what was left over. */
 function breaches({ findings, audit, unsettled }) {
   const found = Object.entries(findings).filter(([, examples]) => examples.length > 0);
   const violated = audit.invariants.filter(({ violations }) => violations > 0);
@@ -111,12 +111,13 @@ function showDetails(report, seed, command) {
       ({ name, violations }) => [invariantName(name), violations])));
 }
 
-/** Counts of things that must not occur. */
+/** The five counters, each of which must be 0. */
 function counters({ findings, audit, unsettled }) {
   const twice = audit.invariants.find(({ name }) => name === "one-payment-per-order");
   return [
     ["lost", findings.lost.length],
-    ["charged twice", twice?.violations ?? findings.overcharged.length],
+    ["charged twice", twice.violations],
+    ["overcharged", findings.overcharged.length],
     ["oversold", findings.oversold.length],
     ["unfinished", Math.max(unsettled, findings.unfinished.length)],
   ];

@@ -13,7 +13,7 @@ const PHASES = {
   starting: "Starting a database and three services",
   "placing-orders": "Placing orders and injecting faults",
   settling: "Faults are over: waiting until each order has ended",
-  "directed-rounds": "Causing what chance has left out",
+  "directed-rounds": "Causing what has not occurred yet",
   checking: "Comparing each answer with the database",
 };
 
@@ -134,7 +134,7 @@ function showLimits({ min, max, default: usual }) {
   Object.assign(orders, { min, max, value: usual });
 }
 
-/** The button that takes the other's place also takes its focus. */
+/** Shows one of the two buttons. If the hidden one had the focus, the shown one gets it. */
 function showButtons(isRunning, isStopping) {
   const [startButton, stopButton] = [$("campaign-start"), $("campaign-stop")];
   const hadFocus = [startButton, stopButton].includes(document.activeElement);
@@ -167,7 +167,7 @@ function showBar(name, count) {
     count ? `${formatNumber(done)} of ${formatNumber(total)}` : "");
 }
 
-/** The number of a fault names its row, so that rows keep their place while new ones come. */
+/** Rows are keyed by the fault's number, so that existing rows stay when faults are added. */
 function showFaults(progress) {
   const faults = progress?.last_faults ?? [];
   const numbered = faults.map((fault, i) => ({ ...fault, number: progress.faults.done - i }));

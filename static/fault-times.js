@@ -3,7 +3,7 @@
 /** Oldest first. `to` is null while the fault lasts. */
 const times = [];
 
-/** Takes the faults of each service, as they are now. */
+/** Records whether any service has a fault now. */
 export function recordFaults(faults) {
   const isActive = Object.values(faults).some(Boolean);
   const last = times.at(-1);

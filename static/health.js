@@ -11,10 +11,10 @@ const ORDER_SERVICE = SERVICES[0];
 
 let offlineSince = null;
 let refreshCount = 0;
-/** The latest answers, before what is known about the processes. */
+/** The latest health of each service, without the notes on the processes. */
 let answers = {};
 let isOffline = false;
-/** What is known about a process that has ended or was just restarted, by service. */
+/** By service: the note on a process that has ended or was just restarted. */
 let notes = {};
 
 /** Returns the state of each service, and whether the order service itself does not respond. */
@@ -33,7 +33,7 @@ export async function refreshHealth() {
   return { health: show(), isOffline };
 }
 
-/** Takes what is known about the processes, and returns the state of each service. */
+/** Takes the notes on the processes, and returns the state of each service. */
 export function showProcessNotes(newNotes) {
   notes = newNotes;
   return show();

@@ -17,7 +17,7 @@ const REFUSED_LABELS = {
   "insufficient-stock": { tone: "neutral", icon: "cancelled", text: "sold out" },
   "unknown-product": { tone: "neutral", icon: "cancelled", text: "unknown product" },
 };
-/** Whether an order with this failure reason ended as it should. */
+/** Whether an order with this failure reason ended without a fault of the platform. */
 export const isRefusal = (failure) => failure in REFUSED_LABELS;
 
 const CANCELLED_LABEL = { tone: "neutral", icon: "cancelled", text: "cancelled" };

@@ -1,10 +1,10 @@
 // The processes of the services, in a demo: whether each one runs, when it was restarted, a button
-// that kills it, and what the audit says about lost orders and double charges.
+// that kills it, and the audit's numbers of lost orders and double charges.
 import { call, gremlinCall, isOutcomeUnknown, NoResponse } from "./api.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
 import { formatCount, formatNumber, formatSeconds, formatTime } from "./format.js";
 
-/** Shorter than the time for which the demo leaves a killed service dead. */
+/** Shorter than the 3 s after which the demo by default restarts a killed service. */
 const POLL_INTERVAL_MS = 2000;
 /** For this long after a restart, it is shown at the service. */
 const RESTART_SHOWN_MS = 20_000;
@@ -16,7 +16,7 @@ const STATE_ICONS = { running: "good", ended: "bad", restarted: "good", unknown:
 /** By service: `order-service` and so on. Times are those of `performance.now()`. */
 let processes = {};
 let isDemo = false;
-/** The demo is asked through the order service, which does not answer. */
+/** The order service does not answer. Only it can request the state of the processes. */
 let isSilent = false;
 let loadCount = 0;
 let hadNotes = false;
@@ -78,16 +78,16 @@ function takeProcesses(services) {
   const isNew = ([service, { pid, state }]) =>
     previous[service] && (previous[service].pid !== pid || previous[service].state !== state);
   const isChanged = Object.entries(processes).some(isNew);
-  // What it says about a kill is over once the process runs again.
+  // The message about a kill is outdated once all processes run again.
   if (isChanged && services.every(({ state }) => state === "running")) setMessage("", "neutral");
   publish(isChanged);
 }
 
-/** Takes the start of a process from its metrics, where no demo knows it. */
+/** Takes the start of a process from its metrics, for services that no demo runs. */
 export function noteStart(service, startedSeconds) {
   if (isDemo || startedSeconds === null) return;
   const known = processes[service];
-  // A replica that started earlier is no restart.
+  // An earlier start is that of another replica, not a restart.
   if (known && startedSeconds <= known.startedSeconds) return;
   processes[service] = {
     startedSeconds,
@@ -102,19 +102,19 @@ const ageOf = ({ startedAt }) => Math.max(0, performance.now() - startedAt);
 const hasRestarted = (process) =>
   process.state === "running" && process.restarts > 0 && ageOf(process) < RESTART_SHOWN_MS;
 
-/** Whether a process has ended or was just restarted, so that its state is asked often. */
+/** Whether a process has ended or was just restarted, so that its state is polled often. */
 export const isAnyChanging = () => isDemo && (isSilent || Object.values(processes).some(
   (process) => process.state === "ended" || hasRestarted(process)));
 
 function publish(isChanged) {
   const notes = notesOf();
   const hasNotes = Object.keys(notes).length > 0;
-  // Notes count seconds, and the last ones must go.
+  // The seconds in a note change, and a note that is over must be removed.
   if (isChanged || hasNotes || hadNotes) onChange(notes, isChanged);
   hadNotes = hasNotes;
 }
 
-/** What is said beside each service that has ended or was just restarted, as lines. */
+/** The notes on the services that have ended or were just restarted: a state, and lines. */
 function notesOf() {
   return Object.fromEntries(Object.entries(processes)
     .map(([service, process]) => [service, noteOf(process)])

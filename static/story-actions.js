@@ -1,7 +1,7 @@
 // Carries out the actions of the story, and checks what it expects. src/gremlin/tour does the same
 // in the terminal.
 import { SERVICES } from "./api.js";
-import { formatNumber } from "./format.js";
+import { formatCount, formatNumber } from "./format.js";
 import { describeRule } from "./gremlin-rules.js";
 import { judgeInvariant, newViolations } from "./story-invariants.js";
 
@@ -20,7 +20,7 @@ const describeEnd = ({ status, reason, ms, attempt }) =>
   `${status} (${reason}) after ${seconds(ms, 1)}, by attempt ${attempt}`;
 const longest = (orders) => Math.max(0, ...orders.map(({ ms }) => ms));
 
-/** What each action is called while it is carried out. */
+/** The text that is shown during each action. */
 const ACTIVITIES = {
   "expect-healthy": "Checking the health of the services …",
   "wait-until-healthy": "Waiting until every service is healthy …",
@@ -45,7 +45,7 @@ const ACTIVITIES = {
 export class StoryActions {
   #client;
   #report;
-  /** The orders that wait for a check that they end. */
+  /** The accepted orders that a later check expects to end. */
   #pending = [];
   counts = { taken: 0, finished: 0, lost: 0, chargedTwice: 0 };
 
@@ -88,7 +88,7 @@ export class StoryActions {
     const fired = await this.#client.lastRuleFired();
     const found = fired === undefined
       ? "the rule is gone"
-      : `fired ${fired} time${fired === 1 ? "" : "s"}`;
+      : `fired ${formatCount(fired, "time")}`;
     this.#report.showCheck("the gremlin", fired === times, found);
   }
 
@@ -232,6 +232,6 @@ function describeLight({ status, requests, average_ms: average, others }) {
 
 function describeMore(orders) {
   const statuses = [...new Set(orders.map(({ status }) => status))].join(" or ");
-  const noun = orders.length === 1 ? "order" : "orders";
-  return `${orders.length} more ${noun}: ${statuses}, at most ${seconds(longest(orders), 1)}`;
+  return `${formatCount(orders.length, "more order")}: ${statuses}, at most `
+    + seconds(longest(orders), 1);
 }

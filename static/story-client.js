@@ -55,7 +55,10 @@ export class StoryClient {
     this.#product = product.product_id;
   }
 
-  /** Polls until the value is as wanted, at most 30 s. A service can be down in the meantime. */
+  /**
+   * Polls until the value is as wanted, and after 30 s returns the last value all the same. A
+   * service can be down in the meantime.
+   */
   async #poll(read, isDone) {
     const endsAt = performance.now() + WAIT_TIMEOUT_MS;
     for (;;) {
@@ -88,7 +91,7 @@ export class StoryClient {
     this.#rules.push({ service, id });
   }
 
-  /** How often the last added rule has fired; undefined if it is gone. */
+  /** The number of times that the last added rule has fired; undefined if it is gone. */
   async lastRuleFired() {
     const { service, id } = this.#rules.at(-1);
     const { rules } = await this.#poll(() => gremlinGet(rulesPath(service)), () => true);

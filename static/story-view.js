@@ -1,5 +1,5 @@
 // The strip that shows the story: the chapter's title, its four captions with what really happened,
-// the controls, and at the end what was proved.
+// the controls, and a summary at the end.
 import { $, el, icon, setText } from "./dom.js";
 
 const CAPTIONS = [
@@ -24,7 +24,7 @@ export class StoryView {
   #captions = Object.fromEntries(CAPTIONS.map((caption) => [caption.key, createCaption(caption)]));
   #checks = [];
 
-  /** `controls` has a function for each button, and one for a change of the pace. */
+  /** Takes a function for each button, and one for a change of the pace. */
   constructor({ onPause, onNext, onStop, onPace }) {
     const button = (id, text, click) => el("button", { id, type: "button", text, on: { click } });
     this.pauseButton = button("story-pause", "Pause", onPause);

@@ -8,7 +8,7 @@ import { StoryClient, Stopped } from "./story-client.js";
 import { PACES, StoryView } from "./story-view.js";
 
 const BUTTON_TEXT = "Play the story";
-/** By pace: how many characters are read in a second. */
+/** By pace: the characters that a viewer reads in a second. */
 const READING_SPEEDS = { slow: 11, normal: 18, fast: Infinity };
 const MIN_READING_MS = 1500;
 
@@ -85,7 +85,7 @@ class Playback {
   #checks = { all: 0, failed: 0, open: 0 };
   #takesFocus;
 
-  /** `takesFocus`: the viewer pressed the button, and goes on reading at the story. */
+  /** `takesFocus`: the viewer pressed the button, so the focus moves to the story. */
   constructor(takesFocus) {
     this.#takesFocus = takesFocus;
   }
@@ -146,8 +146,8 @@ class Playback {
   }
 
   /**
-   * Leaves time to read a text. After a chapter, waits as long as the story is paused. Next ends
-   * the rest.
+   * Leaves time to read a text. After a chapter, waits as long as the story is paused. The Next
+   * button ends the wait.
    */
   async #rest(text, isAfterChapter = false) {
     const startedAt = performance.now();
@@ -197,7 +197,7 @@ class Playback {
     this.wake();
   }
 
-  /** For a page that is left: the calls must outlive it. */
+  /** Ends the faults when the page is left, with calls that outlive it. */
   abandon() {
     this.#controller.abort();
     this.#client.endFaults({ keepalive: true }).catch(() => {});

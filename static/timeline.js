@@ -1,6 +1,6 @@
 // The timeline dialog: one order, the actions on it, its calls and all its events. Updates while
-// the dialog is open keep the focus and the open details. The fragment of the
-// page's address names the open order, so that it can be linked to and the back button closes it.
+// the dialog is open keep the focus and the open details. The fragment of the page's address names
+// the open order, so that it can be linked to and the back button closes it.
 import { get } from "./api.js";
 import { $, el, reconcile, setText } from "./dom.js";
 import { eventKey, fillEvent, groupEvents } from "./events.js";

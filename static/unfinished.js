@@ -1,5 +1,5 @@
-// How many orders are not finished, and how old the oldest is: beside the light of the answer time,
-// which says nothing about orders that wait.
+// The number of unfinished orders and the age of the oldest one. They stand beside the light of the
+// answer time, which does not show orders that wait.
 import { $, setText } from "./dom.js";
 import { formatCount, formatNumber, formatSeconds } from "./format.js";
 
@@ -7,7 +7,7 @@ import { formatCount, formatNumber, formatSeconds } from "./format.js";
 let listed = null;
 /** The counts of the audit, for more orders than the list holds; null if they are unknown. */
 let audited = null;
-/** Of the metrics. The list may not hold the oldest order. */
+/** From the metrics, because the list may not hold the oldest order. */
 let oldestPendingSeconds = null;
 
 export function startUnfinished() {

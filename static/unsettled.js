@@ -1,5 +1,6 @@
-// The unsettled orders: those that wait for another attempt, or have owed something for more than a
-// few seconds. Each row shows the cause, and has a button that retries the order.
+// The unsettled orders: those that wait for another attempt, and those that have been pending or
+// have owed something for more than a few seconds. Each row shows the cause, and has a button that
+// retries the order.
 import { get } from "./api.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
 import { formatCount, formatNumber, formatSeconds, formatUntil } from "./format.js";

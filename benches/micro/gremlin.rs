@@ -1,5 +1,5 @@
-//! The cost that the gremlin adds to a request: without rules, and with the maximum number of rules,
-//! none of which matches.
+//! The cost that the gremlin adds to a request: without rules, and with the maximum number of
+//! rules, none of which matches.
 
 use std::hint::black_box;
 

@@ -1,5 +1,5 @@
-//! The private PostgreSQL server that all runs share, and the directory for its files and the logs of
-//! the services.
+//! The private PostgreSQL server that all runs share, and the directory for its files and the logs
+//! of the services.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};

@@ -1,4 +1,4 @@
-//! How orders per second depend on the number of clients, of products, and of stored orders.
+//! Orders per second by the number of clients, of products, and of stored orders.
 
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! The figures of the last run on the same machine, and how the present ones compare with them.
 //!
-//! The figures are those of the goals. Most of them are ratios of neighbouring runs, so that they can
-//! be compared although the machine was not equally busy.
+//! The figures are those of the goals. Those of speed are ratios of neighbouring runs, so that they
+//! can be compared although the machine was not equally busy.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::table::Table;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LastRun {
-    /// What a run must have in common with another one to be compared with it.
+    /// Processor, cores, PostgreSQL and file system. Only runs with the same ones are compared.
     machine: String,
     commit: String,
     ended_at: DateTime<Utc>,

@@ -1,4 +1,4 @@
-"""What Grafana sends to its data sources, read from the dashboards and the provisioned sources."""
+"""The queries that Grafana sends, read from the dashboards and the provisioned data sources."""
 
 import json
 import re

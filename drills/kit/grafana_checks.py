@@ -1,4 +1,4 @@
-"""Whether the queries of Grafana's dashboards and links get data.
+"""Checks that the queries of Grafana's dashboards and links get data.
 
 Each check yields the sentences that the drill prints.
 """

@@ -1,4 +1,4 @@
-"""Whether orders are found in Jaeger, Loki and Prometheus.
+"""Checks that orders are found in Jaeger, Loki and Prometheus.
 
 Each check yields the sentences that the drill prints.
 """

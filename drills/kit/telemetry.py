@@ -1,4 +1,4 @@
-"""What the APIs of Jaeger, Prometheus and Loki know, read as Grafana reads it."""
+"""Clients of the APIs of Jaeger, Prometheus and Loki, which Grafana uses too."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What the controllers must make of the applied objects, without a kubelet."""
+"""The objects that the controllers must create for the applied ones, without a kubelet."""
 
 from .sandbox import DrillFailed, wait_for
 

@@ -24,7 +24,7 @@ CREATE DOMAIN positive_amount AS DECIMAL(10,2)
 
 CREATE DOMAIN order_quantity AS INT
     CONSTRAINT order_quantity_range CHECK (VALUE BETWEEN 1 AND 1000);
--- What a reservation holds.
+-- Units that a reservation holds.
 CREATE DOMAIN held_quantity AS INT CONSTRAINT held_quantity_positive CHECK (VALUE > 0);
 -- Units of a product. The upper bounds leave room below the largest INT (2,147,483,647), so that
 -- adding the units of a batch violates a constraint and does not overflow.
@@ -279,9 +279,9 @@ CREATE TABLE reservations (
         CHECK (state = 'RELEASED' OR (product_id IS NOT NULL AND quantity IS NOT NULL))
 );
 
--- The units of shipped reservations that retention has deleted, by product. So `shipped` of a
--- product is still what its reservations say. A table of its own: an update of the product's row
--- would lock it, and orders of the product would wait.
+-- The units of shipped reservations that retention has deleted, by product. `shipped` of a product
+-- is the sum of these and of its shipped reservations. A table of its own: an update of the
+-- product's row would lock it, and orders of the product would wait.
 CREATE TABLE forgotten_shipments (
     product_id VARCHAR(255)    PRIMARY KEY,
     quantity   forgotten_units NOT NULL

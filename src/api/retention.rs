@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use crate::platform::http::extract::{Fields, FromFields, boolean, integer, text, uuids};
 
-/// Orders of one request to forget their rows.
+/// Upper bound on the orders of one request that deletes their rows.
 pub const MAX_FORGOTTEN_ORDERS: usize = 200;
 /// A hundred years.
 pub const MAX_RETENTION_DAYS: u32 = 36_500;
 
-/// The pause after a step is this many times as long as the step, so that a run takes at most a
-/// fifth of one connection.
+/// The pause after a step is this many times as long as the step, so that a run works for at most a
+/// fifth of its time.
 pub const RETENTION_PAUSE_FACTOR: u32 = 4;
 
 /// `POST /inventory/forget` and `POST /payments/forget`
@@ -40,7 +40,7 @@ impl FromFields for Forget {
     }
 }
 
-/// What a service has deleted, or would delete.
+/// The rows that a service has deleted, or would delete.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct Forgotten {
     pub rows: i64,
@@ -86,7 +86,7 @@ impl FromFields for RetentionStep {
     }
 }
 
-/// What one step has deleted, or would delete.
+/// The rows that one step has deleted, or would delete.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct RetentionStepDone {
     pub orders: i64,

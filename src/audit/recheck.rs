@@ -1,4 +1,4 @@
-//! Reads orders that seem to violate an invariant again: they may have changed between the
+//! Reads again the orders that seem to violate an invariant: they may have changed between the
 //! snapshots of the services' databases.
 
 use diesel::sql_types::{Array, Uuid as SqlUuid};

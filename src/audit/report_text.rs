@@ -32,7 +32,7 @@ impl fmt::Display for Audit {
     }
 }
 
-/// A line for each product, below a head.
+/// A line of titles, and a line for each product.
 fn product_lines(products: &[Product]) -> Vec<String> {
     if products.is_empty() {
         return Vec::new();
@@ -150,7 +150,7 @@ impl fmt::Display for Orders {
 }
 
 impl Invariant {
-    /// What the invariant means, and examples of its violations.
+    /// Writes the meaning of the invariant, and examples of its violations, if it has any.
     fn fmt_violations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             meaning,

@@ -67,7 +67,7 @@ pub async fn lock_tables(
     limit.apply(connection).await?;
     let timeout = LOCK_TIMEOUT.as_millis();
     // An audit joins whole tables. Where statistics are missing or old, the planner can expect one
-    // row and choose a nested loop, which takes a time that grows with the square of the orders.
+    // row and choose a nested loop, whose time grows with the square of the number of orders.
     let settings = format!(
         "SET LOCAL jit = off; SET LOCAL enable_nestloop = off; SET LOCAL lock_timeout = {timeout}"
     );

@@ -1,6 +1,6 @@
 //! Why the program refuses its configuration.
 
-/// What a value takes, in words that follow "it takes".
+/// A description of the accepted values, in words that follow "it takes".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Takes(pub String);

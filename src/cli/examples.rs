@@ -111,6 +111,7 @@ Examples:
   valerix orders list --status pending_inventory
   valerix orders list --created-after 2026-01-31T12:00:00Z --limit 100
   valerix orders list --settled false --json";
+
 pub const RETENTION: &str = "\
 Examples:
   valerix retention run --dry-run --older-than-days 30

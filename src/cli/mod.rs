@@ -3,8 +3,8 @@
 //!
 //! A command has a file with its arguments (`…Args`), its configuration (`config`) and the call
 //! that runs it (`run`). `parse` is the entry: [`secret_files`] and [`environment`] prepare what
-//! clap reads, [`parsers`] and [`number_parsers`] read single values, and [`clap_error`] turns an error of clap into one
-//! line.
+//! clap reads, [`parsers`] and [`number_parsers`] read single values, and [`clap_error`] turns an
+//! error of clap into one line.
 
 mod audit;
 mod clap_error;

@@ -28,12 +28,12 @@ pub fn rate(text: &str) -> Result<u32, Takes> {
     in_range(text, &(1..=100_000), "whole orders per second")
 }
 
-/// A number that is checked elsewhere.
+/// A whole number whose range the service checks.
 pub fn whole_number(text: &str) -> Result<i64, Takes> {
     text.parse().map_err(|_| Takes::text("a whole number"))
 }
 
-/// A path of any characters, which an empty text is not.
+/// A parser of paths. It rejects only an empty text.
 pub fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|path| {
         if path.is_empty() {

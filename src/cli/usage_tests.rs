@@ -1,9 +1,6 @@
 //! The sentences for wrong values and wrong usage.
 
-use clap::CommandFactory;
-
-use super::command::Cli;
-use super::tests::{all_args, line};
+use super::tests::line;
 
 /// Lines of clap's own, and texts of the standard library, do not say what an argument takes.
 #[test]
@@ -84,13 +81,6 @@ fn every_wrong_number_is_described_by_what_the_flag_takes() {
     ] {
         let line = line(arguments);
         assert!(line.starts_with(wanted), "{arguments:?}: {line}");
-    }
-    for arg in all_args(&Cli::command()) {
-        let id = format!("{:?}", arg.get_value_parser());
-        let is_of_clap = ["RangedI64", "RangedU64"]
-            .iter()
-            .any(|name| id.contains(name));
-        assert!(!is_of_clap, "{arg} has clap's own errors: {id}");
     }
 }
 

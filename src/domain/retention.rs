@@ -1,9 +1,9 @@
 //! Which rows of an order may be deleted. Pure rules, which the services and the model in
 //! `tests/model` share.
 //!
-//! Nothing changes an order that has failed and owes nothing, or that is fulfilled. What could
-//! still act on its rows is a message that was sent before. So each service refuses messages that
-//! arrive long after their deadline (`platform::deadline`), and an order is kept for much longer.
+//! Nothing changes an order that has failed and owes nothing, or that is fulfilled. Only a message
+//! that was sent before could still act on its rows. So each service refuses messages that arrive
+//! long after their deadline (`platform::deadline`), and an order is kept for much longer.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use super::ledger::ReservationState;
 use super::saga::SagaState;
 use crate::api::{Forget, Forgotten, OrderStatus, PaymentStatus, RefusedOrder};
 
-/// An order is kept for at least this long after its last change. Far above the lateness with which
-/// a service still takes a message.
+/// An order is kept for at least this long after its last change. A service refuses late messages
+/// long before that (`platform::deadline::MAX_LATENESS`).
 pub const MIN_RETENTION: Duration = Duration::from_secs(86_400);
 
 /// How an order ended whose rows may be deleted.
@@ -50,7 +50,7 @@ impl Ending {
     }
 }
 
-/// What a service does about its row of an order that leaves.
+/// A service's decision about its row of an order that leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForgetPlan {
     /// There is no row: it was deleted before, or there never was one.

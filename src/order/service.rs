@@ -160,9 +160,7 @@ impl OrderService {
             step_timeout: self.config.step_timeout,
         }
     }
-}
 
-impl OrderService {
     const fn retention_limits(&self) -> RetentionLimits {
         RetentionLimits {
             days: self.config.retention_days,

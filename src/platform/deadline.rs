@@ -49,8 +49,8 @@ impl Deadline {
         }
     }
 
-    /// Returns this deadline, by this machine's clock not after `earlier`. An attempt's calls are
-    /// late from the moment when its order was about to be taken over, however long the process
+    /// Returns this deadline with the clock time of `earlier`, if that is earlier. So the calls of
+    /// an attempt carry a time from before its order was taken over, however long the process
     /// stalls afterwards.
     #[must_use]
     pub fn dated_by(self, earlier: Self) -> Self {
@@ -70,12 +70,12 @@ impl Deadline {
     }
 
     /// Returns the deadline this many milliseconds after the arrival of the request, or 30 s after
-    /// it for `None`. `at` is the deadline by the caller's clock, in milliseconds since 1970. `names`
-    /// are the fields or headers that hold the two numbers.
+    /// it for `None`. `at` is the deadline by the caller's clock, in milliseconds since 1970.
+    /// `names` are the fields or headers that hold the two numbers.
     ///
     /// # Errors
-    /// 400 when a number is too large; at most one hour is left. 503 `deadline-passed` when it passed more than
-    /// [`MAX_LATENESS`] ago by the caller's clock.
+    /// 400 when a number is too large: the deadline can be at most one hour after the arrival. 503
+    /// `deadline-passed` when `at` is more than [`MAX_LATENESS`] ago.
     pub fn of_caller(
         names: [&str; 2],
         arrived: ArrivalTime,
@@ -139,7 +139,7 @@ pub struct ArrivalTime {
 impl ArrivalTime {
     #[must_use]
     pub fn now() -> Self {
-        // In this order, so that a process that stalls in between makes the deadline earlier.
+        // In this order, so that a stall in between makes the clock time earlier, and never later.
         let at = SystemTime::now();
         Self {
             instant: Instant::now(),

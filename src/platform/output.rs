@@ -11,9 +11,6 @@ use std::time::Duration;
 use super::environment::variable;
 use super::shutdown::{self, Cause};
 
-/// Columns of a report, as of many terminals.
-pub const REPORT_WIDTH: usize = 80;
-
 /// Writes a line to standard output.
 pub fn print_line(text: impl Display) {
     print(format_args!("{text}\n"));
@@ -137,35 +134,30 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     wrapped_pieces(text.split(' '), width)
 }
 
-/// Joins pieces of text with spaces, in lines of at most `width` columns. A piece that fits a line is
-/// not split.
+/// Joins pieces of text with spaces, in lines of at most `width` columns. A piece that fits a line
+/// is not split.
 #[must_use]
 pub fn wrapped_pieces<'a>(pieces: impl IntoIterator<Item = &'a str>, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
+    let (mut lines, mut line) = (Vec::new(), String::new());
     let mut room = width;
-    for (number, piece) in pieces.into_iter().enumerate() {
-        let length = piece.chars().count();
-        let is_first = number == 0 || lines.last().is_none_or(String::is_empty);
-        let space = usize::from(!is_first);
-        if space + length > room && !is_first {
-            lines.push(String::new());
+    for piece in pieces {
+        if !line.is_empty() && piece.chars().count() < room {
+            line.push(' ');
+            room -= 1;
+        } else if !line.is_empty() {
+            lines.push(std::mem::take(&mut line));
             room = width;
-        } else if !is_first {
-            lines.last_mut().into_iter().for_each(|line| line.push(' '));
-            room -= space;
         }
         for character in piece.chars() {
             if room == 0 {
-                lines.push(String::new());
+                lines.push(std::mem::take(&mut line));
                 room = width.max(1);
             }
-            lines
-                .last_mut()
-                .into_iter()
-                .for_each(|line| line.push(character));
+            line.push(character);
             room -= 1;
         }
     }
+    lines.push(line);
     lines
 }
 

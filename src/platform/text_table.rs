@@ -1,6 +1,6 @@
 //! Tables of text, for terminals.
 
-/// Columns that each terminal shows.
+/// The width of a report, in columns. Every usual terminal shows as many.
 pub const WIDTH: usize = 80;
 
 /// Where the cells of a column have their padding.

@@ -4,7 +4,7 @@
 //! faults, `place_orders` sends the requests of customers, and `operators` those of operators.
 //! `directed_rounds` adds orders and faults for each goal of `coverage` that is not reached yet.
 //! `check` then compares the answers to customers and operators with the `stored_state`, and
-//! `report` gives the verdict. `progress` says meanwhile how far the campaign is.
+//! `report` gives the verdict. `progress` shows the state of the campaign while it runs.
 
 mod api_client;
 mod campaign;

@@ -16,7 +16,7 @@ const PROGRESS_ORDERS: i64 = 10_000;
 pub struct Run {
     /// Count, and delete nothing.
     pub dry_run: bool,
-    /// The setting of the service if absent.
+    /// The service's `RETENTION_DAYS` if absent.
     pub older_than_days: Option<u32>,
     pub show_progress: bool,
     /// Pause after each step, so that customers do not notice the run.

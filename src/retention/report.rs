@@ -1,10 +1,12 @@
-//! What a run has deleted, or would delete.
+//! The figures of a run: the rows that it has deleted, or would delete.
 
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::api::RetentionStepDone;
+use crate::platform::output::wrapped;
+use crate::platform::text_table;
 
 /// The sum of a run's steps.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -73,32 +75,34 @@ impl fmt::Display for Report {
             waiting,
         } = self;
         let verb = if *dry_run { "would be" } else { "were" };
-        write!(
-            f,
-            "{orders} orders, {events} events, {reservations} reservations and {payments} \
-             payments {verb} deleted: {} of rows, without their indexes",
-            size(*bytes)
-        )?;
+        let mut lines = wrapped(
+            &format!(
+                "{orders} orders, {events} events, {reservations} reservations and {payments} \
+                 payments {verb} deleted: {} of rows, without their indexes",
+                size(*bytes)
+            ),
+            text_table::WIDTH,
+        );
         if *refused > 0 {
             let stay = if *dry_run { "would stay" } else { "stay" };
-            write!(
-                f,
-                "\n{refused} orders {stay}: a row of inventory or payment contradicts how they \
-                 ended. Run `valerix audit`, and repair what it reports"
-            )?;
+            let text = format!(
+                "Orders that {stay}: {refused}. A row of inventory or payment contradicts how they \
+                 ended. Run `valerix audit`, and repair what it reports."
+            );
+            lines.extend(wrapped(&text, text_table::WIDTH));
         }
         if *waiting > 0 {
-            write!(
-                f,
-                "\n{waiting} orders wait: inventory or payment did not answer. They leave with a \
-                 later run"
-            )?;
+            let text = format!(
+                "Orders that wait: {waiting}. Inventory or payment did not answer. They leave with \
+                 a later run."
+            );
+            lines.extend(wrapped(&text, text_table::WIDTH));
         }
-        Ok(())
+        f.write_str(&lines.join("\n"))
     }
 }
 
-/// The size in a unit in which people read it.
+/// The size in kB or MB.
 fn size(bytes: i64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "printed with one decimal")]
     let bytes = bytes as f64;
@@ -124,7 +128,7 @@ mod tests {
             bytes: 2_340,
             ..RetentionStepDone::default()
         });
-        let text = "3 orders, 9 events, 3 reservations and 2 payments were deleted: 2.3 kB of \
+        let text = "3 orders, 9 events, 3 reservations and 2 payments were deleted: 2.3 kB of\n\
                     rows, without their indexes";
         assert_eq!(report.to_string(), text);
         assert!(report.is_complete());
@@ -133,6 +137,12 @@ mod tests {
             ..RetentionStepDone::default()
         });
         assert!(!report.is_complete());
-        assert!(report.to_string().contains("\n1 orders stay: "));
+        report.waiting = 1_000_000;
+        let text = report.to_string();
+        assert!(text.contains("\nOrders that stay: 1. "), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
     }
 }

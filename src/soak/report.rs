@@ -139,7 +139,7 @@ impl fmt::Display for Report {
         if self.deaths > 0 {
             writeln!(
                 f,
-                "✗ a service died without a fault; in all: {}",
+                "✗ a service died without a fault (deaths: {})",
                 self.deaths
             )?;
         }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::process::{Output, Process, ProcessSpec};
 
-/// From the second of two early ends in a row on, the pause has at least this length.
+/// The shortest pause after a second early end in a row, and after each later one.
 const MIN_REPEATED_PAUSE: Duration = Duration::from_millis(500);
 const MAX_REPEATED_PAUSE: Duration = Duration::from_secs(10);
 /// After a service has run for this long, the next pause is the first one again.
@@ -16,7 +16,7 @@ const MIN_HEALTHY_UPTIME: Duration = Duration::from_secs(10);
 /// Exit code of a service that rejects its configuration.
 const CONFIGURATION_REJECTED: i32 = 2;
 
-/// What a supervisor knows about its service.
+/// The state of a supervised service.
 #[derive(Debug, Clone, Copy)]
 pub struct ServiceState {
     pub process: ProcessState,
@@ -38,7 +38,7 @@ pub enum ProcessState {
     },
 }
 
-/// The request of a [`SupervisorHandle`]; the answer says whether the service was running.
+/// A request to kill the service. The answer says whether it was running.
 type KillRequest = oneshot::Sender<bool>;
 
 /// Keeps one service running.

@@ -8,7 +8,7 @@ use crate::harness::browser::Browser;
 
 const AXE: &str = "target/tools/axe/node_modules/axe-core/axe.min.js";
 
-/// Runs axe in the page. The page's policy allows no scripts of others, so the driver runs it.
+/// Runs axe in the page. The page's policy allows no other scripts, so the driver runs it.
 async fn violations(browser: &Browser) -> Value {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE);
     let axe = std::fs::read_to_string(path).expect("axe-core, which scripts/install-axe installs");
@@ -27,7 +27,7 @@ async fn violations(browser: &Browser) -> Value {
         .await
 }
 
-/// Expects no violations on a screen of this size, in both themes.
+/// Expects no violations on screens of these sizes, in both themes.
 async fn passes(browser: &Browser, state: &str, screens: &[(u32, u32)]) {
     for (width, height) in screens {
         for scheme in ["light", "dark"] {

@@ -9,7 +9,7 @@ use crate::demo::{Demo, Directory, ports};
 use crate::harness::Stack;
 use crate::harness::browser::Browser;
 
-/// Long enough for a slow machine to see a dead service, and to place orders meanwhile.
+/// Long enough, on a slow machine, to see a dead service and to place orders meanwhile.
 const PAUSE: [&str; 2] = ["--restart-pause-ms", "6000"];
 
 async fn open_demo(demo: &Demo) -> Browser {

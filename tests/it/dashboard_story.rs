@@ -1,4 +1,4 @@
-//! The story on the dashboard, in a real browser: it plays the script that the terminal tells, too.
+//! The story on the dashboard, in a real browser. The tour in the terminal has the same script.
 
 use serde_json::Value;
 use valerix::api::story::STORY;
@@ -18,7 +18,7 @@ async fn play_to(browser: &Browser, chapter: usize) {
     browser.click("#play-story").await;
     browser.click("#story:not([hidden]) #story-pause").await;
     for number in 1..=chapter {
-        // The first one ends the time to read the introduction.
+        // The first click ends the time to read the introduction.
         browser.click("#story-next").await;
         let title = format!("Chapter {number} of {}", STORY.chapters.len());
         shows_text(browser, "#story-title", &title).await;
@@ -35,7 +35,7 @@ async fn the_story_plays_to_its_end_and_every_check_holds() {
     let directory = Directory::new("story");
     let demo = Demo::start(&directory.0, ports(), &[]);
     demo.wait_until_running().await;
-    let origin = format!("http://127.0.0.1:{}", demo.ports[0]);
+    let origin = demo.url(0);
     let browser = Browser::open(&origin).await;
     browser.goto(&format!("{origin}/?story=fast")).await;
     for number in 1..=STORY.chapters.len() {
@@ -54,7 +54,11 @@ async fn the_story_plays_to_its_end_and_every_check_holds() {
     assert_eq!(count(taken), count(finished), "{summary}");
     assert_eq!((lost, twice), ("0 lost", "0 charged twice"));
     let shown = browser.attributes("[data-caption=proved] li", "data-passed");
-    assert!(shown.await.iter().all(|passed| passed == "true"));
+    let shown = shown.await;
+    assert!(
+        !shown.is_empty() && shown.iter().all(|passed| passed == "true"),
+        "{shown:?}"
+    );
     browser.click("#story-stop").await;
     browser.shows("#story[hidden]").await;
     assert!(browser.is_focused("#play-story").await);

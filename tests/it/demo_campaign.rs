@@ -200,7 +200,7 @@ async fn a_campaign_started_by_its_button_survives_a_reload_and_ends_with_a_verd
     let counters = browser.text("#campaign-counters").await;
     assert_eq!(
         counters.split_whitespace().collect::<Vec<_>>().join(" "),
-        "lost 0 charged twice 0 oversold 0 unfinished 0"
+        "lost 0 charged twice 0 overcharged 0 oversold 0 unfinished 0"
     );
     assert!(browser.is_focused("body").await, "nothing took the focus");
     browser.click("#campaign-details summary").await;

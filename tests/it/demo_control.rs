@@ -48,7 +48,8 @@ async fn a_service_killed_through_the_order_service_is_shown_as_ended_until_its_
         (&ended["state"], &ended["pid"]),
         (&"ended".into(), &before["pid"])
     );
-    assert!(ended["restart_in_ms"].as_u64() <= Some(3000), "{ended}");
+    let restart_in_ms = ended["restart_in_ms"].as_u64();
+    assert!(restart_in_ms.is_some_and(|ms| ms <= 3000), "{ended}");
     assert_eq!(
         kill(&demo, "inventory", &[]).await,
         409,

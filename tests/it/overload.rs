@@ -1,4 +1,4 @@
-//! What the rejection of an order costs, and what it must not.
+//! Orders that are rejected because of an overload.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::harness::{Stack, eventually};
 
-/// The orders that are in progress in a process at most.
+/// Orders that a process works on at a time.
 const LIMIT: usize = 512;
 const EXCESS: usize = 88;
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -17,7 +17,7 @@ const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_order_is_counted_and_leaves_its_connection_open() {
     let stack = Stack::start().await;
-    // The lock keeps every order from being stored, so that all permits are taken.
+    // No order can be stored while the lock is held, so all permits are soon taken.
     let locker = stack.database.session().await;
     locker
         .batch_execute("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")

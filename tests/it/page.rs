@@ -237,19 +237,19 @@ async fn the_page_gets_the_trace_links_and_the_history_of_the_service_level() {
         ("GRAFANA_URL", "http://localhost:3030"),
     ])
     .await;
-    let links = stack.order.get("/dashboard.json").await.json();
+    let configuration = stack.order.get("/dashboard.json").await.json();
     assert_eq!(
-        (&links["trace_url"], &links["version"]),
+        (&configuration["trace_url"], &configuration["version"]),
         (&json!(pattern), &json!(env!("CARGO_PKG_VERSION")))
     );
     // The default of RECOVERY_BOUND_SECONDS.
-    assert_eq!(links["recovery_bound_seconds"], 3600);
+    assert_eq!(configuration["recovery_bound_seconds"], 3600);
     assert!(
-        links["grafana_url"]
+        configuration["grafana_url"]
             .as_str()
             .unwrap()
             .starts_with("http://localhost:3030"),
-        "{links}"
+        "{configuration}"
     );
 
     stack.place("PROD-001", 1).await;

@@ -189,7 +189,7 @@ async fn an_order_whose_rows_contradict_its_end_stays_until_they_are_repaired() 
     let refused = command(&stack, &["--older-than-days", "30"]).await;
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
     assert!(
-        refused.stdout.contains("\n2 orders stay: "),
+        refused.stdout.contains("\nOrders that stay: 2. "),
         "{}",
         refused.stdout
     );
@@ -312,7 +312,7 @@ async fn orders_wait_while_payment_is_away_and_leave_later() {
     let waiting = command(&stack, &["--older-than-days", "30"]).await;
     assert_eq!(waiting.code, Some(1), "{}", waiting.stderr);
     assert!(
-        waiting.stdout.contains("\n1 orders wait: "),
+        waiting.stdout.contains("\nOrders that wait: 1. "),
         "{}",
         waiting.stdout
     );

@@ -80,7 +80,7 @@ async fn audit_ignores_orders_that_begin_to_leave_between_the_snapshots() {
     let after = stack.audit().await;
     assert_clean(&after);
     assert_eq!(after.orders.leaving, 6, "{after}");
-    // What is left of an order that leaves must still agree with its end.
+    // The remaining rows of an order that leaves must still agree with how it ended.
     let spoil = "UPDATE payments SET status = 'SUCCESS'";
     stack.databases[2].execute(spoil).await;
     let spoiled = stack.audit().await;

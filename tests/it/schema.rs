@@ -1,4 +1,4 @@
-//! What the schema itself forbids.
+//! The values that the schema itself rejects.
 
 use crate::harness::TestDatabase;
 

@@ -1,8 +1,7 @@
 //! Explores the protocol exhaustively: one order, a competitor for the only unit of stock, the
-//! request that placed the order, and two workers that take it over. In searches of its own, one
-//! worker and two operators, of whom one cancels and one fulfils; and these together with
-//! retention, which deletes the order days after its end. The network loses, delays and repeats
-//! messages.
+//! request that placed the order, and two workers that take it over. Other searches have one worker
+//! and two operators, of whom one cancels and one fulfils. One of these also has retention, which
+//! deletes the order days after its end. The network loses, delays and repeats messages.
 //!
 //! Every decision is made by the services' own code: `domain::saga`, `domain::ledger`,
 //! `domain::payment` and `domain::retention`.

@@ -13,7 +13,7 @@ pub enum Retention {
     Off,
     /// The order has not ended, or has ended not long ago.
     Young,
-    /// The order ended days ago. Every attempt began before, and so did every message.
+    /// The order ended days ago. Every attempt began before that.
     Old,
     /// The order is marked. Inventory and payment may delete their rows.
     Leaving,
@@ -49,8 +49,8 @@ impl Rules {
             return true;
         }
         match message {
-            // The handler has asked for nothing that a service could refuse. The gateway knows the
-            // order for ever.
+            // The gateway is external: it refuses no late message, and remembers the order for
+            // ever.
             Message::CallGateway => true,
             // The handler has stalled for days, and its session with the database has ended.
             Message::StoreCharge(_) | Message::StoreVoid => self.lacks(Rule::SessionsEnd),
@@ -62,8 +62,8 @@ impl Rules {
         }
     }
 
-    /// Whether a message that an executor sends days after its attempt began is dated as if it had
-    /// been sent in time.
+    /// Whether a message is dated by the time at which its attempt began, even if the executor
+    /// sends it days later.
     pub fn dates_by_attempt(self) -> bool {
         !self.lacks(Rule::MessagesDatedByAttempt)
     }

@@ -1,1 +1,1 @@
-"""What the comparison needs besides the systems: PostgreSQL, load, figures, kills, tables."""
+"""The parts of the comparison besides the systems: PostgreSQL, load, figures, kills, tables."""

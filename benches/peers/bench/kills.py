@@ -36,7 +36,7 @@ class KillReport:
 
 
 class Progress:
-    """How many orders were sent, and how many of their callers have an answer or lost theirs."""
+    """Counts the orders that were sent, and the callers that have an answer or will get none."""
 
     def __init__(self):
         self._changed = threading.Condition()

@@ -1,4 +1,4 @@
-"""What all systems have in common: a database, processes, and orders over HTTP."""
+"""The common part of all systems: a database, processes, and orders over HTTP."""
 
 import subprocess
 from functools import partial
@@ -19,7 +19,7 @@ class System:
     order_path = "/orders"
     # Whether something finishes the orders of a process that died.
     recovers = True
-    # How many orders are not finished: pending, or with something left to give back.
+    # Counts the orders that are not finished: pending, or with something left to give back.
     unfinished_query = "SELECT count(*) FROM orders WHERE status LIKE 'PENDING%'"
 
     def __init__(self, stage, success_rate, suffix=""):

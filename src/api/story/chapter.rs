@@ -1,4 +1,4 @@
-//! What the story consists of: chapters with texts, actions and expectations.
+//! The parts of the story: chapters with texts, actions and expectations.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::platform::fault_injection::spec::{Direction, GremlinKind};
 /// `GET /story.json`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Story {
-    /// Said before the first chapter, so that a declined payment is not taken for a fault.
+    /// Shown before the first chapter, so that a declined payment is not taken for a fault.
     #[schema(value_type = String)]
     pub introduction: &'static str,
     /// The product that is ordered has at least this many units in stock, more than are ordered.

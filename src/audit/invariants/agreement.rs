@@ -124,8 +124,8 @@ pub const AGREEMENT: &[InvariantQuery] = &[
                 AND o.failure_reason IN ('payment-declined', 'expired', 'cancelled')
                 AND NOT EXISTS (SELECT FROM payments p WHERE p.order_id = o.id)",
     },
-    // What is still there of an order that leaves agrees with how it ended. Inventory and payment
-    // refuse to delete a row that does not, so the order stays until the row is repaired.
+    // Inventory and payment refuse to delete a row that contradicts how the order ended. So the
+    // order stays until the row is repaired.
     InvariantQuery {
         name: "leaving-is-not-contradicted",
         meaning: "an order that is leaving has no reservation and no payment that contradict how \

@@ -16,12 +16,13 @@ pub struct Campaigns {
     current: watch::Sender<CampaignView>,
     /// The runtime of the demo. Those of a server's workers end with the server.
     runtime: Handle,
-    /// The path of this program. A new build may take its place while the demo runs.
+    /// The path of this program, read at the start. Once a new build replaces the file, the system
+    /// names a deleted file.
     program: PathBuf,
 }
 
 impl Campaigns {
-    /// Needs a runtime, in which the campaigns run.
+    /// The campaigns run in the present runtime.
     ///
     /// # Errors
     /// When the path of this program is unknown.

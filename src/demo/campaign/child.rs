@@ -112,11 +112,14 @@ async fn read_progress(
     let Some(stderr) = stderr else {
         return Ok(String::new());
     };
-    let mut lines = BufReader::new(stderr).lines();
-    while let Some(line) = lines.next_line().await? {
-        match serde_json::from_str(&line) {
-            Ok(value) => progress(value),
-            Err(_) => messages.push(line.trim_start_matches("valerix: ").to_owned()),
+    // A line need not be UTF-8.
+    let mut lines = BufReader::new(stderr).split(b'\n');
+    while let Some(line) = lines.next_segment().await? {
+        if let Ok(value) = serde_json::from_slice(&line) {
+            progress(value);
+        } else {
+            let line = String::from_utf8_lossy(&line);
+            messages.push(line.trim_start_matches("valerix: ").to_owned());
         }
     }
     Ok(messages.join(" "))

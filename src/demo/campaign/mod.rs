@@ -1,7 +1,7 @@
 //! A short chaos campaign that the demo's page starts: `valerix prove` as a child process, with
 //! services and a database of its own.
 //!
-//! `campaigns` knows the latest campaign, `child` runs its process, and `routes` serves both at the
+//! `campaigns` holds the latest campaign, `child` runs its process, and `routes` serves both at the
 //! control address.
 
 mod campaigns;

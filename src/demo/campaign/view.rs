@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::request::{CampaignRequest, DEFAULT_ORDERS, ORDERS};
 
-/// How far the latest campaign is.
+/// The state of the latest campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CampaignState {

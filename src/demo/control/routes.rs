@@ -29,7 +29,7 @@ struct ServiceView {
     started_ms_ago: Option<u64>,
     /// How often the service was started again.
     restarts: u32,
-    /// `None` while the process runs.
+    /// `None` while the process runs, and before the first start.
     restart_in_ms: Option<u64>,
 }
 

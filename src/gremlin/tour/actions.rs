@@ -43,8 +43,10 @@ impl<'a> Interpreter<'a> {
     /// Tells the chapters in order.
     pub async fn run(mut self, chapters: &[Chapter]) -> Result<(), TourError> {
         for (index, chapter) in chapters.iter().enumerate() {
-            let title = (index + 1, chapters.len());
-            self.narrator.begin_chapter(title, chapter.captions).await;
+            let position = (index + 1, chapters.len());
+            self.narrator
+                .begin_chapter(position, chapter.captions)
+                .await;
             for action in chapter.actions {
                 self.carry_out(*action).await?;
             }

@@ -16,7 +16,7 @@ const CHECK: &str = "the SLA light";
 const EDGE_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Whose orders are in the light's window.
+/// The origin of the orders in the light's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Share {
     /// The story's alone.

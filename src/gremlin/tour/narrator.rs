@@ -12,9 +12,8 @@ use super::verdict::Verdict;
 use crate::api::story::{Captions, STORY};
 use crate::platform::client::BaseUrl;
 use crate::platform::output;
+use crate::platform::text_table::WIDTH;
 
-/// Columns of a line.
-const WIDTH: usize = 80;
 /// Columns before the text of a line: a label, or a time and a mark.
 const INDENT: usize = 13;
 
@@ -55,8 +54,8 @@ impl Narrator {
         }
     }
 
-    /// Ends the previous chapter, waits for the viewer if there is a pause, and starts the chapter
-    /// with this number of how many.
+    /// Ends the previous chapter, waits for the viewer if there is a pause, and starts the next
+    /// chapter. The numbers are its position and the number of chapters.
     pub async fn begin_chapter(&mut self, (number, of): (usize, usize), captions: Captions) {
         self.end_chapter();
         if let Some(pause) = &mut self.pause
@@ -132,7 +131,7 @@ impl Narrator {
         });
     }
 
-    /// Records what became of the story's orders, for the last line.
+    /// Records the counts of the story's orders, for the last line.
     pub const fn count_orders(&mut self, orders: OrderCounts) {
         self.report.orders = orders;
     }

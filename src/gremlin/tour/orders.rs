@@ -10,7 +10,7 @@ use super::narrator::Narrator;
 use super::placed_order::PlacedOrder;
 use super::verdict::Verdict;
 
-/// What the responses to orders must be.
+/// The expected responses to orders.
 pub struct Expected {
     /// The name of the check.
     pub check: &'static str,

@@ -26,10 +26,11 @@ impl PlacedOrder {
     }
 }
 
-/// The story's orders in the window of the answer time.
+/// The numbers of the story's orders in the light's window.
 pub struct OwnOrders {
+    /// Orders that are inside for certain.
     pub certain: u64,
-    /// Beside the certain ones, those at the edge of the window.
+    /// The certain ones, and those at the edge of the window.
     pub possible: u64,
 }
 

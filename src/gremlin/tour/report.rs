@@ -27,7 +27,7 @@ pub struct Step {
 }
 
 impl Report {
-    /// What was proved, in one sentence.
+    /// The result of the tour, in one sentence.
     #[must_use]
     pub fn summary(&self) -> String {
         let (chapters, checks, failures) = (self.steps.len(), self.checks, self.failures);
@@ -68,7 +68,7 @@ pub struct Finding {
     pub found: String,
 }
 
-/// What became of the orders that the story placed.
+/// Counts of the orders that the story placed, by their outcome.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub struct OrderCounts {
     pub taken: usize,
@@ -98,7 +98,7 @@ impl Finding {
 }
 
 impl Step {
-    /// What the checks of the step say about its claim.
+    /// Judges the claim of the step by its checks.
     pub fn verdict(&self) -> StepVerdict {
         let checks = self
             .findings

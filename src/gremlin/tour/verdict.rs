@@ -1,11 +1,11 @@
-//! The result of a check.
+//! Verdicts on checks.
 
-/// Whether what was expected was found.
+/// The verdict on a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Passed,
     Failed,
-    /// What was found does not depend on the story's orders alone.
+    /// The check cannot be decided, for instance because other customers influence the result.
     NotJudged,
 }
 

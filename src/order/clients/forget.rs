@@ -1,4 +1,4 @@
-//! The calls by which old orders leave: they are no steps of the saga.
+//! The calls that delete the rows of old orders. They are not steps of the saga.
 
 use actix_web::http::StatusCode;
 

@@ -16,7 +16,7 @@ use crate::platform::http::problem_responses::{
     BadGateway, GatewayTimeout, InvalidRequest, NotFound, Unauthorized,
 };
 
-/// Where the demo is controlled.
+/// The server that controls the demo.
 #[derive(Debug, Clone)]
 pub struct DemoControl {
     pub url: BaseUrl,
@@ -36,11 +36,11 @@ impl DemoClient {
             authorization: None,
             body,
         };
-        let response = self.0.forward(forwarded, Deadline::after(FORWARD_TIMEOUT));
-        let response = response.await;
-        Ok(pass_on(
-            response.map_err(|error| forward_problem("The demo", error))?,
-        ))
+        let forwarded = self.0.forward(forwarded, Deadline::after(FORWARD_TIMEOUT));
+        let received = forwarded
+            .await
+            .map_err(|error| forward_problem("The demo", error))?;
+        Ok(pass_on(received))
     }
 }
 

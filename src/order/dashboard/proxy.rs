@@ -67,7 +67,8 @@ impl Services {
     }
 }
 
-/// Returns the response of the other service unchanged.
+/// Builds the response from that of the other service: its status, its body, and the headers that
+/// the dashboard reads.
 pub fn pass_on(received: ForwardedResponse) -> HttpResponse {
     let mut response = HttpResponse::build(received.status);
     if let Some(content_type) = received.content_type {

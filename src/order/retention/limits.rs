@@ -7,19 +7,19 @@ use crate::platform::deadline::MAX_LATENESS;
 
 const DAY_SECONDS: u64 = 86_400;
 
-// The latest message that a service takes is about an order that is still kept. The rest of a day
-// is for clocks that differ, and for a process that stalls after it took the message.
+// While a service still takes a message about an order, the order is kept. The rest of the day is a
+// margin for clocks that differ, and for a process that stalls after it took the message.
 const _: () = assert!(MIN_RETENTION.as_secs() >= 12 * MAX_LATENESS.as_secs());
 
-/// The shortest retention where idempotency keys are kept for `key_ttl`: a key must not leave with
-/// its order before its time.
+/// The shortest retention if idempotency keys are kept for `key_ttl`. A key is deleted with its
+/// order, so the order is kept for at least as long.
 #[must_use]
 pub fn min_retention_days(key_ttl: Duration) -> u32 {
     let seconds = key_ttl.max(MIN_RETENTION).as_secs();
     u32::try_from(seconds.div_ceil(DAY_SECONDS)).unwrap_or(u32::MAX)
 }
 
-/// What a request for a step of retention may ask for.
+/// The limits of the requests for steps of retention, and their defaults.
 #[derive(Debug, Clone, Copy)]
 pub struct RetentionLimits {
     /// The age where a request names none; `None` if there is no such setting.

@@ -27,7 +27,7 @@ const LEASE_SECONDS: i32 = 60;
 /// When a service is asked again to delete a row that it refused to delete.
 const REFUSED_RETRY_SECONDS: i32 = 3600;
 
-/// What one step is about.
+/// The input of one step.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
     pub older_than_days: i32,
@@ -46,7 +46,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Its calls open no circuit breaker: they say nothing about the calls of customers.
+    /// Its calls open no circuit breakers: their failures say nothing about calls of customers.
     #[must_use]
     pub fn new(executor: &SagaExecutor) -> Self {
         let executor = executor.without_opening_breakers();
@@ -58,8 +58,8 @@ impl Retention {
         }
     }
 
-    /// Makes one step. It can be repeated at any time: what an earlier step began is finished
-    /// first.
+    /// Makes one step. It can be repeated at any time: orders that an earlier step left unfinished
+    /// are finished first.
     ///
     /// # Errors
     /// Those of the order's database. Orders that were marked leave with a later step.
@@ -108,9 +108,9 @@ impl Retention {
             .await
     }
 
-    /// Lets orders leave that are marked, or counts what would leave. Inventory is asked first,
-    /// then payment about the orders that inventory has not refused. An order is deleted after
-    /// both.
+    /// Deletes marked orders, or counts the rows in a dry run. Inventory is asked first, then
+    /// payment about the orders that inventory has not refused. An order is deleted after both have
+    /// deleted their rows.
     async fn let_leave(
         &self,
         leaving: &[LeavingOrder],
@@ -224,7 +224,7 @@ fn refused_by(service: &str, forgotten: &Forgotten) -> impl Iterator<Item = (Uui
     refused.map(move |order| (order.order_id, refusal(&order.state)))
 }
 
-/// The response to a call; `None` if there is none. The orders then leave with a later step.
+/// The response to a call; `None` if the call failed. The orders then leave with a later step.
 fn usable(response: Result<Forgotten, CallError>) -> Option<Forgotten> {
     let unusable = |error: &CallError| tracing::warn!(%error, "old orders cannot leave now");
     response.inspect_err(unusable).ok()

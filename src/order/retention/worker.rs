@@ -1,4 +1,4 @@
-//! Lets old orders leave in the background.
+//! Deletes old orders in the background.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after a step that could not be finished. Its orders are due again by then.
 const FAILED_STEP_PAUSE: Duration = Duration::from_secs(65);
 
-/// Makes runs, one after the other. Each process of the order service has one.
+/// Makes runs, one after the other. Each process of the order service that has `RETENTION_DAYS`
+/// has one worker.
 pub struct RetentionWorker {
     pub retention: Retention,
     /// Age of an order's last change.
@@ -24,7 +25,7 @@ pub struct RetentionWorker {
 }
 
 impl RetentionWorker {
-    /// Runs until shutdown. A step in progress is then dropped, and another process finishes it.
+    /// Runs until shutdown. A step in progress is then dropped, and a later step finishes it.
     pub async fn run(self, shutdown: Shutdown) {
         let runs = async {
             loop {

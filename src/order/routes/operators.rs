@@ -99,8 +99,8 @@ pub async fn fulfil(
 
 /// Tries an order again
 ///
-/// What the order waits for, or owes, is tried now instead of when recovery would. Changes nothing
-/// if the order is settled, or if an attempt is in progress.
+/// Runs an attempt now, before recovery would. Changes nothing if the order is settled, or if an
+/// attempt is in progress.
 #[utoipa::path(
     tag = "operator",
     params(("id" = Uuid, Path)),

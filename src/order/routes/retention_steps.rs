@@ -1,4 +1,4 @@
-//! `POST /retention/steps`: an operator lets old orders leave, batch by batch.
+//! `POST /retention/steps`: an operator deletes old orders, batch by batch.
 
 use actix_web::http::StatusCode;
 use actix_web::{post, web};
@@ -60,7 +60,7 @@ fn step(request: RetentionStep, limits: RetentionLimits) -> Result<Step, Problem
         Problem::new(StatusCode::CONFLICT, "retention-off", detail)
     })?;
     if days < min {
-        let detail = format!("must be at least {min}, for as long as idempotency keys are kept");
+        let detail = format!("must be at least {min}: idempotency keys are kept for as long");
         return Err(invalid("older_than_days", detail));
     }
     let cursor = cursor.map_or(Ok(RunCursor::START), |cursor| cursor.parse());
@@ -79,7 +79,7 @@ fn invalid(field: &str, detail: String) -> Problem {
     }])
 }
 
-/// Some orders may have left, or are marked: a later step goes on from there.
+/// Some orders may be marked or deleted already. A later step finishes the others.
 fn not_done(error: DatabaseError) -> Problem {
     if error.is_internal() {
         return error.into_read_problem();

@@ -71,8 +71,8 @@ const fn ending(fulfilled: bool) -> Ending {
 }
 
 /// The common part of [`find_old`] and [`mark_leaving`]: the page, and those of its orders that
-/// leave. The page is read from `orders_by_status`, so a step reads no more rows than it may look
-/// at, however many of the old orders stay.
+/// leave. The page is read from the index `orders_by_status`, so a step reads at most `limit`
+/// orders, even if all of them stay.
 fn page() -> String {
     format!(
         "WITH page AS MATERIALIZED (
@@ -106,8 +106,8 @@ pub async fn find_old(
     load_page(connection, page_of, statement, 0).await
 }
 
-/// Marks the orders of a page that are old and over as leaving, and leaves them to this process for
-/// `lease_seconds`. Takes no lock of an order: nothing changes such an order any more.
+/// Marks the orders of a page that are old and over as leaving. Other steps do not touch them for
+/// `lease_seconds`. Takes no lock of an order: nothing changes the state of such an order any more.
 ///
 /// # Errors
 /// Those of the database.
@@ -161,8 +161,8 @@ struct ClaimedRow {
     fulfilled: Option<bool>,
 }
 
-/// Takes over orders that are leaving and that nobody works on: an earlier step did not finish
-/// them. Leaves them to this process for `lease_seconds`.
+/// Takes over leaving orders that an earlier step did not finish, and whose next attempt is due.
+/// Other steps do not touch them for `lease_seconds`.
 ///
 /// # Errors
 /// Those of the database.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// What happens at which failpoint: `order.placed=abort`, `order.placed=stall:3000` (milliseconds),
+/// A failpoint and its action: `order.placed=abort`, `order.placed=stall:3000` (milliseconds),
 /// or `order.placed=abort@2` for the second time that the failpoint is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use super::rule_view::RuleView;
 use super::spec::{Fault, RuleSpec, Trigger};
 
-/// What happens to a request when a rule fires.
+/// The effect on a request when a rule fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     Delay(Duration),

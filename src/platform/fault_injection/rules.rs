@@ -12,7 +12,7 @@ pub const MAX_RULES: usize = 32;
 /// How long a rule is shown after it has ended.
 const ENDED_RULE_RETENTION: Duration = Duration::from_secs(60);
 
-/// What happens to one request because of the rules.
+/// The decision of all rules about one request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     pub delay: Duration,

@@ -50,7 +50,7 @@ pub enum Direction {
     Outbound,
 }
 
-/// What a rule does to a request when it fires. [`GremlinKind`] explains the variants.
+/// The fault of a rule. [`GremlinKind`] explains the variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Latency {
@@ -130,7 +130,7 @@ impl Target {
     }
 }
 
-/// What rules need to know about a request or a call.
+/// The properties of a request or a call that rules match.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestView<'a> {
     pub direction: Direction,

@@ -34,8 +34,8 @@ pub fn route_of(request: &ServiceRequest) -> Route {
     })
 }
 
-/// Routes of every service that programs request every few seconds. They are logged at the level debug, because
-/// their lines would hide the others.
+/// Routes of every service that programs request every few seconds. They are logged at the level
+/// debug, because their lines would hide the others.
 const POLLED_ROUTES: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
 
 /// Whether a route is one that programs request every few seconds.

@@ -25,7 +25,7 @@ const MAX_TRACESTATE_LENGTH: usize = 512;
 #[derive(Debug, Clone, Default)]
 pub struct TraceHeaders {
     pub traceparent: Option<String>,
-    /// What other tracing systems keep in the trace. It is passed on unchanged.
+    /// The data of other tracing systems. It is passed on unchanged.
     pub tracestate: Option<String>,
 }
 

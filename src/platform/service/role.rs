@@ -1,4 +1,4 @@
-//! What a service adds to the platform, and what the platform provides.
+//! The interface between the platform and a service.
 
 use std::future::Future;
 
@@ -54,7 +54,7 @@ pub trait Role: Clone + Send + 'static {
     }
 }
 
-/// What the platform provides to a service on one thread. Clones share everything.
+/// The parts of the platform that a service uses on one thread. Clones share everything.
 #[derive(Clone)]
 pub struct Platform {
     /// The connection pool of this thread.

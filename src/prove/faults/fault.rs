@@ -108,7 +108,7 @@ impl CampaignFault {
     }
 }
 
-/// What happens, in a few words.
+/// Describes the effect in a few words.
 impl fmt::Display for CampaignFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |duration: &Duration| format!("{:.1} s", duration.as_secs_f64());

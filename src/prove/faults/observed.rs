@@ -1,4 +1,4 @@
-//! What the services' JSON log lines show: faults that took effect, and internal errors.
+//! Faults that took effect, and internal errors, as the services' JSON log lines show them.
 
 use std::collections::BTreeMap;
 

@@ -9,9 +9,9 @@ use tokio::sync::{oneshot, watch};
 use super::state::{Phase, Progress};
 use crate::platform::output;
 
-/// Pause between two lines of JSON. Nothing of importance is missed: a line has the last faults.
+/// Pause between two lines of JSON. No fault is missed, because a line has the last ones.
 const JSON_INTERVAL: Duration = Duration::from_millis(100);
-/// How long the last line may take after the campaign.
+/// Limits the time that the last line may take after the campaign.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How the progress is shown.

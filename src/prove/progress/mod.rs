@@ -1,5 +1,5 @@
-//! The progress of a campaign: `state` is what is known at a moment, `reporter` publishes it while
-//! the campaign runs, and `display` shows it on standard error.
+//! The progress of a campaign: `state` is a snapshot of it, `reporter` publishes it while the
+//! campaign runs, and `display` shows it on standard error.
 
 mod display;
 mod reporter;

@@ -1,4 +1,4 @@
-//! What is known about a running campaign.
+//! The state of a running campaign.
 
 use std::collections::VecDeque;
 
@@ -29,7 +29,8 @@ pub enum Phase {
     Checking,
 }
 
-/// How many of a number of things are done. Directed rounds raise the total.
+/// The number of things that are done, of a total. A fault counts as done when it begins. Directed
+/// rounds raise the total.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Count {
     pub done: usize,
@@ -43,12 +44,12 @@ pub struct InjectedFault {
     pub fault: String,
     /// `order`, `inventory`, `payment` or `database`.
     pub service: &'static str,
-    /// What happens, in a few words.
+    /// The effect in a few words.
     pub description: String,
 }
 
 impl InjectedFault {
-    /// A directed round pauses a service until its requests were answered.
+    /// The pause of a service in a directed round, until each request was answered.
     pub fn pause(service: ServiceKind) -> Self {
         let kind = CampaignFaultKind::Pause(service);
         Self {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::result::Report;
 use super::verdict::Verdict;
-use crate::platform::output;
+use crate::platform::{output, text_table};
 use crate::prove::check::Findings;
 use crate::prove::config::SETTLE_TIMEOUT;
 
@@ -49,7 +49,7 @@ impl fmt::Display for Report {
             let never_ran = format!("Never ran: {}.", self.never_ran.join(", "));
             write_wrapped(f, "", &words(&never_ran))?;
         }
-        f.write_str(&output::wrapped(&self.summary(), output::REPORT_WIDTH).join("\n"))
+        f.write_str(&output::wrapped(&self.summary(), text_table::WIDTH).join("\n"))
     }
 }
 
@@ -86,7 +86,7 @@ fn words(text: &str) -> Vec<String> {
 fn write_wrapped(f: &mut fmt::Formatter<'_>, title: &str, pieces: &[String]) -> fmt::Result {
     let indent = title.chars().count();
     let pieces = pieces.iter().map(String::as_str);
-    let lines = output::wrapped_pieces(pieces, output::REPORT_WIDTH - indent);
+    let lines = output::wrapped_pieces(pieces, text_table::WIDTH - indent);
     for (number, line) in lines.iter().enumerate() {
         let start = if number == 0 { title } else { "" };
         writeln!(f, "{start:<indent$}{line}")?;

@@ -6,6 +6,7 @@ use std::process::Command;
 use super::error::PostgresError;
 use super::limits::{BIN_DIR_VARIABLE, MIN_MAJOR_VERSION};
 use crate::platform::environment::variable;
+
 /// Debian keeps each version in a directory of its own, outside of the `PATH`.
 const DEBIAN_VERSIONS: &str = "/usr/lib/postgresql";
 

@@ -1,7 +1,7 @@
-//! Orders that ended long ago, as the services have left them.
+//! Orders that ended long ago.
 
-/// Returns the SQL that stores orders, half of them fulfilled and half cancelled, whose last change
-/// was 40 days ago: for order's, inventory's and payment's database. `count` is even.
+/// Returns the SQL for the databases of order, inventory and payment. It stores orders that last
+/// changed 40 days ago, half of them fulfilled and half cancelled. `count` must be even.
 pub fn old_orders(count: u32) -> [String; 3] {
     let orders = format!(
         "(SELECT md5('old ' || n)::uuid AS id, n % 2 = 0 AS fulfilled,

@@ -40,7 +40,8 @@ impl Stack {
         placed.order_id()
     }
 
-    /// Stores an order whose request has just begun, or has died, and returns its id.
+    /// Stores a pending order with a lease, as a request does before the first step, and returns
+    /// its id.
     pub async fn store_pending(&self) -> String {
         let id = Uuid::new_v4().to_string();
         let insert = format!(

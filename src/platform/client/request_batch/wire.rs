@@ -55,7 +55,7 @@ pub struct BatchSchema<T: ToSchema> {
 pub struct BatchCallSchema<T: ToSchema> {
     /// The caller's position in its trace (W3C Trace Context).
     traceparent: Option<String>,
-    /// What other tracing systems keep in the trace (W3C Trace Context).
+    /// The data of other tracing systems (W3C Trace Context).
     tracestate: Option<String>,
     /// How many milliseconds after the arrival of the batch the caller stops waiting; 30000 when
     /// absent.
@@ -77,7 +77,7 @@ pub struct ResponseLineSchema {
     call: usize,
     /// The HTTP status of the response to this call.
     status: u16,
-    /// What the response to a single call would have as its body.
+    /// The body that the response to a single call would have.
     #[schema(value_type = Object)]
     body: (),
 }
