@@ -164,7 +164,7 @@ async fn a_service_with_retention_days_lets_old_orders_leave_by_itself() {
     .await;
     eventually("a log line about the run", async || {
         let lines = stack.order.lines();
-        let is_report = |line: &String| line.contains("old orders have left");
+        let is_report = |line: &String| line.contains("retention has run");
         lines.iter().any(is_report).then_some(())
     })
     .await;

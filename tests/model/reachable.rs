@@ -157,7 +157,9 @@ fn by_retention() -> Vec<OrderProperty> {
             "an order leaves while an attempt is about to reserve",
             |_, system: &System| {
                 let request = system.executor(Executor::Request);
-                system.retention == Retention::Gone && matches!(request, ExecutorState::Ready(_))
+                system.retention == Retention::Gone
+                    && matches!(request, ExecutorState::Ready(attempt)
+                        if attempt.next() == Some(Step::Reserve))
             },
         ),
     ]

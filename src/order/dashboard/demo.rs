@@ -71,11 +71,12 @@ async fn show_resource(
 #[utoipa::path(tag = "page",
     params(("resource" = String, Path, example = "services/inventory/kill")),
     request_body(content = Value, description = "As the resource takes it"),
-    responses((status = 202, description = "Killed"),
+    responses((status = 202, description = "Killed, or the campaign is started"),
     InvalidRequest,
     Unauthorized,
     NotFound,
-    (status = 409, description = "already-ended: the process has ended",
+    (status = 409, description = "already-ended: the process has ended. campaign-running: a \
+        campaign runs",
         content_type = "application/problem+json", body = ProblemBody),
     BadGateway,
     GatewayTimeout))]
@@ -93,8 +94,8 @@ async fn change_resource(
 /// Ends a resource of the demo
 ///
 /// Requires `GREMLIN_TOKEN`, if it is set.
-#[utoipa::path(tag = "page", params(("resource" = String, Path, example = "services")),
-    responses((status = 204, description = "Ended"), Unauthorized, NotFound, BadGateway,
+#[utoipa::path(tag = "page", params(("resource" = String, Path, example = "campaigns/current")),
+    responses((status = 202, description = "The campaign is asked to stop"), Unauthorized, NotFound, BadGateway,
     GatewayTimeout))]
 #[delete("/demo/{resource:.*}")]
 async fn end_resource(

@@ -85,7 +85,7 @@ impl RetentionWorker {
                 payments,
                 refused,
                 seconds,
-                "old orders have left"
+                "retention has run"
             );
         }
     }
