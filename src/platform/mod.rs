@@ -1,5 +1,5 @@
-//! What the services share: HTTP, calls to other services, the database, fault injection, logs,
-//! metrics and traces. Nothing here depends on a particular service.
+//! The parts that all services share: HTTP, calls to other services, the database, fault injection,
+//! logs, metrics and traces. Nothing here depends on a particular service.
 
 pub mod client;
 pub mod db;

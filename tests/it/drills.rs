@@ -5,15 +5,10 @@
 use std::process::{Command, Output};
 
 use crate::harness::PROGRAM;
+use crate::harness::python_script::run_script;
 
 fn run(drill: &str, arguments: &[&str]) -> Output {
-    let path = format!("{}/drills/{drill}", env!("CARGO_MANIFEST_DIR"));
-    Command::new("python3")
-        .arg("-B")
-        .arg(path)
-        .args(arguments)
-        .output()
-        .unwrap()
+    run_script(&format!("drills/{drill}"), arguments)
 }
 
 #[test]

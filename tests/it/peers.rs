@@ -1,18 +1,13 @@
 //! `make bench-peers` takes minutes and needs other programs. These tests check its arguments, and
 //! run the tests of its own code.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use crate::harness::PROGRAM;
+use crate::harness::python_script::run_script;
 
 fn run(script: &str, arguments: &[&str]) -> Output {
-    let path = format!("{}/benches/peers/{script}", env!("CARGO_MANIFEST_DIR"));
-    Command::new("python3")
-        .arg("-B")
-        .arg(path)
-        .args(arguments)
-        .output()
-        .unwrap()
+    run_script(&format!("benches/peers/{script}"), arguments)
 }
 
 #[test]
@@ -40,9 +35,10 @@ fn the_comparison_prints_its_help_and_rejects_wrong_arguments() {
 #[test]
 fn the_comparison_finds_orders_that_are_lost_stuck_or_charged_twice() {
     let tests = run("tests.py", &[]);
+    let text = String::from_utf8_lossy(&tests.stderr);
+    // Before Python 3.12, a run without any test succeeds too.
     assert!(
-        tests.status.success(),
-        "{}",
-        String::from_utf8_lossy(&tests.stderr)
+        tests.status.success() && !text.contains("Ran 0 tests"),
+        "{text}"
     );
 }

@@ -10,6 +10,7 @@ pub mod forwarder;
 pub mod haproxy;
 pub mod old_orders;
 mod operator;
+pub mod python_script;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
