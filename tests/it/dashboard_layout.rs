@@ -25,6 +25,18 @@ async fn top_of(browser: &Browser, css: &str) -> f64 {
     browser.run(&script).await.as_f64().unwrap()
 }
 
+/// Waits until the window has this width, and the diagram of the flow is drawn for it. A browser
+/// first scales the diagram that it has, so that what is below it moves once more.
+async fn is_drawn_for(browser: &Browser, width: u32) {
+    let drawn = format!(
+        "innerWidth === {width} && (() => {{
+            const layer = document.querySelector('.flow-layer');
+            return Math.abs(layer.viewBox.baseVal.width - layer.clientWidth) < 1;
+        }})()"
+    );
+    browser.until("the diagram of this width", &drawn).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_projector_view_fits_one_window_without_scrolling() {
     let stack = Stack::start().await;
@@ -40,8 +52,7 @@ async fn the_projector_view_fits_one_window_without_scrolling() {
     shows_text(&browser, "#invariants-summary", "invariants hold").await;
     for (width, height) in [(1920, 1080), (1280, 720)] {
         browser.emulate_screen(width, height, "light").await;
-        let resized = format!("innerWidth === {width} && innerHeight === {height}");
-        browser.until("the size of the window", &resized).await;
+        is_drawn_for(&browser, width).await;
         assert_eq!(browser.run(OUTSIDE_THE_WINDOW).await, json!([]), "{width}");
         assert_eq!(browser.run(SCROLLED).await, json!([0, 0]), "{width}");
     }
@@ -55,9 +66,7 @@ async fn answers_and_unsettled_orders_move_no_panel_of_a_large_screen() {
     let mut stack = Stack::start().await;
     let browser = open(&stack).await;
     browser.emulate_screen(1920, 1080, "light").await;
-    browser
-        .until("the size of the window", "innerWidth === 1920")
-        .await;
+    is_drawn_for(&browser, 1920).await;
     let panels = ["#latency-toggle", "#recent-orders", "#rate-chart", "#audit"];
     let mut before = Vec::new();
     for panel in panels {
@@ -122,14 +131,9 @@ async fn nothing_in_the_flow_overlaps_on_a_phone() {
         ]";
     let stack = Stack::start().await;
     let browser = open(&stack).await;
-    // From wide to narrow: the diagram of the width before does not meet the condition.
     for width in [390, 320] {
         browser.emulate(width, "light").await;
-        let drawn = format!(
-            "innerWidth === {width}
-                && document.querySelector('.flow-layer').viewBox.baseVal.width < {width}"
-        );
-        browser.until("the diagram", &drawn).await;
+        is_drawn_for(&browser, width).await;
         assert_eq!(browser.run(OVERLAPS).await, json!([]), "{width}");
         assert_eq!(browser.run("return document.body.scrollWidth").await, width);
     }
