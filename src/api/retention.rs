@@ -96,7 +96,8 @@ pub struct RetentionStepDone {
     /// Size of all these rows, without their indexes.
     pub bytes: i64,
     /// Orders that stay, because a row of inventory or payment contradicts how they ended. The
-    /// audit reports them.
+    /// audit reports them. A dry run counts those of each step. Otherwise, only the last step of a
+    /// run counts them, and counts those that stay from earlier runs too.
     pub refused: i64,
     /// Orders that will leave with a later step, because inventory or payment did not answer.
     pub waiting: i64,

@@ -193,8 +193,13 @@ async fn an_order_whose_rows_contradict_its_end_stays_until_they_are_repaired() 
         "{}",
         refused.stdout
     );
-    // The services are asked again after an hour.
-    assert_eq!(run(&stack.order, "refused").await, 0);
+    // The services are asked again after an hour. Until then the orders still stay.
+    for again in [vec![], vec!["--dry-run"]] {
+        let again = command(&stack, &[&["--older-than-days", "30"], &again[..]].concat()).await;
+        assert_eq!(again.code, Some(1), "{}", again.stderr);
+        assert!(again.stdout.starts_with("0 orders, "), "{}", again.stdout);
+        assert!(again.stdout.contains("stay: 2. "), "{}", again.stdout);
+    }
     assert_eq!(stack.holdings(&paid).await, "- SUCCESS");
     assert_eq!(stack.holdings(&held).await, "HELD SUCCESS");
     assert_eq!(stack.holdings(&other).await, "- -");
@@ -320,6 +325,9 @@ async fn orders_wait_while_payment_is_away_and_leave_later() {
     assert!(audit.clean && audit.orders.leaving == 1, "{audit}");
     assert!(audit.to_string().contains(", 1 leaving\n"), "{audit}");
     stack.restart_payment(&[]).await;
+    let counted = command(&stack, &["--older-than-days", "30", "--dry-run"]).await;
+    let counted = counted.assert_success();
+    assert!(counted.starts_with("1 orders, "), "{counted}");
     let due = "UPDATE leaving_orders SET next_attempt_at = now()";
     stack.database.execute(due).await;
     assert_eq!(run(&stack.order, "orders").await, 1);

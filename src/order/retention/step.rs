@@ -64,6 +64,19 @@ impl Retention {
     /// # Errors
     /// Those of the order's database. Orders that were marked leave with a later step.
     pub async fn step(&self, step: Step) -> Result<RetentionStepDone, DatabaseError> {
+        let done = self.delete_or_count(step).await?;
+        if step.dry_run {
+            return Ok(done);
+        }
+        // A run does not ask again about each order that was refused before, but all of them stay.
+        let refused = match done.next_cursor {
+            None => self.database.run(store::count_refused).await?,
+            Some(_) => 0,
+        };
+        Ok(RetentionStepDone { refused, ..done })
+    }
+
+    async fn delete_or_count(&self, step: Step) -> Result<RetentionStepDone, DatabaseError> {
         if !step.dry_run {
             let unfinished = self
                 .database

@@ -29,8 +29,8 @@ pub use recovery_queue::{
     Claim, Claimed, Queue, backlog, claim, claim_one, forget_keys, release_lease, wake,
 };
 pub use retention::{
-    LeavingOrder, PageRow, RetentionPage, claim_leaving, count_rows, delete_orders, find_old,
-    mark_leaving, store_refusals,
+    LeavingOrder, PageRow, RetentionPage, claim_leaving, count_refused, count_rows, delete_orders,
+    find_old, mark_leaving, store_refusals,
 };
 pub use snapshot::Snapshot;
 pub use transition::{OrderTransition, TRANSITION};

@@ -1,7 +1,9 @@
 //! Deletes old orders: finds those that are over, marks them as leaving, and deletes them.
 
 use chrono::{DateTime, Utc};
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{
     Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid, Varchar,
 };
@@ -83,12 +85,12 @@ fn page() -> String {
          leaving AS MATERIALIZED (
              SELECT o.id, o.fulfilled_at IS NOT NULL AS fulfilled FROM orders o
              WHERE o.id = ANY (ARRAY (SELECT id FROM page)) AND {IS_OVER}
-                 AND o.updated_at < now() - $4 * interval '1 day'
-                 AND NOT EXISTS (SELECT FROM leaving_orders l WHERE l.order_id = o.id))"
+                 AND o.updated_at < now() - $4 * interval '1 day')"
     )
 }
 
-/// Finds the orders of a page that are old and over. Changes nothing.
+/// Finds the orders of a page that are old and over, also those that are marked already. Changes
+/// nothing.
 ///
 /// # Errors
 /// Those of the database.
@@ -103,7 +105,7 @@ pub async fn find_old(
          FROM page LEFT JOIN leaving USING (id) ORDER BY page.created_at, page.id",
         page()
     );
-    load_page(connection, page_of, statement, 0).await
+    Ok(of_page(page_of, statement).load(connection).await?)
 }
 
 /// Marks the orders of a page that are old and over as leaving. Other steps do not touch them for
@@ -129,28 +131,23 @@ pub async fn mark_leaving(
          ORDER BY page.created_at, page.id",
         page()
     );
-    load_page(connection, page_of, statement, lease_seconds).await
+    let query = of_page(page_of, statement).bind::<Integer, _>(lease_seconds);
+    Ok(query.load(connection).await?)
 }
 
-async fn load_page(
-    connection: &mut AsyncPgConnection,
-    page_of: &RetentionPage,
-    statement: String,
-    lease_seconds: i32,
-) -> Result<Vec<PageRow>, DatabaseError> {
+/// A statement about a page. Its parameters $1 to $5 say which page that is.
+fn of_page(page_of: &RetentionPage, statement: String) -> BoxedSqlQuery<'_, Pg, SqlQuery> {
     let Cursor { created_at, id } = page_of.after.unwrap_or(Cursor {
         created_at: DateTime::default(),
         id: Uuid::nil(),
     });
-    Ok(diesel::sql_query(statement)
+    diesel::sql_query(statement)
+        .into_boxed()
         .bind::<Varchar, _>(page_of.status.as_str())
         .bind::<Timestamptz, _>(created_at)
         .bind::<SqlUuid, _>(id)
         .bind::<Integer, _>(page_of.older_than_days)
         .bind::<Integer, _>(page_of.limit)
-        .bind::<Integer, _>(lease_seconds)
-        .load(connection)
-        .await?)
 }
 
 #[derive(QueryableByName)]
@@ -218,6 +215,21 @@ pub async fn store_refusals(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Counts the leaving orders whose rows a service refuses to delete.
+///
+/// # Errors
+/// Those of the database.
+pub async fn count_refused(connection: &mut AsyncPgConnection) -> Result<i64, DatabaseError> {
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = BigInt)]
+        orders: i64,
+    }
+    let statement = "SELECT count(*) AS orders FROM leaving_orders WHERE refusal IS NOT NULL";
+    let count: Count = diesel::sql_query(statement).get_result(connection).await?;
+    Ok(count.orders)
 }
 
 /// Rows of the order service, and their size without indexes.
