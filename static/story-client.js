@@ -25,6 +25,8 @@ export class StoryClient {
   #product = "";
   #delayed = new Set();
   #rules = [];
+  /** The service that has not answered yet whether it has added a rule. */
+  #adding = null;
   /** The orders with a response. */
   placed = [];
   /** Each invariant, by name, when the story began. */
@@ -87,8 +89,13 @@ export class StoryClient {
   }
 
   async addRule(service, rule) {
-    const { id } = await gremlinCall("POST", rulesPath(service), rule);
-    this.#rules.push({ service, id });
+    this.#adding = service;
+    try {
+      const { id } = await gremlinCall("POST", rulesPath(service), rule);
+      this.#rules.push({ service, id });
+    } finally {
+      this.#adding = null;
+    }
   }
 
   /** The number of times that the last added rule has fired; undefined if it is gone. */
@@ -102,12 +109,15 @@ export class StoryClient {
   async endFaults(options = {}) {
     const delayed = [...this.#delayed];
     const rules = this.#rules;
+    // The id of a rule that is being added is not known, so all of its service end.
+    const unknown = this.#adding === null ? [] : [this.#adding];
     this.#delayed.clear();
     this.#rules = [];
     await Promise.all([
       ...delayed.map((service) =>
         gremlinCall("POST", latencyPath(service), LATENCY_OFF, options)),
       ...rules.map(({ service, id }) => this.#removeRule(service, id, options)),
+      ...unknown.map((service) => gremlinCall("DELETE", rulesPath(service), undefined, options)),
     ]);
   }
 

@@ -26,6 +26,16 @@ async fn play_to(browser: &Browser, chapter: usize) {
     }
 }
 
+/// The number of gremlin rules at all services.
+async fn rules(stack: &Stack) -> usize {
+    let mut rules = 0;
+    for service in [&stack.order, &stack.inventory, &stack.payment] {
+        let list = service.get("/gremlin/rules").await.json();
+        rules += list["rules"].as_array().unwrap().len();
+    }
+    rules
+}
+
 async fn latency_of_inventory(stack: &Stack) -> Value {
     stack.inventory.get("/gremlin/latency").await.json()["enabled"].clone()
 }
@@ -105,6 +115,31 @@ async fn the_faults_of_the_story_end_when_the_page_is_left() {
     })
     .await;
     browser.was_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_whose_response_is_missing_ends_when_the_page_is_left() {
+    let stack = Stack::start().await;
+    let browser = open(&stack).await;
+    // The page never gets the response to the story's first rule.
+    let hold = "const { fetch } = window;
+        window.fetch = async (url, options) => {
+            const response = await fetch(url, options);
+            const isRule = options?.method === 'POST' && String(url).includes('/gremlin/rules');
+            if (!isRule) return response;
+            window.isRuleAdded = true;
+            return new Promise(() => {});
+        };
+        document.querySelector('#story-pace').value = 'fast'";
+    browser.run(hold).await;
+    browser.click("#play-story").await;
+    browser.until("a rule", "window.isRuleAdded === true").await;
+    assert_eq!(rules(&stack).await, 1);
+    browser.run("dispatchEvent(new Event('pagehide'))").await;
+    eventually("the rule to end", async || {
+        (rules(&stack).await == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
