@@ -146,7 +146,7 @@ function showButtons(isRunning, isStopping) {
   if (hadFocus) (isRunning ? stopButton : startButton).focus();
 }
 
-function showProgress({ state, progress }) {
+function showProgress({ state, seed, progress }) {
   const phase = progress?.phase ?? "starting";
   setText($("campaign-phase"),
     state === "stopping" ? "Ending its processes" : PHASES[phase] ?? phase);
@@ -155,7 +155,7 @@ function showProgress({ state, progress }) {
   showBar("orders", progress?.orders);
   showBar("faults", progress?.faults);
   showBar("paths", paths && { done: paths.seen.length, total: paths.total });
-  showFaults(progress);
+  showFaults(seed, progress);
 }
 
 function showBar(name, count) {
@@ -167,11 +167,15 @@ function showBar(name, count) {
     count ? `${formatNumber(done)} of ${formatNumber(total)}` : "");
 }
 
-/** Rows are keyed by the fault's number, so that existing rows stay when faults are added. */
-function showFaults(progress) {
+/**
+ * Rows are keyed by the fault's number, so that existing rows stay when faults are added, and by
+ * the seed, so that none of an earlier campaign stays.
+ */
+function showFaults(seed, progress) {
   const faults = progress?.last_faults ?? [];
-  const numbered = faults.map((fault, i) => ({ ...fault, number: progress.faults.done - i }));
-  reconcile($("campaign-last-faults"), numbered, ({ number }) => number, createFault, () => {});
+  const keyed = faults.map((fault, i) =>
+    ({ ...fault, key: `${seed} ${progress.faults.done - i}` }));
+  reconcile($("campaign-last-faults"), keyed, ({ key }) => key, createFault, () => {});
 }
 
 function createFault({ fault, service, description }) {

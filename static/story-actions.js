@@ -156,9 +156,7 @@ export class StoryActions {
       this.#report.showCheck(check, null, "no order was pending");
       return;
     }
-    const ends = [];
-    for (const order of pending) ends.push(await this.#client.waitUntilEnded(order));
-    const known = ends.filter(Boolean);
+    const known = (await this.#waitUntilEnded(pending)).filter(Boolean);
     const expected = known.filter(({ isExpected }) => isExpected).length;
     const found = pending.length === 1 && known.length === 1
       ? describeEnd(known[0])
@@ -167,6 +165,10 @@ export class StoryActions {
     this.#report.showEnd(found);
     this.#report.showCheck(check, expected === pending.length, found);
   }
+
+  /** Waits for all at once, so that many stuck orders take no longer than one. */
+  #waitUntilEnded = (orders) =>
+    Promise.all(orders.map((order) => this.#client.waitUntilEnded(order)));
 
   async "expect-light"({ status, max_orders: max }) {
     const placed = [];
@@ -187,8 +189,7 @@ export class StoryActions {
   async "expect-all-finished"() {
     const orders = this.#client.taken();
     this.counts.taken = orders.length;
-    for (const order of orders) {
-      const end = await this.#client.waitUntilEnded(order);
+    for (const end of await this.#waitUntilEnded(orders)) {
       if (!end) this.counts.lost++;
       else if (end.isFinal) this.counts.finished++;
     }

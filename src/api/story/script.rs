@@ -365,13 +365,23 @@ mod tests {
     }
 
     #[test]
+    fn only_a_chapter_that_adds_a_rule_expects_it_to_fire() {
+        for Chapter { captions, actions } in CHAPTERS {
+            let position = |is: fn(&Action) -> bool| actions.iter().position(is);
+            let added = position(|action| matches!(action, Action::AddRule { .. }));
+            if let Some(fired) = position(|action| matches!(action, Action::ExpectFired { .. })) {
+                assert!(added.is_some_and(|added| added < fired), "{}", captions.id);
+            }
+        }
+    }
+
+    #[test]
     fn the_story_orders_less_than_it_wants_in_stock() {
         let orders = |action: &Action| match action {
             Action::PlaceOrders { orders, .. } => *orders,
-            Action::PlaceUntilConfirmed { .. } => 2,
-            Action::PlaceUntilFast { max_orders, .. } | Action::ExpectLight { max_orders, .. } => {
-                *max_orders
-            }
+            Action::PlaceUntilConfirmed { max_orders, .. }
+            | Action::PlaceUntilFast { max_orders, .. }
+            | Action::ExpectLight { max_orders, .. } => *max_orders,
             _ => 0,
         };
         let total: usize = CHAPTERS

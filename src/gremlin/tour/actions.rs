@@ -187,8 +187,8 @@ impl<'a> Interpreter<'a> {
             taken: placed.len(),
             ..OrderCounts::default()
         };
-        for order in &placed {
-            match self.client.wait_until_ended(order).await? {
+        for end in self.client.wait_until_all_ended(&placed).await? {
+            match end {
                 None => counts.lost += 1,
                 Some(ended) => counts.finished += usize::from(ended.is_final),
             }

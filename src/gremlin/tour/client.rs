@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -213,6 +214,14 @@ impl PlatformClient {
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
+    }
+
+    /// Waits for all these orders at once, so that many stuck ones take no longer than one.
+    pub async fn wait_until_all_ended(
+        &self,
+        placed: &[PlacedOrder],
+    ) -> Result<Vec<Option<EndedOrder>>, TourError> {
+        try_join_all(placed.iter().map(|order| self.wait_until_ended(order))).await
     }
 
     /// An order; `None` if there is no such order.

@@ -118,10 +118,8 @@ pub async fn expect_ended(
         narrator.judge(check, Verdict::NotJudged, "no order was pending".to_owned());
         return Ok(());
     }
-    let mut ended = Vec::new();
-    for placed in pending {
-        ended.extend(client.wait_until_ended(placed).await?);
-    }
+    let ended = client.wait_until_all_ended(pending).await?;
+    let ended: Vec<_> = ended.into_iter().flatten().collect();
     let as_expected = ended.iter().filter(|order| order.is_expected()).count();
     let passed = as_expected == pending.len();
     let found = match &*ended {
