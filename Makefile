@@ -132,7 +132,7 @@ sbom: ## Write the bill of materials (CycloneDX) to target/sbom.json
 kubernetes: ## Check deploy/kubernetes against the schemas and this project's policies
 	@scripts/check-kubernetes
 
-# It ends at once, and says so, if a program is missing: docs/kubernetes.md.
+# It fails at once, and names the program, if one is missing: docs/kubernetes.md.
 kubernetes-drill: ## Apply deploy/kubernetes to an API server with etcd, on this machine
 	@scripts/install-kubernetes
 	@target/tools/kubernetes/bin/python -B drills/kubernetes.py $(ARGS)

@@ -5,11 +5,10 @@ controllers and the scheduler, with certificates, RBAC and the default admission
 Each overlay is applied in a namespace that enforces the Pod Security Standard "restricted", with
 strict validation; a warning fails the drill. Planted defects must be refused. Then the controllers
 must create every pod, and the scheduler must spread them over nodes that are only objects: no
-container runs. Everything that the drill starts or writes is removed at the end. Exit code 1 if
-the drill fails.
+container runs. Everything that the drill starts or writes is removed at the end.
 
-The programs come from KUBERNETES_BIN_DIR or the PATH. If one is missing, the drill says which, and
-ends with exit code 0.
+The programs come from KUBERNETES_BIN_DIR or the PATH. If one is missing, the drill says which and
+runs nothing. Exit code 1 then, and if the drill fails.
 """
 
 import argparse
@@ -62,8 +61,9 @@ def drill(sandbox, chosen):
 def main():
     chosen = arguments()
     if missing := missing_programs():
-        print(f"skipped: not in KUBERNETES_BIN_DIR or the PATH: {', '.join(missing)}")
-        return 0
+        names = ", ".join(missing)
+        print(f"nothing was run: not in KUBERNETES_BIN_DIR or the PATH: {names}", file=sys.stderr)
+        return 1
     return run_drill("kubernetes", chosen.logs, lambda sandbox: drill(sandbox, chosen))
 
 

@@ -73,18 +73,18 @@ fn the_kubernetes_drill_names_the_programs_that_are_missing() {
         .args(["-c", "import sys; print(sys.executable)"])
         .output()
         .unwrap();
-    let skipped = Command::new(String::from_utf8(python.stdout).unwrap().trim())
+    let refused = Command::new(String::from_utf8(python.stdout).unwrap().trim())
         .arg("-B")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/drills/kubernetes.py"))
         .env("PATH", "/nowhere")
         .env_remove("KUBERNETES_BIN_DIR")
         .output()
         .unwrap();
-    let text = String::from_utf8(skipped.stdout).unwrap();
-    assert_eq!(skipped.status.code(), Some(0), "{text}");
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
     for program in ["etcd", "kube-apiserver", "kube-scheduler", "kubectl"] {
         assert!(
-            text.starts_with("skipped") && text.contains(program),
+            text.starts_with("nothing was run") && text.contains(program),
             "{text}"
         );
     }
