@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use procfs::process::{Process, Stat, all_processes};
+use procfs::process::{Process, Stat, Status, all_processes};
 use procfs::{CurrentSI, KernelStats};
 use serde::Serialize;
 
@@ -101,9 +101,18 @@ impl Processes {
 
     /// Resident bytes of each service.
     fn memory(&self) -> Fallible<[f64; 3]> {
+        self.bytes(|status| status.vmrss)
+    }
+
+    /// Resident bytes of each service that are no pages of a file.
+    pub fn own_memory(&self) -> Fallible<[f64; 3]> {
+        self.bytes(|status| status.rssanon)
+    }
+
+    fn bytes(&self, kib: fn(&Status) -> Option<u64>) -> Fallible<[f64; 3]> {
         let mut bytes = [0.0; 3];
         for (bytes, pid) in bytes.iter_mut().zip(self.services) {
-            let kib = Process::new(pid)?.status()?.vmrss;
+            let kib = kib(&Process::new(pid)?.status()?);
             *bytes = to_f64(kib.ok_or("a service has ended")?) * BYTES_PER_KIB;
         }
         Ok(bytes)

@@ -189,16 +189,24 @@ fn database_work(rounds: &Rounds) -> Table {
 }
 
 fn memory_and_start(rounds: &Rounds) -> Table {
-    let heads = ["", "MB at rest", "MB under load", "ms from start to ready"];
+    let heads = [
+        "",
+        "MB at rest",
+        "of which its own",
+        "MB under load",
+        "ms from start to ready",
+    ];
     let mut table = Table::new("Memory (resident) and start", heads);
     for kind in ServiceKind::ALL {
         let at_rest = rounds.memory_at_rest[kind.index()] / BYTES_PER_MEGABYTE;
+        let own = rounds.own_memory_at_rest[kind.index()] / BYTES_PER_MEGABYTE;
         let loaded = rounds.all.iter();
         let loaded = loaded.map(|round| memory_under_load(round, kind) / BYTES_PER_MEGABYTE);
         let starts = Spread::of(rounds.starts[kind.index()].iter().copied());
         table.row([
             kind.to_string(),
             format!("{at_rest:.1}"),
+            format!("{own:.1}"),
             format!("{:.1}", Spread::of(loaded)),
             format!("{starts:.0}"),
         ]);

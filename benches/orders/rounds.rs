@@ -27,6 +27,9 @@ pub struct Rounds {
     pub starts: [Vec<f64>; 3],
     /// Resident bytes before the first order, in the order of `ServiceKind::ALL`.
     pub memory_at_rest: [f64; 3],
+    /// The part of it that belongs to one process alone. The rest are pages of files, mostly of the
+    /// program, which all its processes share.
+    pub own_memory_at_rest: [f64; 3],
     #[serde(rename = "each")]
     pub all: Vec<Round>,
 }
@@ -53,7 +56,9 @@ pub async fn run(fixture: &Fixture<'_>) -> Fallible<Rounds> {
         tokio::time::sleep(IDLE_DURATION).await;
         Ok(())
     };
-    let ((), usage_at_rest) = platform.processes()?.measure(idle).await?;
+    let processes = platform.processes()?;
+    let ((), usage_at_rest) = processes.measure(idle).await?;
+    let own_memory_at_rest = processes.own_memory()?;
     eprintln!("warming up");
     platform.warm_up().await?;
     let mut all = Vec::new();
@@ -66,6 +71,7 @@ pub async fn run(fixture: &Fixture<'_>) -> Fallible<Rounds> {
         seconds: fixture.args.seconds,
         starts,
         memory_at_rest: usage_at_rest.memory,
+        own_memory_at_rest,
         all,
     })
 }
