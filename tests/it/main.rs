@@ -68,6 +68,7 @@ mod schemathesis;
 mod separate_databases;
 mod service_unavailable;
 mod services;
+mod several_order_databases;
 mod ship;
 mod snapshots;
 mod soak;
