@@ -294,6 +294,24 @@ async fn bytes_that_are_not_http_log_no_warning_and_no_error() {
     }
 }
 
+/// Neither at once nor by an upgrade. `deny.toml` relies on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_service_speaks_http_2() {
+    let stack = Stack::start().await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    let upgrade = b"GET /livez HTTP/1.1\r\nhost: localhost\r\nupgrade: h2c\r\n\
+        connection: upgrade, http2-settings\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n";
+    for service in [&stack.order, &stack.inventory, &stack.payment] {
+        let response = send_raw(service, preface).await;
+        assert!(
+            response.is_empty() || response.starts_with("HTTP/1.1 400"),
+            "{response}"
+        );
+        let response = send_raw(service, upgrade).await;
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_idle_or_slow_connections_do_not_block_orders() {
     let stack = Stack::start().await;
