@@ -18,3 +18,10 @@ ENV HOST=0.0.0.0
 USER nonroot
 ENTRYPOINT ["/usr/local/bin/valerix"]
 CMD ["--help"]
+# It asks the service at the port in PORT, or at 5001.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+  CMD ["/usr/local/bin/valerix", "healthcheck"]
+# `make image` adds the version, the revision, and the source if SOURCE_URL names it.
+LABEL org.opencontainers.image.title="Valerix" \
+      org.opencontainers.image.description="An order platform that finishes each order once" \
+      org.opencontainers.image.licenses="MIT"

@@ -101,11 +101,16 @@ lint: rust ## Check the format and run clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
 
-deny: ## Check licences, bans and sources of all dependencies
+deny: cargo-deny ## Check licences, bans and sources of all dependencies
+	@$(CARGO_DENY) check bans licenses sources
+
+advisories: cargo-deny ## Check all dependencies for known vulnerabilities; needs the network
+	@$(CARGO_DENY) check advisories
+
+CARGO_DENY = PATH="$$PWD/target/tools/bin:$$PATH" cargo deny --locked --log-level error
+cargo-deny: ## Install cargo-deny, unless the machine has it
 	@command -v cargo-deny >/dev/null || test -x target/tools/bin/cargo-deny \
 	  || cargo install --quiet --locked --no-default-features --root target/tools cargo-deny
-	@PATH="$$PWD/target/tools/bin:$$PATH" \
-	  cargo deny --locked --log-level error check bans licenses sources
 
 # Without a sanitizer the stable compiler is enough. A sanitizer would watch unsafe code, which this
 # crate forbids. Inputs that fail are kept in fuzz/artifacts. `make test` checks the same properties
@@ -146,20 +151,26 @@ fmt: ## Format the code
 # docker-compose.yml uses the tag `latest`. Kubernetes uses the version, because there a tag must
 # always mean the same image.
 VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
+# SOURCE_URL, if it is set, is the address of the repository.
+REVISION = $(shell git describe --always --abbrev=40 --dirty --exclude '*')
+IMAGE_LABELS = --label org.opencontainers.image.version=$(VERSION) \
+  --label org.opencontainers.image.revision=$(REVISION) \
+  $(if $(SOURCE_URL),--label org.opencontainers.image.source=$(SOURCE_URL))
 image: ## Build the container image
-	docker build --tag valerix --tag valerix:$(VERSION) .
+	docker build $(IMAGE_LABELS) --tag valerix --tag valerix:$(VERSION) .
 
-# The services start first, so that a failing observability container cannot stop them. Containers
-# run as other users, which cannot read a checkout that was made under umask 077.
+# It needs BuildKit 0.13 or newer, with a builder that can set the times of files in layers.
+image-archive: ## Build target/image.tar for docker load: the same file each time
+	@mkdir -p target
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker buildx build --no-cache \
+	  --provenance=false --metadata-file target/image.json --tag valerix:$(VERSION) \
+	  $(IMAGE_LABELS) $(ARGS) \
+	  --output type=docker,dest=target/image.tar,rewrite-timestamp=true .
+	@sed -n 's/.*"containerimage.digest": "\(.*\)".*/\1/p' target/image.json
+	@sha256sum target/image.tar
+
 up: ## Run the platform in containers
-	@docker compose version >/dev/null 2>&1 || { echo "Docker with its compose plugin is missing" \
-	  "(https://docs.docker.com/engine/install). 'make demo' needs no Docker." >&2; exit 1; }
-	@echo "Building the image and starting the containers. The first time, this compiles Valerix" \
-	  "in the image and downloads the other images, which takes minutes."
-	@chmod -R a+rX infra grafana
-	docker compose up --build --detach --wait order-service
-	@docker compose up --detach --wait || echo "The services run, but an observability container" \
-	  "does not: see 'docker compose ps --all'. Each port has a variable (docs/operations.md)."
+	@scripts/start-containers
 
 down: ## Stop the containers, and keep their data
 	docker compose down
@@ -193,7 +204,7 @@ schemathesis: ## Install Schemathesis into target/tools
 bench-tools: ## Install wrk and pgbench
 	@scripts/install-bench
 
-.PHONY: axe bench bench-growth bench-peers bench-tools check chromium demo demo-gremlin deny \
-  down drill-tools failover-drill fmt fuzz fuzz-tools haproxy help image kubernetes \
-  kubernetes-drill kubernetes-rules lint microbench observability-drill peer-tools pgbouncer \
-  postgres prometheus prove restore-drill rust sbom schemathesis soak test up
+.PHONY: advisories axe bench bench-growth bench-peers bench-tools cargo-deny check chromium demo \
+  demo-gremlin deny down drill-tools failover-drill fmt fuzz fuzz-tools haproxy help image \
+  image-archive kubernetes kubernetes-drill kubernetes-rules lint microbench observability-drill \
+  peer-tools pgbouncer postgres prometheus prove restore-drill rust sbom schemathesis soak test up
