@@ -448,6 +448,40 @@ async fn buffered_spans_are_exported_at_shutdown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn probes_are_exported_only_as_a_part_of_another_trace() {
+    let (collector, address) = Collector::start();
+    let mut stack = start_traced(&address, &[]).await;
+    for route in ["/livez", "/readyz", "/health", "/metrics"] {
+        let probe = stack.order.get(route).await;
+        assert_eq!(probe.header("x-trace-id").len(), 32, "{route}");
+    }
+    let sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    stack
+        .order
+        .request(Method::GET, "/health", &[("traceparent", sampled)], None)
+        .await;
+    stack.place("PROD-001", 1).await;
+    for service in [&mut stack.order, &mut stack.inventory, &mut stack.payment] {
+        assert_eq!(service.process.stop().await.unwrap().code(), Some(0));
+    }
+    let spans = collector.0.lock().unwrap().clone();
+    assert!(find(&spans, "payment-service", "POST /payments").is_some());
+    let probes: Vec<_> = spans
+        .iter()
+        .filter(|received| {
+            let route = received.attribute("http.route").unwrap_or_default();
+            ["/livez", "/readyz", "/health", "/metrics"].contains(&route.as_str())
+        })
+        .map(|probe| (probe.span.name.as_str(), hex(&probe.span.trace_id)))
+        .collect();
+    let of_caller = ("GET /health", "0af7651916cd43dd8448eb211c80319c".to_owned());
+    assert!(
+        !probes.is_empty() && probes.iter().all(|probe| *probe == of_caller),
+        "{probes:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn responses_have_a_trace_id_although_nothing_is_logged() {
     let stack = Stack::with(&[("RUST_LOG", "off")]).await;
     assert_eq!(

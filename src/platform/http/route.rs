@@ -35,7 +35,7 @@ pub fn route_of(request: &ServiceRequest) -> Route {
 }
 
 /// Routes of every service that programs request every few seconds. They are logged at the level
-/// debug, because their lines would hide the others.
+/// debug, because their lines would hide the others, and traced only as a part of another trace.
 const POLLED_ROUTES: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
 
 /// Whether a route is one that programs request every few seconds.
