@@ -126,13 +126,15 @@ fuzz-tools: ## Install cargo-fuzz
 	@test -x target/tools/bin/cargo-fuzz \
 	  || cargo install --quiet --locked --version 0.13.2 --root target/tools cargo-fuzz
 
+# The file is the same for each checkout of a commit.
 sbom: ## Write the bill of materials (CycloneDX) to target/sbom.json
 	@test -x target/tools/bin/cargo-cyclonedx \
 	  || cargo install --quiet --locked --version 0.5.9 --root target/tools cargo-cyclonedx
 	@cargo metadata --locked --format-version 1 >/dev/null # fails if Cargo.lock is out of date
-	@PATH="$$PWD/target/tools/bin:$$PATH" \
+	@SOURCE_DATE_EPOCH=$(COMMIT_TIME) PATH="$$PWD/target/tools/bin:$$PATH" \
 	  cargo cyclonedx --quiet --format json --override-filename sbom
-	@mkdir -p target && mv sbom.json target/sbom.json && echo target/sbom.json
+	@mkdir -p target && sed "s|file://$$PWD#|file:///build#|g" sbom.json >target/sbom.json \
+	  && rm sbom.json && echo target/sbom.json
 
 kubernetes: ## Check deploy/kubernetes against the schemas and this project's policies
 	@scripts/check-kubernetes
@@ -152,6 +154,7 @@ fmt: ## Format the code
 # always mean the same image.
 VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 # SOURCE_URL, if it is set, is the address of the repository.
+COMMIT_TIME = $(or $(shell git log -1 --format=%ct 2>/dev/null),$(shell date +%s))
 REVISION = $(shell git describe --always --abbrev=40 --dirty --exclude '*')
 IMAGE_LABELS = --label org.opencontainers.image.version=$(VERSION) \
   --label org.opencontainers.image.revision=$(REVISION) \
@@ -162,7 +165,7 @@ image: ## Build the container image
 # It needs BuildKit 0.13 or newer, with a builder that can set the times of files in layers.
 image-archive: ## Build target/image.tar for docker load: the same file each time
 	@mkdir -p target
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker buildx build --no-cache \
+	SOURCE_DATE_EPOCH=$(COMMIT_TIME) docker buildx build --no-cache \
 	  --provenance=false --metadata-file target/image.json --tag valerix:$(VERSION) \
 	  $(IMAGE_LABELS) $(ARGS) \
 	  --output type=docker,dest=target/image.tar,rewrite-timestamp=true .
