@@ -1,6 +1,8 @@
 """Three nodes with etcd, Patroni and PostgreSQL, and the configuration of deploy/patroni."""
 
 import json
+import os
+import re
 import secrets
 import signal
 import time
@@ -8,19 +10,52 @@ from pathlib import Path
 
 from .postgres import ConnectionLost, Session, bin_directory, query, require
 from .sandbox import DrillFailed, free_port, kill_all, send_signal, wait_for
-from .services import get
+from .services import get, post
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "patroni"
+PROJECT = Path(__file__).resolve().parents[2]
+DEPLOY = PROJECT / "deploy" / "patroni"
+# Where scripts/install-drills puts newer programs than the system's.
+NEWER_PROGRAMS = PROJECT / "target" / "tools" / "patroni"
 NAMES = ("node1", "node2", "node3")
 # Each node reports its position only every few seconds, while orders continue. In bytes.
 MAX_LAG = 16 * 2**20
 # Patroni's roles in a healthy cluster, sorted.
-HEALTHY_ROLES = ["leader", "replica", "sync_standby"]
+SYNCHRONOUS_ROLES = ["leader", "replica", "sync_standby"]
+ASYNCHRONOUS_ROLES = ["leader", "replica", "replica"]
 
 
 def read_environment_file(path):
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
+
+
+def patroni_settings(changes):
+    """Returns deploy/patroni/patroni.yml with other values of some of its settings."""
+    text = (DEPLOY / "patroni.yml").read_text()
+    for name, value in changes.items():
+        text, count = re.subn(rf"^( *{re.escape(name)}): .*$", rf"\1: {value}", text, flags=re.M)
+        if count != 1:
+            raise DrillFailed(f"patroni.yml has {count} settings with the name {name}")
+    return text
+
+
+def find_programs(sandbox):
+    """Returns the commands of Patroni and etcd.
+
+    PATRONI and ETCD name other programs than those of `make drill-tools`.
+    """
+    patroni, etcd = ["patroni"], ["etcd"]
+    if NEWER_PROGRAMS.is_dir():
+        # The processes' user may not be able to read the originals.
+        copy = sandbox.copy(NEWER_PROGRAMS, "programs")
+        patroni = ["env", f"PYTHONPATH={copy}", "/usr/bin/python3", "-m", "patroni"]
+        etcd = [copy / "etcd"]
+    if chosen := os.environ.get("PATRONI"):
+        patroni = [chosen]
+    if chosen := os.environ.get("ETCD"):
+        etcd = [chosen]
+    require(patroni[0], etcd[0])
+    return patroni, etcd
 
 
 class Node:
@@ -34,9 +69,10 @@ class Node:
     def start(self):
         """Starts each process in a directory below the node's, where `kill` finds it."""
         sandbox = self.cluster.sandbox
-        sandbox.start(["etcd"], sandbox.directory(f"{self.name}/etcd"), self._etcd_environment())
+        etcd = self.cluster.etcd
+        sandbox.start(etcd, sandbox.directory(f"{self.name}/etcd"), self._etcd_environment())
         sandbox.start(
-            ["patroni", sandbox.home / "patroni.yml"],
+            [*self.cluster.patroni, sandbox.home / "patroni.yml"],
             sandbox.directory(f"{self.name}/patroni"),
             self._patroni_environment(),
         )
@@ -85,9 +121,23 @@ class Node:
     def unfreeze(self):
         send_signal(self.directory, signal.SIGCONT)
 
+    def crash_postgres(self):
+        """Kills PostgreSQL, but not Patroni, which has its directory in the environment."""
+        kill_all(self.directory / "postgres", or_in_environment=False)
+
+    def cut_replication(self):
+        """Stops what sends WAL, so that the standbys receive nothing more, and see no error."""
+        senders = "SELECT pid FROM pg_stat_replication"
+        for (pid,) in self.cluster.query(self, senders, "postgres"):
+            os.kill(int(pid), signal.SIGSTOP)
+
     def session(self):
         password = self.cluster.superuser_password
         return Session(self.cluster.sandbox, self.postgres_port, "postgres", "postgres", password)
+
+    def is_etcd_leader(self):
+        status = json.loads(post(self.etcd_client_port, "/v3/maintenance/status", "{}"))
+        return status["leader"] == status["header"]["member_id"]
 
     def is_leader(self):
         """Whether Patroni holds the leader key in etcd and PostgreSQL runs as primary."""
@@ -96,14 +146,22 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, sandbox):
-        require("etcd", "patroni")
+    def __init__(self, sandbox, settings):
         self.sandbox = sandbox
+        self.patroni, self.etcd = find_programs(sandbox)
         self.superuser_password = secrets.token_urlsafe(18)
         self.replication_password = secrets.token_urlsafe(18)
         self.password = secrets.token_urlsafe(18)
-        sandbox.copy(DEPLOY / "patroni.yml", "patroni.yml")
+        sandbox.file("patroni.yml", patroni_settings(settings))
+        is_asynchronous = settings.get("synchronous_mode") == "false"
+        self.roles = ASYNCHRONOUS_ROLES if is_asynchronous else SYNCHRONOUS_ROLES
         self.nodes = [Node(self, name) for name in NAMES]
+
+    def versions(self):
+        commands = (self.patroni, self.etcd, [bin_directory() / "postgres"])
+        outputs = [self.sandbox.run([*command, "--version"]) for command in commands]
+        numbers = [re.search(r"\d+\.\d+(\.\d+)?", output)[0] for output in outputs]
+        return "Patroni {}, etcd {}, PostgreSQL {}".format(*numbers)
 
     def start(self):
         for node in self.nodes:
@@ -123,7 +181,8 @@ class Cluster:
         return []
 
     def wait_until_healthy(self, timeout=90):
-        """Waits until two standbys, one of them synchronous, follow a leader. Returns the leader.
+        """Waits until two standbys follow a leader, one of them synchronous unless replication is
+        asynchronous. Returns the leader.
 
         A standby may lag by at most MAX_LAG.
         """
@@ -132,10 +191,18 @@ class Cluster:
         except DrillFailed as error:
             raise DrillFailed(f"{error}: {self.members()}") from None
 
+    def wait_for_leader(self):
+        """Returns the node that holds the leader key and is primary."""
+
+        def find():
+            return next((node for node in self.nodes if node.is_leader()), None)
+
+        return wait_for("a primary", find, timeout=60)
+
     def _leader(self):
         """Returns the leader of a healthy cluster, else None."""
         members = self.members()
-        if sorted(member["role"] for member in members) != HEALTHY_ROLES:
+        if sorted(member["role"] for member in members) != self.roles:
             return None
         if len({member.get("timeline") for member in members}) != 1:
             return None
@@ -167,14 +234,14 @@ class PromotionWatch:
                 raise DrillFailed(f"{node.name} is not a standby")
 
     def wait(self, timeout):
-        """Returns the promoted node, and the times of its promotion and of its leader key."""
+        """Returns the times of the promotion and of the leader key."""
         primary = wait_for("a standby to be promoted", self._promoted, timeout, interval=0.02)
         promoted_at = time.time()
         wait_for("Patroni to hold the leader key", primary.is_leader, 30, interval=0.02)
         leader_at = time.time()
         for session in self.sessions.values():
             session.close()
-        return primary, promoted_at, leader_at
+        return promoted_at, leader_at
 
     def _promoted(self):
         for node, session in self.sessions.items():

@@ -117,7 +117,7 @@ class Sandbox:
         self._watcher.wait()
 
 
-def processes_of(directory):
+def processes_of(directory, or_in_environment=True):
     """Finds the processes that work below the directory or have it in their environment.
 
     A process group is not enough: PostgreSQL's processes leave their parent's group. A working
@@ -130,7 +130,7 @@ def processes_of(directory):
             continue
         try:
             cwd = os.readlink(entry / "cwd").removesuffix(" (deleted)")
-            environment = (entry / "environ").read_bytes()
+            environment = (entry / "environ").read_bytes() if or_in_environment else b""
         except OSError:
             continue
         if Path(cwd).is_relative_to(directory) or any(mark in environment for mark in marks):
@@ -138,24 +138,24 @@ def processes_of(directory):
     return found
 
 
-def send_signal(directory, number):
+def send_signal(directory, number, or_in_environment=True):
     """Sends a signal to all processes of a directory."""
-    for process in processes_of(directory):
+    for process in processes_of(directory, or_in_environment):
         try:
             os.kill(process, number)
         except ProcessLookupError:
             pass
 
 
-def kill_all(directory):
+def kill_all(directory, or_in_environment=True):
     """Kills all processes of a directory as a power failure would.
 
     They are stopped first, so that none of them can react to the death of another.
     """
-    send_signal(directory, signal.SIGSTOP)
+    send_signal(directory, signal.SIGSTOP, or_in_environment)
     deadline = time.monotonic() + KILL_TIMEOUT_SECONDS
-    while processes_of(directory):
-        send_signal(directory, signal.SIGKILL)
+    while processes_of(directory, or_in_environment):
+        send_signal(directory, signal.SIGKILL, or_in_environment)
         if time.monotonic() > deadline:
             raise DrillFailed(f"processes in {directory} do not end")
         time.sleep(0.02)

@@ -24,6 +24,16 @@ def get(port, path, timeout=2):
         connection.close()
 
 
+def post(port, path, body, timeout=2):
+    """Returns the body of the response."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("POST", path, body, {"content-type": "application/json"})
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
+
+
 class Services:
     """The services, with more `variables` than the usual ones.
 

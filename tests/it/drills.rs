@@ -36,16 +36,18 @@ fn each_drill_prints_its_help_and_rejects_wrong_arguments() {
             assert!(text.contains(named), "{drill} {arguments:?}: {text}");
         }
     }
-    let rejected = run(
-        "failover.py",
-        &["--program", PROGRAM, "--losses", "kill,drown"],
-    );
-    assert_eq!(rejected.status.code(), Some(2));
-    assert!(
-        String::from_utf8(rejected.stderr)
-            .unwrap()
-            .contains("drown")
-    );
+    for (arguments, named) in [
+        (["--losses", "kill,drown"], "drown"),
+        (["--settings", "ttl"], "--settings"),
+    ] {
+        let rejected = run(
+            "failover.py",
+            &[&["--program", PROGRAM], &arguments[..]].concat(),
+        );
+        let text = String::from_utf8(rejected.stderr).unwrap();
+        assert_eq!(rejected.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(named), "{arguments:?}: {text}");
+    }
 }
 
 #[test]
