@@ -366,6 +366,26 @@ async fn a_request_that_a_cancellation_overtakes_is_answered_409_and_so_is_its_k
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_repeats_a_201_whose_order_recovery_has_confirmed() {
+    let mut stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "300")]).await;
+    // Longer than the lease of the request, which is two steps and 2 s.
+    let stall = [("VALERIX_FAILPOINT", "order.charged=stall:4500")];
+    stack.restart_order(&stall).await;
+    let replica = stack.start_order_replica().await;
+    let placed = place_with_key(&stack, "k").await;
+    assert_eq!(placed.status, 201, "{placed:?}");
+    let id = placed.order_id();
+    let epoch = format!("SELECT epoch::bigint FROM orders WHERE id = '{id}'");
+    assert!(stack.database.count(&epoch).await > 1);
+    assert_cancelled(&replica.act("cancel", &id).await);
+    let again = place_with_key(&stack, "k").await;
+    assert_eq!((again.status, again.order_id()), (placed.status, id));
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.json()["status"], "CONFIRMED");
+    stack.assert_clean_audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_repeats_a_201_as_it_was_and_after_a_202_tells_that_the_order_is_cancelled() {
     let stack = Stack::start().await;
     let confirmed = place_with_key(&stack, "confirmed").await;

@@ -88,10 +88,7 @@ pub async fn place(
         .metrics
         .count_change(OrderStatus::Pending, ChangeReason::Placed);
     failpoint::point("order.placed").await;
-    let order = executor
-        .run_or_leave_to_recovery(order, attempt_deadline, false)
-        .await;
-    respond(order)
+    respond(executor.run_request(order, attempt_deadline).await)
 }
 
 /// The response to a request whose order could not be inserted.

@@ -15,7 +15,7 @@ use crate::order::metrics::OrderMetrics;
 use crate::order::store;
 use crate::order::store::{NewOrder, OrderRow, OrderTransition};
 use crate::platform::db::batcher::Batcher;
-use crate::platform::db::{Database, DatabaseError, WORK_TIMEOUT};
+use crate::platform::db::{Database, DatabaseError, Stored, WORK_TIMEOUT};
 use crate::platform::deadline::Deadline;
 use crate::platform::fault_injection::failpoint;
 use crate::platform::observability::trace_context;
@@ -142,6 +142,32 @@ impl SagaExecutor {
                 );
                 order
             }
+        }
+    }
+
+    /// Runs the attempt of the request that placed the order, and returns the order to answer with.
+    ///
+    /// If another attempt has confirmed the order meanwhile, the answer is stored, because a key
+    /// repeats a 201 as it was, also after the order was cancelled. Otherwise the client learns by
+    /// its key how the order stands.
+    pub async fn run_request(&self, placed: OrderRow, attempt_deadline: Deadline) -> OrderRow {
+        let order = self
+            .run_or_leave_to_recovery(placed.clone(), attempt_deadline, false)
+            .await;
+        let is_of_this_attempt = order.epoch == placed.epoch;
+        if is_of_this_attempt || order.status != Stored::from(OrderStatus::Confirmed) {
+            return order;
+        }
+        let is_stored = self
+            .database
+            .run_with_lock_retries(async |connection| {
+                store::store_confirmed_response(connection, &order).await
+            })
+            .await;
+        if matches!(is_stored, Ok(true)) {
+            order
+        } else {
+            placed
         }
     }
 

@@ -12,6 +12,7 @@ mod order_row;
 mod pagination;
 mod position;
 mod recovery_queue;
+mod response;
 mod retention;
 mod snapshot;
 mod transition;
@@ -28,6 +29,7 @@ pub use position::{InvalidPosition, Position};
 pub use recovery_queue::{
     Claim, Claimed, Queue, backlog, claim, claim_one, forget_keys, release_lease, wake,
 };
+pub use response::store_confirmed_response;
 pub use retention::{
     LeavingOrder, PageRow, RetentionPage, claim_leaving, count_refused, count_rows, delete_orders,
     find_old, mark_leaving, store_refusals,
