@@ -14,10 +14,6 @@ BUILD_DEMO = test -x $(TARGET_DIR)/demo/valerix \
   || echo "Building Valerix. The first build compiles about 300 crates, which takes minutes;" \
     "later ones compile only what has changed."; \
   cargo build --locked --profile demo
-BUILD_RELEASE = test -x $(TARGET_DIR)/release/valerix \
-  || echo "Building the optimised Valerix. The first build compiles about 300 crates, which takes" \
-    "minutes; later ones compile only what has changed."; \
-  cargo build --locked --release
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +42,7 @@ test: $(TEST_TOOLS) lint deny kubernetes ## Run all checks and tests but the lon
 
 # Each campaign: 5,000 orders, 100 kills, 5 database restarts.
 prove: postgres ## Run a chaos campaign for each of SEEDS (11 12 13); fail unless each is proved
-	@$(BUILD_RELEASE)
+	@scripts/build-release
 	@for seed in $${SEEDS:-11 12 13}; do \
 	  $(TARGET_DIR)/release/valerix prove --seed $$seed --orders 5000 --kills 100 \
 	    --database-restarts 5 || exit $$?; \
@@ -54,13 +50,13 @@ prove: postgres ## Run a chaos campaign for each of SEEDS (11 12 13); fail unles
 
 # It fails when memory, descriptors, threads, tasks or database sessions grow.
 soak: postgres ## Run load and faults for SOAK_MINUTES (60); fail when the use of resources grows
-	@$(BUILD_RELEASE)
+	@scripts/build-release
 	@$(TARGET_DIR)/release/valerix soak --minutes $${SOAK_MINUTES:-60} $(ARGS)
 
 # The measured program is the release build. The benchmark itself needs no optimisation: it shares
 # the build of the tests.
 bench: postgres bench-tools ## Measure orders/s beside pgbench, latency, memory and processor time
-	@$(BUILD_RELEASE)
+	@scripts/build-release
 	@cargo bench --locked --quiet --profile dev --bench orders -- \
 	  --program "$${CARGO_TARGET_DIR:-$$PWD/target}/release/valerix" $(ARGS)
 
@@ -69,29 +65,33 @@ bench-growth: ## Measure with more clients, products and stored orders, and with
 
 # It removes all processes and data of its own, also when it is interrupted.
 bench-peers: postgres bench-tools peer-tools ## Compare with Restate, DBOS and Go, under kills too
-	@$(BUILD_RELEASE)
+	@scripts/build-release
 	@benches/peers/compare.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
 
 peer-tools: ## Install Restate and DBOS into target/tools, and build the Go services
 	@scripts/install-peers
+
+# For `make bench`, `prove`, `soak` and the drills. The image is built without a profile.
+profile: rust postgres bench-tools ## Record which code is used, for faster release builds
+	@scripts/record-profile
 
 microbench: ## Measure the pure code of the hot path, part by part
 	cargo bench --locked --bench micro -- $(ARGS)
 
 # On three nodes with Patroni and etcd, all on this machine. The drill removes what it made.
 failover-drill: postgres drill-tools ## Lose the primary of the database under load
-	@$(BUILD_RELEASE)
+	@scripts/build-release
 	@drills/failover.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
 
 # It restores with pgBackRest, also to a chosen point in time.
 restore-drill: postgres drill-tools ## Lose the database and its disk under load, and restore it
-	@$(BUILD_RELEASE)
+	@scripts/build-release
 	@drills/restore.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
 
 # The collector, Jaeger, Loki and Promtail have no package in Debian: the drill takes them from the
 # PATH or from variables (drills/observability.py --help), and skips what is missing.
 observability-drill: postgres prometheus ## Follow orders to Jaeger, Prometheus and Loki
-	@$(BUILD_RELEASE)
+	@scripts/build-release
 	@drills/observability.py --program "$${CARGO_TARGET_DIR:-target}/release/valerix" $(ARGS)
 
 drill-tools: ## Install Patroni, etcd and pgBackRest
@@ -210,4 +210,5 @@ bench-tools: ## Install wrk and pgbench
 .PHONY: advisories axe bench bench-growth bench-peers bench-tools cargo-deny check chromium demo \
   demo-gremlin deny down drill-tools failover-drill fmt fuzz fuzz-tools haproxy help image \
   image-archive kubernetes kubernetes-drill kubernetes-rules lint microbench observability-drill \
-  peer-tools pgbouncer postgres prometheus prove restore-drill rust sbom schemathesis soak test up
+  peer-tools pgbouncer postgres profile prometheus prove restore-drill rust sbom schemathesis \
+  soak test up
