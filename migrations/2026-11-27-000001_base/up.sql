@@ -168,6 +168,8 @@ CREATE TABLE leaving_orders (
 );
 
 CREATE INDEX leaving_orders_due ON leaving_orders (next_attempt_at);
+-- Each run counts the orders that stay. Nearly always there are none.
+CREATE INDEX leaving_orders_refused ON leaving_orders (order_id) WHERE refusal IS NOT NULL;
 
 -- The newest event that retention has deleted. A listener of the live stream that resumes before
 -- it has missed changes that it cannot get any more. At most one row.
