@@ -153,9 +153,9 @@ fmt: ## Format the code
 # docker-compose.yml uses the tag `latest`. Kubernetes uses the version, because there a tag must
 # always mean the same image.
 VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
-# SOURCE_URL, if it is set, is the address of the repository.
 COMMIT_TIME = $(or $(shell git log -1 --format=%ct 2>/dev/null),$(shell date +%s))
 REVISION = $(shell git describe --always --abbrev=40 --dirty --exclude '*')
+# SOURCE_URL, if it is set, is the address of the repository.
 IMAGE_LABELS = --label org.opencontainers.image.version=$(VERSION) \
   --label org.opencontainers.image.revision=$(REVISION) \
   $(if $(SOURCE_URL),--label org.opencontainers.image.source=$(SOURCE_URL))

@@ -32,8 +32,6 @@ SECONDS_AFTER_RECOVERY = 5
 # Less than wal_receiver_timeout, after which a standby would connect again.
 SECONDS_CUT = 3
 EXTRA_STOCK = 1_000_000
-
-
 LOSSES = ("kill", "cut", "freeze", "crash")
 
 
@@ -55,7 +53,7 @@ def arguments():
         help="how the primary is lost each time: kill (a power failure), cut (a power failure, "
         f"{SECONDS_CUT} s after its standbys received the last byte), freeze (it hangs, and "
         "continues after another node was promoted) or crash (only PostgreSQL is killed) "
-        "[kill,cut,freeze,crash]",
+        f"[{','.join(LOSSES)}]",
     )
     parser.add_argument(
         "--asynchronous",
@@ -104,7 +102,7 @@ class Loss:
 
 
 def strike(primary, how):
-    """Returns when the primary stopped to work, and when all of its processes had."""
+    """Returns the time at which the primary was struck, and the time at which it had stopped."""
     if how == "cut":
         primary.cut_replication()
         time.sleep(SECONDS_CUT)

@@ -128,8 +128,8 @@ mod tests {
             bytes: 2_340,
             ..RetentionStepDone::default()
         });
-        let text = "3 orders, 9 events, 3 reservations and 2 payments were deleted: 2.3 kB of rows,\n\
-                    without their indexes";
+        let text = "3 orders, 9 events, 3 reservations and 2 payments were deleted: 2.3 kB of \
+                    rows,\nwithout their indexes";
         assert_eq!(report.to_string(), text);
         assert!(report.is_complete());
         report.add(&RetentionStepDone {

@@ -8,6 +8,7 @@ use valerix::{inventory, order, payment};
 
 use crate::harness::events::Listener;
 use crate::harness::old_orders::old_orders;
+use crate::harness::violations::violated;
 use crate::harness::{Response, Run, Service, Stack, eventually};
 
 /// Makes every order and event that exists 40 days older.
@@ -204,14 +205,8 @@ async fn an_order_whose_rows_contradict_its_end_stays_until_they_are_repaired() 
     assert_eq!(stack.holdings(&held).await, "HELD SUCCESS");
     assert_eq!(stack.holdings(&other).await, "- -");
     let audit = stack.audit().await.unwrap();
-    let violated: Vec<_> = audit
-        .invariants
-        .iter()
-        .filter(|invariant| invariant.violations > 0)
-        .map(|invariant| (invariant.name.as_str(), invariant.violations))
-        .collect();
     assert_eq!(
-        violated,
+        violated(&audit),
         [
             ("failed-keeps-nothing", 1),
             ("leaving-is-not-contradicted", 2)

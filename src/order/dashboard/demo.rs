@@ -95,7 +95,10 @@ async fn change_resource(
 ///
 /// Requires `GREMLIN_TOKEN`, if it is set.
 #[utoipa::path(tag = "page", params(("resource" = String, Path, example = "campaigns/current")),
-    responses((status = 202, description = "The campaign is asked to stop"), Unauthorized, NotFound, BadGateway,
+    responses((status = 202, description = "The campaign is asked to stop"),
+    Unauthorized,
+    NotFound,
+    BadGateway,
     GatewayTimeout))]
 #[delete("/demo/{resource:.*}")]
 async fn end_resource(

@@ -100,5 +100,24 @@ fn add(total: &mut RetentionStepDone, done: &RetentionStepDone) {
     total.events += done.events;
     total.reservations += done.reservations;
     total.payments += done.payments;
-    total.refused += done.refused;
+    // The last step counts all of them, and is repeated while inventory or payment is away.
+    total.refused = done.refused;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_step_that_is_repeated_counts_the_orders_that_stay_once() {
+        let step = RetentionStepDone {
+            orders: 1,
+            refused: 2,
+            ..RetentionStepDone::default()
+        };
+        let mut total = RetentionStepDone::default();
+        add(&mut total, &step);
+        add(&mut total, &step);
+        assert_eq!((total.orders, total.refused), (2, 2));
+    }
 }

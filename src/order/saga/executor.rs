@@ -147,9 +147,9 @@ impl SagaExecutor {
 
     /// Runs the attempt of the request that placed the order, and returns the order to answer with.
     ///
-    /// If another attempt has confirmed the order meanwhile, the answer is stored, because a key
-    /// repeats a 201 as it was, also after the order was cancelled. Otherwise the client learns by
-    /// its key how the order stands.
+    /// If another attempt has confirmed the order meanwhile, the answer is stored first, because a
+    /// key repeats a 201 as it was, also after the order was cancelled. If that fails, the order is
+    /// returned as it was placed: the client gets a 202, and learns later how the order has ended.
     pub async fn run_request(&self, placed: OrderRow, attempt_deadline: Deadline) -> OrderRow {
         let order = self
             .run_or_leave_to_recovery(placed.clone(), attempt_deadline, false)
@@ -164,10 +164,13 @@ impl SagaExecutor {
                 store::store_confirmed_response(connection, &order).await
             })
             .await;
-        if matches!(is_stored, Ok(true)) {
-            order
-        } else {
-            placed
+        match is_stored {
+            Ok(true) => order,
+            Ok(false) => placed,
+            Err(error) => {
+                tracing::error!(order_id = %placed.id, %error, "a 201 could not be stored");
+                placed
+            }
         }
     }
 

@@ -11,6 +11,7 @@ pub mod haproxy;
 pub mod old_orders;
 mod operator;
 pub mod python_script;
+pub mod violations;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
