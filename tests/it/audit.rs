@@ -285,16 +285,18 @@ async fn requests_for_an_audit_of_a_locked_table_are_all_answered_and_the_next_a
             "{response:?}"
         );
     }
-    let logged = stack
-        .order
-        .lines()
-        .into_iter()
-        .filter(|line| line.contains("audit-unavailable"));
+    let logged = eventually("a log line for each", async || {
+        let lines = stack.order.lines().into_iter();
+        let logged: Vec<_> = lines
+            .filter(|line| line.contains("audit-unavailable"))
+            .collect();
+        (logged.len() == 10).then_some(logged)
+    })
+    .await;
     assert!(
-        logged.clone().all(|line| line.contains("lock timeout")),
-        "{logged:?}"
+        logged.iter().all(|line| line.contains("lock timeout")),
+        "each with the cause: {logged:?}"
     );
-    assert_eq!(logged.count(), 10, "each with the cause");
     session.batch_execute("ROLLBACK").await.unwrap();
 
     let requested = Utc::now();

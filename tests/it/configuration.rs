@@ -311,15 +311,12 @@ async fn a_service_waits_for_a_database_that_does_not_exist_yet() {
         service.get("/health").await.json()["dependencies"]["database"],
         "disconnected"
     );
-    let waiting = |line: &String| {
-        line.contains("waiting for the database") && line.contains("does not exist")
-    };
-    assert_eq!(
-        service.lines().iter().filter(|line| waiting(line)).count(),
-        1,
-        "{:#?}",
-        service.lines()
-    );
+    let waiting = "waiting for the database";
+    let line = service.wait_for_line(waiting).await;
+    assert!(line.contains("does not exist"), "{line}");
+    let lines = service.lines();
+    let logged = lines.iter().filter(|line| line.contains(waiting));
+    assert_eq!(logged.count(), 1, "{lines:#?}");
 
     database.create_now().await;
     service.wait_until_ready().await;

@@ -244,12 +244,8 @@ async fn orders_beyond_the_limit_are_rejected_at_once_and_the_overload_is_logged
     const EXCESS: usize = 88;
     let stack = Stack::start().await;
     let logged = |text: &str| {
-        stack
-            .order
-            .lines()
-            .iter()
-            .filter(|line| line.contains(text))
-            .count()
+        let lines = stack.order.lines();
+        lines.iter().filter(|line| line.contains(text)).count()
     };
     // The lock keeps every order from being stored. Each request stays in progress until it times
     // out on the lock.
@@ -291,11 +287,10 @@ async fn orders_beyond_the_limit_are_rejected_at_once_and_the_overload_is_logged
         "each response said that nothing was stored"
     );
     stack.place("PROD-001", 1).await;
+    let ended = "overload ended: accepting orders";
+    stack.order.wait_for_line(ended).await;
     assert_eq!(
-        (
-            logged("overload started: rejecting orders"),
-            logged("overload ended: accepting orders")
-        ),
+        (logged("overload started: rejecting orders"), logged(ended)),
         (1, 1)
     );
     assert_eq!(

@@ -69,7 +69,10 @@ async fn read_only_hosts_are_logged_once_and_the_service_starts_when_one_accepts
         );
     }
     assert!(!service.has_ended(), "{:#?}", service.lines());
-    let logged = warnings(&service);
+    let logged = eventually("a warning", async || {
+        Some(warnings(&service)).filter(|logged| !logged.is_empty())
+    })
+    .await;
     assert_eq!(logged.len(), 1, "{logged:#?}");
     let cause = logged[0]["cause"].as_str().unwrap();
     for server in [&one, &two] {

@@ -140,13 +140,10 @@ async fn each_kind_of_fault_has_its_effect_on_the_response_and_on_the_database()
         .await
         .unwrap()
         .unwrap();
-    assert!(
-        stack
-            .inventory
-            .lines()
-            .iter()
-            .any(|line| line.contains("the gremlin aborts the process"))
-    );
+    stack
+        .inventory
+        .wait_for_line("the gremlin aborts the process")
+        .await;
     stack.restart_ended().await;
     let rules = stack.inventory.get("/gremlin/rules").await.json();
     assert_eq!(rules["rules"], json!([]), "rules do not survive a restart");
@@ -403,15 +400,12 @@ async fn changes_of_rules_and_injected_faults_are_counted_and_logged() {
     ] {
         assert!(metrics.contains(&series), "no {series} in {metrics}");
     }
-    let lines = stack.inventory.lines();
     for (message, word) in [
         ("gremlin rule added", "\"vanish\""),
         ("gremlin fault injected", "\"/inventory\""),
     ] {
-        let found = lines
-            .iter()
-            .any(|line| line.contains(message) && line.contains(word));
-        assert!(found, "no {message}: {lines:#?}");
+        let line = stack.inventory.wait_for_line(message).await;
+        assert!(line.contains(word), "{line}");
     }
 }
 
@@ -454,10 +448,12 @@ async fn a_service_on_a_public_address_warns_of_a_gremlin_without_a_token() {
         env.extend(extra.map(|(name, value)| (name, value.to_owned())));
         let service = Service::start("payment", free_port(), &env);
         service.wait_until_ready().await;
-        assert_eq!(
-            service.lines().iter().any(|line| line.contains(warning)),
-            warned
-        );
+        if warned {
+            service.wait_for_line(warning).await;
+        } else {
+            let lines = service.lines();
+            assert!(!lines.iter().any(|line| line.contains(warning)));
+        }
     }
 }
 

@@ -566,17 +566,11 @@ async fn an_exporter_of_none_exports_nothing_and_an_unknown_boolean_is_a_warning
     ];
     let mut stack = start_traced(&address, &extra).await;
     stack.place("PROD-001", 1).await;
-    let is_warning =
-        |line: &String| line.contains("OTEL_SDK_DISABLED is 'maybe', which counts as false");
-    assert_eq!(
-        stack
-            .order
-            .lines()
-            .iter()
-            .filter(|line| is_warning(line))
-            .count(),
-        1
-    );
+    let warning = "OTEL_SDK_DISABLED is 'maybe', which counts as false";
+    stack.order.wait_for_line(warning).await;
+    let lines = stack.order.lines();
+    let warnings = lines.iter().filter(|line| line.contains(warning));
+    assert_eq!(warnings.count(), 1);
     // A service exports its remaining spans before it stops.
     assert_eq!(stack.order.process.stop().await.unwrap().code(), Some(0));
     assert!(collector.0.lock().unwrap().is_empty());

@@ -203,6 +203,15 @@ impl Service {
         self.lines.lock().unwrap().clone()
     }
 
+    /// Waits until a line of the log contains this text, and returns the line. It arrives through a
+    /// pipe, often later than the response of the request that it is about.
+    pub async fn wait_for_line(&self, text: &str) -> String {
+        eventually(&format!("a log line with {text:?}"), async || {
+            self.lines().into_iter().find(|line| line.contains(text))
+        })
+        .await
+    }
+
     pub async fn request(
         &self,
         method: Method,
