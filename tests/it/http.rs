@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Service, Stack, eventually};
+use crate::harness::{LONG_STEPS, Service, Stack, eventually};
 
 fn address(service: &Service) -> &str {
     service.url.strip_prefix("http://").unwrap()
@@ -536,7 +536,7 @@ async fn a_body_that_does_not_arrive_in_time_gets_a_408() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_service_finishes_requests_in_progress_and_exits_with_0() {
-    let mut stack = Stack::start().await;
+    let mut stack = Stack::with(&[LONG_STEPS]).await;
     stack.inventory.set_latency(true, 1000).await;
     let order = &stack.order;
     let in_flight = async {

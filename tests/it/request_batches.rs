@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
-use crate::harness::{Response, Service, Stack, eventually, free_port};
+use crate::harness::{LONG_STEPS, Response, Service, Stack, eventually, free_port};
 
 const RESERVE: &str = "/inventory/reserve";
 const BATCH: &str = "/inventory/reserve/batch";
@@ -34,7 +34,7 @@ fn batches(dependency: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_wait_together_share_a_request_and_are_counted_and_logged_one_by_one() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[LONG_STEPS]).await;
     // A response tells the order service that the other services accept batches.
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let responses = stack
@@ -230,7 +230,7 @@ async fn malformed_batches_are_rejected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_gremlin_is_active_calls_go_one_by_one_and_each_fault_hits_one() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[LONG_STEPS]).await;
     assert_eq!(stack.place("PROD-001", 1).await.status, 201);
     let reserve = json!({"product_id": "PROD-001", "quantity": 1000});
     let offer = stack.inventory.post(RESERVE, &reserve).await;
@@ -459,6 +459,7 @@ async fn start_order_service_with(stack: &Stack, inventory: &str) -> Service {
         ("DATABASE_URL", stack.database.url()),
         ("INVENTORY_SERVICE_URL", inventory.to_owned()),
         ("PAYMENT_SERVICE_URL", stack.payment.url.clone()),
+        (LONG_STEPS.0, LONG_STEPS.1.to_owned()),
     ];
     let order = Service::start("order", free_port(), &env);
     order.wait_until_ready().await;

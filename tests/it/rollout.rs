@@ -14,7 +14,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::harness::forwarder::Forwarder;
-use crate::harness::{Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port, stock_of};
+use crate::harness::{
+    LONG_STEPS, Service, Stack, TestDatabase, WAIT_TIMEOUT, eventually, free_port, stock_of,
+};
 
 const ROLES: [&str; 3] = ["order", "inventory", "payment"];
 /// All orders in which the three services can start.
@@ -41,6 +43,7 @@ fn environment(database: &TestDatabase, ports: [u16; 3]) -> Environment {
             format!("http://127.0.0.1:{}", ports[2]),
         ),
         ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
+        (LONG_STEPS.0, LONG_STEPS.1.to_owned()),
     ]
 }
 
@@ -413,7 +416,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_service_refuses_new_connections_and_closes_open_ones_after_their_response() {
-    let mut stack = Stack::start().await;
+    let mut stack = Stack::with(&[LONG_STEPS]).await;
     stack.inventory.set_latency(true, 1500).await;
     let address = stack.order.url.strip_prefix("http://").unwrap().to_owned();
     let mut idle = TcpStream::connect(&address).await.unwrap();

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::harness::events::{Change, Listener, sorted};
-use crate::harness::{Stack, eventually};
+use crate::harness::{LONG_STEPS, Stack, eventually};
 
 /// The key of the newest event, with which the id of its frame begins.
 async fn newest_key(stack: &Stack) -> String {
@@ -17,7 +17,7 @@ async fn newest_key(stack: &Stack) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_replica_sends_new_changes_in_order() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[LONG_STEPS]).await;
     let replica = stack.start_order_replica().await;
     stack.place("PROD-003", 1).await;
     let mut listener = Listener::open(&replica, None).await;
@@ -125,7 +125,7 @@ async fn a_resumed_stream_neither_misses_nor_repeats_a_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_client_that_resumes_after_a_restart_gets_the_changes_that_it_missed() {
-    let mut stack = Stack::start().await;
+    let mut stack = Stack::with(&[LONG_STEPS]).await;
     let older = Listener::open(&stack.order, None).await.id;
     stack.place("PROD-001", 1).await;
     stack.place("PROD-002", 1).await;
@@ -152,7 +152,7 @@ async fn a_change_that_commits_late_is_sent_to_open_and_to_resumed_streams() {
     const LATE: &str = "BEGIN;
         INSERT INTO order_events (order_id, status, reason, epoch)
             SELECT id, status, 'late', 1 FROM orders LIMIT 1";
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[LONG_STEPS]).await;
     let replica = stack.start_order_replica().await;
     stack.place("PROD-001", 1).await;
     let mut live = Listener::open(&stack.order, None).await;
@@ -203,7 +203,7 @@ async fn a_change_that_commits_late_is_sent_to_open_and_to_resumed_streams() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_can_be_resumed_on_a_replica_that_has_read_fewer_changes() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[LONG_STEPS]).await;
     let replica = stack.start_order_replica().await;
     // The replicas poll at different times, so the position is often ahead of the other replica.
     let mut here = Listener::open(&stack.order, None).await;

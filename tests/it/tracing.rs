@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use reqwest::Method;
 use tonic::{Request, Response, Status};
 
-use crate::harness::{Service, Stack, TestDatabase, eventually, free_port};
+use crate::harness::{LONG_STEPS, Service, Stack, TestDatabase, eventually, free_port};
 
 /// A span, and the name of the service that sent it.
 #[derive(Debug, Clone)]
@@ -413,19 +413,15 @@ async fn a_collector_that_hangs_or_does_not_run_delays_no_order_and_no_stop() {
     let hanging = unresponsive.local_addr().unwrap().to_string();
     let absent = format!("127.0.0.1:{}", free_port());
     for endpoint in [hanging, absent] {
-        let mut stack = start_traced(&endpoint, &[]).await;
+        let mut stack = start_traced(&endpoint, &[LONG_STEPS]).await;
         for _ in 0..20 {
             let order = stack.place("PROD-001", 1).await;
             assert_eq!(order.status, 201);
-            assert!(order.took < Duration::from_secs(1), "{:?}", order.took);
+            // An export that nobody answers takes 10 s.
+            assert!(order.took < Duration::from_secs(5), "{:?}", order.took);
         }
-        let started = std::time::Instant::now();
+        // A process that has not ended after 8 s is killed, and has no exit code.
         assert_eq!(stack.order.process.stop().await.unwrap().code(), Some(0));
-        assert!(
-            started.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            started.elapsed()
-        );
     }
 }
 

@@ -31,6 +31,10 @@ pub use database::{TestDatabase, stock_of};
 /// a test that passes never waits that long.
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The timeout of a saga step for tests in which no call may time out: on a loaded machine, a call
+/// can take longer than the default of 2 s.
+pub const LONG_STEPS: (&str, &str) = ("DOWNSTREAM_TIMEOUT_MS", "10000");
+
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_valerix");
 
 /// The ports of the services that tests start. The range lies below the ports that the system
