@@ -78,7 +78,7 @@ async fn the_story_plays_to_its_end_and_every_check_holds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_check_is_shown_as_failed_and_stop_ends_the_faults() {
     // The story expects a timeout of 2 s.
-    let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "300")]).await;
+    let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "1000")]).await;
     let browser = open(&stack).await;
     play_to(&browser, 3).await;
     browser.shows(&mark(2, "proved")).await;

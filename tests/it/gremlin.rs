@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -184,9 +185,10 @@ async fn an_order_survives_each_kind_of_fault_in_each_service_and_is_confirmed_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outbound_rule_delays_the_calls_of_its_service_until_the_breaker_opens() {
-    let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "300")]).await;
+    const DELAY: Duration = Duration::from_secs(20);
+    let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "1000")]).await;
     let rule = json!({
-        "kind": "latency", "delay_ms": 5000, "direction": "outbound",
+        "kind": "latency", "delay_ms": DELAY.as_millis(), "direction": "outbound",
         "dependency": "payment-service"
     });
     let id = stack.order.add_gremlin_rule(rule).await;
@@ -197,28 +199,20 @@ async fn an_outbound_rule_delays_the_calls_of_its_service_until_the_breaker_open
     );
     let direct = stack.payment.get("/health").await;
     assert!(
-        direct.took < Duration::from_millis(300),
+        direct.took < DELAY,
         "payment itself is not delayed: {:?}",
         direct.took
     );
-    let open =
-        r#"valerix_breaker_state{dependency="payment-service",route="charge",state="open"} 1"#;
+    let not_called = "SELECT count(*) FROM order_events WHERE reason = 'payment-not-called'";
     eventually("payment's breaker to open", async || {
-        stack.place("PROD-001", 1).await;
-        stack
-            .order
-            .get("/metrics")
-            .await
-            .text
-            .contains(open)
-            .then_some(())
+        let placed = join_all((0..4).map(|_| stack.place("PROD-001", 1))).await;
+        assert!(
+            placed.iter().all(|placed| placed.status == 202),
+            "{placed:?}"
+        );
+        (stack.database.count(not_called).await > 0).then_some(())
     })
     .await;
-    let rejected_by_breaker = stack.place("PROD-001", 1).await;
-    assert!(
-        rejected_by_breaker.status == 202 && rejected_by_breaker.took < Duration::from_millis(250),
-        "{rejected_by_breaker:?}"
-    );
     assert!(
         stack.order.gremlin_rule(id).await["fired"]
             .as_u64()
@@ -623,10 +617,12 @@ async fn the_tour_fails_and_reports_the_checks_that_did_not_pass() {
         (Some(false), Some(failed.len() as u64))
     );
     let too_early = |finding: &&&Value| {
-        finding["found"]
-            .as_str()
-            .unwrap()
-            .starts_with("202 after 0.3")
+        let found = finding["found"].as_str().unwrap();
+        let seconds = found.strip_prefix("202 after ").and_then(|rest| {
+            let (seconds, _) = rest.split_once(' ')?;
+            seconds.parse::<f64>().ok()
+        });
+        seconds.is_some_and(|seconds| seconds < 1.9)
     };
     assert!(
         failed

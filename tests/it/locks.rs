@@ -141,7 +141,7 @@ async fn a_locked_ledger_row_delays_only_its_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_order_delays_no_other_order() {
-    let stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "400")]).await;
+    let stack = Stack::start().await;
     stack.database.execute(&stock_of(PLENTY)).await;
     stack.inventory.set_latency(true, 30_000).await;
     let pending = stack.place("PROD-001", 1).await;
@@ -153,7 +153,7 @@ async fn a_locked_order_delays_no_other_order() {
     );
     session.batch_execute(&lock).await.unwrap();
     // The row of an order in progress is locked too, so its change to CONFIRMED has to wait.
-    stack.inventory.set_latency(true, 300).await;
+    stack.inventory.set_latency(true, 1500).await;
     let lock_next = async {
         let placed = "SELECT count(*) FROM orders WHERE product_id = 'PROD-003'";
         eventually("the order to be stored", async || {

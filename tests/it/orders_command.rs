@@ -152,7 +152,7 @@ async fn the_orders_command_shows_cancels_fulfils_and_retries() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_still_owed_is_said_and_recovery_does_it() {
-    let mut stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "500")]).await;
+    let mut stack = Stack::start().await;
     let [cancelled, fulfilled] = [
         place(&stack, "PROD-001", 2).await,
         place(&stack, "PROD-001", 3).await,

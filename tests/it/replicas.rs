@@ -45,7 +45,6 @@ impl Fleet {
             ("INVENTORY_SERVICE_URL", haproxy.inventory.clone()),
             ("PAYMENT_SERVICE_URL", haproxy.payment.clone()),
             ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
-            ("DOWNSTREAM_TIMEOUT_MS", "1000".to_owned()),
         ];
         let start = |role: &str, ports: &[u16], special: &[(&'static str, &str)]| {
             let special: Vec<_> = special

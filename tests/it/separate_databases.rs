@@ -41,7 +41,6 @@ impl SeparateStack {
                 "PAYMENT_SERVICE_URL",
                 format!("http://127.0.0.1:{payment_port}"),
             ),
-            ("DOWNSTREAM_TIMEOUT_MS", "500".to_owned()),
         ];
         let others = [
             ("INVENTORY_DATABASE_URL", inventory_url.clone()),
@@ -122,7 +121,7 @@ async fn with_a_database_for_each_service_the_audit_stays_clean_and_finds_plante
     let stack = SeparateStack::start().await;
     // Payment is slow first, so that recovery has to finish some orders. The audit runs all the
     // time.
-    stack.payment.set_latency(true, 2000).await;
+    stack.payment.set_latency(true, 4000).await;
     stack.place_orders(10).await;
     stack.payment.set_latency(false, 0).await;
     let audits = std::cell::Cell::new(0);
