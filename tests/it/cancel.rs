@@ -292,10 +292,25 @@ async fn cancellations_that_cannot_be_settled_open_no_breaker() {
     stack.assert_clean_audit().await;
 }
 
+/// Whether a request waits in the call that the gremlin's rule delays, or at the failpoint.
+async fn has_reached(stack: &Stack, moment: &str, rule: u64) -> bool {
+    let service = match moment {
+        "reserve" | "release" => &stack.inventory,
+        "charge" => &stack.payment,
+        point => {
+            let lines = stack.order.lines();
+            let is_reached =
+                |line: &String| line.contains("failpoint reached") && line.contains(point);
+            return lines.iter().any(is_reached);
+        }
+    };
+    service.gremlin_rule(rule).await["fired"] == 1
+}
+
 /// The request waits in a call, or between a call and the transition that follows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_a_cancellation_overtakes_is_answered_409_and_so_is_its_key() {
-    let mut stack = Stack::start().await;
+    let mut stack = Stack::with(&[("DOWNSTREAM_TIMEOUT_MS", "5000")]).await;
     for (n, moment) in [
         "reserve",
         "charge",
@@ -308,29 +323,28 @@ async fn a_request_that_a_cancellation_overtakes_is_answered_409_and_so_is_its_k
     .enumerate()
     {
         let rule = |route| {
-            json!({"kind": "latency", "delay_ms": 1200, "route": route, "method": "POST",
+            json!({"kind": "latency", "delay_ms": 3000, "route": route, "method": "POST",
                 "max_fires": 1})
         };
-        match moment {
+        let rule = match moment {
             "reserve" => {
                 let rule = rule("/inventory/reserve");
-                stack.inventory.add_gremlin_rule(rule).await;
+                stack.inventory.add_gremlin_rule(rule).await
             }
-            "charge" => {
-                stack.payment.add_gremlin_rule(rule("/payments")).await;
-            }
+            "charge" => stack.payment.add_gremlin_rule(rule("/payments")).await,
             // The charge fails at once, and then the release does not return.
             "release" => {
                 let error = json!({"kind": "error", "route": "/payments", "max_fires": 1});
                 stack.payment.add_gremlin_rule(error).await;
                 let hang = json!({"kind": "hang", "route": "/inventory/release", "max_fires": 1});
-                stack.inventory.add_gremlin_rule(hang).await;
+                stack.inventory.add_gremlin_rule(hang).await
             }
             point => {
-                let plan = format!("{point}=stall:1200");
+                let plan = format!("{point}=stall:3000");
                 stack.restart_order(&[("VALERIX_FAILPOINT", &plan)]).await;
+                0
             }
-        }
+        };
         let key = format!("overtaken-{n}");
         let cancel = async {
             let pending = if moment == "release" {
@@ -343,8 +357,10 @@ async fn a_request_that_a_cancellation_overtakes_is_answered_409_and_so_is_its_k
                 rows.first().map(|row| row.get(0))
             })
             .await;
-            // Half of the delay: the request has reached its moment, and has not left it.
-            tokio::time::sleep(Duration::from_millis(600)).await;
+            eventually("the request to reach its moment", async || {
+                has_reached(&stack, moment, rule).await.then_some(())
+            })
+            .await;
             assert_cancelled(&stack.order.act("cancel", &id).await);
             id
         };
