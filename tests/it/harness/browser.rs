@@ -287,7 +287,7 @@ impl Browser {
         self.emulate_screen(width, 844, scheme).await;
     }
 
-    /// Emulates a screen of this size and the colour scheme.
+    /// Emulates a screen of this size and the colour scheme, and waits until the page has both.
     pub async fn emulate_screen(&self, width: u32, height: u32, scheme: &str) {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 2,
             "mobile": width < 600});
@@ -295,6 +295,11 @@ impl Browser {
             .await;
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", features).await;
+        let shown = format!(
+            "innerWidth === {width} && document.documentElement.style.colorScheme === '{scheme}'"
+        );
+        self.until(&format!("a {scheme} screen of {width}"), &shown)
+            .await;
     }
 
     async fn vendor(&self, path: &'static str, body: Value) -> Value {
