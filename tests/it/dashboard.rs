@@ -19,6 +19,16 @@ pub async fn open(stack: &Stack) -> Browser {
     browser
 }
 
+/// Stops the refreshes of the page at its usual interval, and waits until the one that runs now has
+/// ended.
+pub async fn stop_refreshing(browser: &Browser) {
+    let stop = "const { setTimeout } = window;
+        window.setTimeout = (action, ...rest) => action.name === 'refresh'
+            ? void (window.isStopped = true) : setTimeout(action, ...rest);";
+    browser.run(stop).await;
+    browser.until("the last refresh", "window.isStopped").await;
+}
+
 pub fn row(id: &str) -> String {
     format!("#orders tr[data-order-id=\"{id}\"]")
 }

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::dashboard::{open, shows_text};
+use crate::dashboard::{open, shows_text, stop_refreshing};
 use crate::harness::browser::Browser;
 use crate::harness::{Stack, stock_of};
 
@@ -240,16 +240,9 @@ async fn breakers_and_rates_are_unknown_while_the_metrics_cannot_be_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_counts_follow_a_change_without_waiting_for_the_next_poll() {
-    // The page polls every 5 s. The timer that runs now is the last one.
-    const STOP_POLLS: &str = "const original = window.setTimeout;
-        window.setTimeout = (run, delay, ...values) => {
-            if (delay < 900) return original(run, delay, ...values);
-            window.hasStopped = true;
-        };";
     let mut stack = Stack::start().await;
     let browser = open(&stack).await;
-    browser.run(STOP_POLLS).await;
-    browser.until("the last poll", "window.hasStopped").await;
+    stop_refreshing(&browser).await;
     let counts = async || line(&browser, "#order-counts").await;
     assert!(counts().await.contains("orders 0"), "{}", counts().await);
 

@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::dashboard::{open, shows_text};
+use crate::dashboard::{open, shows_text, stop_refreshing};
 use crate::demo::{Demo, Directory, ports};
 use crate::harness::Stack;
 use crate::harness::browser::Browser;
@@ -123,12 +123,7 @@ async fn without_a_demo_a_restart_is_seen_in_the_metrics_and_nothing_can_be_kill
 async fn health_is_asked_as_soon_as_an_order_begins_to_wait() {
     let mut stack = Stack::start().await;
     let browser = open(&stack).await;
-    // From now on, the page is not refreshed at its usual interval.
-    let stop = "const { setTimeout } = window;
-        window.setTimeout = (action, ms) =>
-            ms > 2000 ? void (window.isStopped = true) : setTimeout(action, ms);";
-    browser.run(stop).await;
-    browser.until("the last refresh", "window.isStopped").await;
+    stop_refreshing(&browser).await;
     stack.inventory.process.kill().await.unwrap();
     let order = json!({"product_id": "PROD-001", "quantity": 1});
     assert_eq!(stack.order.post("/orders", &order).await.status, 202);
