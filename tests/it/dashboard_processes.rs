@@ -10,7 +10,7 @@ use crate::harness::Stack;
 use crate::harness::browser::Browser;
 
 /// Long enough, on a slow machine, to see a dead service and to place orders meanwhile.
-const PAUSE: [&str; 2] = ["--restart-pause-ms", "6000"];
+const PAUSE: [&str; 2] = ["--restart-pause-ms", "10000"];
 
 async fn open_demo(demo: &Demo) -> Browser {
     demo.wait_until_running().await;
@@ -72,9 +72,7 @@ async fn a_service_killed_by_its_button_is_seen_dead_and_no_order_is_lost() {
     let waiting = "#orders tr[data-status=PENDING_INVENTORY]";
     browser.shows(waiting).await;
 
-    browser.shows(&row("inventory", "restarted")).await;
-    let pid = *demo.pids("inventory").last().unwrap();
-    shows_restarted(&browser, "inventory", pid).await;
+    shows_restarted(&browser, "inventory", demo.restarted("inventory", 1).await).await;
     let confirmed = "document.querySelectorAll('#orders tr[data-status=CONFIRMED]').length === 10";
     browser.until("the orders to be confirmed", confirmed).await;
     let good = "#guarantees[data-tone=good]";
@@ -92,15 +90,13 @@ async fn a_service_killed_from_outside_is_seen_dead_and_a_dead_order_service_doe
     let pid = *demo.pids("payment").last().unwrap();
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     shows_dead(&browser, "payment").await;
-    browser.shows(&row("payment", "restarted")).await;
-    shows_restarted(&browser, "payment", *demo.pids("payment").last().unwrap()).await;
+    shows_restarted(&browser, "payment", demo.restarted("payment", 1).await).await;
 
     browser.click("[data-process=order] button").await;
     shows_text(&browser, &row("order", "ended"), "does not answer").await;
     browser.shows(&row("inventory", "unknown")).await;
     shows_text(&browser, "#guarantees", "unknown").await;
-    browser.shows(&row("order", "restarted")).await;
-    shows_restarted(&browser, "order", *demo.pids("order").last().unwrap()).await;
+    shows_restarted(&browser, "order", demo.restarted("order", 1).await).await;
     shows_text(&browser, "#guarantees", "0 lost, 0 charged twice").await;
     browser.was_clean().await;
     demo.stop().await;

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::harness::{PROGRAM, TestDatabase, eventually, free_port};
+use crate::harness::{PROGRAM, TestDatabase, WAIT_TIMEOUT, eventually, free_port};
 
 /// A data directory in the temporary directory, removed at the end.
 pub struct Directory(pub PathBuf);
@@ -155,6 +154,12 @@ impl Demo {
             .collect()
     }
 
+    /// Waits until a service has been restarted so many times, and returns its process id.
+    pub async fn restarted(&self, role: &str, times: usize) -> i32 {
+        let what = format!("{role} to be restarted");
+        eventually(&what, async || self.pids(role).get(times).copied()).await
+    }
+
     /// Stops the demo, and checks that it ends with success.
     pub async fn stop(mut self) {
         kill(
@@ -162,7 +167,7 @@ impl Demo {
             Signal::SIGINT,
         )
         .unwrap();
-        let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait())
+        let status = tokio::time::timeout(WAIT_TIMEOUT, self.child.wait())
             .await
             .expect("the demo stops")
             .unwrap();
@@ -172,7 +177,7 @@ impl Demo {
     /// Waits until the demo has failed, and returns the one line that it printed.
     pub async fn failure(mut self) -> String {
         let stderr = self.child.stderr.take().unwrap();
-        let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait())
+        let status = tokio::time::timeout(WAIT_TIMEOUT, self.child.wait())
             .await
             .expect("the demo ends")
             .unwrap();
@@ -215,10 +220,7 @@ async fn the_demo_survives_kills_and_keeps_its_data() {
     for role in ["order", "inventory", "payment"] {
         let before = demo.pids(role);
         kill(Pid::from_raw(*before.last().unwrap()), Signal::SIGKILL).unwrap();
-        eventually("the service to be restarted", async || {
-            (demo.pids(role).len() > before.len()).then_some(())
-        })
-        .await;
+        demo.restarted(role, before.len()).await;
     }
     eventually("orders to be confirmed again", async || {
         (demo.place().await == Some(201)).then_some(())
@@ -306,7 +308,7 @@ async fn a_service_that_rejects_its_configuration_ends_the_demo_with_its_message
     {
         command.arg(flag).arg(port.to_string());
     }
-    let output = tokio::time::timeout(Duration::from_secs(20), command.output())
+    let output = tokio::time::timeout(WAIT_TIMEOUT, command.output())
         .await
         .expect("it ends")
         .unwrap();
