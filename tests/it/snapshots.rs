@@ -52,14 +52,21 @@ async fn audit_while(
     output
 }
 
-/// The ids of orders of which one unit of PROD-001 is held, and which are paid for.
+/// The ids of new orders of which one unit of PROD-001 is held, and which are paid for. There are
+/// no other new orders that are confirmed.
 async fn confirmed_orders(stack: &SeparateStack, count: usize) -> Vec<String> {
     let mut confirmed = Vec::new();
     while confirmed.len() < count {
         let body = json!({"product_id": "PROD-001", "quantity": 1});
-        let placed = stack.order.post("/orders", &body).await;
-        if placed.status == 201 {
-            confirmed.push(placed.order_id());
+        let id = stack.order.post("/orders", &body).await.order_id();
+        // On a loaded machine, recovery ends some of the orders.
+        let ended = eventually("the order to end", async || {
+            let order = stack.order.order(&id).await;
+            (order["settled"] == true).then_some(order)
+        })
+        .await;
+        if ended["status"] == "CONFIRMED" {
+            confirmed.push(id);
         }
     }
     confirmed
