@@ -151,7 +151,7 @@ async fn an_order_that_failed_or_leaves_or_does_not_exist_is_not_cancelled_and_s
     stack
         .restart_payment(&[("PAYMENT_SUCCESS_RATE", "0")])
         .await;
-    let declined = stack.place("PROD-001", 1).await.order_id();
+    let declined = stack.declined("PROD-001").await;
     stack.restart_payment(&[]).await;
     let fulfilled = stack.confirmed("PROD-001", 2).await;
     assert_eq!(stack.order.act("fulfil", &fulfilled).await.status, 200);
@@ -181,6 +181,8 @@ async fn an_order_that_failed_or_leaves_or_does_not_exist_is_not_cancelled_and_s
     stack.wait_until_settled().await;
     assert_eq!(stack.holdings(&leaving).await, "SHIPPED SUCCESS");
 
+    let orders = "SELECT count(*) FROM orders";
+    let stored = stack.database.count(orders).await;
     let unknown = Uuid::new_v4().to_string();
     let refused = stack.order.act("cancel", &unknown).await;
     refused.assert_problem(404, "not-found");
@@ -190,8 +192,7 @@ async fn an_order_that_failed_or_leaves_or_does_not_exist_is_not_cancelled_and_s
         let code = shown.json()["code"].as_str().unwrap().to_owned();
         refused.assert_problem(shown.status.as_u16(), &code);
     }
-    let orders = "SELECT count(*) FROM orders";
-    assert_eq!(stack.database.count(orders).await, 5);
+    assert_eq!(stack.database.count(orders).await, stored);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -175,8 +175,8 @@ async fn stock_is_returned_only_where_units_were_held() {
     stack
         .restart_payment(&[("PAYMENT_SUCCESS_RATE", "0")])
         .await;
-    let placed = stack.place("PROD-001", 1).await;
-    let order = stack.order.order(&placed.order_id()).await;
+    let declined = stack.declined("PROD-001").await;
+    let order = stack.order.order(&declined).await;
     let failed = event(&order, "payment-declined");
     assert_eq!(named(failed), "reserve ok, charge rejected");
     assert_eq!(named(event(&order, "stock-returned")), "release ok");

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Response, Service, Stack};
+use super::{Response, Service, Stack, eventually};
 
 impl Service {
     /// Sends `cancel`, `fulfil` or `retry`.
@@ -38,6 +38,17 @@ impl Stack {
         let placed = self.place(product_id, quantity).await;
         assert_eq!(placed.status, 201, "{placed:?}");
         placed.order_id()
+    }
+
+    /// Places an order whose payment is declined, and returns its id. The first order after a
+    /// restart of payment may go to a closed connection of the old process, and is then finished
+    /// later.
+    pub async fn declined(&self, product_id: &str) -> String {
+        eventually("an order to be declined", async || {
+            let placed = self.place(product_id, 1).await;
+            (placed.status == 402).then(|| placed.order_id())
+        })
+        .await
     }
 
     /// Stores a pending order with a lease, as a request does before the first step, and returns
