@@ -565,7 +565,7 @@ async fn assert_survives(point: &str, action: &str) {
             break;
         }
         assert!(
-            started.elapsed() < WAIT_TIMEOUT,
+            reached || started.elapsed() < WAIT_TIMEOUT * 2,
             "{plan}: the failpoint was never reached"
         );
     }

@@ -13,7 +13,7 @@ async fn a_delivery_waits_for_a_locked_product_until_its_deadline() {
     session.batch_execute(lock).await.unwrap();
     let path = "/inventory/PROD-001/deliveries";
     let body = json!({"quantity": 1, "delivery_id": "D"}).to_string();
-    let deadline = [("x-deadline-ms", "800")];
+    let deadline = [("x-deadline-ms", "2000")];
     let locked = stack
         .inventory
         .request(Method::POST, path, &deadline, Some(&body))
