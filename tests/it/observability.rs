@@ -254,11 +254,11 @@ async fn every_panel_has_data_and_latency_turns_the_traffic_light_red() {
             })
             .await;
         if expression.contains("by (service") {
-            assert_eq!(
-                prometheus.query(&expression).await.len(),
-                3,
-                "{title}: one series for each service"
-            );
+            let what = format!("one series for each service: {title}");
+            eventually(&what, async || {
+                (prometheus.query(&expression).await.len() == 3).then_some(())
+            })
+            .await;
         }
     }
     for group in each(&prometheus.api("rules", &[]).await, "groups") {
