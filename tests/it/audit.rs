@@ -10,7 +10,7 @@ use tokio::process::Command;
 use uuid::Uuid;
 use valerix::audit::{Audit, Invariant};
 
-use crate::harness::{PROGRAM, Stack, eventually};
+use crate::harness::{PROGRAM, Stack, eventually, free_port};
 
 /// The lease keeps recovery from settling what the test made the order owe.
 pub const LEASED: &str = "lease_until = now() + interval '1 hour'";
@@ -326,9 +326,7 @@ async fn an_audit_that_cannot_read_the_tables_exits_with_2() {
         "{unreadable:?}"
     );
 
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let unreachable = format!("postgres://u@{}/x", listener.local_addr().unwrap());
-    drop(listener);
+    let unreachable = format!("postgres://u@127.0.0.1:{}/x", free_port());
     let unreachable = Command::new(PROGRAM)
         .args(["audit", "--database-url", &unreachable])
         .output()
