@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Response, Stack, eventually};
+use crate::harness::{LONG_STEPS, Response, Stack, eventually};
 
 const ORDER: &str = r#"{"product_id":"PROD-001","quantity":2}"#;
 /// The default timeout of a saga step. A call that is not delayed takes less, also on a loaded
@@ -260,7 +260,7 @@ async fn a_cancellation_is_settled_at_once_while_inventory_and_payment_are_slow(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancellations_that_cannot_be_settled_open_no_breaker() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[LONG_STEPS]).await;
     let ids = join_all((0..30).map(|_| stack.confirmed("PROD-001", 1))).await;
     let rules = [
         (&stack.inventory, "/inventory/release"),

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Response, Stack};
+use crate::harness::{LONG_STEPS, Response, Stack};
 
 /// Far less than a service that hangs takes, and far more than the timeout of a step.
 const MAX_RESPONSE_TIME: Duration = Duration::from_secs(10);
@@ -167,7 +167,7 @@ async fn ten_fulfilments_at_once_ship_the_goods_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_cancellation_and_a_fulfilment_at_once_exactly_one_wins() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[LONG_STEPS]).await;
     let second = stack.start_order_replica().await;
     let replicas = [&stack.order, &second];
     let mut shipped = 0;

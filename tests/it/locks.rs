@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Stack, eventually, stock_of};
+use crate::harness::{LONG_STEPS, Stack, eventually, stock_of};
 
 /// Units of each product.
 const PLENTY: i32 = 100_000;
@@ -30,7 +30,7 @@ fn breaker_changes(stack: &Stack) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_product_delays_only_the_orders_of_that_product() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[LONG_STEPS]).await;
     stack.database.execute(&stock_of(PLENTY)).await;
     let session = stack.database.session().await;
     let lock = "BEGIN;
@@ -65,7 +65,7 @@ async fn a_locked_product_delays_only_the_orders_of_that_product() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_waits_for_a_short_lock_is_confirmed_by_its_request() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[LONG_STEPS]).await;
     let session = stack.database.session().await;
     session
         .batch_execute("BEGIN; SELECT FROM inventory WHERE product_id = 'PROD-001' FOR UPDATE")
@@ -86,7 +86,7 @@ async fn an_order_that_waits_for_a_short_lock_is_confirmed_by_its_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_ledger_row_delays_only_its_order() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[LONG_STEPS]).await;
     stack.database.execute(&stock_of(PLENTY)).await;
     let order = Uuid::new_v4();
     let reserve = json!({"product_id": "PROD-001", "quantity": 1, "order_id": order});
@@ -103,7 +103,7 @@ async fn a_locked_ledger_row_delays_only_its_order() {
     session.batch_execute(&lock).await.unwrap();
     let takeover = json!({"product_id": "PROD-001", "quantity": 1, "order_id": order, "epoch": 2});
     let release = json!({"order_id": order});
-    let deadline = [("x-deadline-ms", "2000")];
+    let deadline = [("x-deadline-ms", "10000")];
     let (takeover, release) = (takeover.to_string(), release.to_string());
     let (reserved, released, ()) = tokio::join!(
         stack.inventory.request(

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Stack, eventually, stock_of};
+use crate::harness::{LONG_STEPS, Stack, eventually, stock_of};
 
 /// Stores failed orders that owe a refund.
 async fn store_orders_that_owe_a_refund(stack: &Stack, orders: u32) {
@@ -26,7 +26,7 @@ async fn assert_orders_are_confirmed(stack: &Stack, orders: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refunds_that_always_fail_are_shown_as_stuck_and_open_no_breaker() {
-    let stack = Stack::with(&[("RECOVERY_BOUND_SECONDS", "2")]).await;
+    let stack = Stack::with(&[("RECOVERY_BOUND_SECONDS", "2"), LONG_STEPS]).await;
     stack.database.execute(&stock_of(1000)).await;
     let rule = json!({"kind": "error", "status": 500, "route": "/payments/void"});
     let rule = stack.payment.add_gremlin_rule(rule).await;
@@ -92,7 +92,7 @@ async fn refunds_that_always_fail_are_shown_as_stuck_and_open_no_breaker() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_exceeds_the_reserved_stock_fails_without_affecting_others() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[LONG_STEPS]).await;
     stack.database.execute(&stock_of(1000)).await;
     // The quantity is larger than all that other orders reserve meanwhile.
     let order = Uuid::new_v4();

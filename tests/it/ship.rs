@@ -232,7 +232,7 @@ async fn a_locked_product_delays_only_the_ships_of_its_orders() {
     let orders: Vec<_> = locked.iter().chain(&free).copied().collect();
     let responses = join_all(orders.into_iter().map(async |order| {
         let body = json!({"order_id": order}).to_string();
-        let deadline = [("x-deadline-ms", "2000")];
+        let deadline = [("x-deadline-ms", "10000")];
         let path = "/inventory/ship";
         let service = &stack.inventory;
         service
