@@ -12,7 +12,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use valerix::platform::db::{DatabaseUrl, migrate};
 
 use crate::harness::dedicated_postgres::DedicatedPostgres;
-use crate::harness::{PROGRAM, Service, eventually, free_port, stock_of};
+use crate::harness::{LONG_STEPS, PROGRAM, Service, eventually, free_port, stock_of};
 
 const POOLER: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -24,6 +24,10 @@ const CONNECT_QUERY: &str = "SET statement_timeout = 1500; SET lock_timeout = 10
     SET plan_cache_mode = force_generic_plan";
 /// Sessions on the server: fewer than the connections between the services and the pooler.
 const SESSIONS: usize = 3;
+
+/// Orders that are placed at a time. Many more would wait so long for a session, on a loaded
+/// machine, that some are rejected.
+const AT_ONCE: usize = 12;
 
 /// A running PgBouncer, configured as docs/pgbouncer.md says.
 struct Pooler {
@@ -149,6 +153,7 @@ async fn start_services(pooler: &Pooler) -> ([Service; 3], Vec<(&'static str, St
             format!("http://127.0.0.1:{}", ports[2]),
         ),
         ("PAYMENT_SUCCESS_RATE", "1".to_owned()),
+        (LONG_STEPS.0, LONG_STEPS.1.to_owned()),
     ];
     let start = |role: &str, port| Service::start(role, port, &env);
     let start_services = [
@@ -184,8 +189,8 @@ async fn the_services_work_behind_a_pooler_with_fewer_sessions_than_connections(
     // All three services migrate the empty database at the same time, through the pooler.
     let ([order, mut inventory, payment], env) = start_services(&pooler).await;
     postgres.execute(&[&stock_of(100_000)]).await;
-    for _ in 0..5 {
-        assert_eq!(place_orders(&order, 40).await, vec![201; 40]);
+    for _ in 0..15 {
+        assert_eq!(place_orders(&order, AT_ONCE).await, vec![201; AT_ONCE]);
     }
     let connected = "SELECT count(*) FROM pg_stat_activity
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";

@@ -232,7 +232,12 @@ async fn stock_never_exceeds_its_limit() {
 /// Corrections and orders compete for the same units, while deliveries add to them.
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_deliveries_corrections_and_orders_leave_a_clean_audit() {
-    let stack = Stack::with(&[("PAYMENT_SUCCESS_RATE", "0.8")]).await;
+    // Enough connections for the deliveries, each of which has a transaction of its own.
+    let extra = [
+        ("PAYMENT_SUCCESS_RATE", "0.8"),
+        ("DATABASE_POOL_SIZE", "20"),
+    ];
+    let stack = Stack::with(&extra).await;
     let changes = (0..50).map(async |n| {
         let quantity = [3, -40, 7, -2, 25][n % 5];
         let body = json!({"quantity": quantity, "delivery_id": format!("D-{}", n % 45)});
