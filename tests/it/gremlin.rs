@@ -598,12 +598,12 @@ async fn the_tour_fails_and_reports_the_checks_that_did_not_pass() {
     let nowhere = format!("http://127.0.0.1:{}", free_port());
     let env = [
         ("ORDER_SERVICE_URL", nowhere.as_str()),
-        ("DOWNSTREAM_TIMEOUT_MS", "300"),
+        ("DOWNSTREAM_TIMEOUT_MS", "1000"),
     ];
     let (code, stdout, stderr) = valerix(&["gremlin", "tour", "--json"], &env).await;
     assert_eq!(code, Some(1), "{stdout}");
     let report: Value =
-        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
+        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
     let findings = report["steps"]
         .as_array()
         .unwrap()
