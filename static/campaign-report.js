@@ -100,7 +100,7 @@ function showDetails(report, seed, command) {
   $("campaign-lists").dataset.seed = `${seed} ${report.seconds}`;
   const { planned, added } = report.orders;
   $("campaign-command").replaceChildren(
-    `${formatNumber(planned)} orders, and ${formatNumber(added)} more in directed rounds, in `
+    `${formatCount(planned, "order")}, and ${formatNumber(added)} more in directed rounds, in `
       + `${report.seconds} s. The same campaign in a terminal: `,
     copyButton(command, command, "Copy the command"));
   $("campaign-lists").replaceChildren(

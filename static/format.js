@@ -3,8 +3,13 @@
 const numberFormat = new Intl.NumberFormat("en");
 export const formatNumber = (n) => numberFormat.format(n);
 
+/** The noun after a number: `order` for one, `orders` for any other number. */
+export const nounFor = (n, noun) => (n === 1 ? noun : `${noun}s`);
+
 /** A number and its noun: `1 order`, `2 orders`. */
-export const formatCount = (n, noun) => `${formatNumber(n)} ${noun}${n === 1 ? "" : "s"}`;
+export const formatCount = (n, noun) => `${formatNumber(n)} ${nounFor(n, noun)}`;
+
+export const isOrAre = (n) => (n === 1 ? "is" : "are");
 
 export function formatDuration(ms) {
   if (ms < 10) return `${ms.toFixed(1)} ms`;

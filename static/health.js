@@ -2,7 +2,7 @@
 // orders.
 import { get, NoResponse, pathOf, Problem, SERVICES } from "./api.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
-import { formatTime } from "./format.js";
+import { formatCount, formatTime } from "./format.js";
 
 const GOOD_STATES = ["healthy", "connected", "reachable"];
 const STATE_ICONS = { degraded: "warning", unknown: "unknown" };
@@ -146,7 +146,7 @@ export function showStuck(ordersByObligation) {
   if (ordersByObligation === null) return;
   const owed = Object.entries(ordersByObligation)
     .filter(([, orders]) => orders > 0)
-    .map(([obligation, orders]) => `${orders} ${obligation}${orders === 1 ? "" : "s"}`);
+    .map(([obligation, orders]) => formatCount(orders, obligation));
   const notice = $("stuck-orders");
   notice.hidden = owed.length === 0;
   if (notice.hidden) return;

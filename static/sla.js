@@ -59,6 +59,6 @@ function showHistory({ points, step_seconds: step }, threshold) {
     points.map(({ at, requests, average_ms: average }) =>
       ({ at: Date.parse(at), value: requests > 0 ? average : null })),
     `Average order latency of the last ten minutes: above the limit in ${formatNumber(above)} of `
-      + `${formatNumber(averages.length)} intervals of ${step} s, at most ${max}.`,
+      + `${formatCount(averages.length, "interval")} of ${step} s, at most ${max}.`,
   );
 }

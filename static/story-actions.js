@@ -1,7 +1,7 @@
 // Carries out the actions of the story, and checks what it expects. src/gremlin/tour does the same
 // in the terminal.
 import { SERVICES } from "./api.js";
-import { formatCount, formatNumber } from "./format.js";
+import { formatCount, formatNumber, isOrAre } from "./format.js";
 import { describeRule } from "./gremlin-rules.js";
 import { judgeInvariant, newViolations } from "./story-invariants.js";
 
@@ -224,11 +224,11 @@ function describeMany(orders, status) {
 
 function describeLight({ status, requests, average_ms: average, others }) {
   const found = `${status}: ${Math.round(average)} ms on average over `
-    + `${formatNumber(requests)} orders`;
+    + formatCount(requests, "order");
   if (others === 0) return found;
   return others === undefined
     ? `${found}; some may be of others`
-    : `${found}; at least ${formatNumber(others)} are of others`;
+    : `${found}; at least ${formatNumber(others)} ${isOrAre(others)} of others`;
 }
 
 function describeMore(orders) {

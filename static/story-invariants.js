@@ -1,5 +1,6 @@
 // Compares an invariant at the end of the story with the same one at its beginning. A violation
 // from before says nothing about the story's orders.
+import { formatCount } from "./format.js";
 
 const namesAll = ({ examples, violations }) => examples.length >= violations;
 
@@ -19,7 +20,7 @@ export function judgeInvariant(before, after) {
   const old = before?.violations ?? 0;
   const [newExample] = newExamples(before, after);
   const found = [
-    `${checked} checked, ${violations} violation${violations === 1 ? "" : "s"}`,
+    `${checked} checked, ${formatCount(violations, "violation")}`,
     old > 0 && `${old} before the story`,
     newExample && `new: ${newExample}`,
   ].filter(Boolean).join(", ");

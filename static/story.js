@@ -2,6 +2,7 @@
 // time to read. `?story` in the address plays at once, `?story=fast` without pauses.
 import { askForToken, get, gremlinGet, SERVICES } from "./api.js";
 import { $, setText } from "./dom.js";
+import { formatCount } from "./format.js";
 import { refreshGremlin } from "./gremlin.js";
 import { StoryActions } from "./story-actions.js";
 import { StoryClient, Stopped } from "./story-client.js";
@@ -208,8 +209,9 @@ class Playback {
     const { all, failed, open } = this.#checks;
     const checks = failed ? `${failed} of ${all} checks failed` : `${all} checks hold`;
     const notJudged = open ? ` (${open} could not be judged)` : "";
-    const text = `${chapters} chapters, ${checks}${notJudged}: ${taken} orders taken, ${finished} `
-      + `finished, ${lost} lost, ${chargedTwice} charged twice`;
+    const text = `${formatCount(chapters, "chapter")}, ${checks}${notJudged}: `
+      + `${formatCount(taken, "order")} taken, ${finished} finished, ${lost} lost, `
+      + `${chargedTwice} charged twice`;
     view.showTitle("The story has ended");
     view.showSummary(text, failed || lost || chargedTwice ? "bad" : "good");
   }

@@ -1,7 +1,7 @@
 // The number of unfinished orders and the age of the oldest one. They stand beside the light of the
 // answer time, which does not show orders that wait.
 import { $, setText } from "./dom.js";
-import { formatCount, formatNumber, formatSeconds } from "./format.js";
+import { formatNumber, formatSeconds, nounFor } from "./format.js";
 
 /** The orders in the list of unsettled orders; null if they are unknown. */
 let listed = null;
@@ -49,22 +49,22 @@ function describe() {
   const owing = isComplete ? owingSince.length : audited.owing;
   if (pending === 0 && owing === 0) return { state: "none", count: "none", detail: "unfinished" };
   if (pending === 0) {
-    const [, noun] = formatCount(owing, "order").split(" ");
-    const verb = owing === 1 ? "owes" : "owe";
     return {
       state: "waiting",
       count: formatNumber(owing),
-      detail: `ended ${noun} still ${verb} something${oldest(ageOf(owingSince))}`,
+      detail: `ended ${nounFor(owing, "order")} still ${owes(owing)} something${oldest(ageOf(owingSince))}`,
     };
   }
   const age = isComplete ? ageOf(pendingSince) : listedOrMeasuredAge(pendingSince);
-  const more = owing ? `; ${formatNumber(owing)} more owe something` : "";
+  const more = owing ? `; ${formatNumber(owing)} more ${owes(owing)} something` : "";
   return {
     state: "waiting",
     count: formatNumber(pending),
-    detail: `order${pending === 1 ? "" : "s"} unfinished${oldest(age)}${more}`,
+    detail: `${nounFor(pending, "order")} unfinished${oldest(age)}${more}`,
   };
 }
+
+const owes = (n) => (n === 1 ? "owes" : "owe");
 
 /** In milliseconds; null without an order. */
 const ageOf = (times) =>

@@ -3,7 +3,7 @@
 // retries the order.
 import { get } from "./api.js";
 import { $, el, icon, reconcile, setText } from "./dom.js";
-import { formatCount, formatNumber, formatSeconds, formatUntil } from "./format.js";
+import { formatCount, formatNumber, formatSeconds, formatUntil, isOrAre } from "./format.js";
 import { isFinal, isWaiting, statusNode } from "./labels.js";
 import { actOnOrder, describeOrderRefusal, describeRetried } from "./order-actions.js";
 import { describeCall, describeObligations } from "./reasons.js";
@@ -82,7 +82,8 @@ function show() {
     : "none");
   const hidden = orders.length - MAX_ROWS;
   $("unsettled-more").hidden = hidden <= 0;
-  setText($("unsettled-more"), `${formatNumber(hidden)} younger orders are not shown.`);
+  setText($("unsettled-more"),
+    `${formatCount(hidden, "younger order")} ${isOrAre(hidden)} not shown.`);
   showRows();
 }
 

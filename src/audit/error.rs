@@ -3,6 +3,7 @@
 use diesel::result::Error as DieselError;
 
 use crate::platform::db::{DatabaseError, DatabaseUrl};
+use crate::platform::plural::count;
 
 /// Why there is no audit.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -23,8 +24,9 @@ pub enum AuditError {
     #[error("the audit ended without a result")]
     Aborted,
     #[error(
-        "{orders} orders must have a row in {table}, and this database has no {table} at all: \
-         if {service} has a database of its own, set {variable}; if not, its {table} are lost"
+        "{} must have a row in {table}, and this database has no {table} at all: \
+         if {service} has a database of its own, set {variable}; if not, its {table} are lost",
+        count(*orders, "order")
     )]
     Empty {
         orders: i64,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::report::{Audit, HoldWithoutOrder, Invariant, Orders, Product, to_i64, violated};
 use crate::platform::output::{printable, wrapped};
+use crate::platform::plural::{count, is_or_are};
 use crate::platform::text_table::{self, Align};
 
 const INDENT: &str = "  ";
@@ -28,7 +29,12 @@ impl fmt::Display for Audit {
         }
         let violated = violated(&self.invariants);
         let total = self.invariants.len();
-        write!(f, "{violated} of {total} invariants are violated.")
+        write!(
+            f,
+            "{violated} of {} {} violated.",
+            count(total, "invariant"),
+            is_or_are(violated)
+        )
     }
 }
 
@@ -84,7 +90,7 @@ fn invariant_lines(invariants: &[Invariant]) -> Vec<String> {
             "✗"
         };
         let name = printable(&invariant.name);
-        let violations = count(invariant.violations, "violation", "violations");
+        let violations = count(invariant.violations, "violation");
         let checked = format!("{:>width$} checked, {violations}", invariant.checked);
         [format!("{mark} {name}"), checked]
     });
@@ -92,19 +98,15 @@ fn invariant_lines(invariants: &[Invariant]) -> Vec<String> {
     text_table::lines_within(rows, [Align::Left; 2], 0, text_table::WIDTH)
 }
 
-fn count(number: i64, one: &str, many: &str) -> String {
-    let noun = if number == 1 { one } else { many };
-    format!("{number} {noun}")
-}
-
 impl Audit {
     fn fmt_holds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.orders.reservations_without_order;
         if total > 0 {
             // Neither kept nor violated: a client may reserve stock without an order.
-            let holds = count(total, "held reservation has", "held reservations have");
+            let holds = count(total, "held reservation");
             let holds = format!(
-                "{holds} no order: made directly at the inventory service, or the order was lost"
+                "{holds} without an order: made directly at the inventory service, or the order \
+                 was lost"
             );
             for (number, line) in wrapped(&holds, text_table::WIDTH - 2).iter().enumerate() {
                 let mark = if number == 0 { '!' } else { ' ' };
@@ -140,7 +142,8 @@ impl fmt::Display for Orders {
         } = self;
         write!(
             f,
-            "{total} orders: {confirmed} confirmed, {failed} failed, {unsettled} not settled yet"
+            "{}: {confirmed} confirmed, {failed} failed, {unsettled} not settled yet",
+            count(*total, "order")
         )?;
         if *leaving > 0 {
             write!(f, ", {leaving} leaving")?;
@@ -268,8 +271,8 @@ mod tests {
   product   stocked  available  reserved  shipped  held
   PROD-001        5          5         5        0     5
 ✓ one-payment-per-order  166 checked, 0 violations
-! 3 held reservations have no order: made directly at the inventory service, or
-  the order was lost
+! 3 held reservations without an order: made directly at the inventory service,
+  or the order was lost
     - order 00000000-0000-0000-0000-000000000000: 2 of P\\u{202e}-0
     - order 00000000-0000-0000-0000-000000000000: 2 of P\\u{202e}-1
     … and more: these are the first 2

@@ -14,6 +14,7 @@ use crate::audit::{self, Audit};
 use crate::demo;
 use crate::platform::db::DatabaseUrl;
 use crate::platform::output;
+use crate::platform::plural::{count, is_or_are};
 
 /// Exit code of an audit that could not read everything. It says nothing about the invariants.
 const EXIT_INCOMPLETE: u8 = 2;
@@ -54,7 +55,8 @@ impl AuditArgs {
             .filter(|invariant| invariant.violations > 0)
             .count();
         let total = audit.invariants.len();
-        Err(format!("audit: {violated} of {total} invariants are violated").into())
+        let (invariants, are) = (count(total, "invariant"), is_or_are(violated));
+        Err(format!("audit: {violated} of {invariants} {are} violated").into())
     }
 
     async fn audit(&self) -> Result<Audit, Box<dyn Error>> {

@@ -4,6 +4,7 @@ use super::status::{ListedRule, Status};
 use crate::platform::fault_injection::rule_view::RuleView;
 use crate::platform::fault_injection::spec::{Direction, Fault, RuleSpec, Trigger};
 use crate::platform::output::{printable, wrapped};
+use crate::platform::plural::count;
 use crate::platform::text_table::{self, Align, cut};
 
 const HEAD: [&str; 5] = ["SERVICE", "RULE", "FAULT", "FIRED", "LEFT"];
@@ -64,7 +65,7 @@ fn row_of(rule: &RuleView) -> Row {
         (true, None, None) => "until removed".to_owned(),
         (true, seconds, fires) => {
             let seconds = seconds.map(|seconds| format!("{seconds:.0} s"));
-            let fires = fires.map(|fires| format!("{fires} times"));
+            let fires = fires.map(|fires| count(fires, "time"));
             [seconds, fires]
                 .into_iter()
                 .flatten()

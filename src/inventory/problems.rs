@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::requests::DeliveryRequest;
 use crate::api::MAX_STOCK;
 use crate::platform::http::problem::{FieldError, Problem};
+use crate::platform::plural::{count, is_or_are};
 use crate::platform::unknown_variant::UnknownVariant;
 
 /// 404: the request names a product that does not exist.
@@ -39,8 +40,10 @@ pub fn insufficient_stock(delivery: &DeliveryRequest, stock: i32) -> Problem {
         ..
     } = delivery;
     let detail = format!(
-        "Only {stock} units of {product_id} are in stock, so the correction by {quantity} was not \
-         made. Units that are held for orders cannot be removed."
+        "Only {} of {product_id} {} in stock, so the correction by {quantity} was not made. Units \
+         that are held for orders cannot be removed.",
+        count(stock, "unit"),
+        is_or_are(stock)
     );
     Problem::new(StatusCode::CONFLICT, "insufficient-stock", detail)
 }
@@ -53,8 +56,9 @@ pub fn stock_limit_exceeded(delivery: &DeliveryRequest) -> Problem {
         ..
     } = delivery;
     let detail = format!(
-        "With {quantity} more units of {product_id}, more than {MAX_STOCK} would be in stock, held \
-         for orders or shipped. Nothing was delivered."
+        "With {} of {product_id}, more than {MAX_STOCK} would be in stock, held \
+         for orders or shipped. Nothing was delivered.",
+        count(*quantity, "more unit")
     );
     Problem::new(StatusCode::CONFLICT, "stock-limit-exceeded", detail)
 }

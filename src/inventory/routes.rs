@@ -21,6 +21,7 @@ use crate::platform::http::problem::{MEDIA_TYPE, Problem, ProblemBody};
 use crate::platform::http::problem_responses::{
     BatchRejected, InvalidRequest, Unavailable, WriteUnavailable,
 };
+use crate::platform::plural::{count, is_or_are};
 
 impl From<StockRow> for Stock {
     fn from(row: StockRow) -> Self {
@@ -190,7 +191,10 @@ fn reserve_response(request: ReserveRequest, outcome: ReserveOutcome) -> Result<
         ReserveOutcome::UnknownProduct => return Err(unknown_product(&product_id)),
         ReserveOutcome::UnknownState(unknown) => return Err(unknown_state(order_id, &unknown)),
         ReserveOutcome::InsufficientStock => {
-            let detail = format!("There are no {quantity} units of {product_id} left.");
+            let detail = format!(
+                "Less than {} of {product_id} is left.",
+                count(quantity, "unit")
+            );
             Problem::new(StatusCode::CONFLICT, "insufficient-stock", detail)
         }
         ReserveOutcome::StaleEpoch => {
@@ -249,9 +253,11 @@ pub async fn release(
         ReleaseOutcome::Released(released) => Ok(web::Json(Released { order_id, released })),
         ReleaseOutcome::MoreThanReserved { held, reserved } => {
             let detail = format!(
-                "The order holds {held} units, but only {reserved} of its product are reserved: \
-                 the product was changed by hand. Nothing was released; correct the product's \
-                 reserved units first."
+                "The order holds {}, but only {reserved} of its product {} reserved: the product \
+                 was changed by hand. Nothing was released; correct the product's reserved units \
+                 first.",
+                count(held, "unit"),
+                is_or_are(reserved)
             );
             Err(Problem::new(StatusCode::CONFLICT, "stock-mismatch", detail)
                 .with_order_id(order_id))

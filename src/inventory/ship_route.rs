@@ -13,6 +13,7 @@ use crate::platform::fault_injection::failpoint;
 use crate::platform::http::extract::Body;
 use crate::platform::http::problem::{MEDIA_TYPE, Problem, ProblemBody};
 use crate::platform::http::problem_responses::{InvalidRequest, WriteUnavailable};
+use crate::platform::plural::{count, is_or_are};
 
 /// Ships an order's stock
 ///
@@ -70,9 +71,11 @@ pub async fn ship(
         }
         ShipOutcome::MoreThanReserved { held, reserved } => {
             let detail = format!(
-                "The order holds {held} units, but only {reserved} of its product are reserved: \
-                 the product was changed by hand. Nothing was shipped; correct the product's \
-                 reserved units first."
+                "The order holds {}, but only {reserved} of its product {} reserved: the product \
+                 was changed by hand. Nothing was shipped; correct the product's reserved units \
+                 first.",
+                count(held, "unit"),
+                is_or_are(reserved)
             );
             Problem::new(StatusCode::CONFLICT, "stock-mismatch", detail)
         }

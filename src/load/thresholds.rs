@@ -7,6 +7,7 @@ use super::answers::NOT_AWAITED;
 use super::judgement::Judgement;
 use super::report::Step;
 use super::tally::to_f64;
+use crate::platform::plural::count;
 
 /// Statuses that an order may end with, or be accepted with. Any other status is an error.
 const OUTCOMES: [&str; 5] = ["201", "202", "402", "409", "422"];
@@ -106,7 +107,12 @@ fn judge_errors(step: &Step, limit: ErrorLimit) -> Judgement {
         // 0.57%. A product of the limit would be rounded a second time.
         ErrorLimit::Percent(max) => (percent <= max, format!("{} points", Rounded(percent - max))),
     };
-    let measured = format!("{errors} errors in {sent} orders ({}%)", Rounded(percent));
+    let measured = format!(
+        "{} in {} ({}%)",
+        count(errors, "error"),
+        count(sent, "order"),
+        Rounded(percent)
+    );
     let found = if kept {
         format!("{measured}, within --max-errors {limit}")
     } else {

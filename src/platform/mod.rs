@@ -9,6 +9,7 @@ pub mod fault_injection;
 pub mod http;
 pub mod observability;
 pub mod output;
+pub mod plural;
 pub mod service;
 pub mod shutdown;
 pub mod text_table;

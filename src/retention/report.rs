@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::api::RetentionStepDone;
 use crate::platform::output::wrapped;
+use crate::platform::plural::count;
 use crate::platform::text_table;
 
 /// The sum of a run's steps.
@@ -52,7 +53,7 @@ impl Report {
     #[must_use]
     pub fn progress(&self) -> String {
         let verb = if self.dry_run { "counted" } else { "deleted" };
-        format!("{} orders {verb}", self.orders)
+        format!("{} {verb}", count(self.orders, "order"))
     }
 
     /// Whether no order stays that should leave.
@@ -77,8 +78,11 @@ impl fmt::Display for Report {
         let verb = if *dry_run { "would be" } else { "were" };
         let mut lines = wrapped(
             &format!(
-                "{orders} orders, {events} events, {reservations} reservations and {payments} \
-                 payments {verb} deleted: {} of rows, without their indexes",
+                "{}, {}, {} and {} {verb} deleted: {} of rows, without their indexes",
+                count(*orders, "order"),
+                count(*events, "event"),
+                count(*reservations, "reservation"),
+                count(*payments, "payment"),
                 size(*bytes)
             ),
             text_table::WIDTH,
@@ -116,6 +120,22 @@ fn size(bytes: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_single_order_is_named_in_the_singular() {
+        let mut report = Report::new(true);
+        report.add(&RetentionStepDone {
+            orders: 1,
+            events: 2,
+            reservations: 1,
+            bytes: 700,
+            ..RetentionStepDone::default()
+        });
+        let text = "1 order, 2 events, 1 reservation and 0 payments would be deleted: 0.7 kB \
+                    of\nrows, without their indexes";
+        assert_eq!(report.to_string(), text);
+        assert_eq!(report.progress(), "1 order counted");
+    }
 
     #[test]
     fn a_report_says_what_left_and_what_stays() {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fault::min_duration_of_trend;
+use crate::platform::plural::{count, is_or_are};
 
 /// After the last fault, every order must be settled within this time.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,13 +28,15 @@ impl Config {
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let minimum = min_duration_of_trend(self.sample_interval);
+        let minutes = minimum.as_secs().div_ceil(60);
         (self.duration < minimum).then(|| {
             format!(
                 "soak: {} s are likely too short for a trend, and the soak may end inconclusive; \
-                 with a sample every {} s, {} minutes are enough",
+                 with a sample every {} s, {} {} enough",
                 self.duration.as_secs(),
                 self.sample_interval.as_secs(),
-                minimum.as_secs().div_ceil(60)
+                count(minutes, "minute"),
+                is_or_are(minutes)
             )
         })
     }

@@ -12,6 +12,7 @@ use super::trend::{Trend, trend};
 use crate::audit::Audit;
 use crate::load;
 use crate::platform::output::{printable, wrapped};
+use crate::platform::plural::count;
 use crate::platform::text_table;
 use crate::testbed::service_kind::ServiceKind;
 
@@ -150,10 +151,10 @@ impl fmt::Display for Report {
             }
         }
         if self.unsettled > 0 {
-            let (unsettled, seconds) = (self.unsettled, SETTLE_TIMEOUT.as_secs());
+            let (unsettled, seconds) = (count(self.unsettled, "order"), SETTLE_TIMEOUT.as_secs());
             writeln!(
                 f,
-                "✗ {unsettled} orders were unsettled {seconds} s after the last fault"
+                "✗ {unsettled} still unsettled {seconds} s after the last fault"
             )?;
         }
         writeln!(f, "{}", self.audit)?;

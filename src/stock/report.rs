@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::api::{Delivery, Stock};
 use crate::platform::output::printable;
+use crate::platform::plural::noun_for;
 use crate::platform::text_table::{self, Align};
 
 #[derive(Debug, Clone, Serialize)]
@@ -61,9 +62,10 @@ fn describe(delivery: &Delivery, when: &str, f: &mut fmt::Formatter<'_>) -> fmt:
         ..
     } = delivery;
     let (delivery_id, product_id) = (printable(delivery_id), printable(product_id));
+    let units = noun_for(quantity.abs(), "unit");
     write!(
         f,
-        "{product_id}: {quantity:+} units, {when} {stock} in stock and {reserved} reserved \
+        "{product_id}: {quantity:+} {units}, {when} {stock} in stock and {reserved} reserved \
          (delivery {delivery_id})"
     )
 }

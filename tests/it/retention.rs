@@ -322,7 +322,7 @@ async fn orders_wait_while_payment_is_away_and_leave_later() {
     stack.restart_payment(&[]).await;
     let counted = command(&stack, &["--older-than-days", "30", "--dry-run"]).await;
     let counted = counted.assert_success();
-    assert!(counted.starts_with("1 orders, "), "{counted}");
+    assert!(counted.starts_with("1 order, "), "{counted}");
     let due = "UPDATE leaving_orders SET next_attempt_at = now()";
     stack.database.execute(due).await;
     assert_eq!(run(&stack.order, "orders").await, 1);

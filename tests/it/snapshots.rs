@@ -185,7 +185,7 @@ async fn audit_ignores_a_cancellation_where_payment_alone_has_its_own_database()
     let (output, ()) = tokio::join!(audit, meanwhile);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
-        output.status.success() && text.contains("1 orders: 1 confirmed"),
+        output.status.success() && text.contains("1 order: 1 confirmed"),
         "{output:?}"
     );
 }

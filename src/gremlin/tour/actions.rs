@@ -12,6 +12,7 @@ use super::placed_order::PlacedOrder;
 use super::report::OrderCounts;
 use crate::api::story::{Action, Chapter, StoryService};
 use crate::platform::fault_injection::Latency;
+use crate::platform::plural::count;
 use crate::testbed::service_kind::ServiceKind;
 
 /// The invariant that a second charge of an order violates.
@@ -156,7 +157,7 @@ impl<'a> Interpreter<'a> {
             .map(|rule| rule.fired);
         let found = fired.map_or_else(
             || "the rule is gone".to_owned(),
-            |fired| format!("fired {fired} time{}", if fired == 1 { "" } else { "s" }),
+            |fired| format!("fired {}", count(fired, "time")),
         );
         self.narrator
             .check("the gremlin", fired == Some(times), found);

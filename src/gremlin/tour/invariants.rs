@@ -3,18 +3,17 @@
 
 use super::verdict::Verdict;
 use crate::audit::Invariant;
+use crate::platform::plural::count;
 
 /// Judges an invariant, and says what was found. `before` is absent for an invariant that the
 /// first audit did not have.
 pub fn judge(before: Option<&Invariant>, after: &Invariant) -> (Verdict, String) {
     let old = before.map_or(0, |before| before.violations);
     let (checked, violations) = (after.checked, after.violations);
-    let noun = if violations == 1 {
-        "violation"
-    } else {
-        "violations"
-    };
-    let mut found = vec![format!("{checked} checked, {violations} {noun}")];
+    let mut found = vec![format!(
+        "{checked} checked, {}",
+        count(violations, "violation")
+    )];
     if old > 0 {
         found.push(format!("{old} before the story"));
     }

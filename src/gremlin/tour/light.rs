@@ -10,6 +10,7 @@ use super::placed_order::{OwnOrders, PlacedOrder};
 use super::verdict::Verdict;
 use crate::api::story::LightStatus;
 use crate::order::sla::Sla;
+use crate::platform::plural::{count, is_or_are};
 
 const CHECK: &str = "the SLA light";
 /// An order at the edge of the window is certainly outside after this time.
@@ -76,13 +77,17 @@ async fn read(client: &PlatformClient) -> Result<(Sla, Share), TourError> {
 
 fn judge(narrator: &mut Narrator, sla: &Sla, status: LightStatus, share: Share) {
     let found = format!(
-        "{}: {:.0} ms on average over {} orders",
-        sla.status, sla.average_ms, sla.requests
+        "{}: {:.0} ms on average over {}",
+        sla.status,
+        sla.average_ms,
+        count(sla.requests, "order")
     );
     let found = match share {
         Share::Own => found,
         Share::Unclear => format!("{found}; some may be of others"),
-        Share::Others(others) => format!("{found}; at least {others} are of others"),
+        Share::Others(others) => {
+            format!("{found}; at least {others} {} of others", is_or_are(others))
+        }
     };
     narrator.judge(CHECK, verdict(sla, status, share), found);
 }

@@ -12,6 +12,7 @@ use super::verdict::Verdict;
 use crate::api::story::{Captions, STORY};
 use crate::platform::client::BaseUrl;
 use crate::platform::output;
+use crate::platform::plural::count;
 use crate::platform::text_table::WIDTH;
 
 /// Columns before the text of a line: a label, or a time and a mark.
@@ -81,8 +82,7 @@ impl Narrator {
         match step.verdict() {
             StepVerdict::Proved => self.print_caption("Proved", step.captions.proved),
             StepVerdict::Failed(checks) => {
-                let noun = if checks == 1 { "check" } else { "checks" };
-                self.print_caption("Failed", &format!("{checks} {noun} failed."));
+                self.print_caption("Failed", &format!("{} failed.", count(checks, "check")));
             }
             StepVerdict::NotJudged(_) => {
                 self.print_caption("Open", "Nothing is proved: a check could not be judged.");

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::api::story::Captions;
+use crate::platform::plural::count;
 
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -48,8 +49,10 @@ impl Report {
             _ => format!("{checks} ({not_judged} could not be judged)"),
         };
         format!(
-            "{chapters} chapters, {checks}: {taken} orders taken, {finished} finished, {lost} \
-             lost, {charged_twice} charged twice."
+            "{}, {checks}: {} taken, {finished} finished, {lost} lost, {charged_twice} charged \
+             twice.",
+            count(chapters, "chapter"),
+            count(taken, "order")
         )
     }
 }
@@ -169,7 +172,7 @@ mod tests {
         };
         assert_eq!(
             report.summary(),
-            "1 chapters, 52 checks hold (1 could not be judged): 31 orders taken, 31 finished, \
+            "1 chapter, 52 checks hold (1 could not be judged): 31 orders taken, 31 finished, \
              0 lost, 0 charged twice."
         );
     }

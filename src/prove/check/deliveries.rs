@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::findings::Findings;
+use crate::platform::plural::count;
 use crate::prove::operators::{Delivery, DeliveryOutcome};
 use crate::prove::record::CampaignRecord;
 use crate::prove::stored_state::{StoredDelivery, StoredState};
@@ -53,7 +54,10 @@ fn contradiction(delivery: &Delivery, stored: Option<&StoredDelivery>) -> Option
         };
         if is_wrong {
             let row = stored.map_or_else(|| "not stored".to_owned(), |row| format!("{row:?}"));
-            return Some(format!("{quantity} units answered {outcome}, is {row}"));
+            return Some(format!(
+                "{} answered {outcome}, is {row}",
+                count(quantity, "unit")
+            ));
         }
         if outcome.acknowledges() {
             acknowledged.get_or_insert(quantity);

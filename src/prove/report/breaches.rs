@@ -1,6 +1,7 @@
 //! The promises and invariants that broke in a campaign.
 
 use crate::audit::Audit;
+use crate::platform::plural::count;
 use crate::prove::check::Findings;
 
 /// Everything that broke, each in a few words.
@@ -18,10 +19,13 @@ pub fn breaches(findings: &Findings, audit: &Audit, unsettled: i64) -> Vec<Strin
     }
     let reservations = audit.orders.reservations_without_order;
     if reservations > 0 {
-        breaches.push(format!("{reservations} reservations without an order"));
+        breaches.push(format!(
+            "{} without an order",
+            count(reservations, "reservation")
+        ));
     }
     if unsettled > 0 {
-        breaches.push(format!("{unsettled} orders unsettled"));
+        breaches.push(format!("{} unsettled", count(unsettled, "order")));
     }
     if breaches.is_empty() && !audit.clean {
         breaches.push("the audit is not clean".to_owned());

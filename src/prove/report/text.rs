@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::result::Report;
 use super::verdict::Verdict;
+use crate::platform::plural::count;
 use crate::platform::{output, text_table};
 use crate::prove::check::Findings;
 use crate::prove::config::SETTLE_TIMEOUT;
@@ -19,11 +20,12 @@ impl fmt::Display for Report {
         let settled = match self.unsettled {
             0 => format!("{} s after the last fault ended", self.seconds_to_settle),
             unsettled => format!(
-                "not within {} s after the last fault ended: {unsettled} orders unsettled",
-                SETTLE_TIMEOUT.as_secs()
+                "not within {} s after the last fault ended: {} unsettled",
+                SETTLE_TIMEOUT.as_secs(),
+                count(unsettled, "order")
             ),
         };
-        let tried_again = format!("{} customers", self.tried_again);
+        let tried_again = count(self.tried_again, "customer");
         let orders = format!(
             "{} planned, {} added in directed rounds",
             self.orders.planned, self.orders.added

@@ -2,6 +2,7 @@
 
 use super::pending::{Caller, Pending};
 use crate::platform::db::error::DatabaseError;
+use crate::platform::plural::count;
 
 /// Items that are executed together, and their callers in the same order.
 pub struct Batch<I, R> {
@@ -35,5 +36,9 @@ impl<I, R> Batch<I, R> {
 
 /// Returns the error of work that did not return one result for each item.
 pub fn wrong_count(results: usize, items: usize) -> DatabaseError {
-    DatabaseError::Internal(format!("a batch of {items} items has {results} results"))
+    DatabaseError::Internal(format!(
+        "a batch of {} has {}",
+        count(items, "item"),
+        count(results, "result")
+    ))
 }
