@@ -10,9 +10,9 @@ use clap::{Arg, Command};
 use serde::Serialize;
 use utoipa::Path;
 
+use crate::platform::db;
 use crate::platform::http::{health, listener};
 use crate::platform::text_table;
-use crate::testbed::postgres;
 
 /// The parts of the description that come from the command line.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Description {
     pub probes: Probes,
     /// Longest time that requests in progress have after SIGTERM.
     pub drain_timeout_seconds: u64,
-    pub min_postgres_major_version: u32,
+    pub min_postgres_major_version: u16,
 }
 
 /// A service, and the command that runs it.
@@ -103,7 +103,7 @@ impl Description {
                 readiness_timeout_ms: milliseconds(health::CHECK_TIMEOUT),
             },
             drain_timeout_seconds: listener::DRAIN_TIMEOUT_SECONDS,
-            min_postgres_major_version: postgres::MIN_MAJOR_VERSION,
+            min_postgres_major_version: db::MIN_MAJOR_VERSION,
         }
     }
 }

@@ -5,6 +5,7 @@ use diesel::sql_types::{BigInt, Bool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::error::AuditError;
+use super::invariants::{LEAVING, SETTLED_FAILURE};
 use super::remote_databases::RemoteDatabases;
 use crate::platform::db::DatabaseUrl;
 
@@ -24,14 +25,13 @@ impl ExpectedRows {
     /// # Errors
     /// Those of the database.
     pub async fn count(connection: &mut AsyncPgConnection) -> Result<Self, AuditError> {
-        let statement = "
-            SELECT count(*) AS reservations,
-                   count(*) FILTER (WHERE status = 'CONFIRMED' OR failure_reason
-                       IN ('payment-declined', 'expired', 'cancelled')) AS payments
-            FROM orders o
-            WHERE (status = 'CONFIRMED'
-                OR status = 'FAILED' AND release_owed_epoch IS NULL AND NOT refund_owed)
-                AND NOT EXISTS (SELECT FROM leaving_orders l WHERE l.order_id = o.id)";
+        let statement = format!(
+            "SELECT count(*) AS reservations,
+                    count(*) FILTER (WHERE status = 'CONFIRMED' OR failure_reason
+                        IN ('payment-declined', 'expired', 'cancelled')) AS payments
+             FROM orders o
+             WHERE (status = 'CONFIRMED' OR {SETTLED_FAILURE}) AND NOT {LEAVING}"
+        );
         Ok(diesel::sql_query(statement).get_result(connection).await?)
     }
 

@@ -6,7 +6,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use uuid::Uuid;
 
 use super::error::AuditError;
-use super::invariants::AGREEMENT;
+use super::invariants::{AGREEMENT, LEAVING};
 use super::remote_databases::RemoteDatabases;
 use super::session::{TimeLimit, lock_tables};
 use super::suspicions::{Epochs, OrderEpoch, Suspicions};
@@ -59,9 +59,8 @@ async fn read_epochs(
     connection: &mut AsyncPgConnection,
     limit: TimeLimit,
 ) -> Result<Epochs, AuditError> {
-    let statement = "
-        SELECT id AS order_id, epoch FROM orders o WHERE id = ANY ($1)
-            AND NOT EXISTS (SELECT FROM leaving_orders l WHERE l.order_id = o.id)";
+    let statement =
+        format!("SELECT id AS order_id, epoch FROM orders o WHERE id = ANY ($1) AND NOT {LEAVING}");
     let mut transaction = connection.build_transaction().read_only();
     let found: Vec<OrderEpoch> = transaction
         .run(async |connection| {

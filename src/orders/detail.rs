@@ -2,13 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::summary::{exact_time, last_failure, outcome, remainder, status};
+use super::summary::{MAX_STATUS_WIDTH, exact_time, last_failure, outcome, remainder, status};
 use crate::api::{Order, OrderDetail, OrderEvent};
 use crate::platform::output::{printable, wrapped};
 use crate::platform::text_table::{self, Align};
 
-/// The longest status that this version knows is `PENDING_INVENTORY`.
-const MAX_STATUS_WIDTH: usize = 17;
 const MIN_WRAPPED_WIDTH: usize = 12;
 
 pub fn text(detail: &OrderDetail, now: DateTime<Utc>) -> String {

@@ -2,13 +2,11 @@
 
 use chrono::{DateTime, Datelike, Utc};
 
-use super::summary::{last_failure, remainder, short_time};
+use super::summary::{MAX_STATUS_WIDTH, last_failure, remainder, short_time};
 use crate::api::{Order, OrderPage};
 use crate::platform::output::{printable, wrapped};
 use crate::platform::text_table::{self, Align};
 
-/// The longest status that this version knows is `PENDING_INVENTORY`.
-const MAX_STATUS_WIDTH: usize = 17;
 const PRODUCT_COLUMN: usize = 2;
 const INDENT: &str = "    ";
 

@@ -5,6 +5,9 @@ use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use crate::api::{Obligation, Order, OrderStatus, OrderStep};
 use crate::platform::output::printable;
 
+/// The longest status that this version knows is `PENDING_INVENTORY`.
+pub const MAX_STATUS_WIDTH: usize = 17;
+
 /// Returns a line that says what the order is now, and what recovery will do for it.
 pub fn line(order: &Order, now: DateTime<Utc>) -> String {
     let is = format!("{} is {}", order.id, status(order));

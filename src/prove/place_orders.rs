@@ -1,23 +1,19 @@
 //! Places the campaign's orders as its customers would, and records every try.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::api_client::ApiClient;
+use super::config::{MAX_TRIES, RETRY_INTERVAL};
 use super::customer::{Customer, SentRequest};
 use super::operators::{KnownOrder, OrderAction, act};
 use super::order_queue::OrderQueue;
 use super::outcome::{Outcome, RequestFacts};
 use super::plan::PlannedOrder;
 use crate::platform::observability::trace_context;
-
-const MAX_TRIES: usize = 6;
-/// The pause after the nth try is n times this long.
-const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Takes orders from the queue, and places one after the other, until none is left. Also starts the
 /// operators of each order.

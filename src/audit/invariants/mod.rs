@@ -16,7 +16,7 @@ mod rows;
 mod stock;
 
 pub use agreement::AGREEMENT;
-pub use query::InvariantQuery;
+pub use query::{InvariantQuery, LEAVING, SETTLED_FAILURE};
 
 /// All invariants, in the order of a report.
 pub fn all() -> impl Iterator<Item = &'static InvariantQuery> {

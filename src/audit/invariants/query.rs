@@ -13,12 +13,14 @@ pub struct InvariantQuery {
     pub(super) violations: &'static str,
 }
 
-const SETTLED_FAILURE: &str =
+/// A condition on an order `o`: it failed, and owes nothing.
+pub const SETTLED_FAILURE: &str =
     "(o.status = 'FAILED' AND o.release_owed_epoch IS NULL AND NOT o.refund_owed)";
 const UNFINISHED: &str = "(o.status IN ('PENDING', 'PENDING_INVENTORY', 'PENDING_PAYMENT'))";
 
-/// Retention is deleting the order. Inventory and payment may have deleted their rows already.
-const LEAVING: &str = "EXISTS (SELECT FROM leaving_orders l WHERE l.order_id = o.id)";
+/// A condition on an order `o`: retention is deleting it. Inventory and payment may have deleted
+/// their rows already.
+pub const LEAVING: &str = "EXISTS (SELECT FROM leaving_orders l WHERE l.order_id = o.id)";
 
 impl InvariantQuery {
     /// Counts the checked rows and the violations, and selects examples of the violations.

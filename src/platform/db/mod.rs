@@ -20,7 +20,7 @@ mod url;
 pub use database::Database;
 pub use error::{DatabaseError, observe};
 pub use pools::Pools;
-pub use schema::{SchemaError, is_ready, migrate};
+pub use schema::{MIN_MAJOR_VERSION, SchemaError, is_ready, migrate};
 pub use stored::Stored;
 pub use timeouts::{CHANGE_TIMEOUT, LOCK_TIMEOUT, STATEMENT_TIMEOUT, WORK_TIMEOUT};
 pub use transaction::run_and_roll_back;

@@ -21,7 +21,8 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 /// The advisory lock that a migration holds, so that replicas migrate one after the other. The
 /// number is arbitrary.
 const MIGRATION_LOCK: i64 = 0x5641_4c45;
-const MIN_MAJOR_VERSION: i32 = 15;
+/// The oldest major version of PostgreSQL.
+pub const MIN_MAJOR_VERSION: u16 = 15;
 
 /// Why the schema cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -181,7 +182,7 @@ async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection, SchemaError> {
         .get_result(&mut connection)
         .await
         .map_err(|error| unreachable(url, &error))?;
-    if server.major < MIN_MAJOR_VERSION {
+    if server.major < i32::from(MIN_MAJOR_VERSION) {
         return Err(SchemaError::TooOld {
             url: url.clone(),
             major: server.major,

@@ -1,17 +1,12 @@
 //! Sends a delivery as an operator would, and records every try.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::outcome::DeliveryOutcome;
 use super::trace::traceparent;
 use crate::prove::api_client::{Answer, ApiClient};
+use crate::prove::config::{MAX_TRIES, RETRY_INTERVAL};
 use crate::prove::plan::PlannedDelivery;
-
-const MAX_TRIES: usize = 6;
-/// The pause after the nth try is n times this long.
-const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// One request of a delivery, and its outcome.
 #[derive(Debug, Clone)]

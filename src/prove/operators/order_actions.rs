@@ -9,12 +9,10 @@ use uuid::Uuid;
 use super::outcome::ActionOutcome;
 use super::trace::traceparent;
 use crate::prove::api_client::ApiClient;
+use crate::prove::config::{MAX_TRIES, RETRY_INTERVAL};
 use crate::prove::outcome::Outcome;
 use crate::prove::plan::{OperatorAction, OperatorPlan, OperatorStart};
 
-const MAX_TRIES: usize = 6;
-/// The pause after the nth try is n times this long.
-const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// How often the operator looks for an order that its customer is placing.
 const MAX_LOOKUPS: u32 = 20;
 const LOOKUP_INTERVAL: Duration = Duration::from_millis(20);

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::error::PostgresError;
-use super::limits::{BIN_DIR_VARIABLE, MIN_MAJOR_VERSION};
+use super::limits::BIN_DIR_VARIABLE;
+use crate::platform::db::MIN_MAJOR_VERSION;
 use crate::platform::environment::variable;
 
 /// Debian keeps each version in a directory of its own, outside of the `PATH`.
@@ -44,7 +45,8 @@ impl Binaries {
     }
 
     fn usable_in(directory: &Path) -> Option<Self> {
-        Self::in_directory(directory).filter(|binaries| binaries.major_version >= MIN_MAJOR_VERSION)
+        Self::in_directory(directory)
+            .filter(|binaries| binaries.major_version >= u32::from(MIN_MAJOR_VERSION))
     }
 
     fn in_directory(directory: &Path) -> Option<Self> {

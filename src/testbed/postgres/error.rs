@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::limits::{BIN_DIR_VARIABLE, MIN_MAJOR_VERSION, START_TIMEOUT};
+use super::limits::{BIN_DIR_VARIABLE, START_TIMEOUT};
+use crate::platform::db::MIN_MAJOR_VERSION;
 
 /// Why there is no database.
 #[derive(Debug, thiserror::Error)]

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-/// The oldest major version of PostgreSQL.
-pub const MIN_MAJOR_VERSION: u32 = 15;
 /// The environment variable that names the directory of the server programs to use, where a machine
 /// has several versions.
 pub const BIN_DIR_VARIABLE: &str = "POSTGRES_BIN_DIR";

@@ -18,6 +18,6 @@ pub use binaries::Binaries;
 pub use error::PostgresError;
 pub use files::{temporary_home, temporary_home_in};
 pub use home::Home;
-pub use limits::{BIN_DIR_VARIABLE, MIN_MAJOR_VERSION};
+pub use limits::BIN_DIR_VARIABLE;
 pub use quoting::shell_word;
 pub use server::Server;
