@@ -134,7 +134,8 @@ impl ProveArgs {
         let config = self.config();
         let campaign = prove::run(&config, shutdown, reporter);
         // HTTP clients belong to a thread.
-        let outcome = LocalSet::new().run_until(campaign).await;
+        // On the heap, because this future is large.
+        let outcome = Box::pin(LocalSet::new().run_until(campaign)).await;
         display.end().await;
         outcome
     }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_postgres::Client;
+
 use super::check::check;
 use super::concurrent_customers::ConcurrentCustomers;
 use super::concurrent_deliveries::ConcurrentDeliveries;
@@ -16,7 +18,6 @@ use super::progress::{Phase, ProgressReporter};
 use super::record::CampaignRecord;
 use super::report::{CampaignResult, Report, Settling};
 use super::stored_state::StoredState;
-use crate::audit::{self, RemoteDatabases};
 use crate::platform::shutdown::Shutdown;
 
 /// Pause between two faults, in which the services can work.
@@ -84,13 +85,13 @@ async fn run_plan(
     }
     progress.phase(Phase::Checking);
 
-    let client = chaos_cluster.connect().await?;
+    let mut session = chaos_cluster.session();
     if let Some(statements) = &config.tamper {
-        client.batch_execute(statements).await?;
+        let tamper = async |client: &Client| client.batch_execute(statements).await;
+        session.ask(tamper).await?;
     }
-    let stored = StoredState::read(&client).await?;
-    let database_url = chaos_cluster.cluster().database_url();
-    let audit = audit::run(database_url, RECOVERY_BOUND, &RemoteDatabases::default()).await?;
+    let stored = session.ask(StoredState::read).await?;
+    let audit = chaos_cluster.audit(RECOVERY_BOUND).await?;
     let added_orders = rounds.customers.len();
     record.customers.extend(rounds.customers);
     Ok(CampaignResult {
@@ -115,8 +116,8 @@ async fn settle(
     let faults_ended = Instant::now();
     let unsettled = chaos_cluster.wait_until_settled(SETTLE_TIMEOUT).await?;
     let duration = faults_ended.elapsed();
-    let client = chaos_cluster.connect().await?;
-    coverage.update(chaos_cluster, &client).await?;
+    let mut session = chaos_cluster.session();
+    coverage.update(chaos_cluster, &mut session).await?;
     progress.coverage(coverage);
     Ok(Settling {
         duration,

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use tokio_postgres::Client;
-
-use super::faults::{CampaignFaultKind, ChaosCluster};
+use super::error::ProveError;
+use super::faults::{CampaignFaultKind, ChaosCluster, Session};
 use super::injected_faults::InjectedFaults;
 use super::recovery_path::{self, RecoveryPath};
 
@@ -82,10 +81,10 @@ impl Coverage {
     pub async fn update(
         &mut self,
         chaos_cluster: &ChaosCluster,
-        client: &Client,
-    ) -> Result<(), tokio_postgres::Error> {
+        session: &mut Session,
+    ) -> Result<(), ProveError> {
         self.faults.observed = chaos_cluster.observed_faults();
-        self.recovery_paths = recovery_path::count_all(client).await?;
+        self.recovery_paths = session.ask(recovery_path::count_all).await?;
         Ok(())
     }
 

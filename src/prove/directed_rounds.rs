@@ -124,11 +124,11 @@ async fn wait_for_goal(
     chaos_cluster: &mut ChaosCluster,
     coverage: &mut Coverage,
 ) -> Result<(), ProveError> {
-    let client = chaos_cluster.connect().await?;
+    let mut session = chaos_cluster.session();
     let started = Instant::now();
     loop {
-        let is_settled = unsettled_orders(&client).await? == 0;
-        coverage.update(chaos_cluster, &client).await?;
+        let is_settled = session.ask(unsettled_orders).await? == 0;
+        coverage.update(chaos_cluster, &mut session).await?;
         let may_be_logged = match goal {
             Goal::Fault(kind) => kind.takes_effect_later() && started.elapsed() < EFFECT_TIMEOUT,
             Goal::Path(_) => false,

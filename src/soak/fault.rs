@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_postgres::Client;
+
 use super::error::SoakError;
 use super::trend::MIN_POINTS;
 use crate::platform::fault_injection::spec::{Direction, GremlinKind};
@@ -87,8 +89,9 @@ impl SoakFault {
             Self::SessionsEnded(service) => {
                 let end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE application_name = $1";
-                let client = chaos_cluster.connect().await?;
-                client.execute(end_sessions, &[&service.as_str()]).await?;
+                let service = service.as_str();
+                let end = async |client: &Client| client.execute(end_sessions, &[&service]).await;
+                chaos_cluster.session().ask(end).await?;
             }
         }
         Ok(())

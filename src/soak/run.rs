@@ -11,7 +11,6 @@ use super::error::SoakError;
 use super::fault::{FAULT_INTERVAL, SoakFault, faults_per_sample};
 use super::report::{Report, SoakResult};
 use super::sampler::{Sample, take_sample};
-use crate::audit::{self, RemoteDatabases};
 use crate::load;
 use crate::platform::client::BaseUrl;
 use crate::platform::shutdown::Shutdown;
@@ -57,8 +56,7 @@ async fn soak(
     let (samples, deaths) = inject_and_sample(config, chaos_cluster).await?;
     let load = load.await.map_err(io::Error::other)?;
     let unsettled = chaos_cluster.wait_until_settled(SETTLE_TIMEOUT).await?;
-    let database_url = chaos_cluster.cluster().database_url();
-    let audit = audit::run(database_url, RECOVERY_BOUND, &RemoteDatabases::default()).await?;
+    let audit = chaos_cluster.audit(RECOVERY_BOUND).await?;
     let result = SoakResult {
         load,
         samples,

@@ -151,7 +151,10 @@ fn value_of(metrics: &str, series: &str) -> Option<f64> {
 async fn count_sessions(chaos_cluster: &ChaosCluster) -> Result<BTreeMap<String, f64>, SoakError> {
     let statement = "SELECT application_name, count(*) FROM pg_stat_activity
         WHERE datname = current_database() GROUP BY application_name";
-    let rows = chaos_cluster.connect().await?.query(statement, &[]).await?;
+    let rows = chaos_cluster
+        .session()
+        .ask(async |client| client.query(statement, &[]).await)
+        .await?;
     #[expect(clippy::cast_precision_loss, reason = "fewer than a hundred sessions")]
     let counts = rows
         .iter()

@@ -9,6 +9,8 @@ use tokio_postgres::Client;
 
 use super::database::DatabaseFaults;
 use super::observed::ObservedFaults;
+use super::session::{Session, while_away};
+use crate::audit::{self, Audit, RemoteDatabases};
 use crate::prove::error::ProveError;
 use crate::testbed::cluster::{Cluster, ClusterConfig};
 use crate::testbed::environment::variables;
@@ -134,8 +136,9 @@ impl ChaosCluster {
     /// When a service does not start, or the database does not answer.
     pub async fn end_all_faults(&mut self) -> Result<(), ProveError> {
         self.database_faults.end_all().await?;
-        let client = self.cluster.connect().await?;
-        let now: String = client.query_one("SELECT now()::text", &[]).await?.get(0);
+        let mut session = self.session();
+        let now = async |client: &Client| client.query_one("SELECT now()::text", &[]).await;
+        let now: String = session.ask(now).await?.get(0);
         for service in ServiceKind::ALL {
             self.replace(service, &[]).await?;
         }
@@ -143,11 +146,9 @@ impl ChaosCluster {
         let end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE application_name = ANY ($1) AND backend_start < $2::text::timestamptz";
         let services = ServiceKind::ALL.map(ServiceKind::as_str);
-        while client
-            .execute(end_sessions, &[&&services[..], &now])
-            .await?
-            > 0
-        {
+        let end =
+            async |client: &Client| client.execute(end_sessions, &[&&services[..], &now]).await;
+        while session.ask(end).await? > 0 {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
@@ -159,10 +160,10 @@ impl ChaosCluster {
     /// # Errors
     /// When the database does not answer.
     pub async fn wait_until_settled(&self, timeout: Duration) -> Result<i64, ProveError> {
-        let client = self.cluster.connect().await?;
+        let mut session = self.session();
         let started = Instant::now();
         loop {
-            let unsettled = unsettled_orders(&client).await?;
+            let unsettled = session.ask(unsettled_orders).await?;
             if unsettled == 0 || started.elapsed() > timeout {
                 return Ok(unsettled);
             }
@@ -170,12 +171,19 @@ impl ChaosCluster {
         }
     }
 
-    /// Opens a database session that belongs to no service.
+    /// A database session that belongs to no service. It waits while the database is away.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        Session::new(self.cluster.database_url().clone())
+    }
+
+    /// Audits the database.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn connect(&self) -> Result<Client, ProveError> {
-        Ok(self.cluster.connect().await?)
+    /// See [`audit::AuditError`].
+    pub async fn audit(&self, recovery_bound: Duration) -> Result<Audit, ProveError> {
+        let (url, remote) = (self.cluster.database_url(), RemoteDatabases::default());
+        while_away(async || Ok(audit::run(url, recovery_bound, &remote).await?)).await
     }
 
     /// The faults and errors in the logs of the services so far.

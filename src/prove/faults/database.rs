@@ -12,8 +12,9 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::fault::OrdersLock;
+use super::session::{Session, while_away};
 use crate::platform::db::DatabaseUrl;
-use crate::prove::error::ProveError;
+use crate::prove::error::{ProveError, is_away};
 use crate::testbed::cluster::connect;
 use crate::testbed::service_kind::ServiceKind;
 
@@ -26,6 +27,7 @@ const SETTING_TIMEOUT: Duration = Duration::from_secs(30);
 /// Limits the time in which a service must open a session.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const RESET_STANDBY: &str = "ALTER SYSTEM RESET synchronous_standby_names";
 const WAITING_COMMITS: &str = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 /// Number of rows that [`OrdersLock::NewestRows`] locks.
 const NEWEST_ROWS: i64 = 20;
@@ -89,12 +91,14 @@ impl DatabaseFaults {
     }
 
     async fn begin(&self) -> Result<Client, ProveError> {
-        let client = connect(&self.url).await?;
         let timeout = FAULT_LOCK_TIMEOUT.as_millis();
-        client
-            .batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = {timeout}"))
-            .await?;
-        Ok(client)
+        let begin = format!("BEGIN; SET LOCAL lock_timeout = {timeout}");
+        while_away(async || {
+            let client = connect(&self.url).await?;
+            client.batch_execute(&begin).await?;
+            Ok(client)
+        })
+        .await
     }
 
     /// Keeps the session's transaction open for the duration. If the server ends the session, its
@@ -108,6 +112,8 @@ impl DatabaseFaults {
         match locked {
             Ok(0) => return Ok(false),
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => return Ok(false),
+            // The session has ended, and with it the wait for the lock.
+            Err(error) if is_away(&error) => return Ok(false),
             locked => locked?,
         };
         self.locks.push(tokio::spawn(async move {
@@ -129,8 +135,8 @@ impl DatabaseFaults {
             let _ = previous.await;
         }
         let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{ABSENT_STANDBY}'");
-        change_setting(&self.url, &set, ABSENT_STANDBY).await?;
-        let is_waiting = commits_wait(&self.url).await?;
+        while_away(async || change_setting(&self.url, &set, ABSENT_STANDBY).await).await?;
+        let is_waiting = while_away(async || commits_wait(&self.url).await).await?;
         let url = self.url.clone();
         self.standby_wait = Some(tokio::spawn(async move {
             tokio::time::sleep(duration).await;
@@ -145,12 +151,13 @@ impl DatabaseFaults {
     /// # Errors
     /// When the database does not answer.
     pub async fn end_sessions(&self, service: ServiceKind) -> Result<bool, ProveError> {
-        let client = connect(&self.url).await?;
+        let mut session = Session::new(self.url.clone());
         let statement =
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";
         let started = Instant::now();
         // A service that has just started opens its first session when it needs one.
-        while client.execute(statement, &[&service.as_str()]).await? == 0 {
+        let end = async |client: &Client| client.execute(statement, &[&service.as_str()]).await;
+        while session.ask(end).await? == 0 {
             if started.elapsed() > SESSION_TIMEOUT {
                 return Ok(false);
             }
@@ -170,7 +177,7 @@ impl DatabaseFaults {
             // The task owns the session, and the transaction ends with it.
             let _ = task.await;
         }
-        reset_standby(&self.url).await
+        while_away(async || change_setting(&self.url, RESET_STANDBY, "").await).await
     }
 }
 
@@ -178,7 +185,7 @@ impl DatabaseFaults {
 async fn reset_standby(url: &DatabaseUrl) -> Result<(), ProveError> {
     let started = Instant::now();
     loop {
-        match change_setting(url, "ALTER SYSTEM RESET synchronous_standby_names", "").await {
+        match change_setting(url, RESET_STANDBY, "").await {
             Err(_) if started.elapsed() < SETTING_TIMEOUT => {
                 tokio::time::sleep(POLL_INTERVAL).await;
             }

@@ -7,8 +7,10 @@ mod fault;
 mod inject;
 mod kind;
 mod observed;
+mod session;
 
 pub use chaos_cluster::{ChaosCluster, unsettled_orders};
 pub use fault::{CampaignFault, OrdersLock};
 pub use kind::CampaignFaultKind;
 pub use observed::ObservedFaults;
+pub use session::Session;
