@@ -109,9 +109,11 @@ function createRow({ id, product_id: product, quantity }) {
       el("b", { class: "stuck-mark", hidden: true }, icon("warning"), "stuck")),
     el("p", { class: "unsettled-why" }),
     el("p", { class: "unsettled-cause muted" }),
+    // A row is one stop of the Tab key. The timeline that it opens retries the order, too.
     el("button", {
       class: "retry",
       type: "button",
+      tabIndex: -1,
       ariaLabel: `Retry now: order of ${product} × ${formatNumber(quantity)}`,
       text: "Retry now",
       on: { click: () => retry(id) },

@@ -88,3 +88,27 @@ async fn each_row_of_the_orders_is_one_tab_stop() {
     browser.shows("dialog#timeline[open] .events li").await;
     browser.was_clean().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_row_of_the_unsettled_orders_is_one_tab_stop() {
+    let mut stack = Stack::start().await;
+    let browser = open(&stack).await;
+    stack.inventory.process.kill().await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(stack.place("PROD-001", 1).await.status, 202);
+    }
+    browser.shows("#unsettled-orders li:nth-child(2)").await;
+    let stops = "return [...document.querySelectorAll('#unsettled-orders li')].map((row) =>
+        [...row.querySelectorAll('a, button, [tabindex]')].filter((n) => n.tabIndex >= 0).length)";
+    assert_eq!(browser.run(stops).await, json!([1, 1]));
+    let opener = |row: usize| format!("#unsettled-orders li:nth-child({row}) .open-order");
+    browser.tab_to(&opener(1)).await;
+    browser.press(Key::Tab).await;
+    assert!(browser.is_focused(&opener(2)).await);
+    // The timeline has the row's other action.
+    browser.press(Key::Enter).await;
+    browser.shows("dialog#timeline[open] #retry-order").await;
+    browser.tab_to("#retry-order").await;
+    stack.restart_inventory(&[]).await;
+    browser.was_clean().await;
+}

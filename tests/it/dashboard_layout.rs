@@ -92,6 +92,31 @@ async fn answers_and_unsettled_orders_move_no_panel_of_a_large_screen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn notices_move_no_panel_unless_the_screen_is_narrow() {
+    let mut stack = Stack::start().await;
+    let browser = open(&stack).await;
+    let screens = [(1920, 1080), (1280, 720)];
+    let mut before = Vec::new();
+    for (width, height) in screens {
+        browser.emulate_screen(width, height, "light").await;
+        is_drawn_for(&browser, width).await;
+        before.push(top_of(&browser, "#flow").await);
+    }
+    stack.inventory.process.kill().await.unwrap();
+    stack.payment.process.kill().await.unwrap();
+    browser.shows("#notices p:nth-child(2)").await;
+    for ((width, height), before) in screens.into_iter().zip(before) {
+        browser.emulate_screen(width, height, "light").await;
+        is_drawn_for(&browser, width).await;
+        let moved = (top_of(&browser, "#flow").await - before).abs();
+        assert!(moved < 2.0, "{width}: the flow moved by {moved}");
+    }
+    stack.restart_inventory(&[]).await;
+    stack.restart_payment(&[]).await;
+    browser.was_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn charts_show_when_the_gremlin_injected_a_fault() {
     let stack = Stack::start().await;
     let browser = open(&stack).await;

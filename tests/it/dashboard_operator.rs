@@ -286,14 +286,12 @@ async fn a_stuck_order_shows_why_and_is_settled_by_a_retry() {
 
     is_shown_on_a_phone(&browser, &id).await;
 
-    browser.tab_to(&format!("{row} .retry")).await;
-    browser.press(Key::Enter).await;
+    browser.click(&format!("{row} .retry")).await;
     shows_text(&browser, "#unsettled-message", "Not settled: refund failed").await;
     postpone(&stack, &id).await;
     let path = format!("/gremlin/rules/{rule}");
     assert_eq!(stack.payment.delete(&path).await.status, 204);
-    browser.tab_to(&format!("{row} .retry")).await;
-    browser.press(Key::Enter).await;
+    browser.click(&format!("{row} .retry")).await;
     shows_text(&browser, "#unsettled-message", "The order is settled.").await;
     browser.shows("#unsettled[data-state=none]").await;
     browser.shows_no(&row).await;

@@ -128,3 +128,21 @@ async fn health_is_asked_as_soon_as_an_order_begins_to_wait() {
         .await;
     browser.was_clean().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_presets_of_the_gremlin_are_shown_below_the_processes_of_a_demo() {
+    let data = Directory::new("presets");
+    let demo = Demo::start(&data.0, ports(), &[]);
+    let browser = open_demo(&demo).await;
+    browser.emulate_screen(1920, 1080, "light").await;
+    browser.shows("#presets .preset:nth-child(5)").await;
+    let hidden = "(() => {
+        const area = document.querySelector('.controls-column').getBoundingClientRect();
+        return [...document.querySelectorAll('.preset, #stop-all-faults')]
+            .filter((node) => node.getBoundingClientRect().bottom > area.bottom)
+            .map((node) => node.textContent);
+    })()";
+    let shown = format!("innerWidth === 1920 && {hidden}.length === 0");
+    browser.until("all presets to be shown", &shown).await;
+    browser.was_clean().await;
+}
