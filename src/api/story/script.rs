@@ -21,7 +21,7 @@ pub const CHAPTERS: [Chapter; 12] = [
 
 const RESERVE: &str = "/inventory/reserve";
 const CHARGE: &str = "/payments";
-/// The order service waits 2 s for one call.
+/// The order service waits 2 s for one call. The texts of a chapter name the time.
 const ONE_CALL_MS: u32 = 1900;
 /// A request ends within the time of two calls and a margin.
 const TWO_CALLS_MS: u32 = 4300;
@@ -223,7 +223,7 @@ const HANG: Chapter = Chapter {
         id: "hang",
         title: "hang: inventory never answers",
         injected: "Inventory never answers one reservation.",
-        customer_sees: "The customer gets a 202 after about 2 s.",
+        customer_sees: "The customer gets a 202 while inventory still does not answer.",
         platform_does: "The order service gives up the call after 2 s, and recovery repeats it.",
         proved: "A service that hangs does not make the order hang.",
     },
@@ -255,7 +255,8 @@ const CIRCUIT_BREAKER: Chapter = Chapter {
         id: "circuit-breaker",
         title: "16 orders while the order service's calls to payment hang",
         injected: "Each call from the order service to payment hangs.",
-        customer_sees: "16 customers get a 202, each within about 2 s; a later one does not wait.",
+        customer_sees: "16 customers get a 202; a later one gets it within 1.9 s, without a call that \
+                        hangs.",
         platform_does: "The circuit breaker opens, so that later orders do not call payment.",
         proved: "One broken service does not make each customer wait, and every order ended.",
     },
@@ -330,6 +331,25 @@ mod tests {
                 assert!(is_sentence, "{}: {text}", captions.id);
             }
         }
+    }
+
+    #[test]
+    fn customers_see_a_time_only_where_the_chapter_checks_it() {
+        for Chapter { captions, actions } in CHAPTERS {
+            let words: Vec<_> = captions.customer_sees.split(' ').collect();
+            let named = words.windows(2).filter(|pair| {
+                pair[0].starts_with(|first: char| first.is_ascii_digit())
+                    && pair[1].trim_end_matches([',', ':', ';', '.']) == "s"
+            });
+            let limits = actions.iter().filter_map(|action| match action {
+                Action::PlaceOrders { at_most_ms, .. } => *at_most_ms,
+                Action::PlaceUntilFast { at_most_ms, .. } => Some(*at_most_ms),
+                _ => None,
+            });
+            assert!(named.count() <= limits.count(), "{}", captions.id);
+        }
+        let limit = format!("within {:.1} s", f64::from(ONE_CALL_MS) / 1000.0);
+        assert!(CIRCUIT_BREAKER.captions.customer_sees.contains(&limit));
     }
 
     #[test]
