@@ -191,10 +191,7 @@ fn reserve_response(request: ReserveRequest, outcome: ReserveOutcome) -> Result<
         ReserveOutcome::UnknownProduct => return Err(unknown_product(&product_id)),
         ReserveOutcome::UnknownState(unknown) => return Err(unknown_state(order_id, &unknown)),
         ReserveOutcome::InsufficientStock => {
-            let detail = format!(
-                "Less than {} of {product_id} is left.",
-                count(quantity, "unit")
-            );
+            let detail = format!("The available stock of {product_id} is below {quantity}.");
             Problem::new(StatusCode::CONFLICT, "insufficient-stock", detail)
         }
         ReserveOutcome::StaleEpoch => {
