@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use tokio_postgres::Client;
 use valerix::testbed::postgres::{Home, Server, temporary_home_in};
 
 use crate::args::Args;
@@ -13,6 +14,10 @@ use crate::fallible::Fallible;
 /// By default `pg_stat_activity` shows the first 1 KB of a statement, but the backlog needs a whole
 /// statement.
 const SERVER_SETTINGS: [&str; 1] = ["track_activity_query_size=16384"];
+/// As much WAL as the server keeps before a checkpoint is due: `max_wal_size` in pieces of 1 MB.
+const FILL_WAL: &str = "SELECT count(pg_logical_emit_message(false, 'fill', repeat('x', 1048576)))
+    FROM generate_series(1, (SELECT setting::int FROM pg_settings WHERE name = 'max_wal_size'));
+    CHECKPOINT;";
 /// pgbench's database.
 const SCRATCH_DATABASE: &str = "scratch";
 
@@ -39,6 +44,8 @@ impl<'a> Fixture<'a> {
         };
         let scratch = database::connect(&fixture.scratch_url()).await?;
         database::execute(&scratch, include_str!("base_schema.sql")).await?;
+        eprintln!("filling the WAL");
+        reuse_wal_segments(&scratch).await?;
         Ok(fixture)
     }
 
@@ -56,6 +63,13 @@ impl<'a> Fixture<'a> {
         fs::remove_dir_all(&self.home)?;
         Ok(())
     }
+}
+
+/// Makes the server write over WAL segments that exist, as any server does that is older than a
+/// checkpoint or two. A new server creates each segment and fills it with zeros, while all commits
+/// wait.
+async fn reuse_wal_segments(client: &Client) -> Fallible<()> {
+    database::execute(client, FILL_WAL).await
 }
 
 /// Creates a directory on a disk. The usual directory for temporary files is often in memory, where
