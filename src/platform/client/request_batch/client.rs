@@ -17,9 +17,9 @@ use crate::platform::deadline::Deadline;
 use crate::platform::http::route::BATCH_SUFFIX;
 use crate::platform::observability::trace_context::TraceHeaders;
 
-/// Yields to the thread's other tasks before a batch is sent, so that ready calls can still join
-/// it.
-const YIELDS_BEFORE_SEND: usize = 4;
+/// Upper bound on the yields to the thread's other tasks before a batch is sent, so that ready calls
+/// can still join it. The first one during which no call joins is the last.
+const MAX_YIELDS: usize = 4;
 
 /// Sends the calls that one thread makes to a route. Clones share the pending calls.
 #[derive(Clone)]
@@ -124,8 +124,12 @@ impl BatchedRoute {
 
     /// Sends the pending calls, and those that other ready tasks make before the batch is sent.
     async fn flush(self: Rc<Self>) {
-        for _ in 0..YIELDS_BEFORE_SEND {
+        for _ in 0..MAX_YIELDS {
+            let before = self.pending.borrow().len();
             tokio::task::yield_now().await;
+            if self.pending.borrow().len() == before {
+                break;
+            }
         }
         let mut calls = self.pending.take();
         calls.retain(|call| !call.sender.is_closed());

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 
-/// Yields to the thread's other tasks before a flush, so that ready tasks can still join the batch.
-pub const YIELDS_BEFORE_FLUSH: usize = 4;
+/// Upper bound on the yields to the thread's other tasks before a flush, so that ready tasks can
+/// still join the batch. The first one during which no task joins is the last: an order that is
+/// alone pays for one.
+pub const MAX_YIELDS: usize = 4;
 /// Upper bound on waiting for half of the callers in flight.
 const MAX_WAIT: Duration = Duration::from_millis(1);
 
@@ -53,12 +55,16 @@ pub async fn gather<T>(
     max: usize,
     in_flight: &InFlight,
 ) {
-    for _ in 0..YIELDS_BEFORE_FLUSH {
+    for _ in 0..MAX_YIELDS {
+        let before = gathered.len();
         tokio::task::yield_now().await;
         while gathered.len() < max
             && let Ok(pending) = queue.try_recv()
         {
             gathered.push(pending);
+        }
+        if gathered.len() == before {
+            break;
         }
     }
     if gathered.len() >= in_flight.target().min(max) {

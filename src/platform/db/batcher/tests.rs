@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::gather::YIELDS_BEFORE_FLUSH;
+use super::gather::MAX_YIELDS;
 use super::handle::{Batcher, MAX_QUEUED_ITEMS};
 use super::spec::{BatchFuture, Execute};
 use super::worker::LOCK_RETRY_INTERVAL;
@@ -138,23 +138,34 @@ impl Doubler {
 
 /// Waits until the submitted items are queued and their batch is flushed.
 async fn flushed() {
-    for _ in 0..YIELDS_BEFORE_FLUSH + 2 {
+    for _ in 0..MAX_YIELDS + 2 {
         yield_now().await;
     }
 }
 
-#[tokio::test]
-async fn ready_tasks_join_the_batch() {
-    let doubler = Doubler::start(1);
-    let late = async {
-        for _ in 0..YIELDS_BEFORE_FLUSH / 2 {
+/// Submits each item `yields` yields later than the one before.
+async fn double_in_turn(doubler: &Doubler, items: &[u32], yields: usize) {
+    let each = items.iter().enumerate().map(async |(index, item)| {
+        for _ in 0..index * yields {
             yield_now().await;
         }
-        doubler.double(2).await
-    };
-    let (first, second) = join(doubler.double(1), late).await;
-    assert_eq!((first.unwrap(), second.unwrap()), (2, 4));
-    assert_eq!(doubler.batches(), [vec![1, 2]]);
+        doubler.double(*item).await.unwrap()
+    });
+    join_all(each).await;
+}
+
+#[tokio::test]
+async fn tasks_join_a_batch_as_long_as_one_of_them_is_ready() {
+    let doubler = Doubler::start(1);
+    double_in_turn(&doubler, &[1, 2, 3, 4], 1).await;
+    assert_eq!(doubler.batches(), [vec![1, 2, 3, 4]]);
+}
+
+#[tokio::test]
+async fn a_batch_that_no_task_joins_is_flushed_after_one_yield() {
+    let doubler = Doubler::start(100);
+    double_in_turn(&doubler, &[1, 2], 3).await;
+    assert_eq!(doubler.batches(), [vec![1], vec![2]]);
 }
 
 /// The clock is paused, and advances only when all tasks wait for it: a flush without a wait takes
@@ -165,7 +176,7 @@ async fn a_flush_waits_for_half_of_the_callers_and_at_most_1_ms() {
     let start = Instant::now();
     let four: Vec<_> = (0..4).map(|_| doubler.batcher.enter()).collect();
     let late = async {
-        for _ in 0..YIELDS_BEFORE_FLUSH * 4 {
+        for _ in 0..MAX_YIELDS * 4 {
             yield_now().await;
         }
         doubler.double(2).await
