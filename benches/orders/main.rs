@@ -61,7 +61,7 @@ async fn run(args: &Args) -> Fallible<()> {
     let report = outcome?;
     println!("{}", report.text(args.markdown));
     if let Some(comparison) = report.compare_with_last_run()? {
-        println!("{}", comparison.text(args.markdown));
+        println!("\n{}", comparison.text(args.markdown));
     }
     if let Some(file) = &args.json {
         std::fs::write(file, serde_json::to_string_pretty(&report)?)?;
