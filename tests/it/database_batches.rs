@@ -50,6 +50,41 @@ async fn final_answer(send: impl AsyncFn() -> Response) -> Response {
     .await
 }
 
+/// Makes the server look for a deadlock before a statement ends its wait for a lock, after 100 ms.
+/// It holds for the sessions of services that start afterwards.
+const FIND_DEADLOCKS: &str = "DO $$ BEGIN
+    EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = 10', current_database());
+    END $$";
+
+/// Starts the order and the inventory service again, with sessions that find deadlocks.
+async fn find_deadlocks(stack: &mut Stack) {
+    stack.database.execute(FIND_DEADLOCKS).await;
+    stack.restart_order(&[]).await;
+    stack.restart_inventory(&[]).await;
+}
+
+/// Ends all services, and returns how many deadlocks they met. A session may report them only when
+/// it ends.
+async fn deadlocks(stack: &mut Stack, mut other: Service) -> i64 {
+    for service in [
+        &mut stack.order,
+        &mut stack.inventory,
+        &mut stack.payment,
+        &mut other,
+    ] {
+        service.process.kill().await.unwrap();
+    }
+    let sessions = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend'
+            AND pid <> pg_backend_pid()";
+    eventually("the sessions to end", async || {
+        (stack.database.count(sessions).await == 0).then_some(())
+    })
+    .await;
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    stack.database.count(deadlocks).await
+}
+
 /// The number of transactions for one kind of work.
 async fn transactions(service: &Service, work: &str) -> f64 {
     let metrics = service.get("/metrics").await.text;
@@ -187,7 +222,8 @@ async fn each_message_of_a_batch_is_answered_for_its_own_product() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_inventory_replicas_with_opposite_orders_of_messages_never_deadlock() {
-    let stack = Stack::start().await;
+    let mut stack = Stack::start().await;
+    find_deadlocks(&mut stack).await;
     let products = "INSERT INTO inventory (product_id, stock)
         SELECT 'P' || n, 40 FROM generate_series(1, 12) n";
     stack.database.execute(products).await;
@@ -216,14 +252,13 @@ async fn two_inventory_replicas_with_opposite_orders_of_messages_never_deadlock(
             "{text}: {response:?}"
         );
     }
-    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    assert_eq!(stack.database.count(deadlocks).await, 0);
     let broken = "SELECT count(*) FROM inventory i
         WHERE stock < 0 OR stock + reserved + shipped <> stocked OR (reserved, shipped) <>
             (SELECT COALESCE(sum(quantity) FILTER (WHERE state = 'HELD'), 0),
                     COALESCE(sum(quantity) FILTER (WHERE state = 'SHIPPED'), 0)
              FROM reservations r WHERE r.product_id = i.product_id)";
     assert_eq!(stack.database.count(broken).await, 0);
+    assert_eq!(deadlocks(&mut stack, other).await, 0);
 }
 
 async fn send(replica: &str, service: &Service, n: usize, order: Uuid) -> Vec<(String, Response)> {
@@ -269,7 +304,8 @@ async fn a_request_for_more_than_the_stock_does_not_affect_the_rest_of_its_batch
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_order_replicas_with_opposite_orders_of_keys_never_deadlock() {
-    let stack = Stack::with(&[LONG_STEPS]).await;
+    let mut stack = Stack::with(&[LONG_STEPS]).await;
+    find_deadlocks(&mut stack).await;
     let other = stack.start_order_replica().await;
     let slow_insert = "CREATE FUNCTION slow_insert() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$;
@@ -296,12 +332,11 @@ async fn two_order_replicas_with_opposite_orders_of_keys_never_deadlock() {
             "neither out of stock nor in progress: {response:?}"
         );
     }
-    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    assert_eq!(stack.database.count(deadlocks).await, 0);
     assert_eq!(
         stack.database.count("SELECT count(*) FROM orders").await,
         100
     );
+    assert_eq!(deadlocks(&mut stack, other).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
