@@ -7,7 +7,7 @@ use super::coverage::Goal;
 
 /// After all faults have ended, every order must be settled within this time.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a customer or an operator sends a request at most.
+/// Upper bound on how often a customer or an operator sends a request.
 pub const MAX_TRIES: usize = 6;
 /// The pause after the nth try is n times this long.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(200);
