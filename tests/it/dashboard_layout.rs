@@ -17,6 +17,10 @@ const OUTSIDE_THE_WINDOW: &str = "const shown = ['#flow', '#sla', '#sla .lamp', 
         return !(width > 0 && height > 0) || top < 0 || left < 0 || right > innerWidth
             || bottom > innerHeight || bottom > area.bottom + 1;
     })";
+/// Whether the tally of a burst is completely in its area.
+const SHOWS_TALLY: &str = "const [tally, area] = ['.burst-tally', '#order-result']
+        .map((css) => document.querySelector(css).getBoundingClientRect().bottom);
+    return tally <= area";
 const SCROLLED: &str = "const { scrollHeight, scrollWidth } = document.documentElement;
     return [scrollHeight - innerHeight, scrollWidth - innerWidth]";
 
@@ -39,7 +43,8 @@ async fn is_drawn_for(browser: &Browser, width: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_projector_view_fits_one_window_without_scrolling() {
-    let stack = Stack::start().await;
+    // Both endings have two digits.
+    let stack = Stack::with(&[("PAYMENT_SUCCESS_RATE", "0.5")]).await;
     for _ in 0..12 {
         stack.place("PROD-001", 1).await;
     }
@@ -49,12 +54,15 @@ async fn the_projector_view_fits_one_window_without_scrolling() {
     browser.shows("#stream-status[data-state=live]").await;
     browser.shows("#audit[data-clean=true]").await;
     browser.shows("#orders tr").await;
+    browser.click("#order-form button[value=\"50\"]").await;
+    browser.shows(".burst[data-finished=true]").await;
     shows_text(&browser, "#invariants-summary", "invariants hold").await;
     for (width, height) in [(1920, 1080), (1280, 720)] {
         browser.emulate_screen(width, height, "light").await;
         is_drawn_for(&browser, width).await;
         assert_eq!(browser.run(OUTSIDE_THE_WINDOW).await, json!([]), "{width}");
         assert_eq!(browser.run(SCROLLED).await, json!([0, 0]), "{width}");
+        assert_eq!(browser.run(SHOWS_TALLY).await, true, "{width}");
     }
     browser.click("#present-link").await;
     browser.shows_no(":root[data-present]").await;
