@@ -1,4 +1,7 @@
-"""A demo, and its dashboard in a headless Chromium, for the scripts that take pictures of it."""
+"""A demo, and its dashboard in a headless Chromium, for the scripts that take pictures of it.
+
+scripts/measure-replicas starts its processes with it, too.
+"""
 
 import base64
 import json
