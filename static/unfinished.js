@@ -52,7 +52,8 @@ function describe() {
     return {
       state: "waiting",
       count: formatNumber(owing),
-      detail: `ended ${nounFor(owing, "order")} still ${owes(owing)} something${oldest(ageOf(owingSince))}`,
+      detail: `ended ${nounFor(owing, "order")} still ${owes(owing)} something`
+        + oldest(ageOf(owingSince)),
     };
   }
   const age = isComplete ? ageOf(pendingSince) : listedOrMeasuredAge(pendingSince);

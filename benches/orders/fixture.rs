@@ -14,7 +14,7 @@ use crate::fallible::Fallible;
 /// By default `pg_stat_activity` shows the first 1 KB of a statement, but the backlog needs a whole
 /// statement.
 const SERVER_SETTINGS: [&str; 1] = ["track_activity_query_size=16384"];
-/// As much WAL as the server keeps before a checkpoint is due: `max_wal_size` in pieces of 1 MB.
+/// Writes `max_wal_size` of WAL in pieces of 1 MB. The checkpoint frees its segments for reuse.
 const FILL_WAL: &str = "SELECT count(pg_logical_emit_message(false, 'fill', repeat('x', 1048576)))
     FROM generate_series(1, (SELECT setting::int FROM pg_settings WHERE name = 'max_wal_size'));
     CHECKPOINT;";

@@ -133,8 +133,7 @@ impl ProveArgs {
         let display = prove::Display::start(progress, self.progress.format());
         let config = self.config();
         let campaign = prove::run(&config, shutdown, reporter);
-        // HTTP clients belong to a thread.
-        // On the heap, because this future is large.
+        // HTTP clients belong to a thread. The future is on the heap, because it is large.
         let outcome = Box::pin(LocalSet::new().run_until(campaign)).await;
         display.end().await;
         outcome

@@ -10,7 +10,7 @@ use crate::platform::db::DatabaseError;
 use crate::testbed::error::TestbedError;
 use crate::testbed::postgres::PostgresError;
 
-/// What a server answers while it stops or starts, or has no session to give.
+/// The errors of a server that stops, starts, or has no free session.
 const AWAY_STATES: [SqlState; 4] = [
     SqlState::ADMIN_SHUTDOWN,
     SqlState::CRASH_SHUTDOWN,

@@ -42,7 +42,7 @@ async fn an_order_is_cancelled_from_its_timeline_by_keyboard_after_a_question() 
     let browser = open(&stack).await;
     open_timeline(&browser, &id).await;
     assert_eq!(actions(&browser).await, ["fulfil-order", "cancel-order"]);
-    // What the request did, call by call.
+    // The calls that the request made.
     let steps = browser.attributes("#events .calls li", "data-step").await;
     assert_eq!(steps, ["reserve", "charge"]);
     let outcomes = browser.attributes("#events .calls li", "data-outcome");

@@ -19,8 +19,8 @@ async fn lock_row(stack: &Stack, product_id: &str) -> Client {
     session
 }
 
-/// Sends reserves while the product's row is locked, until so many of them wait for it. They are
-/// then executed together.
+/// Sends reserves while the product's row is locked. Once `waiting` of them wait for the lock, it is
+/// released, and they are executed together.
 async fn behind_a_lock<T>(
     stack: &Stack,
     product_id: &str,

@@ -1,4 +1,4 @@
-//! What the client gets while inventory or payment fails, and what the database holds afterwards.
+//! While inventory or payment fails: the answers to the client, and the rows that are stored.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -154,7 +154,7 @@ impl Demo {
             .collect()
     }
 
-    /// Waits until a service has been restarted so many times, and returns its process id.
+    /// Waits for the nth restart of a service (`times`), and returns its process id.
     pub async fn restarted(&self, role: &str, times: usize) -> i32 {
         let what = format!("{role} to be restarted");
         eventually(&what, async || self.pids(role).get(times).copied()).await

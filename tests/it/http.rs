@@ -1,5 +1,5 @@
-//! What all services share: problem documents, methods, metrics, traces, the gremlin's switch,
-//! tokens, CORS and shutdown.
+//! HTTP behaviour of every service: problem documents, methods, metrics, traces, the gremlin's
+//! switch, tokens, CORS and shutdown.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

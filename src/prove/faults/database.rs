@@ -181,7 +181,8 @@ impl DatabaseFaults {
     }
 }
 
-/// Tries again for 30 s while the server is down.
+/// Tries again for 30 s while the server is down. `while_away` cannot do it, because the compiler
+/// does not see that its future may be sent to the task of [`DatabaseFaults::delay_commits`].
 async fn reset_standby(url: &DatabaseUrl) -> Result<(), ProveError> {
     let started = Instant::now();
     loop {

@@ -17,8 +17,8 @@ use crate::platform::deadline::Deadline;
 use crate::platform::http::route::BATCH_SUFFIX;
 use crate::platform::observability::trace_context::TraceHeaders;
 
-/// Upper bound on the yields to the thread's other tasks before a batch is sent, so that ready calls
-/// can still join it. The first one during which no call joins is the last.
+/// Upper bound on the yields to the thread's other tasks before a batch is sent, so that ready
+/// calls can still join it. The first one during which no call joins is the last.
 const MAX_YIELDS: usize = 4;
 
 /// Sends the calls that one thread makes to a route. Clones share the pending calls.
